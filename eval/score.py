@@ -1,0 +1,32 @@
+"""Score human responses with a language model: one negative log-likelihood per response.
+
+examples:
+  accelerate launch eval/score.py --model_name_or_path gemma-3-270m --data starter --output_dir runs/gemma
+  accelerate launch eval/score.py --model_name_or_path Qwen/Qwen3-8B-Base --data marcelbinz/Psych-201-test \\
+      --output_dir runs/qwen3-8b
+  python eval/score.py --model_name_or_path gemma-3-270m --data my_sessions.jsonl --protocol paper \\
+      --dtype float32 --output_dir runs/mine
+
+The same command again computes only what is missing. Output: scores.parquet, run.json (see README.md).
+"""
+
+from accelerate import PartialState
+
+from centaurlab.allocator import keep_freed_memory
+from centaurlab.arguments import parse_arguments
+from centaurlab.errors import exit_on_user_error
+from centaurlab.measure import ScoreArguments, measure, print_run
+from centaurlab.models import ModelArguments
+from centaurlab.sources import DataArguments
+
+
+def main() -> None:
+    keep_freed_memory()
+    model_args, data_args, score_args = parse_arguments([ModelArguments, DataArguments, ScoreArguments], __doc__)
+    folder = measure(model_args, data_args, score_args)
+    if PartialState().is_main_process:
+        print_run(folder)
+
+
+if __name__ == "__main__":
+    exit_on_user_error(main)

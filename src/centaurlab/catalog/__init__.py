@@ -1,0 +1,80 @@
+"""The paper's model pairs, the domains of its studies and its published figures, as tables with one loader.
+
+Source: "Post-training makes large language models less human-like" (the Psych-201 paper). ``paper_nll.csv`` holds
+Figs. 2, 3a and S1 (nats per response), ``paper_accuracy.csv`` Fig. S2 and ``paper_effects_by_domain.csv`` Fig. 4,
+read from the vector figures: errors below 0.001 nats (Fig. S1: 0.01), 0.0005 and 0.005; ``clipped`` effects lie at
+or above the end of the colour bar. A pair's family and size are those of its base model.
+"""
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from io import StringIO
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class ModelPair:
+    """Hub ids of a post-trained model and its base; ``size_b``: billions of parameters of the base."""
+
+    post_trained: str
+    base: str
+    post_training: str
+    family: str
+    size_b: float
+
+
+@cache
+def model_pairs() -> tuple[ModelPair, ...]:
+    """The 65 pairs that the paper compares."""
+    return tuple(
+        ModelPair(row["post_trained"], row["base"], row["post_training"], row["family"], float(row["size_b"]))
+        for row in _rows("model_pairs")
+    )
+
+
+@cache
+def study_domains() -> dict[str, tuple[str, ...]]:
+    """The domains of every study of Psych-101 and Psych-201; a study may have none."""
+    return {
+        row["experiment"]: tuple(domain for domain in domains() if row[domain] == "1") for row in _rows("study_domains")
+    }
+
+
+@cache
+def domains() -> tuple[str, ...]:
+    """The paper's eleven domains."""
+    return tuple(_rows("study_domains")[0])[2:]
+
+
+def published_nll() -> "pd.DataFrame":
+    """Mean NLL per model: figure, family, model, size_b, type, chat_template, mean_nll (nats)."""
+    return _frame("paper_nll")
+
+
+def published_accuracy() -> "pd.DataFrame":
+    """Accuracy over single-token discrete choices: model, size_b, type, accuracy."""
+    return _frame("paper_accuracy")
+
+
+def published_effects() -> "pd.DataFrame":
+    """Cohen's d per post-trained model and domain: post_trained_model, domain, cohens_d, clipped."""
+    return _frame("paper_effects_by_domain")
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(_open(name)))
+
+
+def _frame(name: str) -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.read_csv(_open(name))
+
+
+def _open(name: str) -> StringIO:
+    return StringIO(files(__name__).joinpath(f"{name}.csv").read_text(encoding="utf-8"), newline="")

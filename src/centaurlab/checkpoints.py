@@ -1,0 +1,150 @@
+"""A model's name into a folder of its files: an alias, a folder, a GGUF file or a hub id.
+
+Everything after this works on local files, so that a model is downloaded, fingerprinted and loaded from one
+and the same state of its repository, and nothing later depends on a network.
+"""
+
+import difflib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from centaurlab.errors import UserError
+from centaurlab.gguf import GEMMA, gemma_folder, gguf_folder
+
+ALIASES = (GEMMA,)
+
+_SAFETENSORS, _PICKLED = "model.safetensors", "pytorch_model.bin"
+_ADAPTER_SAFETENSORS, _ADAPTER_PICKLED = "adapter_model.safetensors", "adapter_model.bin"
+TOKENIZER_FILES = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab*",
+    "merges.txt",
+    "*.model",
+)
+_SMALL_FILES = ("config.json", "generation_config.json", "adapter_config.json", "chat_template*", "*.py")
+_WEIGHT_FILES = ("model*.safetensors*", _ADAPTER_SAFETENSORS)
+_PICKLED_FILES = ("pytorch_model*.bin*", _ADAPTER_PICKLED)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The files of a model or adapter.
+
+    ``source`` names it wherever a command is run: alias, hub id or full path.
+    """
+
+    source: str
+    folder: Path
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether this is a PEFT adapter, to be put on a base model."""
+        return (self.folder / "adapter_config.json").is_file()
+
+    def config(self) -> dict[str, Any]:
+        """What ``config.json`` (of an adapter: ``adapter_config.json``) says."""
+        path = self.folder / ("adapter_config.json" if self.is_adapter else "config.json")
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise UserError(f"{self.source} holds no config.json: it is not a model folder") from error
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot read {path}: {error}") from error
+        if not isinstance(config, dict):
+            raise UserError(f"{path} is not a model configuration")
+        return config
+
+    def weight_files(self, allow_pickle: bool = False) -> list[Path]:
+        """The weight files that loading reads, in the order of their names.
+
+        Raises ``UserError`` where there are none, only pickled ones (unless ``allow_pickle``), or one is
+        missing.
+        """
+        pickled = _ADAPTER_PICKLED if self.is_adapter else _PICKLED
+        for name in (
+            _ADAPTER_SAFETENSORS if self.is_adapter else _SAFETENSORS,
+            *([pickled] if allow_pickle else []),
+        ):
+            if (self.folder / name).is_file():
+                return [self.folder / name]
+            index = self.folder / f"{name}.index.json"
+            if index.is_file():
+                files = [self.folder / shard for shard in sorted(set(_read_index(index).values()))]
+                if missing := [file.name for file in files if not file.is_file()]:
+                    raise UserError(f"{self.source} is incomplete: {missing[0]} is missing; download it again")
+                return files
+        raise UserError(
+            f"{self.source} holds no safetensors weights; convert it with save_pretrained, or, since pickled "
+            "weights can run code when they are read, pass --allow_pickle only if you trust who made them"
+        )
+
+
+def find_checkpoint(name: str, revision: str | None, weights: bool, allow_pickle: bool) -> Checkpoint:
+    """The files that ``name`` stands for; without ``weights`` a hub model's weights are not downloaded.
+
+    Raises ``UserError`` when ``name`` is nothing that can be found or reached, with the nearest alias or the
+    page to ask for access at, or when the folder holds no model.
+    """
+    checkpoint = _locate(name, revision, weights, allow_pickle)
+    checkpoint.config()
+    return checkpoint
+
+
+def _locate(name: str, revision: str | None, weights: bool, allow_pickle: bool) -> Checkpoint:
+    if name == GEMMA:
+        return Checkpoint(GEMMA, gemma_folder())
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return Checkpoint(str(path.resolve()), path.resolve())
+    if path.is_file():
+        if path.suffix != ".gguf":
+            raise UserError(f"{name} is a file but not *.gguf; name the model's folder, a *.gguf file or a hub id")
+        return Checkpoint(str(path.resolve()), gguf_folder(path))
+    if path.suffix == ".gguf" or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise UserError(f"there is no model at {name}: the folder or file does not exist")
+    return Checkpoint(name, _hub_snapshot(name, revision, weights, allow_pickle))
+
+
+def _hub_snapshot(name: str, revision: str | None, weights: bool, allow_pickle: bool) -> Path:
+    """The folder of a hub model in the hub's own cache; downloaded where it is not there yet."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+        RevisionResolutionError,
+        XetDownloadError,
+    )
+
+    patterns = [*TOKENIZER_FILES, *_SMALL_FILES]
+    if weights:
+        patterns += [*_WEIGHT_FILES, *(_PICKLED_FILES if allow_pickle else ())]
+    nearest = difflib.get_close_matches(name, ALIASES, n=1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+    except GatedRepoError as error:
+        raise UserError(
+            f"{name} is gated: ask for access at https://huggingface.co/{name}, then log in: hf auth login"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise UserError(f"{name} has no revision {revision!r}; https://huggingface.co/{name} lists them") from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise UserError(f"model {name!r} is not a folder, a *.gguf file or a public hub id{hint}") from error
+    except (OSError, RevisionResolutionError, XetDownloadError) as error:
+        raise UserError(
+            f"model {name!r} is not a folder, not in the hub's cache and the hub cannot be reached{hint}"
+        ) from error
+
+
+def _read_index(index: Path) -> dict[str, str]:
+    try:
+        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"cannot read {index}: {error}") from error
+    return {str(tensor): str(file) for tensor, file in weight_map.items()}

@@ -1,0 +1,108 @@
+"""The ``centaurlab`` command: look at data and models before and between runs.
+
+Scoring and training are scripts (``eval/``, ``recipes/``), started with ``accelerate launch``. Every command
+imports what it needs when it runs, so that ``--help`` answers at once.
+"""
+
+from typing import Annotated
+
+import typer
+
+from centaurlab import __version__
+from centaurlab.errors import exit_on_user_error
+
+app = typer.Typer(
+    name="centaurlab",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="How human-like are language models, and what does post-training do to it?",
+    epilog="Scoring starts with: accelerate launch eval/score.py --help",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Look at transcripts before scoring them.")
+app.add_typer(data_app, name="data")
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one line on stderr and exit code 2."""
+    exit_on_user_error(app)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"centaurlab {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _centaurlab(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
+
+
+@data_app.command(
+    "stats",
+    epilog="Examples:\n\ncentaurlab data stats starter\n\n"
+    "centaurlab data stats transcripts.jsonl --tokenizer Qwen/Qwen3-8B-Base",
+)
+def data_stats(
+    data: Annotated[str, typer.Argument(help="'starter', a hub data set id, a file or a folder.")] = "starter",
+    data_split: Annotated[str | None, typer.Option("--data_split", help="Split of a hub data set.")] = None,
+    studies: Annotated[str | None, typer.Option("--studies", help="Only these, comma separated.")] = None,
+    domains: Annotated[str | None, typer.Option("--domains", help="Only these, comma separated.")] = None,
+    participants: Annotated[str, typer.Option("--participants", help="all, train or test.")] = "all",
+    max_participants: Annotated[
+        int | None, typer.Option("--max_participants", help="At most so many sessions per study.")
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            "--tokenizer",
+            help="Model whose tokens are counted (default: gemma-3-270m where installed); 'none' counts characters.",
+        ),
+    ] = None,
+) -> None:
+    """Print studies, sessions, responses, tokens, metadata and domains, and the problems found."""
+    from centaurlab.data_report import print_stats
+    from centaurlab.gguf import GEMMA, gemma_is_installed
+    from centaurlab.models import ModelArguments, load_tokenizer
+    from centaurlab.sources import DataArguments
+
+    name = tokenizer or (GEMMA if gemma_is_installed() else "none")
+    print_stats(
+        DataArguments(
+            data=data,
+            data_split=data_split,
+            studies=studies,
+            domains=domains,
+            participants=participants,
+            max_participants=max_participants,
+        ),
+        None if name == "none" else load_tokenizer(ModelArguments(name)),
+    )
+
+
+@data_app.command("validate", epilog="Example:\n\ncentaurlab data validate transcripts.jsonl")
+def data_validate(
+    path: Annotated[str, typer.Argument(metavar="FILE", help="A file or folder of transcripts.")],
+) -> None:
+    """Name every malformed line; exit with code 2 if there is any."""
+    from centaurlab.data_report import validate
+
+    validate(path)
+
+
+@app.command("models", epilog="Examples:\n\ncentaurlab models\n\ncentaurlab models --family qwen3")
+def models_list(
+    family: Annotated[
+        str | None, typer.Option("--family", help="Only models of this family of the catalog, such as qwen3.")
+    ] = None,
+) -> None:
+    """List the models that can be named, and those that are on this machine."""
+    from centaurlab.model_report import print_models
+
+    print_models(family)

@@ -1,0 +1,206 @@
+"""A session's text as token ids, and which tokens belong to which human response.
+
+Responses are found in characters and mapped to tokens through the tokenizer's offsets, never by searching for
+marker token ids: `` <<-`` is one token for Gemma and ``>>\\n`` one for Llama. Where a token would hold characters
+on both sides of a response's boundary, the text is cut at that boundary and the pieces are tokenized apart, so a
+response boundary is always a token boundary; everywhere else the ids are those of the whole text.
+Scoring and training both start from here: the tokens that train a model and those that judge it cannot differ.
+"""
+
+import re
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from typing import Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from transformers import PreTrainedTokenizerBase
+
+from centaurlab.errors import UserError
+from centaurlab.transcripts import CLOSE, OPEN, find_responses
+
+# T: tokens of the session up to the last response; R: scored responses of the session.
+Ints = npt.NDArray[np.int32]
+
+Protocol = Literal["full", "paper"]
+PAPER_MAX_CHARACTERS = 32_768
+
+# A piece of text is tokenized after one of these, so that its first token is that of text in the middle of a
+# session: without, SentencePiece tokenizers and ByteLevel(add_prefix_space=True) would invent a leading space.
+_CONTEXTS = ("\n", "a", "0", ".", "|", "ж", "一", " ")
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What became of the responses in a text: ``responses == scored + cut + empty``.
+
+    ``cut``: beyond the context window or the protocol's character limit. ``malformed``: ``<<`` that open no
+    response. ``straddling``: responses (scored ones) at whose boundary a token had to be split.
+    """
+
+    responses: int = 0
+    scored: int = 0
+    cut: int = 0
+    empty: int = 0
+    malformed: int = 0
+    straddling: int = 0
+
+    def __add__(self, other: Self) -> "Coverage":
+        return Coverage(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Token ids up to the end of the last scored response, and each scored response's tokens.
+
+    ``response_R``: index among all responses of the text, from 0; its tokens are
+    ``input_ids_T[start_R[r] : end_R[r]]``. ``end_character_T``: where each token ends in the protocol's text.
+    """
+
+    input_ids_T: Ints
+    end_character_T: Ints
+    response_R: Ints
+    start_R: Ints
+    end_R: Ints
+    coverage: Coverage
+
+
+def protocol_text(text: str, protocol: Protocol) -> str:
+    """The text that ``protocol`` scores: the whole session, or what the paper's published code makes of it.
+
+    Source of ``paper``: the evaluation code of "Post-training makes large language models less human-like".
+    """
+    if protocol == "full":
+        return text
+    text = text[:PAPER_MAX_CHARACTERS]
+    if text.rfind(OPEN) > text.rfind(CLOSE):
+        text = text[: text.rfind(OPEN)]
+    text = text.replace("<<skip>>", "<<skip>>.").replace("<<-", "<< -").replace("<<think>>", "<< think>>")
+    text = text.replace("More Details >>", "More Details ->")
+    return re.sub(r"\s+>>", CLOSE, text)
+
+
+def encode(
+    text: str, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None = None, protocol: Protocol = "full"
+) -> Encoding:
+    """Encode a session; responses that end beyond ``max_tokens`` tokens are left out and counted.
+
+    Special tokens are those that the tokenizer adds by itself at the front; text never becomes a special token.
+    Raises ``UserError`` for a tokenizer without offsets, or one that merges any context with a response.
+    """
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"{type(tokenizer).__name__} is a slow tokenizer, which cannot say which characters a token holds; "
+            "use the model's fast tokenizer (tokenizer.json)"
+        )
+    n_in_text = len(find_responses(text))
+    text = protocol_text(text, protocol)
+    responses = find_responses(text)
+    answered = [(i, r) for i, r in enumerate(responses) if text[r.start : r.end].strip()]
+    boundaries = sorted({c for _, r in answered for c in (r.start, r.end)})
+    tokens, cuts = _tokenize(text, tokenizer, boundaries)
+
+    index_R = np.array([i for i, _ in answered], np.int32)
+    first_R = np.array([r.start for _, r in answered], np.int64)
+    last_R = np.array([r.end for _, r in answered], np.int64)
+    start_R = np.searchsorted(tokens.ends_T, first_R, side="right").astype(np.int32)
+    end_R = np.searchsorted(tokens.starts_T, last_R, side="left").astype(np.int32)
+    has_tokens_R = end_R > start_R
+    fits_R = has_tokens_R & (end_R <= (len(tokens.ids_T) if max_tokens is None else max_tokens))
+    straddling = sum(r.start in cuts or r.end in cuts for (_, r), fits in zip(answered, fits_R, strict=True) if fits)
+    empty = len(responses) - int(has_tokens_R.sum())
+    scored = int(fits_R.sum())
+    n_tokens = int(end_R[fits_R].max()) if scored else 0
+    return Encoding(
+        input_ids_T=tokens.ids_T[:n_tokens],
+        end_character_T=tokens.ends_T[:n_tokens].astype(np.int32),
+        response_R=index_R[fits_R],
+        start_R=start_R[fits_R],
+        end_R=end_R[fits_R],
+        coverage=Coverage(
+            responses=n_in_text,
+            scored=scored,
+            cut=n_in_text - scored - empty,
+            empty=empty,
+            malformed=text.count(OPEN) - len(responses),
+            straddling=straddling,
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """Ids with their extents in characters; white space that a token's offsets leave out counts to the next."""
+
+    ids_T: Ints
+    starts_T: npt.NDArray[np.int64]
+    ends_T: npt.NDArray[np.int64]
+
+
+def _tokenize(text: str, tokenizer: PreTrainedTokenizerBase, boundaries: list[int]) -> tuple[_Tokens, set[int]]:
+    """Tokens of ``text`` of which none holds characters on both sides of a boundary, and where it was cut."""
+    cuts: set[int] = set()
+    boundaries_B = np.array(boundaries, np.int64)
+    pieces = {(0, len(text)): _first_piece(text, tokenizer)}
+    while True:
+        spans = list(pairs([0, *sorted(cuts), len(text)]))
+        pieces = {span: pieces.get(span) or _piece(text, span, tokenizer) for span in spans}
+        parts = [pieces[span] for span in spans]
+        tokens = _Tokens(
+            np.concatenate([part.ids_T for part in parts]),
+            np.concatenate([part.starts_T for part in parts]),
+            np.concatenate([part.ends_T for part in parts]),
+        )
+        holder_B = np.searchsorted(tokens.ends_T, boundaries_B, side="right")
+        inside_B = holder_B < len(tokens.ids_T)
+        inside_B[inside_B] = tokens.starts_T[holder_B[inside_B]] < boundaries_B[inside_B]
+        straddled = set(boundaries_B[inside_B].tolist()) - cuts
+        if not straddled:
+            return tokens, cuts
+        cuts |= straddled
+
+
+def pairs(points: list[int]) -> list[tuple[int, int]]:
+    """Neighbouring points as (start, end)."""
+    return list(pairwise(points))
+
+
+def _first_piece(text: str, tokenizer: PreTrainedTokenizerBase) -> _Tokens:
+    return _extents(tokenizer(text, add_special_tokens=True, **_ENCODE), start=0, skip=0)
+
+
+def _piece(text: str, span: tuple[int, int], tokenizer: PreTrainedTokenizerBase) -> _Tokens:
+    start, end = span
+    if start == 0:
+        return _first_piece(text[:end], tokenizer)
+    for context in _CONTEXTS:
+        encoded = tokenizer(context + text[start:end], add_special_tokens=False, **_ENCODE)
+        if all(not first < len(context) < last for first, last in encoded["offset_mapping"]):
+            return _extents(encoded, start, skip=len(context))
+    raise UserError(
+        f"tokenizer {tokenizer.name_or_path!r} merges every character tried with {text[start : start + 10]!r}; "
+        "its responses cannot be told from their context"
+    )
+
+
+_ENCODE = {
+    "return_offsets_mapping": True,
+    "return_special_tokens_mask": True,
+    "return_attention_mask": False,
+    "split_special_tokens": True,
+    "verbose": False,
+}
+
+
+def _extents(encoded: dict[str, list[int]], start: int, skip: int) -> _Tokens:
+    """Tokens after the first ``skip`` characters, without the special tokens that the tokenizer appended."""
+    offsets = np.array(encoded["offset_mapping"], np.int64).reshape(-1, 2)
+    ids = np.array(encoded["input_ids"], np.int32)
+    of_text = np.flatnonzero(np.array(encoded["special_tokens_mask"]) == 0)
+    keep = np.arange(len(ids)) <= (of_text[-1] if len(of_text) else len(ids))
+    if skip:
+        keep &= offsets[:, 1] > skip
+    ids, offsets = ids[keep], offsets[keep] - skip + start
+    starts, ends = offsets[:, 0], np.maximum.accumulate(offsets[:, 1]) if len(ids) else offsets[:, 1]
+    previous_end = np.concatenate([[start], ends[:-1]])
+    return _Tokens(ids, np.minimum(starts, previous_end), ends)

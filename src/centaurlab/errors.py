@@ -1,0 +1,26 @@
+"""The one error a user can cause, and the exit code it ends in.
+
+Everything a user can get wrong (a file, a line, a name, a setting) raises ``UserError`` with one sentence that
+says where and what to do. Anything else is a bug of ours and keeps its traceback.
+"""
+
+import sys
+from collections.abc import Callable
+
+EXIT_USER_ERROR = 2
+
+
+class UserError(Exception):
+    """A mistake in input or settings: the message names the place and the remedy."""
+
+
+def exit_on_user_error(main: Callable[[], None]) -> None:
+    """Run a script's ``main``; print a ``UserError`` as one line on stderr and exit with code 2."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+    except KeyboardInterrupt:
+        print("interrupted: what is done is saved, the same command continues", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,342 @@
+"""Measure a model on human sessions: data and model in, a folder of scores out.
+
+Joins the parts: sessions are read window by window, planned, divided among the processes of ``accelerate launch``
+and scored; each result is durable at once, and at the end ``scores.parquet`` (a row per response) and ``run.json``
+(provenance, coverage, speed) are written. Given again, the same command computes only what is missing.
+"""
+
+import hashlib
+import json
+import resource
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from accelerate import PartialState
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from tqdm.auto import tqdm
+from transformers import PreTrainedTokenizerBase
+
+from centaurlab.encoding import Coverage, Encoding, encode, protocol_text
+from centaurlab.errors import UserError
+from centaurlab.models import (
+    ModelArguments,
+    context_window,
+    identify,
+    load_config,
+    load_model,
+    load_tokenizer,
+)
+from centaurlab.plan import cost, plan_sessions, split_by_cost
+from centaurlab.runs import RunFolder, provenance
+from centaurlab.scoring import NonFiniteNLLError, ResponseScores, SessionScorer
+from centaurlab.sources import DataArguments, TranscriptSource, open_source
+from centaurlab.store import ScoreStore, SessionResult, write_scores
+from centaurlab.transcripts import SessionKey, Transcript, text_digest
+
+WINDOW_CHARACTERS = 256_000_000
+"""Sessions planned and held in memory at once."""
+
+_PATIENCE = timedelta(days=14)  # of processes that wait for the slowest
+
+
+@dataclass
+class ScoreArguments:
+    """How responses are scored, and where the scores go."""
+
+    output_dir: str = field(metadata={"help": "folder for scores.parquet, run.json and the resumable store"})
+    protocol: Literal["full", "paper"] = field(
+        default="full",
+        metadata={"help": "full: the whole session up to the context window; paper: as the published evaluation code"},
+    )
+    max_length: int | None = field(
+        default=None, metadata={"help": "context window in tokens, where shorter than the model's own"}
+    )
+    chunk_tokens: int | None = field(
+        default=None, metadata={"help": "tokens computed at once (default: by architecture and device)"}
+    )
+
+
+@dataclass
+class _StudyTotals:
+    """Sums over the sessions of one study, for ``run.json``."""
+
+    sessions: int = 0
+    nll_sum: float = 0.0
+    n_single: int = 0
+    n_correct: int = 0
+    coverage: Coverage = field(default_factory=Coverage)
+    digests: list[str] = field(default_factory=list)
+
+    def add(self, transcript: Transcript, digest: str, result: SessionResult) -> None:
+        self.sessions += 1
+        self.nll_sum += float(result.scores.nll_R.sum(dtype="float64"))
+        self.n_single += int((result.scores.greedy_correct_R >= 0).sum())
+        self.n_correct += int((result.scores.greedy_correct_R == 1).sum())
+        self.coverage += result.coverage
+        self.digests.append(f"{transcript.experiment}\0{transcript.participant}\0{digest}")
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the study's sessions, whatever their order."""
+        return hashlib.sha256("\n".join(sorted(self.digests)).encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def measure(model_arguments: ModelArguments, data_arguments: DataArguments, arguments: ScoreArguments) -> Path:
+    """Score every response of the data with the model into ``arguments.output_dir``, which is returned.
+
+    Call it on every process of the launch. Raises ``UserError`` for whatever a user can mend.
+    """
+    started = time.monotonic()
+    state = PartialState(timeout=_PATIENCE)
+    folder = RunFolder(Path(arguments.output_dir), "score")
+    with folder.lock() if state.is_main_process else nullcontext():
+        state.wait_for_everyone()
+        source = open_source(data_arguments)
+        n_characters = sum(len(transcript.text) for transcript in source)
+        tokenizer = load_tokenizer(model_arguments)
+        window = context_window(load_config(model_arguments))
+        max_tokens = min(window, arguments.max_length or window)
+        with state.main_process_first():
+            model = identify(model_arguments).as_dict()
+            identity = {"model": model, "protocol": arguments.protocol, "max_tokens": max_tokens}
+            store = ScoreStore(folder.path / "store", identity, writer=state.process_index)
+        if state.is_main_process:
+            folder.write_json("config.json", asdict(model_arguments) | asdict(data_arguments) | asdict(arguments))
+            for note in [*source.notes, *map(str, source.skipped), *store.damaged]:
+                print(f"note: {note}")
+        worker = _Worker(model_arguments, data_arguments, arguments, tokenizer, max_tokens, store, state)
+        worker.score(source, n_characters)
+        store.close()
+        state.wait_for_everyone()
+        if state.is_main_process:
+            store = ScoreStore(folder.path / "store", identity)
+            totals = _write_scores(folder.path / "scores.parquet", source, store)
+            store.close()
+            speed = worker.speed() | {"wall_seconds": round(time.monotonic() - started, 2)}
+            _write_run(folder, source, model, identity, totals, speed)
+        state.wait_for_everyone()
+    return folder.path
+
+
+class _Worker:
+    """One process's part: scores those of its sessions that the store lacks, loading the model at the first."""
+
+    def __init__(
+        self,
+        model_arguments: ModelArguments,
+        data_arguments: DataArguments,
+        arguments: ScoreArguments,
+        tokenizer: PreTrainedTokenizerBase,
+        max_tokens: int,
+        store: ScoreStore,
+        state: PartialState,
+    ) -> None:
+        self._model_arguments = model_arguments
+        self._tolerant = data_arguments.on_malformed == "skip"
+        self._arguments = arguments
+        self._tokenizer = tokenizer
+        self._max_tokens = max_tokens
+        self._store = store
+        self._state = state
+        self._scorer: SessionScorer | None = None
+        self._seconds = 0.0
+
+    def score(self, source: TranscriptSource, n_characters: int) -> None:
+        """Score this process's sessions; ``n_characters`` of the whole source set the scale of the progress bar."""
+        with tqdm(
+            desc="scoring",
+            unit="tok",
+            unit_scale=True,
+            smoothing=0.05,
+            disable=not self._state.is_main_process,
+        ) as bar:
+            later, done = n_characters, 0
+            for transcripts in _windows(source):
+                later -= sum(len(transcript.text) for transcript in transcripts)
+                mine = self._share(transcripts)
+                left = sum(len(transcript.text) for transcript, _ in mine) + later // self._state.num_processes
+                for transcript, shared in mine:
+                    bar.set_postfix_str(transcript.study[:30], refresh=False)
+                    n_tokens = self._score_session(transcript, shared)
+                    done, left = done + len(transcript.text), left - len(transcript.text)
+                    bar.total = round((bar.n + n_tokens) * (1 + left / done))
+                    bar.update(n_tokens)
+
+    def speed(self) -> dict[str, float | int | None]:
+        """Of this process in this run: tokens, seconds spent on them, tokens per second, peak memory in bytes."""
+        computed, reused = (self._scorer.tokens_computed, self._scorer.tokens_reused) if self._scorer else (0, 0)
+        on_gpu = self._state.device.type == "cuda"
+        return {
+            "processes": self._state.num_processes,
+            "tokens_computed": computed,
+            "tokens_reused": reused,
+            "scoring_seconds": round(self._seconds, 2),
+            "tokens_per_second": round((computed + reused) / self._seconds, 1) if self._seconds else None,
+            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated() if on_gpu else None,
+        }
+
+    def _share(self, transcripts: list[Transcript]) -> list[tuple[Transcript, tuple[int, ...]]]:
+        """The sessions of a window that are this process's to score, each with its shared prefixes."""
+        planned = plan_sessions([protocol_text(t.text, self._arguments.protocol) for t in transcripts])
+        missing: dict[str, tuple[Transcript, tuple[int, ...]]] = {}
+        for session in planned:
+            transcript = transcripts[session.index]
+            digest = text_digest(transcript.text)
+            if digest not in self._store:
+                missing.setdefault(digest, (transcript, session.shared))
+        sessions = list(missing.values())
+        parts = split_by_cost([cost(len(t.text)) for t, _ in sessions], self._state.num_processes)
+        mine: slice = parts[self._state.process_index]
+        return sessions[mine]
+
+    def _score_session(self, transcript: Transcript, shared_characters: tuple[int, ...]) -> int:
+        if self._scorer is None:
+            model = load_model(self._model_arguments, self._state.device)
+            self._scorer = SessionScorer(model, self._arguments.chunk_tokens)
+        started = time.perf_counter()
+        encoding = encode(transcript.text, self._tokenizer, self._max_tokens, self._arguments.protocol)
+        if encoding.coverage.cut and not encoding.coverage.scored and not self._tolerant:
+            raise UserError(
+                f"{transcript.origin}: the first response of {transcript.key} ends beyond the context window of "
+                f"{self._max_tokens} tokens; use a model with a longer one, raise --max_length, or leave such "
+                "sessions out with --on_malformed skip"
+            )
+        before = self._scorer.tokens_computed
+        try:
+            scores = self._scorer.score(encoding, _shared_tokens(encoding, shared_characters))
+        except NonFiniteNLLError as error:
+            raise UserError(
+                f"{self._model_arguments.model_name_or_path}: {error}, {transcript.key}; try --dtype float32"
+            ) from error
+        seconds = time.perf_counter() - started
+        self._seconds += seconds
+        n_computed = self._scorer.tokens_computed - before
+        result = SessionResult(scores, encoding.coverage, len(encoding.input_ids_T), n_computed, seconds)
+        self._store.add(text_digest(transcript.text), result)
+        return len(encoding.input_ids_T)
+
+
+def _windows(source: TranscriptSource) -> Iterator[list[Transcript]]:
+    """Runs of consecutive sessions that fit in memory."""
+    transcripts: list[Transcript] = []
+    size = 0
+    for transcript in source:
+        transcripts.append(transcript)
+        size += len(transcript.text)
+        if size >= WINDOW_CHARACTERS:
+            yield transcripts
+            transcripts, size = [], 0
+    if transcripts:
+        yield transcripts
+
+
+def _shared_tokens(encoding: Encoding, characters: tuple[int, ...]) -> list[int]:
+    """Shared characters as numbers of whole tokens, each before the position that predicts the first response."""
+    if not len(encoding.start_R):
+        return []
+    counts = [int((encoding.end_character_T <= n).sum()) for n in characters]
+    return [n for n in sorted(set(counts)) if 0 < n < encoding.start_R[0]]
+
+
+def _write_scores(path: Path, source: TranscriptSource, store: ScoreStore) -> dict[str, _StudyTotals]:
+    totals: dict[str, _StudyTotals] = defaultdict(_StudyTotals)
+
+    def sessions() -> Iterator[tuple[SessionKey, ResponseScores]]:
+        for transcript in source:
+            digest = text_digest(transcript.text)
+            result = store.get(digest)
+            totals[transcript.study].add(transcript, digest, result)
+            yield transcript.key, result.scores
+
+    write_scores(path, sessions())
+    return dict(sorted(totals.items()))
+
+
+def _write_run(
+    folder: RunFolder,
+    source: TranscriptSource,
+    model: dict[str, Any],
+    identity: dict[str, Any],
+    totals: dict[str, _StudyTotals],
+    speed: dict[str, Any],
+) -> None:
+    """``run.json``: what was scored with what, what became of every response, and how fast."""
+    studies: dict[str, dict[str, Any]] = {
+        study: {
+            "fingerprint": t.fingerprint,
+            "sessions": t.sessions,
+            "responses": t.coverage.responses,
+            "nll": t.nll_sum / t.coverage.scored if t.coverage.scored else None,
+            "accuracy": t.n_correct / t.n_single if t.n_single else None,
+        }
+        for study, t in totals.items()
+    }
+    nlls = [s["nll"] for s in studies.values() if s["nll"] is not None]
+    covered = sum((t.coverage for t in totals.values()), Coverage())
+    folder.write_json(
+        "run.json",
+        provenance()
+        | {
+            "job": "score",
+            "model": model,
+            "protocol": {"name": identity["protocol"], "max_tokens": identity["max_tokens"]},
+            "data": {
+                "name": source.name,
+                "fingerprint": hashlib.sha256("".join(t.fingerprint for t in totals.values()).encode()).hexdigest(),
+                "studies": studies,
+                "notes": source.notes,
+                "skipped_sessions": [str(problem) for problem in source.skipped],
+            },
+            "coverage": {study: asdict(t.coverage) for study, t in totals.items()},
+            "nll_mean": sum(nlls) / len(nlls) if nlls else None,
+            "speed": speed,
+        },
+    )
+    metrics: dict[str, float] = {f"nll/{study}": s["nll"] for study, s in studies.items() if s["nll"] is not None}
+    if nlls:
+        metrics["nll/mean"] = sum(nlls) / len(nlls)
+    metrics |= {"coverage/responses": covered.responses, "coverage/scored": covered.scored}
+    folder.log(metrics | {name: value for name, value in speed.items() if value is not None})
+
+
+def print_run(folder: Path) -> None:
+    """Print a score run's table: per study NLL, accuracy and what became of the responses."""
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    mean = "–" if run["nll_mean"] is None else f"{run['nll_mean']:.4f}"
+    table = Table(
+        "study",
+        title=f"{run['model']['name']} on {run['data']['name']} ({run['protocol']['name']} protocol)",
+        caption="NLL: nats, mean over responses, lower is more human-like; accuracy: single-token responses only",
+        box=box.SIMPLE_HEAD,
+        show_footer=True,
+    )
+    table.columns[0].footer = "mean over studies"
+    for name in ("sessions", "responses", "scored", "cut", "empty", "NLL", "accuracy"):
+        table.add_column(name, justify="right", footer=mean if name == "NLL" else "")
+    for study, about in run["data"]["studies"].items():
+        coverage = run["coverage"][study]
+        counts = [about["sessions"], *(coverage[name] for name in ("responses", "scored", "cut", "empty"))]
+        measures = ["–" if about[name] is None else f"{about[name]:.4f}" for name in ("nll", "accuracy")]
+        table.add_row(study, *(f"{count:,}" for count in counts), *measures)
+    console = Console()
+    console = console if console.is_terminal else Console(width=120)
+    console.print(table)
+    speed = run["speed"]
+    if speed["tokens_per_second"]:
+        console.print(
+            f"{speed['tokens_computed'] + speed['tokens_reused']:,} tokens at {speed['tokens_per_second']:,.0f} "
+            f"tokens/s ({speed['processes']} process(es)); peak memory {speed['peak_memory_bytes'] / 2**30:.1f} GiB"
+        )
+    else:
+        console.print("every session was known: nothing computed")
+    console.print(f"scores: {folder / 'scores.parquet'}", soft_wrap=True)

@@ -1,0 +1,134 @@
+"""A run's folder: what it was asked (``config.json``), where it comes from (``run.json``), what it measured.
+
+Everything is on disk here first, each file whole or absent; trackers only mirror it.
+"""
+
+import json
+import math
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from centaurlab import __version__
+from centaurlab.errors import UserError
+
+_LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "trl", "accelerate", "bitsandbytes", "datasets", "numpy")
+_SECRET = re.compile(r"hf_[A-Za-z0-9]{8,}|local-[0-9a-f]{40}|\b[0-9a-f]{40}\b|wandb_v\d_\w+")
+# ``wandb`` keys are 40 hexadecimal digits, and so are git commits: commands are masked, commits are not.
+
+
+class RunFolder:
+    """The folder of one run of ``job`` (``score``, ``train``, ``misalignment`` …), made with its parents.
+
+    Raises ``UserError`` where the folder cannot be made or written to, and later when the disk is full.
+    """
+
+    def __init__(self, path: Path, job: str) -> None:
+        self.path = path
+        self.job = job
+        with _disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+            if not os.access(path, os.W_OK):
+                raise PermissionError("permission denied")
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder; a second run into it is refused. The kernel releases it when the process dies."""
+        with _disk_errors(self.path):
+            lock = FileLock(self.path / ".lock", blocking=False)
+        try:
+            with lock:
+                yield
+        except Timeout:
+            raise UserError(
+                f"another run is writing to {self.path}; wait for it to end or give another --output_dir"
+            ) from None
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write ``content`` as JSON, whole or not at all; NaN and infinities become null."""
+        path = self.path / name
+        temporary = path.with_name(f".{name}.tmp")
+        with _disk_errors(self.path):
+            with temporary.open("w", encoding="utf-8") as file:
+                json.dump(_finite(content), file, indent=2, sort_keys=True, allow_nan=False, default=str)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """The content of a JSON file of the folder; ``UserError`` when there is none."""
+        path = self.path / name
+        if not path.exists():
+            raise UserError(f"{self.path} holds no {name}: the run is not finished, or this is not a run's folder")
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return content
+
+    def log(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Append a line to ``metrics.jsonl``."""
+        line = {"time": time.time()} | ({} if step is None else {"step": step}) | _finite(metrics)
+        with _disk_errors(self.path), (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, allow_nan=False) + "\n")
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, command, commit and machine of this process, for ``run.json``; secrets are masked."""
+    return {
+        "centaurlab": __version__,
+        "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in _LIBRARIES},
+        "command": [_SECRET.sub("***", argument) for argument in sys.argv],
+        "git": _git(),
+        "hardware": _hardware(),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _git() -> dict[str, Any] | None:
+    """Commit of the checkout that centaurlab runs from, or None outside one."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        dirty = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {"commit": commit, "dirty": bool(dirty.strip())}
+
+
+def _hardware() -> dict[str, Any]:
+    torch = sys.modules.get("torch")
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch else []
+    return {
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "cpus": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "gpus": gpus,
+    }
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, Mapping):
+        return {str(key): _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return content
+
+
+@contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror or error}; give another --output_dir") from error

@@ -1,0 +1,218 @@
+"""Encoded sessions and a model in, one negative log-likelihood per human response out.
+
+The forward pass does only what the responses need: the LM head is applied at response positions alone, nothing
+after the last response is computed, a prefix that neighbouring sessions share stays in the KV cache, and long or
+sliding-window contexts go through the cache in chunks, so that memory stays flat. How a session is cut into
+chunks depends on the session and the data set alone, never on what was computed before: a resumed run and one
+on several processes give the same numbers, bit for bit.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from transformers import DynamicCache, PreTrainedModel
+
+from centaurlab.encoding import Encoding, Ints, pairs
+
+# T: tokens of a session, R: its scored responses, N: their tokens, V: vocabulary, K: temperatures.
+Floats = npt.NDArray[np.float32]
+
+TEMPERATURES = (0.5, 2**-0.5, 2**0.5, 2.0, 2**1.5, 4.0)
+"""Beside 1: the grid on which the NLL of each response is recorded."""
+
+WHOLE_SEQUENCE_TOKENS = 4_096
+"""Longest stretch computed at once by a full-attention model (memory of its activations)."""
+
+_CPU_BLOCK_ELEMENTS = 1 << 16  # float32 log-probabilities that stay in a core's cache
+_GPU_BLOCK_ELEMENTS = 1 << 26
+_MIN_BLOCK_ROWS = 2
+
+
+class NonFiniteNLLError(ValueError):
+    """The model gave a NaN or infinite log-probability for a response."""
+
+
+@dataclass(frozen=True)
+class ResponseScores:
+    """Scores of one session. NLLs and entropy in nats.
+
+    ``nll_R`` sums over a response's tokens; ``nll_RK`` is the same at each of ``TEMPERATURES``;
+    ``entropy_R`` is that of the next-token distribution at the response's first token;
+    ``greedy_correct_R``: 1 or 0 whether the likeliest token was given, -1 for responses of several tokens.
+    """
+
+    response_R: Ints
+    n_tokens_R: Ints
+    nll_R: Floats
+    greedy_correct_R: npt.NDArray[np.int8]
+    entropy_R: Floats
+    nll_RK: Floats
+
+
+def chunk_tokens_for(model: PreTrainedModel) -> int:
+    """How many tokens to compute at once.
+
+    A sliding-window layer computed on a whole sequence pays for the full attention matrix under its mask; in
+    chunks of half the window it reads little more than what it sees. Full attention is fastest whole.
+    """
+    window: int | None = getattr(model.config.get_text_config(), "sliding_window", None)
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    return max(1, window // 2) if window and on_cpu else WHOLE_SEQUENCE_TOKENS
+
+
+class SessionScorer:
+    """Scores one session after another with ``model``; sessions that share a prefix should be neighbours."""
+
+    def __init__(self, model: PreTrainedModel, chunk_tokens: int | None = None) -> None:
+        self._model = model
+        self._device = next(model.parameters()).device
+        self._chunk_tokens = chunk_tokens or chunk_tokens_for(model)
+        self._prefixes: list[tuple[Ints, DynamicCache]] = []
+        self.tokens_computed = 0
+        self.tokens_reused = 0
+
+    @torch.inference_mode()
+    def score(self, encoding: Encoding, shared: Sequence[int] = ()) -> ResponseScores:
+        """Score all responses of ``encoding``.
+
+        ``shared``: increasing numbers of leading tokens that this session has in common with neighbours; each
+        ends before the position that predicts the first response. Raises ``NonFiniteNLLError``.
+        """
+        if not len(encoding.start_R):
+            return _no_scores()
+        targets_N = np.concatenate([np.arange(s, e) for s, e in zip(encoding.start_R, encoding.end_R, strict=True)])
+        target_ids_N = torch.from_numpy(encoding.input_ids_T[targets_N].astype(np.int64))
+        positions_N = targets_N - 1
+        n_inputs = int(positions_N[-1]) + 1
+        ids_T = torch.from_numpy(encoding.input_ids_T[:n_inputs].astype(np.int64)).to(self._device)
+
+        start, cache = self._resume(encoding.input_ids_T, shared)
+        parts = []
+        for first, last in self._chunks(start, n_inputs, shared):
+            if cache is None and (last < n_inputs):
+                cache = DynamicCache(config=self._model.config)
+            in_chunk_N = (positions_N >= first) & (positions_N < last)
+            logits_NV = self._model(
+                input_ids=ids_T[None, first:last],
+                past_key_values=cache,
+                use_cache=cache is not None,
+                logits_to_keep=torch.from_numpy(positions_N[in_chunk_N] - first).to(self._device),
+            ).logits[0]
+            parts.append(token_statistics(logits_NV, target_ids_N[torch.from_numpy(in_chunk_N)]))
+            if cache is not None and last in shared:
+                self._prefixes.append((encoding.input_ids_T[:last], copy.deepcopy(cache)))
+        self.tokens_computed += n_inputs - start
+        self.tokens_reused += start
+        return _per_response(
+            encoding, TokenStatistics(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        )
+
+    def _resume(self, ids_T: Ints, shared: Sequence[int]) -> tuple[int, DynamicCache | None]:
+        """Drop kept prefixes that this session does not share; continue from the longest that it does."""
+        while self._prefixes:
+            prefix, cache = self._prefixes[-1]
+            if len(prefix) in shared and np.array_equal(prefix, ids_T[: len(prefix)]):
+                return len(prefix), copy.deepcopy(cache)
+            self._prefixes.pop()
+        return 0, None
+
+    def _chunks(self, start: int, end: int, shared: Sequence[int]) -> list[tuple[int, int]]:
+        """Equal pieces of at most ``chunk_tokens`` between the shared boundaries."""
+        chunks = []
+        for first, last in pairs([start, *(p for p in shared if p > start), end]):
+            n_pieces = -(-(last - first) // self._chunk_tokens)
+            chunks += pairs(np.linspace(first, last, n_pieces + 1).round().astype(int).tolist())
+        return chunks
+
+
+class TokenStatistics(NamedTuple):
+    """Per response token: log-probability, its greedy correctness, entropy (nats), NLL at ``TEMPERATURES``."""
+
+    log_probability_N: Floats
+    greedy_N: npt.NDArray[np.bool_]
+    entropy_N: Floats
+    nll_NK: Floats
+
+
+def token_statistics(logits_NV: torch.Tensor, targets_N: torch.Tensor) -> TokenStatistics:
+    """Statistics of ``targets_N`` under ``logits_NV``: a float32 log-softmax, whatever the logits' dtype.
+
+    With l the log-probabilities, the NLL at temperature T is log sum exp(l / T) - l[target] / T over the
+    vocabulary. Rows are taken in blocks, and their columns in slices that fit a CPU's cache.
+    """
+    n_rows, n_vocabulary = logits_NV.shape
+    device = logits_NV.device
+    targets_N = targets_N.to(device)
+    elements = _CPU_BLOCK_ELEMENTS if device.type == "cpu" else _GPU_BLOCK_ELEMENTS
+    rows = max(_MIN_BLOCK_ROWS, elements // n_vocabulary)
+    inverse_temperature_K = 1 / torch.tensor(TEMPERATURES, device=device)
+    target_N, maximum_N = (torch.empty(n_rows, device=device) for _ in range(2))
+    sums_NK1 = torch.zeros(n_rows, len(TEMPERATURES) + 1, device=device)
+    for row in range(0, n_rows, rows):
+        block = slice(row, row + rows)
+        log_p_BV = logits_NV[block].float().log_softmax(-1)
+        target_N[block] = log_p_BV.gather(-1, targets_N[block, None])[:, 0]
+        maximum_N[block] = log_p_BV.amax(-1)
+        for slice_BV in torch.split(log_p_BV, max(1, elements // rows), dim=-1):
+            sums_NK1[block] += _temperature_sums(slice_BV)
+    nll_NK = sums_NK1[:, :-1].log() - target_N[:, None] * inverse_temperature_K
+    return TokenStatistics(
+        log_probability_N=target_N.cpu().numpy(),
+        greedy_N=(target_N == maximum_N).cpu().numpy(),
+        entropy_N=-sums_NK1[:, -1].cpu().numpy(),
+        nll_NK=nll_NK.cpu().numpy(),
+    )
+
+
+def _temperature_sums(log_p_BV: torch.Tensor) -> torch.Tensor:
+    """(B, K + 1): sums of exp(l / T) over the vocabulary for each of ``TEMPERATURES``, and of l * exp(l).
+
+    The temperatures are powers of two and of two times its root, so that two exponentials serve all six.
+    """
+    quarter = torch.exp(log_p_BV / 4)
+    half = quarter * quarter
+    one = half * half
+    odd_quarter = torch.exp(log_p_BV * (2**0.5 / 4))
+    odd_half = odd_quarter * odd_quarter
+    columns = (
+        torch.linalg.vecdot(one, one),
+        torch.linalg.vecdot(odd_half, odd_half),
+        odd_half.sum(-1),
+        half.sum(-1),
+        odd_quarter.sum(-1),
+        quarter.sum(-1),
+        torch.linalg.vecdot(one, log_p_BV),
+    )
+    return torch.stack(columns, dim=-1)
+
+
+def _no_scores() -> ResponseScores:
+    ints, floats = np.empty(0, np.int32), np.empty(0, np.float32)
+    return ResponseScores(
+        ints, ints, floats, np.empty(0, np.int8), floats, np.empty((0, len(TEMPERATURES)), np.float32)
+    )
+
+
+def _per_response(encoding: Encoding, tokens: TokenStatistics) -> ResponseScores:
+    n_tokens_R = encoding.end_R - encoding.start_R
+    first_R = np.concatenate([[0], np.cumsum(n_tokens_R)[:-1]])
+    nll_R = np.add.reduceat(-tokens.log_probability_N.astype(np.float64), first_R)
+    if not np.isfinite(nll_R).all():
+        bad = int(np.flatnonzero(~np.isfinite(nll_R))[0])
+        raise NonFiniteNLLError(
+            f"response {encoding.response_R[bad]} (tokens {encoding.start_R[bad]} to {encoding.end_R[bad]}) "
+            f"has NLL {nll_R[bad]}"
+        )
+    return ResponseScores(
+        response_R=encoding.response_R,
+        n_tokens_R=n_tokens_R.astype(np.int32),
+        nll_R=nll_R.astype(np.float32),
+        greedy_correct_R=np.where(n_tokens_R == 1, tokens.greedy_N[first_R], -1).astype(np.int8),
+        entropy_R=tokens.entropy_N[first_R].astype(np.float32),
+        nll_RK=np.add.reduceat(tokens.nll_NK.astype(np.float64), first_R, axis=0).astype(np.float32),
+    )

@@ -1,0 +1,219 @@
+"""Scores that survive: a session's result is on disk, checked and final, as soon as it is computed.
+
+Each process appends to an SQLite file of its own in ``<run folder>/store``, so that writers never wait for one
+another and a kill at any moment loses at most the session in flight. Results are keyed by the digest of the
+session's text: what is known is never computed again. ``scores.parquet`` is written from the store at the end.
+"""
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from centaurlab.encoding import Coverage
+from centaurlab.errors import UserError
+from centaurlab.scoring import TEMPERATURES, ResponseScores
+from centaurlab.transcripts import SessionKey
+
+_ROW = np.dtype(
+    [
+        ("response", "<i4"),
+        ("n_tokens", "<i4"),
+        ("nll", "<f4"),
+        ("greedy_correct", "i1"),
+        ("entropy", "<f4"),
+        ("nll_t", "<f4", (len(TEMPERATURES),)),
+    ]
+)
+_ROW_GROUP_ROWS = 100_000
+
+SCORE_SCHEMA = pa.schema(
+    [
+        *((name, pa.dictionary(pa.int32(), pa.string())) for name in ("study", "experiment", "participant")),
+        ("response", pa.int32()),
+        ("n_tokens", pa.int32()),
+        ("nll", pa.float32()),
+        ("greedy_correct", pa.bool_()),
+        ("entropy", pa.float32()),
+        *((f"nll_t{t:.2f}", pa.float32()) for t in TEMPERATURES),
+    ]
+)
+"""One row per response; NLLs and entropy in nats, NLLs summed over the response's tokens."""
+
+
+@dataclass(frozen=True)
+class SessionResult:
+    """What is kept of a scored session. ``seconds``: of computing; ``n_computed``: tokens not from the cache."""
+
+    scores: ResponseScores
+    coverage: Coverage
+    n_tokens: int
+    n_computed: int
+    seconds: float
+
+
+class ScoreStore:
+    """Results by text digest, read from every process's file and appended to this one's.
+
+    ``identity`` says what the results depend on beside the text (model, protocol, context window); a folder made
+    with another one is refused with a ``UserError`` that names the difference.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, Any], writer: int = 0) -> None:
+        self._folder = folder
+        self.damaged: list[str] = []
+        with _disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._check_identity(identity)
+            own = folder / f"process-{writer}.sqlite"
+            self._parts = {path: self._open(path) for path in sorted({own, *folder.glob("process-*.sqlite")})}
+            self._own = self._parts[own]
+            self._where = {
+                digest: path for path, part in self._parts.items() for digest in self._intact_digests(path, part)
+            }
+
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._where
+
+    def add(self, digest: str, result: SessionResult) -> None:
+        """Make a result durable; returns when it is on disk. Raises ``UserError`` when the disk is full."""
+        blob = _to_bytes(result.scores)
+        about = json.dumps([asdict(result.coverage), result.n_tokens, result.n_computed, result.seconds])
+        with _disk_errors(self._folder), self._own:
+            self._own.execute(
+                "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)",
+                (digest, about, blob, _checksum(digest, about, blob)),
+            )
+
+    def get(self, digest: str) -> SessionResult:
+        """The result stored for ``digest`` when the store was opened; ``KeyError`` when there is none."""
+        part = self._parts[self._where[digest]]
+        about, blob = part.execute("SELECT about, scores FROM results WHERE digest = ?", (digest,)).fetchone()
+        coverage, n_tokens, n_computed, seconds = json.loads(about)
+        return SessionResult(_from_bytes(blob), Coverage(**coverage), n_tokens, n_computed, seconds)
+
+    def close(self) -> None:
+        """Close all files."""
+        for part in self._parts.values():
+            part.close()
+
+    def _check_identity(self, identity: dict[str, Any]) -> None:
+        path = self._folder / "identity.json"
+        if path.exists():
+            known = json.loads(path.read_text())
+            for name, value in identity.items():
+                if known.get(name) != value:
+                    raise UserError(
+                        f"{self._folder.parent} holds scores with {name} {known.get(name)!r}, not {value!r}; "
+                        "give another --output_dir"
+                    )
+        else:
+            temporary = path.with_suffix(".tmp")
+            temporary.write_text(json.dumps(identity, indent=2, sort_keys=True))
+            temporary.replace(path)
+
+    def _open(self, path: Path) -> sqlite3.Connection:
+        try:
+            part = sqlite3.connect(path)
+            part.execute("PRAGMA synchronous = FULL")
+            part.execute(
+                "CREATE TABLE IF NOT EXISTS results "
+                "(digest TEXT PRIMARY KEY, about TEXT, scores BLOB, checksum INTEGER) WITHOUT ROWID"
+            )
+            return part
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            aside = path.with_suffix(".damaged")
+            path.replace(aside)
+            self.damaged.append(f"{path} is damaged ({error}): kept as {aside.name}, its sessions are scored again")
+            return self._open(path)
+
+    def _intact_digests(self, path: Path, part: sqlite3.Connection) -> Iterator[str]:
+        try:
+            for digest, about, blob, checksum in part.execute("SELECT * FROM results"):
+                if checksum == _checksum(digest, about, blob):
+                    yield digest
+                else:
+                    self.damaged.append(f"{path}: result {digest[:12]} fails its checksum and is computed again")
+        except sqlite3.DatabaseError as error:
+            self.damaged.append(f"{path} is damaged ({error}): what cannot be read is scored again")
+
+
+def write_scores(path: Path, sessions: Iterable[tuple[SessionKey, ResponseScores]]) -> None:
+    """Write ``scores.parquet`` atomically, in the order of ``sessions``; equal input gives equal bytes."""
+    temporary = path.with_suffix(".tmp")
+    with _disk_errors(path.parent):
+        with pq.ParquetWriter(temporary, SCORE_SCHEMA) as writer:
+            rows: list[pa.RecordBatch] = []
+            n_rows = 0
+            for key, scores in sessions:
+                rows.append(_record_batch(key, scores))
+                n_rows += len(scores.response_R)
+                if n_rows >= _ROW_GROUP_ROWS:
+                    writer.write_table(pa.Table.from_batches(rows).unify_dictionaries())
+                    rows, n_rows = [], 0
+            if rows:
+                writer.write_table(pa.Table.from_batches(rows).unify_dictionaries())
+        temporary.replace(path)
+
+
+def _record_batch(key: SessionKey, scores: ResponseScores) -> pa.RecordBatch:
+    n = len(scores.response_R)
+    zeros = pa.array(np.zeros(n, np.int32))
+    names = [
+        pa.DictionaryArray.from_arrays(zeros, pa.array([value]))
+        for value in (key.study, key.experiment, key.participant)
+    ]
+    numbers = [
+        pa.array(scores.response_R),
+        pa.array(scores.n_tokens_R),
+        pa.array(scores.nll_R),
+        pa.array(scores.greedy_correct_R == 1, mask=scores.greedy_correct_R < 0),
+        pa.array(scores.entropy_R),
+        *(pa.array(column) for column in np.ascontiguousarray(scores.nll_RK.T)),
+    ]
+    return pa.RecordBatch.from_arrays([*names, *numbers], schema=SCORE_SCHEMA)
+
+
+def _to_bytes(scores: ResponseScores) -> bytes:
+    rows = np.empty(len(scores.response_R), _ROW)
+    columns = (
+        scores.response_R,
+        scores.n_tokens_R,
+        scores.nll_R,
+        scores.greedy_correct_R,
+        scores.entropy_R,
+        scores.nll_RK,
+    )
+    for name, column in zip(_ROW.names or (), columns, strict=True):
+        rows[name] = column
+    return rows.tobytes()
+
+
+def _from_bytes(blob: bytes) -> ResponseScores:
+    rows = np.frombuffer(blob, _ROW)
+    return ResponseScores(*(np.ascontiguousarray(rows[name]) for name in _ROW.names or ()))
+
+
+def _checksum(digest: str, about: str, blob: bytes) -> int:
+    return zlib.crc32(blob, zlib.crc32(f"{digest}{about}".encode()))
+
+
+@contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as error:
+        raise UserError(
+            f"cannot write to {folder}: {error}; free space or permissions, then give the same command again: "
+            "what is scored is kept"
+        ) from error
