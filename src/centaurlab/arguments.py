@@ -17,17 +17,17 @@ from centaurlab.errors import UserError
 
 
 def parse_arguments(
-    dataclass_types: Sequence[type], script_doc: str | None, args: Sequence[str] | None = None
+    dataclass_types: Sequence[Any], script_doc: str | None, args: Sequence[str] | None = None
 ) -> tuple[Any, ...]:
     """Parse ``args`` (default: the command line) into one instance per dataclass.
 
     ``script_doc`` is the script's module docstring; it becomes the ``--help`` text. Unknown options, misspelt or
     unreadable YAML raise ``UserError``; argparse itself exits with code 2 on a bad value.
     """
-    from trl import TrlParser
+    from trl.scripts.utils import TrlParser
 
     parser = TrlParser(
-        list(dataclass_types),
+        dataclass_types,
         description=script_doc,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -71,9 +71,7 @@ def print_stats(args: DataArguments, tokenizer: "PreTrainedTokenizerBase | None"
     """
     console, errors = Console(), Console(stderr=True)
     source = open_source(args)
-    sessions = track(
-        source.examine(), "reading", transient=True, console=errors, disable=not errors.is_terminal
-    )
+    sessions = track(source.examine(), "reading", transient=True, console=errors, disable=not errors.is_terminal)
     studies, problems = collect(sessions, tokenizer)
     if studies:
         console.print(_table(studies, "tokens" if tokenizer is not None else "characters"))
@@ -115,7 +113,7 @@ def is_known(value: object) -> bool:
 
 def _table(studies: list[StudyStats], measure: str) -> Table:
     table = Table(show_footer=len(studies) > 1)
-    counts = ("sessions", "responses", measure)
+    counts = ("participants", "responses", measure)
     rows = [(s.sessions, s.responses, s.tokens if measure == "tokens" else s.characters) for s in studies]
     totals = [sum(column) for column in zip(*rows, strict=True)]
     table.add_column("study", f"{len(studies)} studies", overflow="fold")
@@ -126,9 +124,7 @@ def _table(studies: list[StudyStats], measure: str) -> Table:
     for stats, row in zip(studies, rows, strict=True):
         known = ", ".join(f"{name} {count:,}" for name, count in sorted(stats.metadata.items()))
         domains = ", ".join(domains_of(stats.study))
-        table.add_row(
-            escape(stats.study), *(f"{count:,}" for count in row), domains or "-", escape(known) or "-"
-        )
+        table.add_row(escape(stats.study), *(f"{count:,}" for count in row), domains or "-", escape(known) or "-")
     return table
 
 

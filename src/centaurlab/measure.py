@@ -73,6 +73,9 @@ class _StudyTotals:
     nll_sum: float = 0.0
     n_single: int = 0
     n_correct: int = 0
+    n_tokens: int = 0
+    n_computed: int = 0
+    seconds: float = 0.0
     coverage: Coverage = field(default_factory=Coverage)
     digests: list[str] = field(default_factory=list)
 
@@ -81,6 +84,9 @@ class _StudyTotals:
         self.nll_sum += float(result.scores.nll_R.sum(dtype="float64"))
         self.n_single += int((result.scores.greedy_correct_R >= 0).sum())
         self.n_correct += int((result.scores.greedy_correct_R == 1).sum())
+        self.n_tokens += result.n_tokens
+        self.n_computed += result.n_computed
+        self.seconds += result.seconds
         self.coverage += result.coverage
         self.digests.append(f"{transcript.experiment}\0{transcript.participant}\0{digest}")
 
@@ -96,7 +102,7 @@ def measure(model_arguments: ModelArguments, data_arguments: DataArguments, argu
     Call it on every process of the launch. Raises ``UserError`` for whatever a user can mend.
     """
     started = time.monotonic()
-    state = PartialState(timeout=_PATIENCE)
+    state = PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
     folder = RunFolder(Path(arguments.output_dir), "score")
     with folder.lock() if state.is_main_process else nullcontext():
         state.wait_for_everyone()
@@ -121,8 +127,15 @@ def measure(model_arguments: ModelArguments, data_arguments: DataArguments, argu
             store = ScoreStore(folder.path / "store", identity)
             totals = _write_scores(folder.path / "scores.parquet", source, store)
             store.close()
-            speed = worker.speed() | {"wall_seconds": round(time.monotonic() - started, 2)}
-            _write_run(folder, source, model, identity, totals, speed)
+            run = {
+                "processes": state.num_processes,
+                "tokens_computed_now": worker.tokens_computed,
+                "wall_seconds": round(time.monotonic() - started, 2),
+                "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            }
+            if state.device.type == "cuda":
+                run["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
+            _write_run(folder, source, model, identity, totals, run)
         state.wait_for_everyone()
     return folder.path
 
@@ -148,7 +161,6 @@ class _Worker:
         self._store = store
         self._state = state
         self._scorer: SessionScorer | None = None
-        self._seconds = 0.0
 
     def score(self, source: TranscriptSource, n_characters: int) -> None:
         """Score this process's sessions; ``n_characters`` of the whole source set the scale of the progress bar."""
@@ -170,20 +182,12 @@ class _Worker:
                     done, left = done + len(transcript.text), left - len(transcript.text)
                     bar.total = round((bar.n + n_tokens) * (1 + left / done))
                     bar.update(n_tokens)
+            bar.leave = bar.n > 0
 
-    def speed(self) -> dict[str, float | int | None]:
-        """Of this process in this run: tokens, seconds spent on them, tokens per second, peak memory in bytes."""
-        computed, reused = (self._scorer.tokens_computed, self._scorer.tokens_reused) if self._scorer else (0, 0)
-        on_gpu = self._state.device.type == "cuda"
-        return {
-            "processes": self._state.num_processes,
-            "tokens_computed": computed,
-            "tokens_reused": reused,
-            "scoring_seconds": round(self._seconds, 2),
-            "tokens_per_second": round((computed + reused) / self._seconds, 1) if self._seconds else None,
-            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated() if on_gpu else None,
-        }
+    @property
+    def tokens_computed(self) -> int:
+        """Tokens that went through the model in this run, on this process."""
+        return self._scorer.tokens_computed if self._scorer else 0
 
     def _share(self, transcripts: list[Transcript]) -> list[tuple[Transcript, tuple[int, ...]]]:
         """The sessions of a window that are this process's to score, each with its shared prefixes."""
@@ -219,7 +223,6 @@ class _Worker:
                 f"{self._model_arguments.model_name_or_path}: {error}, {transcript.key}; try --dtype float32"
             ) from error
         seconds = time.perf_counter() - started
-        self._seconds += seconds
         n_computed = self._scorer.tokens_computed - before
         result = SessionResult(scores, encoding.coverage, len(encoding.input_ids_T), n_computed, seconds)
         self._store.add(text_digest(transcript.text), result)
@@ -268,9 +271,19 @@ def _write_run(
     model: dict[str, Any],
     identity: dict[str, Any],
     totals: dict[str, _StudyTotals],
-    speed: dict[str, Any],
+    run: dict[str, float],
 ) -> None:
-    """``run.json``: what was scored with what, what became of every response, and how fast."""
+    """``run.json``: what was scored with what, what became of every response, and how fast.
+
+    ``tokens_per_second`` is that of one process, over all runs into the folder; ``run`` describes this one.
+    """
+    n_tokens, seconds = sum(t.n_tokens for t in totals.values()), sum(t.seconds for t in totals.values())
+    speed = run | {
+        "tokens": n_tokens,
+        "tokens_reused": n_tokens - sum(t.n_computed for t in totals.values()),
+        "scoring_seconds": round(seconds, 2),
+        "tokens_per_second": round(n_tokens / seconds, 1) if seconds else 0.0,
+    }
     studies: dict[str, dict[str, Any]] = {
         study: {
             "fingerprint": t.fingerprint,
@@ -306,7 +319,7 @@ def _write_run(
     if nlls:
         metrics["nll/mean"] = sum(nlls) / len(nlls)
     metrics |= {"coverage/responses": covered.responses, "coverage/scored": covered.scored}
-    folder.log(metrics | {name: value for name, value in speed.items() if value is not None})
+    folder.log(metrics | speed)
 
 
 def print_run(folder: Path) -> None:
@@ -332,11 +345,9 @@ def print_run(folder: Path) -> None:
     console = console if console.is_terminal else Console(width=120)
     console.print(table)
     speed = run["speed"]
-    if speed["tokens_per_second"]:
-        console.print(
-            f"{speed['tokens_computed'] + speed['tokens_reused']:,} tokens at {speed['tokens_per_second']:,.0f} "
-            f"tokens/s ({speed['processes']} process(es)); peak memory {speed['peak_memory_bytes'] / 2**30:.1f} GiB"
-        )
-    else:
-        console.print("every session was known: nothing computed")
+    console.print(
+        f"{speed['tokens']:,} tokens ({speed['tokens_computed_now']:,} computed now) at "
+        f"{speed['tokens_per_second']:,.0f} tokens/s per process, {speed['processes']} process(es); "
+        f"peak memory {speed['peak_memory_bytes'] / 2**30:.1f} GiB"
+    )
     console.print(f"scores: {folder / 'scores.parquet'}", soft_wrap=True)

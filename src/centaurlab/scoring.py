@@ -74,7 +74,6 @@ class SessionScorer:
         self._chunk_tokens = chunk_tokens or chunk_tokens_for(model)
         self._prefixes: list[tuple[Ints, DynamicCache]] = []
         self.tokens_computed = 0
-        self.tokens_reused = 0
 
     @torch.inference_mode()
     def score(self, encoding: Encoding, shared: Sequence[int] = ()) -> ResponseScores:
@@ -107,7 +106,6 @@ class SessionScorer:
             if cache is not None and last in shared:
                 self._prefixes.append((encoding.input_ids_T[:last], copy.deepcopy(cache)))
         self.tokens_computed += n_inputs - start
-        self.tokens_reused += start
         return _per_response(
             encoding, TokenStatistics(*(np.concatenate(column) for column in zip(*parts, strict=True)))
         )

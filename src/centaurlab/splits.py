@@ -42,9 +42,7 @@ def first_participants(keys: Iterable[SessionKey], count: int, seed: int) -> fro
 
 def held_out(keys: Iterable[SessionKey], seed: int) -> frozenset[SessionKey]:
     """The test sessions: of a study with n sessions the first min(⌊n / 10⌋, 100), at least 1 if n ≥ 2."""
-    return frozenset(
-        key for order in participant_order(keys, seed).values() for key in order[: _test_size(len(order))]
-    )
+    return frozenset(key for order in participant_order(keys, seed).values() for key in order[: _test_size(len(order))])
 
 
 def partition(keys: Iterable[SessionKey], seed: int, novel_studies: Collection[str] = ()) -> Partition:

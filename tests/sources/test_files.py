@@ -201,6 +201,7 @@ def without_text() -> str:
         ('{"text": "You press <<J>>.", ', "invalid JSON"),
         ("[1, 2]", "not a JSON object"),
         (without_text(), "no `text`"),
+        ('{"prompt": "You press <<J>>."}', "no `text`"),
         (line(text=3), "`text` is a number, not a string"),
         (line(text=None), "`text` is null, not a string"),
         (line(text="You press <<J"), "unclosed '<<' on line 1 of the text"),

@@ -43,7 +43,7 @@ def test_domains_select_by_the_catalog(folder):
     assert domains_of("enkavi2019digitspan") == ("Memory",)
     assert {key.study for key in select(folder, domains="Memory")} == {"enkavi2019digitspan"}
     assert len(select(folder, domains="Memory,Reinforcement Learning")) == 45
-    with pytest.raises(UserError, match="no domain 'Memry'; there are Categorization, Cognitive Control"):
+    with pytest.raises(UserError, match="no domain 'Memry'; there are Reinforcement Learning, Risky Choice"):
         select(folder, domains="Memry")
     with pytest.raises(UserError, match="no study of the domain 'Psychophysics' among bahrami2020four"):
         select(folder, domains="Psychophysics")

@@ -9,10 +9,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
-from centaurlab.catalog import study_domains
+from centaurlab.catalog import domains, study_domains
 from centaurlab.errors import UserError
 from centaurlab.sources import files, hub, starter
 from centaurlab.sources.records import Examined, Problem, Reader, Record, examine, placed_study, session_key
@@ -187,9 +186,8 @@ def _named_studies(args: DataArguments, present: set[str]) -> frozenset[str]:
         studies = named
     if args.domains:
         wanted = set(_names(args.domains))
-        known = set(chain.from_iterable([*study_domains().values(), *starter.DOMAINS.values()]))
-        for domain in sorted(wanted - known):
-            raise UserError(f"no domain {domain!r}; there are {', '.join(sorted(known))}")
+        for domain in sorted(wanted - set(domains())):
+            raise UserError(f"no domain {domain!r}; there are {', '.join(domains())}")
         studies = {study for study in studies if wanted & set(domains_of(study))}
         if not studies:
             raise UserError(f"no study of the domain {args.domains!r} among {', '.join(sorted(present)[:20])}")

@@ -90,6 +90,10 @@ def examine(records: Iterable[Record | Problem]) -> Iterator[Examined]:
         if isinstance(record, Problem):
             yield Examined(None, record)
             continue
+        reason = _unreadable(record.fields)
+        if reason:
+            yield Examined(None, Problem(record.origin, reason))
+            continue
         key = session_key(record)
         if isinstance(key, Problem):
             yield Examined(None, key)
@@ -140,14 +144,17 @@ def _study(record: Record, experiment: str | None) -> str:
         return record.places[-1].stem if record.places else head
 
 
-def _examine_text(record: Record, key: SessionKey) -> Examined:
-    if "text" not in record.fields:
-        return Examined(None, Problem(record.origin, f"no `text` ({key})"))
-    text = record.fields["text"]
+def _unreadable(fields: Mapping[str, object]) -> str | None:
+    if "text" not in fields:
+        return "no `text`; a session needs `text`, `experiment` and `participant`"
+    text = fields["text"]
     if not isinstance(text, str):
-        return Examined(None, Problem(record.origin, f"`text` is {_kind(text)}, not a string ({key})"))
-    if _SURROGATE.search(text):
-        return Examined(None, Problem(record.origin, f"`text` holds half of a surrogate pair ({key})"))
+        return f"`text` is {_kind(text)}, not a string"
+    return "`text` holds half of a surrogate pair" if _SURROGATE.search(text) else None
+
+
+def _examine_text(record: Record, key: SessionKey) -> Examined:
+    text = str(record.fields["text"])
     metadata = {
         name: value for name, value in record.fields.items() if name not in ("text", *KEY_FIELDS) and value is not None
     }

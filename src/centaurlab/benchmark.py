@@ -1,0 +1,181 @@
+"""How fast scoring is: against the plain loop of published evaluation code, and against the machine itself.
+
+Each contestant runs in a process of its own on the same sessions. The ceiling is what the machine needs for the
+matrix products and attention calls of our run alone: they are recorded once and replayed without the rest.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from centaurlab.allocator import keep_freed_memory
+from centaurlab.encoding import Encoding, encode
+from centaurlab.errors import UserError
+from centaurlab.models import ModelArguments, load_model, load_tokenizer
+from centaurlab.scoring import SessionScorer
+from centaurlab.sources import DataArguments, open_source
+
+Contestant = Literal["plain", "plain_kept_memory", "ours", "ceiling"]
+
+
+@dataclass
+class BenchmarkArguments:
+    """Which sessions are timed."""
+
+    sessions: int = field(default=4, metadata={"help": "how many sessions to time"})
+    min_tokens: int = field(default=2000, metadata={"help": "shortest session; shorter ones are joined up to it"})
+    max_tokens: int = field(default=4096, metadata={"help": "longest session"})
+    contestant: str | None = field(default=None, metadata={"help": "(internal) run one contestant, print JSON"})
+    output_json: str | None = field(default=None, metadata={"help": "also write the figures to this file"})
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Of one contestant: seconds of scoring, tokens, peak resident memory in bytes, NLL of each response."""
+
+    seconds: float
+    tokens: int
+    peak_memory_bytes: int
+    nll: list[float]
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Throughput, model loading and tokenization excluded."""
+        return self.tokens / self.seconds
+
+
+def run_contestant(
+    contestant: str, model_args: ModelArguments, data_args: DataArguments, arguments: BenchmarkArguments
+) -> None:
+    """Time one contestant in this process and print its ``Timing`` as JSON."""
+    if contestant in ("ours", "ceiling", "plain_kept_memory"):
+        keep_freed_memory()
+    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    tokenizer = load_tokenizer(model_args)
+    encodings = list(islice(_sessions(tokenizer, data_args, arguments), arguments.sessions))
+    if not encodings:
+        raise UserError(
+            f"{data_args.data} has no session of {arguments.min_tokens} to {arguments.max_tokens} tokens; "
+            "change --min_tokens or --max_tokens"
+        )
+    model = load_model(model_args, device)
+    scorer = SessionScorer(model)
+    score: Callable[[Encoding], Any] = scorer.score if contestant == "ours" else lambda e: _plain_nll(model, e)
+    if contestant == "ceiling":
+        seconds, nll = _ceiling_seconds(model, scorer, encodings), []
+    else:
+        score(min(encodings, key=lambda e: len(e.input_ids_T)))
+        _synchronize()
+        started = time.perf_counter()
+        scores = [score(encoding) for encoding in encodings]
+        _synchronize()
+        seconds = time.perf_counter() - started
+        nll = [float(x) for s in scores for x in (s.nll_R if contestant == "ours" else s)]
+    timing = Timing(
+        seconds=seconds,
+        tokens=sum(len(e.input_ids_T) for e in encodings),
+        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        nll=nll,
+    )
+    print(json.dumps(timing.__dict__))
+
+
+def time_contestant(contestant: Contestant, extra: tuple[str, ...] = ()) -> Timing:
+    """Run this very command for one contestant in a fresh process, as its user would start it."""
+    command = [sys.executable, *sys.argv, "--contestant", contestant, *extra]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"the {contestant} run failed with exit code {done.returncode}; its message stands above")
+    return Timing(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def _sessions(
+    tokenizer: PreTrainedTokenizerBase, data_args: DataArguments, arguments: BenchmarkArguments
+) -> Iterator[Encoding]:
+    """Sessions of the wanted length, of different studies first; short ones of a study are joined."""
+    by_study: dict[str, list[Encoding]] = {}
+    texts: dict[str, str] = {}
+    for transcript in open_source(data_args):
+        text = texts.pop(transcript.study, "") + transcript.text + "\n\n"
+        encoding = encode(text, tokenizer)
+        if len(encoding.input_ids_T) < arguments.min_tokens:
+            texts[transcript.study] = text
+        elif len(encoding.input_ids_T) <= arguments.max_tokens:
+            by_study.setdefault(transcript.study, []).append(encoding)
+    for rank in range(max(map(len, by_study.values()), default=0)):
+        for encodings in by_study.values():
+            yield from encodings[rank : rank + 1]
+
+
+@torch.no_grad()
+def _plain_nll(model: PreTrainedModel, encoding: Encoding) -> list[float]:
+    """Batch 1, logits at every position: what published evaluation code does."""
+    ids_T = torch.from_numpy(encoding.input_ids_T.astype(np.int64)).to(model.device)
+    logits_TV = model(input_ids=ids_T[None]).logits[0, :-1]
+    nll_T = torch.nn.functional.cross_entropy(logits_TV.float(), ids_T[1:], reduction="none").cpu()
+    return [float(nll_T[s - 1 : e - 1].sum()) for s, e in zip(encoding.start_R, encoding.end_R, strict=True)]
+
+
+def _ceiling_seconds(model: PreTrainedModel, scorer: SessionScorer, encodings: list[Encoding]) -> float:
+    """Seconds for the matrix products and attention calls of ``scorer`` on ``encodings``, alone."""
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    recorder = _Recorder(weights)
+    for encoding in encodings:
+        with recorder:
+            scorer.score(encoding)
+    with torch.inference_mode():
+        recorder.replay(recorder.calls[:50])
+        _synchronize()
+        started = time.perf_counter()
+        recorder.replay(recorder.calls)
+        _synchronize()
+        return time.perf_counter() - started
+
+
+class _Recorder(TorchDispatchMode):
+    """Records matrix products and attention calls: the weights themselves, of activations only the shape."""
+
+    def __init__(self, weights: set[int]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._weights = weights
+        self._stand_ins: dict[tuple[Any, ...], torch.Tensor] = {}
+        self.calls: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = func.overloadpacket.__name__
+        if name in ("linear", "mm", "addmm", "bmm", "baddbmm") or "scaled_dot_product" in name:
+            self.calls.append((func, tuple(self._keep(arg) for arg in args), kwargs))
+        return func(*args, **kwargs)
+
+    def replay(self, calls: list[tuple[Any, tuple[Any, ...], dict[str, Any]]]) -> None:
+        for func, args, kwargs in calls:
+            func(*args, **kwargs)
+
+    def _keep(self, arg: Any) -> Any:
+        if not isinstance(arg, torch.Tensor) or not arg.is_floating_point():
+            return arg
+        if arg.untyped_storage().data_ptr() in self._weights:
+            return arg
+        key = (arg.shape, arg.stride(), arg.dtype)
+        if key not in self._stand_ins:
+            n_elements = 1 + sum((size - 1) * stride for size, stride in zip(*key[:2], strict=True))
+            flat = torch.randn(n_elements, dtype=arg.dtype, device=arg.device)
+            self._stand_ins[key] = flat.as_strided(*key[:2])
+        return self._stand_ins[key]
+
+
+def _synchronize() -> None:
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()

@@ -1,0 +1,1 @@
+"""Training on human responses: transcripts and a base model in, a PEFT adapter and its held-out NLLs out."""

@@ -1,0 +1,72 @@
+"""What a training run is asked: the data, what is held out of them, and when to stop.
+
+Everything about optimisation stands in TRL's ``SFTConfig``, and about the model and LoRA in its ``ModelConfig``.
+"""
+
+from dataclasses import dataclass, field
+
+from centaurlab.errors import UserError
+from centaurlab.sources import DataArguments
+
+
+@dataclass
+class CentaurArguments(DataArguments):
+    """Which sessions to train on, and which to hold out."""
+
+    participants: str = field(default="all", init=False)
+    data_seed: int = field(default=0, init=False)  # the name belongs to SFTConfig, where it seeds the batches
+    split_seed: int = field(default=0, metadata={"help": "seed of the order of participants, and so of who is held out"})
+    novel_studies: str | None = field(
+        default=None, metadata={"help": "studies held out whole, comma separated: to judge generalisation"}
+    )
+    eval_data: str | None = field(
+        default=None,
+        metadata={"help": "held-out participants as a source of their own (default: held out of --data)"},
+    )
+    train_share: float = field(
+        default=1.0, metadata={"help": "share of each study's training participants, in the seeded order"}
+    )
+    max_responses: int | None = field(
+        default=None, metadata={"help": "responses per study: participants are added until they gave so many"}
+    )
+    study_weighting: str = field(
+        default="natural",
+        metadata={"help": "natural: every session once per epoch; balanced: equally many sessions of each study"},
+    )
+    long_sessions: str = field(
+        default="cut",
+        metadata={
+            "help": "sessions longer than --max_length. cut: end after the last response that fits; "
+            "split: windows that each start with the instructions"
+        },
+    )
+    eval_participants: int = field(
+        default=8, metadata={"help": "held-out participants per study in evaluations during training"}
+    )
+    early_stopping_patience: int | None = field(
+        default=None, metadata={"help": "stop after so many evaluations in a row without a new best"}
+    )
+
+    def __post_init__(self) -> None:
+        self.data_seed = self.split_seed
+        for name, value, choices in (
+            ("study_weighting", self.study_weighting, ("natural", "balanced")),
+            ("long_sessions", self.long_sessions, ("cut", "split")),
+        ):
+            if value not in choices:
+                raise UserError(f"--{name} is {value!r}; choose {' or '.join(choices)}")
+        if not 0 < self.train_share <= 1:
+            raise UserError(f"--train_share is {self.train_share}; it must be above 0 and at most 1")
+        for name, count in (
+            ("max_responses", self.max_responses),
+            ("eval_participants", self.eval_participants),
+            ("max_participants", self.max_participants),
+            ("early_stopping_patience", self.early_stopping_patience),
+        ):
+            if count is not None and count < 1:
+                raise UserError(f"--{name} is {count}; it must be at least 1")
+
+    @property
+    def novel(self) -> tuple[str, ...]:
+        """The names in ``novel_studies``."""
+        return tuple(name.strip() for name in (self.novel_studies or "").split(",") if name.strip())

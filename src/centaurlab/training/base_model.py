@@ -1,0 +1,87 @@
+"""The base model as training needs it: on this process's device, or left to FSDP or DeepSpeed to shard."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers.integrations import is_deepspeed_zero3_enabled, is_fsdp_enabled
+from trl import ModelConfig, SFTConfig
+
+from centaurlab.checkpoints import find_checkpoint
+from centaurlab.errors import UserError
+from centaurlab.models import ModelArguments, load_model
+from centaurlab.quiet import import_bitsandbytes, quiet_transformers
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_QUANTISED_DEVICES = ("cpu", "cuda", "xpu", "hpu")  # of bitsandbytes 0.50
+
+
+def base_arguments(model_args: ModelConfig, training_args: SFTConfig) -> ModelArguments:
+    """The part of TRL's ``ModelConfig`` that says which base model, in the words of the rest of the package."""
+    if not model_args.model_name_or_path:
+        raise UserError("no base model: give --model_name_or_path, or a --config that holds it")
+    if not model_args.use_peft:
+        raise UserError("use_peft is false; set use_peft: true, since a Centaur is an adapter on its base model")
+    return ModelArguments(
+        model_name_or_path=model_args.model_name_or_path,
+        model_revision=None if model_args.model_revision == "main" else model_args.model_revision,
+        dtype=model_args.dtype or "bfloat16",
+        load_in_4bit=model_args.load_in_4bit,
+        load_in_8bit=model_args.load_in_8bit,
+        attn_implementation=model_args.attn_implementation,
+        trust_remote_code=training_args.trust_remote_code,
+    )
+
+
+def load_base(args: ModelArguments, device: torch.device) -> "PreTrainedModel":
+    """The base model with its weights frozen, ready for an adapter.
+
+    Its ``name_or_path`` is what the adapter's configuration will name: a hub id or a folder.
+    """
+    if args.load_in_4bit or args.load_in_8bit:
+        check_quantised_device(device.type)
+    checkpoint = find_checkpoint(args.model_name_or_path, args.model_revision, True, False)
+    if checkpoint.is_adapter:
+        raise UserError(f"{checkpoint.source} is an adapter; train on a base model, or merge it: recipes/merge.py")
+    sharded = is_fsdp_enabled() or is_deepspeed_zero3_enabled()
+    model = _load_for_sharding(args, str(checkpoint.folder)) if sharded else load_model(args, device)
+    if checkpoint.source != args.model_name_or_path or "/" not in checkpoint.source:
+        model.name_or_path = str(checkpoint.folder)
+    model.requires_grad_(False)
+    return model
+
+
+def check_quantised_device(device_type: str) -> None:
+    """Raise ``UserError`` where bitsandbytes has no quantised layers for the device."""
+    if device_type not in _QUANTISED_DEVICES:
+        raise UserError(
+            f"load_in_4bit and load_in_8bit do not work on {device_type}; leave them away (LoRA on bfloat16 weights) "
+            f"or use one of {', '.join(_QUANTISED_DEVICES)}"
+        )
+
+
+def _load_for_sharding(args: ModelArguments, folder: str) -> "PreTrainedModel":
+    """Without a device map, and 4-bit weights stored in the model's dtype, which FSDP can shard.
+
+    Source: https://huggingface.co/docs/bitsandbytes/main/en/fsdp_qlora
+    """
+    quantization = None
+    if args.load_in_4bit:
+        import_bitsandbytes()
+        quantization = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=args.dtype,
+            bnb_4bit_quant_storage=args.dtype,
+        )
+    with quiet_transformers():
+        return AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=getattr(torch, args.dtype),
+            quantization_config=quantization,
+            attn_implementation=args.attn_implementation,
+            trust_remote_code=args.trust_remote_code,
+        )

@@ -1,0 +1,198 @@
+"""A training run from arguments to an adapter folder: what is checked before, and what is written after.
+
+The folder holds at once what the run was asked (``config.json``, ``split.json``); a second start finds there that
+it is the same run and goes on from its last whole checkpoint.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import EarlyStoppingCallback, PreTrainedTokenizerFast
+from trl import ModelConfig, SFTConfig, get_peft_config, pack_dataset
+
+from centaurlab.errors import UserError
+from centaurlab.models import ModelArguments, ModelIdentity, context_window, identify, load_config, load_tokenizer
+from centaurlab.quiet import import_bitsandbytes
+from centaurlab.runs import RunFolder, provenance
+from centaurlab.training.arguments import CentaurArguments
+from centaurlab.training.base_model import base_arguments, load_base
+from centaurlab.training.callbacks import RunFolderCallback
+from centaurlab.training.data import TrainingData, prepare_data
+from centaurlab.training.model_card import HeldOutResult, held_out_results, model_card
+from centaurlab.training.resume import last_complete_checkpoint, logged_until
+from centaurlab.training.trainer import CentaurTrainer, SessionCollator
+
+_DEFAULT_CHECKPOINTS_KEPT = 2
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trainer and what is known of its run before the first step."""
+
+    trainer: CentaurTrainer
+    folder: RunFolder
+    base: ModelIdentity
+    data: TrainingData
+    settings: dict[str, Any]
+    checkpoint: Path | None
+
+
+def prepare_run(args: CentaurArguments, training_args: SFTConfig, model_args: ModelConfig) -> Run:
+    """Check everything, read the data, load the model, and find where to go on.
+
+    Raises ``UserError`` for whatever a user can mend.
+    """
+    import_bitsandbytes()
+    _check_settings(args, training_args)
+    base_args = base_arguments(model_args, training_args)
+    folder = RunFolder(Path(training_args.output_dir), "train")
+    tokenizer = load_tokenizer(base_args)
+    max_length = _max_length(base_args, training_args)
+    seed = training_args.seed if training_args.data_seed is None else training_args.data_seed
+    data = prepare_data(args, tokenizer, max_length, seed)
+    identity = identify(base_args)
+    settings = {"data": asdict(args), "training": training_args.to_dict(), "model": asdict(model_args)}
+    checkpoint = _begin(folder, identity, data, settings, training_args)
+    trainer = build_trainer(args, training_args, model_args, base_args, tokenizer, data, max_length)
+    trainer.add_callback(RunFolderCallback(folder))
+    return Run(trainer, folder, identity, data, settings, checkpoint)
+
+
+def build_trainer(
+    args: CentaurArguments,
+    training_args: SFTConfig,
+    model_args: ModelConfig,
+    base_args: ModelArguments,
+    tokenizer: PreTrainedTokenizerFast,
+    data: TrainingData,
+    max_length: int,
+) -> CentaurTrainer:
+    """The trainer of a base model with a fresh LoRA adapter; packs the sessions if ``packing`` is set."""
+    train = data.train
+    if training_args.packing:
+        train = pack_dataset(train, max_length, "bfd")
+        training_args.packing = False
+    training_args.dataset_kwargs = {"skip_prepare_dataset": True}
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    stopping = [EarlyStoppingCallback(args.early_stopping_patience)] if args.early_stopping_patience else []
+    return CentaurTrainer(
+        model=load_base(base_args, training_args.device),
+        args=training_args,
+        train_dataset=train,
+        eval_dataset=data.held_out,
+        processing_class=tokenizer,
+        data_collator=SessionCollator(tokenizer.pad_token_id),
+        peft_config=get_peft_config(model_args),
+        callbacks=stopping,
+        studies=data.studies,
+    )
+
+
+def train(run: Run) -> list[HeldOutResult]:
+    """Train to the end, from the checkpoint if there is one; write the adapter, its card and ``run.json``."""
+    trainer, folder = run.trainer, run.folder
+    base_nll = _base_nll(run)
+    trainer.train(resume_from_checkpoint=str(run.checkpoint) if run.checkpoint else None)
+    trainer.save_model()
+    nll, responses = trainer.session_nll(run.data.held_out)
+    results = held_out_results(run.data, base_nll, nll, responses)
+    trainer.model_card = model_card(run.base, run.data, run.settings, results)
+    trainer.create_model_card()
+    if trainer.is_world_process_zero():
+        state = {
+            "steps": trainer.state.global_step,
+            "epochs": trainer.state.epoch,
+            "best_checkpoint": trainer.state.best_model_checkpoint,
+        }
+        folder.write_json("run.json", _about(run.base, run.data) | state | {"held_out": [asdict(r) for r in results]})
+    return results
+
+
+def print_results(results: list[HeldOutResult]) -> None:
+    """Print held-out participants' NLL before and after, per study."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("study", title="held-out participants, NLL in nats per response", box=box.SIMPLE_HEAD)
+    for name in ("people", "responses", "base", "centaur", "change", "95 % interval"):
+        table.add_column(name, justify="right")
+    for r in results:
+        table.add_row(
+            r.study,
+            str(r.participants),
+            str(r.responses),
+            f"{r.nll_base:.4f}",
+            f"{r.nll:.4f}",
+            f"{r.change:+.1%}",
+            f"{r.change_low:+.1%} … {r.change_high:+.1%}",
+        )
+    console = Console()
+    (console if console.is_terminal else Console(width=120)).print(table)
+
+
+def _check_settings(args: CentaurArguments, training_args: SFTConfig) -> None:
+    if training_args.save_total_limit is None:
+        training_args.save_total_limit = _DEFAULT_CHECKPOINTS_KEPT
+    if args.early_stopping_patience and not training_args.load_best_model_at_end:
+        raise UserError(
+            "early_stopping_patience needs to know which checkpoint is the best: set load_best_model_at_end: true, "
+            "metric_for_best_model: nll and eval_strategy: steps"
+        )
+    if training_args.padding_free:
+        raise UserError("padding_free is not supported; set packing: true to leave no padding")
+
+
+def _max_length(base_args: ModelArguments, training_args: SFTConfig) -> int:
+    window = context_window(load_config(base_args))
+    return min(window, training_args.max_length or window)
+
+
+def _about(base: ModelIdentity, data: TrainingData) -> dict[str, Any]:
+    about = {"job": "train", "base": base.as_dict(), "data": data.split["data"], "studies": list(data.studies)}
+    return provenance() | about | {"novel_studies": data.split["novel_studies"], "notes": list(data.notes)}
+
+
+def _begin(
+    folder: RunFolder, base: ModelIdentity, data: TrainingData, settings: dict[str, Any], training_args: SFTConfig
+) -> Path | None:
+    """The checkpoint to go on from; a folder that holds a run on another model or other data is refused."""
+    if isinstance(training_args.resume_from_checkpoint, str) and training_args.resume_from_checkpoint not in ("True",):
+        return Path(training_args.resume_from_checkpoint)
+    checkpoint = last_complete_checkpoint(folder.path)
+    split = data.split | {"base_fingerprint": base.fingerprint}
+    if checkpoint:
+        known = folder.read_json("split.json")
+        for name, value in split.items():
+            if known.get(name) != value:
+                raise UserError(
+                    f"{folder.path} holds a run whose {name.replace('_', ' ')} differ; give another --output_dir, "
+                    "or the same settings to continue"
+                )
+    if training_args.process_index == 0:
+        folder.write_json("split.json", split)
+        folder.write_json("config.json", settings)
+        step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else -1
+        logged_until(folder.path / "metrics.jsonl", step)
+    return checkpoint
+
+
+def _base_nll(run: Run) -> list[float]:
+    """Summed NLL (nats) of each held-out session under the base model, measured once per run folder.
+
+    The adapter is new and its B is zero, so the model with it is the base model (arXiv 2106.09685, section 4.1).
+    """
+    if (run.folder.path / "base_nll.json").exists() and run.checkpoint:
+        known: list[float] = run.folder.read_json("base_nll.json")["session_nll"]
+        return known
+    measured, _ = run.trainer.session_nll(run.data.held_out)
+    if run.trainer.is_world_process_zero():
+        run.folder.write_json("base_nll.json", {"session_nll": measured})
+    return measured
+
+
+def device_is_cpu() -> bool:
+    """Whether this process computes on the CPU."""
+    return not torch.accelerator.is_available()

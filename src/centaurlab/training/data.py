@@ -1,0 +1,276 @@
+"""Transcripts into training and evaluation examples, and who is in which.
+
+Test participants and novel studies are set apart before anything is subset, by the same rule that evaluations
+use, so that no choice of studies, shares or counts moves a person from one side to the other.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from centaurlab.encoding import Coverage, Encoding, Ints, encode
+from centaurlab.errors import UserError
+from centaurlab.sources import DataArguments, TranscriptSource, open_source
+from centaurlab.splits import first_participants, participant_order, partition
+from centaurlab.training.arguments import CentaurArguments
+from centaurlab.transcripts import SessionKey, Transcript, text_digest
+
+IGNORED = -100
+"""Label of tokens that are not of a response."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One training sequence, T tokens: ``labels_T`` equals ``input_ids_T`` at response tokens, else ``IGNORED``."""
+
+    input_ids_T: Ints
+    labels_T: Ints
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Examples to train on and to evaluate, and where they come from.
+
+    ``train`` has columns ``input_ids`` and ``labels``; ``held_out`` also ``study`` (index into ``studies``) and
+    ``responses`` (number scored). ``held_out_keys``: one per row of ``held_out``. ``split``: for ``split.json``.
+    """
+
+    train: Dataset
+    held_out: Dataset
+    studies: tuple[str, ...]
+    held_out_keys: tuple[SessionKey, ...]
+    split: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def prepare_data(args: CentaurArguments, tokenizer: PreTrainedTokenizerBase, max_length: int, seed: int) -> TrainingData:
+    """Read, split and encode what ``args`` name; sequences hold at most ``max_length`` tokens.
+
+    ``seed`` orders the sessions that ``study_weighting='balanced'`` repeats. Raises ``UserError`` for an unknown
+    novel study, an overlap of what is trained on and what is held out, and sessions without a response left.
+    """
+    source = _training_source(args)
+    keys, responses = [], {}
+    for transcript in source:
+        if transcript.study not in args.novel:
+            keys.append(transcript.key)
+            responses[transcript.key] = transcript.text.count("<<")
+    parts = partition(keys, args.split_seed)
+    test_source = source
+    test = parts.test
+    if args.eval_data:
+        test_source = open_source(DataArguments(data=args.eval_data, on_malformed=args.on_malformed))
+        test = frozenset(transcript.key for transcript in test_source)
+    train = parts.train if not args.eval_data else parts.train | parts.test
+    _check_disjoint(train, test, args)
+    chosen = _subset(train, responses, args)
+    studies = tuple(sorted({key.study for key in chosen}))
+    shown = first_participants((key for key in test if key.study in studies), args.eval_participants, args.split_seed)
+
+    train_rows = _encode_sessions(source, chosen, args, tokenizer, max_length, split=args.long_sessions == "split")
+    if not train_rows:
+        raise UserError(f"{args.data}: nothing is left to train on; choose more studies or participants")
+    held_rows = _encode_sessions(test_source, shown, args, tokenizer, max_length, split=False)
+    order = list(range(len(train_rows)))
+    if args.study_weighting == "balanced":
+        order = balanced_order([row.key.study for row in train_rows], seed)
+    split = {
+        "data": args.data,
+        "eval_data": args.eval_data,
+        "split_seed": args.split_seed,
+        "studies": {
+            study: {
+                "fingerprint": _fingerprint(row for row in train_rows if row.key.study == study),
+                "train": [[k.experiment, k.participant] for k in sorted(chosen, key=str) if k.study == study],
+                "test": [[k.experiment, k.participant] for k in sorted(test, key=str) if k.study == study],
+            }
+            for study in studies
+        },
+        "novel_studies": list(args.novel),
+        "coverage": asdict(sum((row.coverage for row in train_rows), Coverage())),
+    }
+    return TrainingData(
+        train=_dataset([train_rows[i].example for i in order]),
+        held_out=_dataset(
+            [row.example for row in held_rows],
+            study=[studies.index(row.key.study) for row in held_rows],
+            responses=[row.n_responses for row in held_rows],
+        ),
+        studies=studies,
+        held_out_keys=tuple(row.key for row in held_rows),
+        split=split,
+        notes=(*source.notes, *map(str, source.skipped)),
+    )
+
+
+def windows(encoding: Encoding, text: str, max_length: int) -> list[Example]:
+    """The session in pieces of at most ``max_length`` tokens, each starting with the instructions.
+
+    Instructions are the lines before that of the first response (at most half a window). Each response is
+    labelled in one window; one that does not fit even alone is left out.
+    """
+    n_tokens = len(encoding.input_ids_T)
+    if n_tokens <= max_length:
+        return [_example(encoding.input_ids_T, encoding, 0, n_tokens)]
+    first_line = text.rfind("\n", 0, text.find("<<")) + 1
+    n_instructions = min(int(np.searchsorted(encoding.end_character_T, first_line, side="right")), max_length // 2)
+    instructions_T = encoding.input_ids_T[:n_instructions]
+    pieces: list[Example] = []
+    start = 0
+    while start < n_tokens:
+        prefix_T = instructions_T if start else instructions_T[:0]
+        room = max_length - len(prefix_T)
+        ahead_R = encoding.end_R > start
+        first, last = int(encoding.start_R[ahead_R][0]), int(encoding.end_R[ahead_R][0])
+        if last - start > room and last - first >= room:
+            start = last
+            continue
+        start = max(start, last - room)
+        end = int(encoding.end_R[ahead_R & (encoding.end_R - start <= room)][-1])
+        pieces.append(_example(prefix_T, encoding, start, end))
+        start = end
+    return pieces
+
+
+def balanced_order(studies: Sequence[str], seed: int) -> list[int]:
+    """Indices into ``studies``, as many as there are, in rounds that hold each study once.
+
+    Sessions of a small study come again before every session of a large one has come.
+    """
+    rng = np.random.default_rng(seed)
+    members = {study: np.flatnonzero(np.array(studies) == study) for study in sorted(set(studies))}
+    rounds = math.ceil(len(studies) / len(members))
+    columns = []
+    for indices in members.values():
+        repeats = math.ceil(rounds / len(indices))
+        columns.append(np.concatenate([rng.permutation(indices) for _ in range(repeats)])[:rounds])
+    shuffled = rng.permuted(np.stack(columns, axis=1), axis=1)
+    return [int(i) for i in shuffled.ravel()]
+
+
+def response_labels(input_ids_T: Ints, starts: Iterable[int], ends: Iterable[int]) -> Ints:
+    """(T,) labels: the ids at [start, end) of each response, ``IGNORED`` elsewhere."""
+    labels_T = np.full_like(input_ids_T, IGNORED)
+    for start, end in zip(starts, ends, strict=True):
+        labels_T[start:end] = input_ids_T[start:end]
+    return labels_T
+
+
+@dataclass(frozen=True)
+class _Row:
+    key: SessionKey
+    example: Example
+    n_responses: int
+    coverage: Coverage
+    digest: str
+
+
+def _training_source(args: CentaurArguments) -> TranscriptSource:
+    named = {name.strip() for name in (args.studies or "").split(",")}
+    if both := sorted(named & set(args.novel)):
+        raise UserError(f"study {both[0]!r} is in --studies and in --novel_studies; it cannot be trained on and novel")
+    everyone = DataArguments(args.data, args.data_split, on_malformed=args.on_malformed)
+    if args.novel:
+        open_source(replace(everyone, studies=args.novel_studies))  # raises where there is no such study
+    return open_source(replace(everyone, studies=args.studies, domains=args.domains))
+
+
+def _check_disjoint(train: frozenset[SessionKey], test: frozenset[SessionKey], args: CentaurArguments) -> None:
+    overlap = sorted(train & test, key=str)
+    if overlap:
+        raise UserError(
+            f"{overlap[0]} and {len(overlap) - 1} more are in --data {args.data} to train on and in --eval_data "
+            f"{args.eval_data} to be tested; take them out of one"
+        )
+    novel = sorted({key.study for key in train | test} & set(args.novel))
+    if novel:
+        raise UserError(f"study {novel[0]!r} is in --novel_studies and in --eval_data {args.eval_data}; leave one away")
+
+
+def _subset(train: frozenset[SessionKey], responses: dict[SessionKey, int], args: CentaurArguments) -> set[SessionKey]:
+    """Of each study the first participants in the seeded order, as far as every limit allows."""
+    chosen: set[SessionKey] = set()
+    for order in participant_order(train, args.split_seed).values():
+        kept = order[: math.ceil(args.train_share * len(order))][: args.max_participants]
+        n_responses = 0
+        for key in kept:
+            if args.max_responses is not None and n_responses >= args.max_responses:
+                break
+            n_responses += responses[key]
+            chosen.add(key)
+    return chosen
+
+
+def _encode_sessions(
+    source: TranscriptSource,
+    keys: Iterable[SessionKey],
+    args: CentaurArguments,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    *,
+    split: bool,
+) -> list[_Row]:
+    wanted = set(keys)
+    rows = []
+    for transcript in source:
+        if transcript.key in wanted:
+            encoding = encode(transcript.text, tokenizer, None if split else max_length)
+            examples = windows(encoding, transcript.text, max_length) if split else [whole(encoding)]
+            examples = [example for example in examples if (example.labels_T != IGNORED).any()]
+            if not examples and args.on_malformed == "error":
+                raise _nothing_left(transcript, max_length)
+            digest = text_digest(transcript.text)
+            n = len(encoding.start_R)
+            rows += [
+                _Row(transcript.key, example, n, encoding.coverage if i == 0 else Coverage(), digest)
+                for i, example in enumerate(examples)
+            ]
+    return rows
+
+
+def _nothing_left(transcript: Transcript, max_length: int) -> UserError:
+    return UserError(
+        f"{transcript.origin}: no response of {transcript.key} is left within {max_length} tokens; raise "
+        "--max_length, or leave such sessions out with --on_malformed skip"
+    )
+
+
+def whole(encoding: Encoding) -> Example:
+    """The whole of an encoded session, up to its last response."""
+    return _example(encoding.input_ids_T[:0], encoding, 0, len(encoding.input_ids_T))
+
+
+def _example(prefix_T: Ints, encoding: Encoding, start: int, end: int) -> Example:
+    body_T = encoding.input_ids_T[start:end]
+    inside_R = (encoding.start_R >= start) & (encoding.end_R <= end)
+    labels_T = response_labels(body_T, encoding.start_R[inside_R] - start, encoding.end_R[inside_R] - start)
+    return Example(
+        np.concatenate([prefix_T, body_T]), np.concatenate([np.full_like(prefix_T, IGNORED), labels_T])
+    )
+
+
+def _dataset(examples: Sequence[Example], **columns: list[int]) -> Dataset:
+    lists = {
+        "input_ids": _list_array([example.input_ids_T for example in examples]),
+        "labels": _list_array([example.labels_T for example in examples]),
+    }
+    return Dataset(pa.table(lists | {name: pa.array(values, pa.int32()) for name, values in columns.items()}))
+
+
+def _list_array(arrays: Sequence[npt.NDArray[np.int32]]) -> pa.LargeListArray:
+    offsets = np.cumsum([0, *map(len, arrays)])
+    values = np.concatenate(arrays) if arrays else np.empty(0, np.int32)
+    return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), pa.array(values, pa.int32()))
+
+
+def _fingerprint(rows: Iterable[_Row]) -> str:
+    lines = sorted({f"{row.key.experiment}\0{row.key.participant}\0{row.digest}" for row in rows})
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "backslashreplace")).hexdigest()

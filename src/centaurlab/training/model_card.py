@@ -1,0 +1,124 @@
+"""What an adapter's README says: where it comes from, what it was measured to do, and what it is not for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from centaurlab.bootstrap import percentile_interval, resampled_sums
+from centaurlab.models import ModelIdentity
+from centaurlab.training.data import TrainingData
+
+_RESAMPLES = 2000
+
+_SHOWN = (
+    ("training", ("learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "optim", "max_steps")),
+    ("training", ("num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "max_length")),
+    ("training", ("seed",)),
+    ("model", ("dtype", "load_in_4bit", "lora_r", "lora_alpha", "lora_dropout", "use_rslora", "lora_target_modules")),
+    ("data", ("study_weighting", "train_share", "max_participants", "max_responses", "long_sessions", "split_seed")),
+)
+
+
+@dataclass(frozen=True)
+class HeldOutResult:
+    """A trained study's NLL (nats per response) on people not trained on, before and after.
+
+    ``change`` is relative to the base model, negative: better; its 95 % interval resamples participants (NaN with
+    fewer than two).
+    """
+
+    study: str
+    participants: int
+    responses: int
+    nll_base: float
+    nll: float
+    change: float
+    change_low: float
+    change_high: float
+
+
+def held_out_results(
+    data: TrainingData, base_nll: Sequence[float], nll: Sequence[float], responses: Sequence[int]
+) -> list[HeldOutResult]:
+    """Results per study from each held-out session's summed NLLs (nats) and number of responses."""
+    results = []
+    for study in data.studies:
+        rows = [i for i, key in enumerate(data.held_out_keys) if key.study == study]
+        if not rows:
+            continue
+        sums_PK = np.array([[base_nll[i], nll[i], responses[i]] for i in rows], np.float64)
+        base, after, count = sums_PK.sum(0)
+        low, high = float("nan"), float("nan")
+        if len(rows) > 1:
+            totals_BK = resampled_sums(sums_PK, _RESAMPLES, np.random.default_rng(0))
+            low, high = percentile_interval(totals_BK[:, 1] / totals_BK[:, 0] - 1)
+        results.append(
+            HeldOutResult(study, len(rows), int(count), base / count, after / count, after / base - 1, low, high)
+        )
+    return results
+
+
+def model_card(
+    base: ModelIdentity, data: TrainingData, settings: Mapping[str, Any], results: Sequence[HeldOutResult]
+) -> str:
+    """The README of an adapter, with the metadata that the hub reads."""
+    hyper = "\n".join(f"| {name} | {settings[part].get(name)} |" for part, names in _SHOWN for name in names)
+    held_out = "\n".join(
+        f"| {r.study} | {r.participants} | {r.responses} | {r.nll_base:.4f} | {r.nll:.4f} | {r.change:+.1%} "
+        f"({r.change_low:+.1%} to {r.change_high:+.1%}) |"
+        for r in results
+    )
+    studies = "\n".join(
+        f"| {study} | {len(about['train'])} | `{about['fingerprint'][:16]}` |"
+        for study, about in data.split["studies"].items()
+    )
+    novel = ", ".join(data.split["novel_studies"]) or "none"
+    return f"""---
+base_model: {base.name}
+library_name: peft
+pipeline_tag: text-generation
+tags: [centaurlab, centaur, lora]
+---
+
+# A Centaur on {base.name}
+
+A LoRA adapter that predicts what people answer in behavioural experiments, trained with centaurlab on their
+responses alone. Text in the form it was trained on: instructions and trials in words, each human response between
+`<<` and `>>`.
+
+Base model: `{base.name}`, fingerprint `{base.fingerprint[:16]}`, {base.dtype}, quantisation {base.quantization}.
+
+## Data
+
+`{data.split["data"]}`; studies held out whole: {novel}. Who was trained on and who was held out: `split.json`.
+
+| study | sessions | fingerprint |
+|---|---|---|
+{studies}
+
+## Held-out participants
+
+NLL in nats per response (lower is more human-like); change against the base model with 95 % interval over
+participants. These people were not trained on, but choosing the best checkpoint may have used them.
+
+| study | people | responses | base | adapter | change |
+|---|---|---|---|---|---|
+{held_out or "| none | | | | | |"}
+
+## Hyper-parameters
+
+| setting | value |
+|---|---|
+{hyper}
+
+All settings: `config.json`.
+
+## Intended use and limits
+
+For research: to predict and to simulate responses in experiments like those above. Not for decisions about
+persons. It knows only tasks told in words; results on studies unlike these are not covered by the table
+(`eval/generalisation.py` measures them). Participants of these data are not a sample of humankind, and the adapter
+keeps the biases of its base model, whose licence it is also under.
+"""
