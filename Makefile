@@ -15,7 +15,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 # Scores a real base model on real people: eight of each study of the starter data.
 demo: $(INSTALLED)
-	$(BIN)/accelerate launch --num_processes 1 eval/score.py --model_name_or_path gemma-3-270m \
+	$(BIN)/python eval/score.py --model_name_or_path gemma-3-270m \
 		--data starter --max_participants 8 --output_dir runs/demo/gemma-3-270m
 
 test: $(INSTALLED)

@@ -20,9 +20,10 @@ from accelerate import PartialState
 from centaurlab.allocator import keep_freed_memory
 from centaurlab.arguments import parse_arguments
 from centaurlab.bootstrap import CONFIDENCE
-from centaurlab.comparison import compare, is_score_folder
-from centaurlab.effects import estimate_effects, print_effects, verdict, write_effects
-from centaurlab.errors import exit_on_user_error
+from centaurlab.comparison import check_same, is_score_folder, join_scores, read_run
+from centaurlab.effect_table import print_effects, verdict, write_effects
+from centaurlab.effects import ComparedPair, estimate_effects, sum_study
+from centaurlab.errors import UserError, exit_on_user_error
 from centaurlab.measure import ScoreArguments, measure
 from centaurlab.models import ModelArguments
 from centaurlab.runs import RunFolder, provenance
@@ -63,28 +64,30 @@ def scores_of(name: str, args: MisalignmentArguments, load_args: LoadArguments, 
 def main() -> None:
     keep_freed_memory()
     args, load_args, data_args = parse_arguments([MisalignmentArguments, LoadArguments, DataArguments], __doc__)
+    if args.resamples < 1:
+        raise UserError(f"--resamples is {args.resamples}; it must be at least 1")
     base, post = (scores_of(name, args, load_args, data_args) for name in (args.base, args.post))
     if not PartialState().is_main_process:
         return
     folder = RunFolder(Path(args.output_dir), "misalignment")
     with folder.lock():
-        comparison = compare(base, post)
-        names = comparison.base["model"]["name"], comparison.post["model"]["name"]
-        effects = estimate_effects(comparison.studies, args.resamples, args.seed)
+        runs = [read_run(base), read_run(post)]
+        check_same(runs)
+        sums = [sum_study(scores) for scores in join_scores(base, post)]
+        effects = estimate_effects([ComparedPair(runs[0].model, runs[1].model, sums)], args.resamples, args.seed)
         write_effects(folder.path, effects)
-        runs: dict[str, Any] = {
-            side: {"folder": str(path), "model": run["model"], "protocol": run["protocol"], "data": run["data"]}
-            for side, path, run in (("base", base, comparison.base), ("post", post, comparison.post))
+        sources: dict[str, Any] = {
+            side: {"folder": str(run.folder)} | {key: run.about[key] for key in ("model", "protocol", "data")}
+            for side, run in zip(("base", "post"), runs, strict=True)
         }
-        overall = asdict(effects[0]) | {"verdict": verdict(effects[0], *names)}
+        overall = asdict(effects[0]) | {"verdict": verdict(effects[0])}
         bootstrap = {"resamples": args.resamples, "seed": args.seed, "confidence": CONFIDENCE}
         folder.write_json("config.json", asdict(args) | asdict(load_args) | asdict(data_args))
         folder.write_json(
-            "run.json",
-            provenance() | {"job": "misalignment", "overall": overall, "bootstrap": bootstrap} | runs,
+            "run.json", provenance() | sources | {"job": "misalignment", "overall": overall, "bootstrap": bootstrap}
         )
-        folder.log({f"d/{effect.level}/{effect.name}": effect.d for effect in effects})
-    print_effects(effects, *names)
+        folder.log({f"d/{effect.level}/{effect.name}": effect.d.value for effect in effects})
+    print_effects(effects)
     print(f"effects: {folder.path / 'effects.csv'}")
 
 

@@ -4,6 +4,7 @@ Scoring and training are scripts (``eval/``, ``recipes/``), started with ``accel
 imports what it needs when it runs, so that ``--help`` answers at once.
 """
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -106,3 +107,34 @@ def models_list(
     from centaurlab.model_report import print_models
 
     print_models(family)
+
+
+@app.command(
+    "compare", epilog="Examples:\n\ncentaurlab compare runs/*\n\ncentaurlab compare --job score --sort nll/mean"
+)
+def compare_command(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Run folders, or folders of them (default: the MLflow store).")
+    ] = None,
+    output_format: Annotated[str, typer.Option("--format", help="table, csv or markdown.")] = "table",
+    job: Annotated[str | None, typer.Option("--job", help="Only runs of this job, such as score.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Only runs whose name contains this.")] = None,
+    sort: Annotated[str | None, typer.Option("--sort", help="Column to sort by; -COLUMN: from high to low.")] = None,
+) -> None:
+    """Show runs side by side: NLL per study, effects, and the settings that differ."""
+    from centaurlab.compare import as_format, compare_runs, print_comparison, read_folders, read_store
+
+    chosen = as_format(output_format)
+    runs = read_folders(folders) if folders else read_store()
+    print_comparison(compare_runs(runs, job, name, sort), chosen)
+
+
+@app.command("track", epilog="Example:\n\ncentaurlab track runs/gemma --report_to wandb")
+def track_command(
+    run_dir: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    report_to: Annotated[list[str] | None, typer.Option("--report_to", help="mlflow, wandb or all.")] = None,
+) -> None:
+    """Log a run's folder to the trackers: what they do not have yet."""
+    from centaurlab.tracking import TrackingArguments, track
+
+    track(run_dir, TrackingArguments(report_to or ["mlflow"]))

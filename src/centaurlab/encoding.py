@@ -138,9 +138,10 @@ class _Tokens:
 
 
 def _tokenize(text: str, tokenizer: PreTrainedTokenizerBase, boundaries: list[int]) -> tuple[_Tokens, set[int]]:
-    """Tokens of ``text`` of which none holds characters on both sides of a boundary, and where it was cut."""
+    """Tokens of ``text``, none with characters on both sides of a boundary, none special; and where it was cut."""
     cuts: set[int] = set()
     boundaries_B = np.array(boundaries, np.int64)
+    special = [i for i in tokenizer.all_special_ids if i != tokenizer.unk_token_id]
     pieces = {(0, len(text)): _first_piece(text, tokenizer)}
     while True:
         spans = list(pairs([0, *sorted(cuts), len(text)]))
@@ -154,10 +155,12 @@ def _tokenize(text: str, tokenizer: PreTrainedTokenizerBase, boundaries: list[in
         holder_B = np.searchsorted(tokens.ends_T, boundaries_B, side="right")
         inside_B = holder_B < len(tokens.ids_T)
         inside_B[inside_B] = tokens.starts_T[holder_B[inside_B]] < boundaries_B[inside_B]
-        straddled = set(boundaries_B[inside_B].tolist()) - cuts
-        if not straddled:
+        # A Unigram model knows '<pad>' as a piece like any other, even where special tokens are split.
+        misread_T = np.isin(tokens.ids_T, special) & (tokens.ends_T - tokens.starts_T > 1)
+        new = {*boundaries_B[inside_B].tolist(), *(tokens.starts_T[misread_T] + 1).tolist()} - cuts
+        if not new:
             return tokens, cuts
-        cuts |= straddled
+        cuts |= new
 
 
 def pairs(points: list[int]) -> list[tuple[int, int]]:

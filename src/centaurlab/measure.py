@@ -115,6 +115,7 @@ def measure(model_arguments: ModelArguments, data_arguments: DataArguments, argu
             model = identify(model_arguments).as_dict()
             identity = {"model": model, "protocol": arguments.protocol, "max_tokens": max_tokens}
             store = ScoreStore(folder.path / "store", identity, writer=state.process_index)
+        state.wait_for_everyone()  # all see the same results as missing
         if state.is_main_process:
             folder.write_json("config.json", asdict(model_arguments) | asdict(data_arguments) | asdict(arguments))
             for note in [*source.notes, *map(str, source.skipped), *store.damaged]:
@@ -329,7 +330,6 @@ def print_run(folder: Path) -> None:
     table = Table(
         "study",
         title=f"{run['model']['name']} on {run['data']['name']} ({run['protocol']['name']} protocol)",
-        caption="NLL: nats, mean over responses, lower is more human-like; accuracy: single-token responses only",
         box=box.SIMPLE_HEAD,
         show_footer=True,
     )
@@ -344,6 +344,7 @@ def print_run(folder: Path) -> None:
     console = Console()
     console = console if console.is_terminal else Console(width=120)
     console.print(table)
+    console.print("NLL: nats, mean over responses, lower is more human-like; accuracy: single-token responses only")
     speed = run["speed"]
     console.print(
         f"{speed['tokens']:,} tokens ({speed['tokens_computed_now']:,} computed now) at "

@@ -9,7 +9,7 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ _ROW = np.dtype(
         ("nll_t", "<f4", (len(TEMPERATURES),)),
     ]
 )
+_INSERT = "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)"
+_DAMAGE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _ROW_GROUP_ROWS = 100_000
 
 SCORE_SCHEMA = pa.schema(
@@ -88,10 +90,7 @@ class ScoreStore:
         blob = _to_bytes(result.scores)
         about = json.dumps([asdict(result.coverage), result.n_tokens, result.n_computed, result.seconds])
         with _disk_errors(self._folder), self._own:
-            self._own.execute(
-                "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)",
-                (digest, about, blob, _checksum(digest, about, blob)),
-            )
+            self._own.execute(_INSERT, (digest, about, blob, _checksum(digest, about, blob)))
 
     def get(self, digest: str) -> SessionResult:
         """The result stored for ``digest`` when the store was opened; ``KeyError`` when there is none."""
@@ -122,30 +121,44 @@ class ScoreStore:
 
     def _open(self, path: Path) -> sqlite3.Connection:
         try:
-            part = sqlite3.connect(path)
-            part.execute("PRAGMA synchronous = FULL")
-            part.execute(
-                "CREATE TABLE IF NOT EXISTS results "
-                "(digest TEXT PRIMARY KEY, about TEXT, scores BLOB, checksum INTEGER) WITHOUT ROWID"
-            )
-            return part
+            part = _connect(path)
+            (problem,) = part.execute("PRAGMA integrity_check").fetchone()
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
+            if error.sqlite_errorcode not in _DAMAGE:
                 raise
-            aside = path.with_suffix(".damaged")
-            path.replace(aside)
-            self.damaged.append(f"{path} is damaged ({error}): kept as {aside.name}, its sessions are scored again")
-            return self._open(path)
+            problem = str(error)
+        return part if problem == "ok" else self._rebuild(path, problem)
+
+    def _rebuild(self, path: Path, problem: str) -> sqlite3.Connection:
+        """Put a damaged file aside and start another with the results that can still be read from it."""
+        aside = path.with_suffix(".damaged")
+        path.replace(aside)
+        path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+        self.damaged.append(f"{path} is damaged ({problem}): kept as {aside.name}, what is lost is scored again")
+        part = _connect(path)
+        with closing(sqlite3.connect(aside)) as old, suppress(sqlite3.DatabaseError), part:
+            for row in old.execute("SELECT * FROM results"):
+                if _is_intact(*row):
+                    part.execute(_INSERT, row)
+        return part
 
     def _intact_digests(self, path: Path, part: sqlite3.Connection) -> Iterator[str]:
-        try:
-            for digest, about, blob, checksum in part.execute("SELECT * FROM results"):
-                if checksum == _checksum(digest, about, blob):
-                    yield digest
-                else:
-                    self.damaged.append(f"{path}: result {digest[:12]} fails its checksum and is computed again")
-        except sqlite3.DatabaseError as error:
-            self.damaged.append(f"{path} is damaged ({error}): what cannot be read is scored again")
+        for digest, about, blob, checksum in part.execute("SELECT * FROM results"):
+            if _is_intact(digest, about, blob, checksum):
+                yield digest
+            else:
+                self.damaged.append(f"{path}: result {digest[:12]!r} fails its checksum and is computed again")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    part = sqlite3.connect(path)
+    part.text_factory = lambda text: text.decode("utf-8", "replace")  # of damaged text; its checksum tells
+    part.execute("PRAGMA synchronous = FULL")
+    part.execute(
+        "CREATE TABLE IF NOT EXISTS results "
+        "(digest TEXT PRIMARY KEY, about TEXT, scores BLOB, checksum INTEGER) WITHOUT ROWID"
+    )
+    return part
 
 
 def write_scores(path: Path, sessions: Iterable[tuple[SessionKey, ResponseScores]]) -> None:
@@ -202,6 +215,10 @@ def _to_bytes(scores: ResponseScores) -> bytes:
 def _from_bytes(blob: bytes) -> ResponseScores:
     rows = np.frombuffer(blob, _ROW)
     return ResponseScores(*(np.ascontiguousarray(rows[name]) for name in _ROW.names or ()))
+
+
+def _is_intact(digest: str, about: str, blob: bytes, checksum: int) -> bool:
+    return isinstance(blob, bytes) and checksum == _checksum(digest, about, blob)
 
 
 def _checksum(digest: str, about: str, blob: bytes) -> int:

@@ -1,0 +1,145 @@
+"""Runs side by side: their metrics, and of their configuration only what differs.
+
+Runs come from run folders or from the MLflow store; one row each, columns named as everywhere else.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from centaurlab.errors import UserError
+from centaurlab.mlflow_run import connect, experiment_name, store_address
+from centaurlab.tracking import flat_config, read_json, read_metrics
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Format = Literal["table", "csv", "markdown"]
+
+_SHOWN = ("nll/", "eval/nll", "effect/", "d/overall", "d/domain")
+_NOT_A_DIFFERENCE = ("output_dir", "command", "time", "folder", "run_name", "logging_dir")
+
+
+def as_format(name: str) -> Format:
+    """``name`` as one of the formats, or ``UserError``."""
+    for known in get_args(Format):
+        if name == known:
+            return known  # type: ignore[no-any-return]
+    raise UserError(f"--format is {name!r}; choose table, csv or markdown")
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """A run's name, job, last value of each metric, and flat configuration."""
+
+    name: str
+    job: str
+    metrics: dict[str, float]
+    config: dict[str, str]
+
+
+def read_folders(paths: Sequence[Path]) -> list[ComparedRun]:
+    """The runs in these folders, or in the folders right below them; ``UserError`` where a path holds none."""
+    runs = []
+    for path in paths:
+        found = [folder for folder in (path, *sorted(path.glob("*/"))) if (folder / "config.json").exists()]
+        if not found:
+            raise UserError(f"{path} holds no run (no config.json in it or right below it); check the name")
+        for folder in found:
+            about = read_json(folder / "run.json")
+            metrics: dict[str, float] = {}
+            for _, _, values in read_metrics(folder):
+                metrics |= values
+            config = flat_config(read_json(folder / "config.json"), about)
+            runs.append(ComparedRun(str(folder), str(about.get("job", "unfinished")), metrics, config))
+    return runs
+
+
+def read_store() -> list[ComparedRun]:
+    """The runs of the MLflow experiment, newest first; ``UserError`` where there is none."""
+    address, name = store_address(), experiment_name()
+    local = address.removeprefix("sqlite:///")
+    if local != address and not Path(local).exists():
+        raise UserError(f"there is no run store {local}; give run folders, or set MLFLOW_TRACKING_URI")
+    from mlflow.exceptions import MlflowException
+
+    client = connect(address)
+    try:
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            raise UserError(f"the MLflow store has no experiment {name!r}; set MLFLOW_EXPERIMENT_NAME")
+        found = client.search_runs([experiment.experiment_id])
+    except MlflowException as error:
+        raise UserError(f"cannot read the MLflow store: {error.message}; check MLFLOW_TRACKING_URI") from error
+    return [
+        ComparedRun(
+            str(run.info.run_name), run.data.tags.get("job_type", ""), dict(run.data.metrics), dict(run.data.params)
+        )
+        for run in found
+    ]
+
+
+def compare_runs(
+    runs: Sequence[ComparedRun], job: str | None = None, name_contains: str | None = None, sort: str | None = None
+) -> "pd.DataFrame":
+    """One row per run: name, job, NLLs and effects, then the configuration that differs among them.
+
+    ``sort`` is a column, ascending, or with a leading '-' descending; ``UserError`` where there is no such column.
+    """
+    import pandas as pd
+
+    kept = [run for run in runs if (not job or run.job == job) and (not name_contains or name_contains in run.name)]
+    if not kept:
+        raise UserError("no run is left to compare; widen --job and --name")
+    names = sorted({name for run in kept for name in run.metrics if name.startswith(_SHOWN)})
+    names.sort(key=lambda name: name not in ("nll/mean", "effect/d", "effect/d_low", "effect/d_high"))
+    settings = sorted({name for run in kept for name in run.config})
+    differing = [
+        name
+        for name in settings
+        if name.rpartition(".")[2] not in _NOT_A_DIFFERENCE and len({run.config.get(name) for run in kept}) > 1
+    ]
+    rows = [
+        {"run": run.name, "job": run.job}
+        | {name: run.metrics.get(name) for name in names}
+        | {name: run.config.get(name) for name in differing}
+        for run in kept
+    ]
+    table = pd.DataFrame(rows, columns=["run", "job", *names, *differing])
+    if sort:
+        column = sort.removeprefix("-")
+        if column not in table:
+            raise UserError(f"--sort {column!r} is no column; choose from {', '.join(table.columns)}")
+        table = table.sort_values(column, ascending=not sort.startswith("-"), kind="stable", ignore_index=True)
+    return table
+
+
+def print_comparison(table: "pd.DataFrame", format: Format) -> None:
+    """Print the table for a terminal, as CSV in full precision, or as Markdown."""
+    if format == "csv":
+        table.to_csv(sys.stdout, index=False)
+        return
+    cells = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
+    if format == "markdown":
+        for row in [list(table.columns), ["---"] * len(table.columns), *cells]:
+            print("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    # One line per quantity and one column per run: runs are few, quantities many.
+    printed = Table("", *[escape(row[0]) for row in cells], box=box.SIMPLE_HEAD)
+    for i, column in enumerate(table.columns[1:], start=1):
+        printed.add_row(escape(column), *[escape(row[i]) for row in cells])
+    console = Console()
+    (console if console.is_terminal else Console(width=max(120, 40 * (len(cells) + 1)))).print(printed)
+
+
+def _cell(value: object) -> str:
+    if value is None or value != value:
+        return "–"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

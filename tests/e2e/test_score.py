@@ -1,0 +1,324 @@
+"""``eval/score.py`` as a user runs it: interrupted, repeated, grown, on several processes, and with bad input."""
+
+import errno
+import gzip
+import json
+import os
+import random
+import runpy
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from transformers import ByT5Tokenizer
+
+SCRIPT = Path(__file__).parents[2] / "eval" / "score.py"
+INSTRUCTIONS = "You will be shown two slot machines, J and F, and win or lose points with each of them. " * 4
+
+
+def text(person: int, n_trials: int = 5) -> str:
+    draw = random.Random(person)
+    trials = (f"You choose <<{draw.choice(['J', 'F', '-3', 'left'])}>> and win {i}. " for i in range(n_trials))
+    return INSTRUCTIONS + f"You are person {person}. " + "".join(trials)
+
+
+def write_sessions(path: Path, n: int, n_trials: int = 5) -> Path:
+    rows = [
+        {"text": text(person, n_trials), "study": f"study{person % 2}", "experiment": "exp1.csv", "participant": person}
+        for person in range(n)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("CENTAURLAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.syspath_prepend(str(SCRIPT.parents[1]))
+
+
+def command(model: Path, data: Path, output: Path, *more: str) -> list[str]:
+    return [
+        *(str(SCRIPT), "--model_name_or_path", str(model), "--data", str(data)),
+        *("--output_dir", str(output), "--dtype", "float32", *more),
+    ]
+
+
+@pytest.fixture
+def score(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Run the script in this process; its exit code."""
+
+    def run(model: Path, data: Path, output: Path, *more: str) -> int:
+        monkeypatch.setattr(sys, "argv", command(model, data, output, *more))
+        monkeypatch.setattr("centaurlab.allocator.keep_freed_memory", lambda: None)  # not for all later tests
+        try:
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+        except SystemExit as stop:
+            return int(stop.code or 0)
+        return 0
+
+    return run
+
+
+def start(argv: list[str]) -> int:
+    """The script in a process of its own that has the imports of this one; its process id."""
+    sys.stdout.flush()
+    if (child := os.fork()) == 0:
+        status = 1
+        try:
+            torch.set_num_threads(1)
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, 1)
+            os.dup2(null, 2)
+            sys.argv = argv
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+            status = 0
+        finally:
+            os._exit(status)
+    return child
+
+
+def table_bytes(folder: Path) -> bytes:
+    return (folder / "scores.parquet").read_bytes()
+
+
+def n_stored(folder: Path) -> int:
+    part = folder / "store" / "process-0.sqlite"
+    if not part.exists():
+        return 0
+    with closing(sqlite3.connect(part)) as store:
+        found = store.execute("SELECT count(*) FROM sqlite_master WHERE name = 'results'").fetchone()[0]
+        return int(store.execute("SELECT count(*) FROM results").fetchone()[0]) if found else 0
+
+
+def run_json(folder: Path) -> dict:
+    return json.loads((folder / "run.json").read_text())
+
+
+def test_a_run_writes_its_table_and_where_it_comes_from(
+    tmp_path: Path, tiny_llama_dir: Path, score: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_sessions(tmp_path / "data.jsonl", 6)
+    assert score(tiny_llama_dir, data, tmp_path / "run") == 0
+    table = pq.read_table(tmp_path / "run" / "scores.parquet").to_pandas()
+    assert len(table) == 6 * 5
+    assert table["nll"].notna().all()
+    run = run_json(tmp_path / "run")
+    assert run["job"] == "score"
+    assert {study: c["scored"] for study, c in run["coverage"].items()} == {"study0": 15, "study1": 15}
+    for study, about in run["data"]["studies"].items():
+        assert about["nll"] == pytest.approx(table.loc[table["study"] == study, "nll"].mean(), abs=1e-6)
+    assert run["speed"]["tokens_reused"] > 0
+    assert "mean over studies" in capsys.readouterr().out
+
+
+def test_the_same_command_again_computes_nothing(
+    tmp_path: Path, tiny_gemma_dir: Path, score: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_sessions(tmp_path / "data.jsonl", 4)
+    assert score(tiny_gemma_dir, data, tmp_path / "run") == 0
+    before = table_bytes(tmp_path / "run")
+
+    def no_model(*_: object) -> None:
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr("centaurlab.measure.load_model", no_model)
+    assert score(tiny_gemma_dir, data, tmp_path / "run") == 0
+    assert table_bytes(tmp_path / "run") == before
+    assert run_json(tmp_path / "run")["speed"]["tokens_computed_now"] == 0
+
+
+def test_more_participants_reuse_those_already_scored(
+    tmp_path: Path, tiny_llama_dir: Path, score: Callable[..., int]
+) -> None:
+    data = write_sessions(tmp_path / "data.jsonl", 8)
+    assert score(tiny_llama_dir, data, tmp_path / "run", "--max_participants", "2") == 0
+    first = pq.read_table(tmp_path / "run" / "scores.parquet").to_pandas()
+    computed = run_json(tmp_path / "run")["speed"]["tokens_computed_now"]
+    assert score(tiny_llama_dir, data, tmp_path / "run", "--max_participants", "4") == 0
+    grown = pq.read_table(tmp_path / "run" / "scores.parquet").to_pandas()
+    assert len(grown) == 2 * len(first)
+    keys = ["study", "participant", "response"]
+    both = first.astype({k: str for k in keys}).merge(grown.astype({k: str for k in keys}), on=keys)
+    assert len(both) == len(first)
+    assert (both["nll_x"] == both["nll_y"]).all()
+    assert 0 < run_json(tmp_path / "run")["speed"]["tokens_computed_now"] < 2 * computed
+
+
+def test_fifty_kills_change_nothing(tmp_path: Path, tiny_llama_dir: Path) -> None:
+    data = write_sessions(tmp_path / "data.jsonl", 24)
+    started = time.monotonic()
+    whole = start(command(tiny_llama_dir, data, tmp_path / "whole"))
+    assert os.waitpid(whole, 0)[1] == 0
+    seconds = time.monotonic() - started
+    expected = table_bytes(tmp_path / "whole")
+
+    draw, run, partial = random.Random(0), tmp_path / "run", 0
+    for _ in range(50):
+        child = start(command(tiny_llama_dir, data, run))
+        time.sleep(draw.uniform(0.3, 1.0) * seconds)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        if (run / "scores.parquet").exists():
+            assert table_bytes(run) == expected
+            shutil.rmtree(run)
+        partial += 0 < n_stored(run) < 24
+    assert partial >= 5, "the kills missed the scoring"
+    child = start(command(tiny_llama_dir, data, run))
+    assert os.waitpid(child, 0)[1] == 0
+    assert table_bytes(run) == expected
+
+
+def test_a_second_run_into_the_same_folder_is_refused(
+    tmp_path: Path, tiny_llama_dir: Path, score: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_sessions(tmp_path / "data.jsonl", 300, n_trials=40)
+    child = start(command(tiny_llama_dir, data, tmp_path / "run"))
+    try:
+        while not list((tmp_path / "run").glob("store/process-0.sqlite")):
+            time.sleep(0.01)
+        assert score(tiny_llama_dir, data, tmp_path / "run") == 2
+        assert "another run is writing" in capsys.readouterr().err
+        assert os.waitpid(child, os.WNOHANG) == (0, 0), "the first run ended too early to tell"
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["torchrun", "accelerate"])
+def test_two_processes_give_the_table_of_one(tmp_path: Path, tiny_gemma_dir: Path, launcher: str) -> None:
+    data = write_sessions(tmp_path / "data.jsonl", 20)
+    child = start(command(tiny_gemma_dir, data, tmp_path / "one"))
+    assert os.waitpid(child, 0)[1] == 0
+    two = tmp_path / "two"
+    options = {
+        "torchrun": ["--nproc_per_node", "2", "--master_port", "29611"],
+        "accelerate": ["launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "29612"],
+    }[launcher]
+    program = str(Path(sys.executable).parent / launcher)
+    subprocess.run([program, *options, *command(tiny_gemma_dir, data, two)], check=True, timeout=300)
+    assert table_bytes(two) == table_bytes(tmp_path / "one")
+    assert run_json(two)["speed"]["processes"] == 2
+
+
+def line(**fields: object) -> str:
+    return json.dumps({"text": "You press <<J>>.", "experiment": "smith2020/exp1.csv", "participant": 1} | fields)
+
+
+BAD_DATA = {
+    "invalid JSON": (line() + "\n{bad\n", "data.jsonl:2: invalid JSON"),
+    "no text": ('{"experiment": "a", "participant": 1}', "data.jsonl:1: no `text`"),
+    "unclosed": (line(text="You press <<J>> and <<F"), "unclosed '<<'"),
+    "nested": (line(text="You press <<J <<F>>>>"), "nested '<<'"),
+    "no response": (line(text="You press J."), "no response"),
+    "empty response": (line(text="You press << >>."), "empty response"),
+    "duplicate": (line() + "\n" + line(), "duplicate session"),
+    "study is a path": (line(study="a/.."), "cannot name a study"),
+    "too long": (line(text="You press a button. " * 2000 + "<<J>>"), "context window"),
+}
+
+
+def refused(code: int, output: Path, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    stderr = capsys.readouterr().err
+    errors = [row for row in stderr.splitlines() if row.startswith("error: ")]
+    assert code == 2
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert "Traceback" not in stderr
+    assert not (output / "scores.parquet").exists()
+
+
+@pytest.mark.parametrize("case", BAD_DATA)
+def test_bad_data_is_one_sentence(
+    case: str, tmp_path: Path, tiny_llama_dir: Path, score: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    content, message = BAD_DATA[case]
+    data = tmp_path / "data.jsonl"
+    data.write_text(content)
+    refused(score(tiny_llama_dir, data, tmp_path / "run"), tmp_path / "run", message, capsys)
+
+
+def test_a_missing_file_is_one_sentence(
+    tmp_path: Path, tiny_llama_dir: Path, score: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = score(tiny_llama_dir, tmp_path / "absent.jsonl", tmp_path / "run")
+    refused(code, tmp_path / "run", "absent.jsonl", capsys)
+
+
+def test_damaged_compression_is_one_sentence(
+    tmp_path: Path, tiny_llama_dir: Path, score: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data.jsonl.gz"
+    data.write_bytes(gzip.compress(line().encode() * 9)[:-12])
+    refused(score(tiny_llama_dir, data, tmp_path / "run"), tmp_path / "run", "damaged", capsys)
+
+
+@pytest.mark.parametrize("case", ["wrong name", "adapter without base", "slow tokenizer", "other dtype"])
+def test_a_bad_model_is_one_sentence(
+    case: str, tmp_path: Path, tiny_llama_dir: Path, score: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_sessions(tmp_path / "data.jsonl", 1)
+    model, more, message = tmp_path / "model", [], "model"
+    if case == "adapter without base":
+        model.mkdir()
+        (model / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": null}')
+        (model / "adapter_model.safetensors").write_bytes(b"")
+        message = "base model"
+    elif case == "slow tokenizer":
+        shutil.copytree(tiny_llama_dir, model)
+        for file in model.glob("*token*"):
+            file.unlink()
+        ByT5Tokenizer().save_pretrained(model)
+        message = "slow tokenizer"
+    elif case == "other dtype":
+        model, more, message = tiny_llama_dir, ["--dtype", "int3"], "int3"
+    refused(score(model, data, tmp_path / "run", *more), tmp_path / "run", message, capsys)
+
+
+def test_an_output_folder_that_cannot_be_made_is_one_sentence(
+    tmp_path: Path, tiny_llama_dir: Path, score: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_sessions(tmp_path / "data.jsonl", 1)
+    (tmp_path / "file").write_text("")
+    code = score(tiny_llama_dir, data, tmp_path / "file" / "run")
+    refused(code, tmp_path / "file" / "run", "cannot write", capsys)
+
+
+def test_a_full_disk_is_one_sentence_and_what_is_scored_is_kept(
+    tmp_path: Path,
+    tiny_llama_dir: Path,
+    score: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = write_sessions(tmp_path / "data.jsonl", 4)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr("centaurlab.store.pq.ParquetWriter", full)
+        refused(score(tiny_llama_dir, data, tmp_path / "run"), tmp_path / "run", "No space left", capsys)
+    assert score(tiny_llama_dir, data, tmp_path / "run") == 0
+    assert run_json(tmp_path / "run")["speed"]["tokens_computed_now"] == 0
+
+
+def test_the_paper_protocol_and_the_full_one_do_not_mix_in_a_folder(
+    tmp_path: Path, tiny_llama_dir: Path, score: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_sessions(tmp_path / "data.jsonl", 1)
+    assert score(tiny_llama_dir, data, tmp_path / "run") == 0
+    assert score(tiny_llama_dir, data, tmp_path / "run", "--protocol", "paper") == 2
+    assert "protocol 'full', not 'paper'" in capsys.readouterr().err

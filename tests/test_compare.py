@@ -1,0 +1,70 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from centaurlab.compare import compare_runs, print_comparison, read_folders, read_store
+from centaurlab.errors import UserError
+from centaurlab.runs import RunFolder
+from centaurlab.tracking import Tracker, TrackingArguments
+
+
+def make_run(path: Path, model: str, nll: float) -> RunFolder:
+    folder = RunFolder(path, "score")
+    folder.write_json("config.json", {"model_name_or_path": model, "data": "starter", "output_dir": str(path)})
+    folder.write_json("run.json", {"job": "score"})
+    folder.log({"nll/shelf": nll, "nll/mean": nll, "tokens_per_second": 5.0})
+    return folder
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    make_run(tmp_path / "runs" / "base", "base", 1.25)
+    make_run(tmp_path / "runs" / "post", "post", 1.5)
+    return tmp_path / "runs"
+
+
+def test_folders_are_shown_with_their_nll_and_only_the_settings_that_differ(runs: Path) -> None:
+    table = compare_runs(read_folders([runs]), sort="-nll/mean")
+    assert list(table.columns) == ["run", "job", "nll/mean", "nll/shelf", "model_name_or_path"]
+    assert table["model_name_or_path"].tolist() == ["post", "base"]
+    assert table["nll/mean"].tolist() == [1.5, 1.25]
+
+
+def test_runs_can_be_chosen_by_job_and_name(runs: Path) -> None:
+    assert len(compare_runs(read_folders([runs]), name_contains="post")) == 1
+    with pytest.raises(UserError, match="no run is left"):
+        compare_runs(read_folders([runs]), job="train")
+
+
+def test_the_store_and_the_folders_give_the_same_numbers(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
+    with pytest.raises(UserError, match="there is no run store"):
+        read_store()
+    for path in sorted(runs.iterdir()):
+        folder = RunFolder(path, "score")
+        with Tracker(folder, TrackingArguments(), json.loads((path / "config.json").read_text())):
+            pass
+    stored = compare_runs(read_store(), sort="nll/mean")
+    assert stored["nll/shelf"].tolist() == compare_runs(read_folders([runs]))["nll/shelf"].tolist() == [1.25, 1.5]
+    assert stored["model_name_or_path"].tolist() == ["base", "post"]
+
+
+def test_csv_has_every_digit_and_markdown_is_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(tmp_path / "a", "a|b", 1.2345678901234567)
+    table = compare_runs(read_folders([tmp_path / "a"]))
+    print_comparison(table, "csv")
+    assert "1.2345678901234567" in capsys.readouterr().out
+    print_comparison(table, "markdown")
+    assert capsys.readouterr().out.splitlines()[0] == "| run | job | nll/mean | nll/shelf |"
+
+
+def test_mistakes_are_named(runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is no column"):
+        compare_runs(read_folders([runs]), sort="nl/mean")
+    with pytest.raises(UserError, match="holds no run"):
+        read_folders([tmp_path / "nowhere"])

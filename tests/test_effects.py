@@ -1,0 +1,294 @@
+"""Effects against brute-force loops over responses, hand-computed values, and simulated people."""
+
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from centaurlab.bootstrap import draw_studies, percentile_interval, resampled_means, resampled_sums
+from centaurlab.comparison import StudyScores
+from centaurlab.effects import ComparedPair, Effect, estimate_effects, sum_study
+
+N_RESAMPLES = 200
+
+
+def study(name: str, participants: Sequence[int], base: Sequence[float], post: Sequence[float]) -> StudyScores:
+    return StudyScores(name, np.array(participants), np.array(base, np.float32), np.array(post, np.float32), 2, 3)
+
+
+def effects_of(*studies: StudyScores, n_resamples: int = N_RESAMPLES, seed: int = 0) -> dict[str, Effect]:
+    pair = ComparedPair("base", "post", [sum_study(scores) for scores in studies])
+    effects = estimate_effects([pair], n_resamples, seed, domains=lambda name: (name[0],))
+    return {effect.name if effect.level != "domain" else f"domain {effect.name}": effect for effect in effects}
+
+
+def simulated(name: str, seed: int, n_participants: int = 12, n_responses: int = 8, shift: float = 0.3) -> StudyScores:
+    rng = np.random.default_rng(seed)
+    participant = np.repeat(np.arange(n_participants), n_responses)
+    base = rng.gamma(2.0, 0.5, len(participant)) + rng.gamma(1.0, 0.5, n_participants)[participant]
+    post = base + shift + rng.normal(0, 0.5, len(participant)) + rng.normal(0, 0.2, n_participants)[participant]
+    return study(name, participant, base, post)
+
+
+def slow_d(base: Sequence[float], post: Sequence[float]) -> float:
+    """Cohen's d, one response at a time."""
+    means, variances = [], []
+    for values in (base, post):
+        mean = math.fsum(values) / len(values)
+        means.append(mean)
+        variances.append(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    return (means[1] - means[0]) / math.sqrt((variances[0] + variances[1]) / 2)
+
+
+NLLS = st.floats(0, 30, width=32)
+RESPONSES = st.lists(st.tuples(st.integers(0, 5), NLLS, NLLS), min_size=2, max_size=60)
+
+
+def test_d_by_hand() -> None:
+    # base 1, 2, 3 (mean 2, variance 1) and post 2, 4, 6 (mean 4, variance 4): (4 - 2) / sqrt(2.5)
+    effect = effects_of(study("s", [0, 0, 1], [1, 2, 3], [2, 4, 6]))["s"]
+    assert effect.d.value == pytest.approx(2 / math.sqrt(2.5), abs=1e-12)
+    # participant means of the difference: (1 + 2) / 2 and 3; mean 2.25, SD 1.5 / sqrt(2)
+    assert effect.d_paired.value == pytest.approx(2.25 / (1.5 / math.sqrt(2)), abs=1e-12)
+    assert effect.nll_difference.value == pytest.approx(2, abs=1e-12)
+    assert (effect.nll_base, effect.nll_post) == (2, 4)
+    assert (effect.n_responses, effect.n_participants, effect.n_studies) == (3, 2, 1)
+    assert (effect.unmatched_base, effect.unmatched_post) == (2, 3)
+
+
+@settings(max_examples=150, deadline=None)
+@given(RESPONSES)
+def test_d_equals_a_loop_over_responses(rows: list[tuple[int, float, float]]) -> None:
+    participants, base, post = zip(*rows, strict=True)
+    effect = effects_of(study("s", participants, base, post), n_resamples=5)["s"]
+    if max(np.ptp(base), np.ptp(post)) == 0:
+        assert math.isnan(effect.d.value)
+    elif max(np.std(base), np.std(post)) > 1e-5:
+        assert effect.d.value == pytest.approx(slow_d(base, post), rel=1e-9, abs=1e-9)
+
+
+@settings(max_examples=150, deadline=None)
+@given(RESPONSES)
+def test_paired_d_is_a_one_sample_t_over_participants(rows: list[tuple[int, float, float]]) -> None:
+    participants, base, post = (np.array(column) for column in zip(*rows, strict=True))
+    differences = [np.mean(post[participants == p]) - np.mean(base[participants == p]) for p in np.unique(participants)]
+    effect = effects_of(study("s", participants.tolist(), base.tolist(), post.tolist()), n_resamples=5)["s"]
+    if len(differences) < 2 or np.ptp(differences) == 0:
+        assert math.isnan(effect.d_paired.value)
+    elif np.std(differences) > 1e-5:
+        t = stats.ttest_1samp(differences, 0).statistic
+        assert effect.d_paired.value == pytest.approx(t / math.sqrt(len(differences)), rel=1e-8, abs=1e-8)
+
+
+def test_overall_and_domains_count_every_study_the_same() -> None:
+    large, small, other = simulated("a1", 1, 40), simulated("a2", 2, 5, shift=1.0), simulated("b1", 3)
+    effects = effects_of(large, small, other)
+    d = {name: effects[name].d.value for name in ("a1", "a2", "b1")}
+    assert effects["all studies"].d.value == pytest.approx(np.mean(list(d.values())))
+    assert effects["domain a"].d.value == pytest.approx((d["a1"] + d["a2"]) / 2)
+    assert effects["all studies"].nll_base == pytest.approx(np.mean([effects[n].nll_base for n in d]))
+    assert effects["all studies"].n_responses == sum(effects[name].n_responses for name in d)
+    assert effects["all studies"].unmatched_post == 9
+
+
+def test_the_models_exchanged_change_only_the_sign() -> None:
+    scores = simulated("s", 4)
+    exchanged = StudyScores("s", scores.participant_R, scores.nll_post_R, scores.nll_base_R)
+    there, back = effects_of(scores)["s"], effects_of(exchanged)["s"]
+    assert there.d.value == pytest.approx(-back.d.value)
+    assert there.d.low == pytest.approx(-back.d.high)
+    assert there.d_paired.low == pytest.approx(-back.d_paired.high)
+
+
+def test_resampled_sums_are_those_of_the_drawn_participants() -> None:
+    # with powers of 100 as sums, a total spells out how often each participant was drawn
+    sums = np.array([[1.0, 100.0**p] for p in range(4)])
+    totals = resampled_sums(sums, 3000, np.random.default_rng(0))
+    counts = np.stack([totals[:, 1] // 100**p % 100 for p in range(4)], axis=1)
+    assert (totals[:, 0] == 4).all()
+    assert (counts.sum(axis=1) == 4).all()
+    # multinomial: each participant's count has mean 1 and variance 3 / 4
+    np.testing.assert_allclose(counts.mean(axis=0), 1, atol=0.06)
+    np.testing.assert_allclose(counts.var(axis=0), 0.75, atol=0.08)
+
+
+def test_a_study_drawn_twice_brings_different_replicates() -> None:
+    study_BS, replicate_BS = draw_studies(3, 50, np.random.default_rng(1))
+    for studies, replicates in zip(study_BS, replicate_BS, strict=True):
+        assert len(set(zip(studies.tolist(), replicates.tolist(), strict=True))) == 3
+    replicates_SB = np.arange(150.0).reshape(3, 50)
+    expected = [
+        np.mean([replicates_SB[s, r] for s, r in zip(*row, strict=True)])
+        for row in zip(study_BS, replicate_BS, strict=True)
+    ]
+    np.testing.assert_allclose(resampled_means(replicates_SB, (study_BS, replicate_BS)), expected)
+
+
+def test_a_studys_interval_agrees_with_scipys_bootstrap_over_participants() -> None:
+    scores = simulated("s", 5, n_participants=30)
+    rows = [np.flatnonzero(scores.participant_R == p) for p in range(30)]
+
+    def d(drawn: np.ndarray) -> float:
+        chosen = np.concatenate([rows[int(p)] for p in drawn])
+        base, post = scores.nll_base_R[chosen].astype(float), scores.nll_post_R[chosen].astype(float)
+        return (post.mean() - base.mean()) / math.sqrt((post.var(ddof=1) + base.var(ddof=1)) / 2)
+
+    oracle = stats.bootstrap(
+        (np.arange(30),), d, n_resamples=3000, vectorized=False, method="percentile", rng=np.random.default_rng(0)
+    ).confidence_interval
+    effect = effects_of(scores, n_resamples=3000)["s"]
+    width = oracle.high - oracle.low
+    assert effect.d.low == pytest.approx(oracle.low, abs=0.06 * width)
+    assert effect.d.high == pytest.approx(oracle.high, abs=0.06 * width)
+
+
+def test_the_overall_interval_agrees_with_a_nested_loop() -> None:
+    studies = [simulated(f"s{i}", i, shift=0.2 * i) for i in range(5)]
+    rng = np.random.default_rng(2)
+    means = []
+    for _ in range(3000):
+        d_values = []
+        for i in rng.integers(5, size=5):
+            scores = studies[i]
+            people = rng.integers(12, size=12)
+            chosen = np.concatenate([np.flatnonzero(scores.participant_R == p) for p in people])
+            base, post = scores.nll_base_R[chosen].astype(float), scores.nll_post_R[chosen].astype(float)
+            d_values.append((post.mean() - base.mean()) / math.sqrt((post.var(ddof=1) + base.var(ddof=1)) / 2))
+        means.append(np.mean(d_values))
+    low, high = np.quantile(means, [0.025, 0.975])
+    overall = effects_of(*studies, n_resamples=3000)["all studies"]
+    assert overall.d.low == pytest.approx(low, abs=0.06 * (high - low))
+    assert overall.d.high == pytest.approx(high, abs=0.06 * (high - low))
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_one_does_not() -> None:
+    scores = simulated("s", 6)
+    assert effects_of(scores, seed=1)["s"] == effects_of(scores, seed=1)["s"]
+    assert effects_of(scores, seed=1)["s"].d.low != effects_of(scores, seed=2)["s"].d.low
+
+
+def test_a_studys_row_does_not_depend_on_the_other_studies() -> None:
+    one, other = simulated("s", 7), simulated("t", 8)
+    assert effects_of(one)["s"] == effects_of(other, one)["s"]
+
+
+def test_one_participant_has_d_but_no_interval() -> None:
+    effect = effects_of(study("s", [3, 3, 3], [1, 2, 3], [2, 4, 6]))["s"]
+    assert effect.d.value > 0
+    assert effect.n_participants == 1
+    assert np.isnan([effect.d.low, effect.d.high, effect.d_paired.value, effect.d_paired.low]).all()
+
+
+def test_one_response_has_a_mean_and_nothing_else() -> None:
+    effect = effects_of(study("s", [0], [1.0], [2.0]))["s"]
+    assert (effect.nll_base, effect.nll_post, effect.n_responses, effect.n_studies_d) == (1, 2, 1, 0)
+    assert np.isnan([effect.d.value, effect.d.low, effect.d_paired.value]).all()
+
+
+def test_responses_without_variation_have_no_d() -> None:
+    effect = effects_of(study("s", [0, 0, 1, 1], [0.1] * 4, [0.7] * 4))["s"]
+    assert np.isnan([effect.d.value, effect.d.low, effect.d_paired.value]).all()
+    assert (effect.n_studies_d, effect.n_studies_paired) == (0, 0)
+
+
+def test_a_model_against_itself_has_d_zero_and_no_paired_d() -> None:
+    scores = simulated("s", 9)
+    effect = effects_of(StudyScores("s", scores.participant_R, scores.nll_base_R, scores.nll_base_R))["s"]
+    assert (effect.d.value, effect.d.low, effect.d.high) == (0, 0, 0)
+    assert math.isnan(effect.d_paired.value)
+
+
+def test_a_study_without_d_is_left_out_of_the_mean_and_counted() -> None:
+    one, other, bare = simulated("s", 10), simulated("t", 11), study("u", [0], [9.0], [9.5])
+    overall = effects_of(one, other, bare)["all studies"]
+    without = effects_of(one, other)["all studies"]
+    assert overall.d == without.d
+    assert (overall.n_studies, overall.n_studies_d, overall.n_studies_paired) == (3, 2, 2)
+    assert overall.nll_base != without.nll_base
+
+
+def test_a_single_study_gives_no_interval_over_studies() -> None:
+    effects = effects_of(simulated("s", 12))
+    assert effects["all studies"].d.value == effects["s"].d.value
+    assert math.isnan(effects["all studies"].d.low)
+    assert math.isfinite(effects["s"].d.low)
+
+
+def test_an_interval_from_too_many_undefined_resamples_is_none() -> None:
+    values = np.concatenate([np.full(6, np.nan), np.arange(94.0)])
+    assert np.isnan(percentile_interval(values)).all()
+    assert percentile_interval(np.concatenate([[np.nan], np.arange(41.0)])) == pytest.approx((1, 39))
+
+
+def test_averages_over_pairs_are_those_of_their_effects() -> None:
+    first = ComparedPair("a", "b", [sum_study(simulated(f"s{i}", i)) for i in range(3)], family="x")
+    second = ComparedPair("c", "d", [sum_study(simulated(f"s{i}", 9 + i, shift=0.9)) for i in range(3)], family="x")
+    effects = estimate_effects([first, second], N_RESAMPLES, domains=lambda name: ())
+    overall = {(e.group, e.group_name): e for e in effects if e.level == "overall"}
+    mean = (overall["pair", "b"].d.value + overall["pair", "d"].d.value) / 2
+    assert overall["all", "all pairs"].d.value == pytest.approx(mean)
+    assert overall["family", "x"].d == overall["all", "all pairs"].d
+    alone = estimate_effects([first], N_RESAMPLES, domains=lambda name: ())[0]
+    assert overall["pair", "b"].d.value == pytest.approx(alone.d.value)
+    assert overall["pair", "b"].d.low == pytest.approx(alone.d.low)
+
+
+def test_time_grows_with_participants_not_with_responses() -> None:
+    """A tenth of the full size: 200 resamples of a million responses by 100 x 1,000 participants."""
+    sums, seconds = _timed(n_responses=10, n_resamples=200)
+    assert len(sums) == 100
+    assert seconds < 4
+
+
+@pytest.mark.slow
+def test_two_thousand_resamples_of_ten_million_responses_take_under_ten_seconds() -> None:
+    _, seconds = _timed(n_responses=100, n_resamples=2000)
+    assert seconds < 10
+
+
+def _timed(n_responses: int, n_resamples: int) -> tuple[list[StudyScores], float]:
+    studies = [simulated(f"s{i}", i, 1000, n_responses) for i in range(100)]
+    started = time.perf_counter()
+    effects_of(*studies, n_resamples=n_resamples)
+    return studies, time.perf_counter() - started
+
+
+@pytest.mark.slow
+def test_intervals_hold_the_true_effect_in_95_percent_of_data_sets() -> None:
+    """600 data sets of 40 studies of 20 people by 20 responses, each response scored by both models.
+
+    The models agree on which responses and people are hard; studies, people and responses differ in by how much.
+    Percentile intervals are a little narrow where few units are drawn: over 1,800 such data sets those over 40
+    studies held the truth in 93.4 % and those of one study of 20 people in 91.6 %.
+    """
+    rng = np.random.default_rng(0)
+    response, person, person_shift, noise, study_shift = 1.0, 0.5, 0.2, 0.4, 0.3
+    variance = response**2 + person**2
+    sd = math.sqrt((variance + variance + person_shift**2 + noise**2) / 2)
+    held = held_in_study = 0
+    for seed in range(600):
+        people = np.repeat(np.arange(20), 20)
+        shifts = rng.normal(0.2, study_shift, 40)
+        studies = []
+        for i, shift in enumerate(shifts):
+            base = 5 + rng.normal(0, response, 400) + rng.normal(0, person, 20)[people]
+            post = base + shift + rng.normal(0, person_shift, 20)[people] + rng.normal(0, noise, 400)
+            studies.append(study(f"s{i:02}", people.tolist(), base.tolist(), post.tolist()))
+        effects = effects_of(*studies, n_resamples=400, seed=seed)
+        overall, first = effects["all studies"].d, effects["s00"].d
+        held += overall.low <= 0.2 / sd <= overall.high
+        held_in_study += first.low <= shifts[0] / sd <= first.high
+    assert 0.92 <= held / 600 <= 0.98, held
+    assert 0.89 <= held_in_study / 600 <= 0.98, held_in_study
+
+
+def test_effects_import_without_torch() -> None:
+    code = "import sys, centaurlab.effects, centaurlab.effect_table; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,85 @@
+"""A run's folder is whole or absent, held by one run at a time, and keeps no secrets."""
+
+import json
+import math
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from centaurlab.errors import UserError
+from centaurlab.runs import RunFolder, provenance
+
+
+def test_json_comes_back_and_what_json_cannot_say_becomes_null(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "a" / "run", "score")
+    folder.write_json("run.json", {"nll": math.nan, "list": [1.5, math.inf], "path": Path("x"), "name": "é"})
+    assert folder.read_json("run.json") == {"nll": None, "list": [1.5, None], "path": "x", "name": "é"}
+    assert [path.name for path in folder.path.iterdir()] == ["run.json"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "score")
+    folder.write_json("run.json", {"a": 1})
+
+    class Unprintable:
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        folder.write_json("run.json", {"a": Unprintable()})
+    assert folder.read_json("run.json") == {"a": 1}
+
+
+def test_a_missing_file_is_a_user_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds no run\.json"):
+        RunFolder(tmp_path, "score").read_json("run.json")
+
+
+def test_metrics_are_appended_a_line_each(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "train")
+    folder.log({"loss": 2.0}, step=1)
+    folder.log({"loss": math.nan})
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(line.get("step"), line["loss"]) for line in lines] == [(1, 2.0), (None, None)]
+    assert lines[0]["time"] <= lines[1]["time"]
+
+
+def test_a_second_holder_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
+    receiver, sender = os.pipe()
+    if (child := os.fork()) == 0:
+        with RunFolder(tmp_path, "score").lock():
+            os.write(sender, b"held")
+            signal.pause()
+    assert os.read(receiver, 4) == b"held"
+    with pytest.raises(UserError, match="another run"), RunFolder(tmp_path, "score").lock():
+        pass
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    with RunFolder(tmp_path, "score").lock():
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_a_user_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--output_dir"):
+        RunFolder(tmp_path / "file" / "run", "score")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_a_user_error(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    with pytest.raises(UserError, match="No space left"):
+        RunFolder(tmp_path, "score").log({"loss": 1.0})
+
+
+def test_provenance_masks_secrets_in_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = ["hf_" + "aB3" * 9, "0123456789abcdef" * 2 + "01234567", "local-" + "ab" * 20]
+    monkeypatch.setattr(sys, "argv", ["score.py", "--data", "starter", *(f"--key={secret}" for secret in secrets)])
+    about = provenance()
+    assert about["command"][:3] == ["score.py", "--data", "starter"]
+    assert not any(secret in json.dumps(about["command"]) for secret in secrets)
+    assert {"torch", "transformers", "python"} <= about["versions"].keys()
+    assert about["hardware"]["cpus"] == os.cpu_count()
