@@ -14,7 +14,7 @@ from centaurlab.scoring import (
     NonFiniteNLLError,
     ResponseScores,
     SessionScorer,
-    chunk_tokens_for,
+    prepare_for_scoring,
     token_statistics,
 )
 
@@ -172,7 +172,7 @@ def test_sliding_windows_are_chunked_on_a_cpu_and_full_attention_is_not(
 ) -> None:
     model, _ = loaded
     window = getattr(model.config, "sliding_window", None)
-    assert chunk_tokens_for(model) == (window // 2 if window else 4096)
+    assert prepare_for_scoring(model) == (window or 4096)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

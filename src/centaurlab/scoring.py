@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
+from centaurlab.attention import attend_in_blocks
 from centaurlab.encoding import Encoding, Ints, pairs
 
 # T: tokens of a session, R: its scored responses, N: their tokens, V: vocabulary, K: temperatures.
@@ -54,15 +55,18 @@ class ResponseScores:
     nll_RK: Floats
 
 
-def chunk_tokens_for(model: PreTrainedModel) -> int:
-    """How many tokens to compute at once.
+def prepare_for_scoring(model: PreTrainedModel) -> int:
+    """How many tokens to compute at once; on a CPU, windowed layers are told to attend in blocks.
 
     A sliding-window layer computed on a whole sequence pays for the full attention matrix under its mask; in
-    chunks of half the window it reads little more than what it sees. Full attention is fastest whole.
+    chunks of its window it reads little more than what it sees. Full attention is fastest whole.
     """
     window: int | None = getattr(model.config.get_text_config(), "sliding_window", None)
-    on_cpu = next(model.parameters()).device.type == "cpu"
-    return max(1, window // 2) if window and on_cpu else WHOLE_SEQUENCE_TOKENS
+    if not window or next(model.parameters()).device.type != "cpu":
+        return WHOLE_SEQUENCE_TOKENS
+    if model.config._attn_implementation == "sdpa":
+        attend_in_blocks(model)
+    return window
 
 
 class SessionScorer:
@@ -71,7 +75,8 @@ class SessionScorer:
     def __init__(self, model: PreTrainedModel, chunk_tokens: int | None = None) -> None:
         self._model = model
         self._device = next(model.parameters()).device
-        self._chunk_tokens = chunk_tokens or chunk_tokens_for(model)
+        default = prepare_for_scoring(model)
+        self._chunk_tokens = chunk_tokens or default
         self._prefixes: list[tuple[Ints, DynamicCache]] = []
         self.tokens_computed = 0
 

@@ -107,7 +107,10 @@ class ScoreStore:
     def _check_identity(self, identity: dict[str, Any]) -> None:
         path = self._folder / "identity.json"
         if path.exists():
-            known = json.loads(path.read_text())
+            try:
+                known = json.loads(path.read_text())
+            except ValueError as error:
+                raise UserError(f"{path} is damaged ({error}); give another --output_dir") from error
             for name, value in identity.items():
                 if known.get(name) != value:
                     raise UserError(

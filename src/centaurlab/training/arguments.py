@@ -15,7 +15,9 @@ class CentaurArguments(DataArguments):
 
     participants: str = field(default="all", init=False)
     data_seed: int = field(default=0, init=False)  # the name belongs to SFTConfig, where it seeds the batches
-    split_seed: int = field(default=0, metadata={"help": "seed of the order of participants, and so of who is held out"})
+    split_seed: int = field(
+        default=0, metadata={"help": "seed of the order of participants, and so of who is held out"}
+    )
     novel_studies: str | None = field(
         default=None, metadata={"help": "studies held out whole, comma separated: to judge generalisation"}
     )

@@ -51,7 +51,9 @@ class TrainingData:
     notes: tuple[str, ...]
 
 
-def prepare_data(args: CentaurArguments, tokenizer: PreTrainedTokenizerBase, max_length: int, seed: int) -> TrainingData:
+def prepare_data(
+    args: CentaurArguments, tokenizer: PreTrainedTokenizerBase, max_length: int, seed: int
+) -> TrainingData:
     """Read, split and encode what ``args`` name; sequences hold at most ``max_length`` tokens.
 
     ``seed`` orders the sessions that ``study_weighting='balanced'`` repeats. Raises ``UserError`` for an unknown
@@ -252,9 +254,7 @@ def _example(prefix_T: Ints, encoding: Encoding, start: int, end: int) -> Exampl
     body_T = encoding.input_ids_T[start:end]
     inside_R = (encoding.start_R >= start) & (encoding.end_R <= end)
     labels_T = response_labels(body_T, encoding.start_R[inside_R] - start, encoding.end_R[inside_R] - start)
-    return Example(
-        np.concatenate([prefix_T, body_T]), np.concatenate([np.full_like(prefix_T, IGNORED), labels_T])
-    )
+    return Example(np.concatenate([prefix_T, body_T]), np.concatenate([np.full_like(prefix_T, IGNORED), labels_T]))
 
 
 def _dataset(examples: Sequence[Example], **columns: list[int]) -> Dataset:

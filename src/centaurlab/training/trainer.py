@@ -33,9 +33,7 @@ def token_nll(logits_NV: torch.Tensor, targets_N: torch.Tensor) -> torch.Tensor:
 
 
 def _block_nll(logits_NV: torch.Tensor, targets_N: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.cross_entropy(
-        logits_NV.float(), targets_N, ignore_index=IGNORED, reduction="none"
-    )
+    return torch.nn.functional.cross_entropy(logits_NV.float(), targets_N, ignore_index=IGNORED, reduction="none")
 
 
 def sequence_nll(model: PreTrainedModel, inputs: Batch) -> torch.Tensor:

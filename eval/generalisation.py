@@ -1,0 +1,79 @@
+"""Judge an adapter on people and on studies that it was not trained on.
+
+example:
+  python eval/generalisation.py --base gemma-3-270m --adapter runs/centaur --data starter \\
+      --output_dir runs/generalisation
+
+Scores base and adapter on the held-out participants of the trained studies and on the novel studies, both as the
+adapter's split.json names them. d(base − centaur) > 0: the adapter predicts people better.
+Output: studies.csv, run.json, and the folders of scores.
+"""
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import pandas as pd
+from accelerate import PartialState
+
+from centaurlab.allocator import keep_freed_memory
+from centaurlab.arguments import parse_arguments
+from centaurlab.errors import exit_on_user_error
+from centaurlab.generalisation import check_base, read_split, study_gains
+from centaurlab.measure import ScoreArguments, measure
+from centaurlab.models import ModelArguments, identify
+from centaurlab.runs import RunFolder, provenance
+from centaurlab.sources import DataArguments
+
+
+@dataclass
+class GeneralisationArguments:
+    """What is judged, on what."""
+
+    base: str = field(metadata={"help": "base model"})
+    adapter: str = field(metadata={"help": "adapter folder that recipes/centaur.py wrote"})
+    output_dir: str = field(metadata={"help": "folder for studies.csv, run.json and scores"})
+    data: str = field(default="starter", metadata={"help": "the data that the adapter was trained on"})
+    max_participants: int | None = field(default=None, metadata={"help": "at most so many people per study"})
+    max_length: int | None = field(default=None, metadata={"help": "context window in tokens"})
+    dtype: str = field(default="bfloat16", metadata={"help": "of the weights"})
+    load_in_4bit: bool = field(default=False, metadata={"help": "quantise the base to NF4, as in training"})
+
+
+def main() -> None:
+    keep_freed_memory()
+    (args,) = parse_arguments([GeneralisationArguments], __doc__)
+    folder = RunFolder(Path(args.output_dir), "generalisation")
+    split = read_split(Path(args.adapter))
+    base = ModelArguments(args.base, dtype=args.dtype, load_in_4bit=args.load_in_4bit)
+    check_base(split, identify(base).fingerprint, args.base, Path(args.adapter))
+    models = {"base": base, "centaur": replace(base, adapter_name_or_path=args.adapter)}
+    shared = DataArguments(args.data, data_seed=split.split_seed, max_participants=args.max_participants)
+    trained = replace(shared, studies=",".join(split.studies))
+    kinds = {"held_out": replace(trained, participants="test")}
+    if split.novel_studies:
+        kinds["novel"] = replace(shared, studies=",".join(split.novel_studies))
+    scores = {
+        (kind, name): measure(model, data, ScoreArguments(str(folder.path / f"{kind}-{name}"), "full", args.max_length))
+        for kind, data in kinds.items()
+        for name, model in models.items()
+    }
+    if not PartialState().is_main_process:
+        return
+    gains, summaries = [], []
+    for kind, data in kinds.items():
+        fitted = replace(trained, participants="train", max_participants=None) if kind == "held_out" else None
+        rows, summary = study_gains(kind, scores[kind, "base"], scores[kind, "centaur"], data, fitted)
+        gains += rows
+        summaries.append(summary)
+    table = pd.DataFrame(map(asdict, gains))
+    table.to_csv(folder.path / "studies.csv", index=False)
+    folder.write_json("config.json", asdict(args))
+    result = {"job": "generalisation", "summaries": [asdict(s) for s in summaries], "studies": [*map(asdict, gains)]}
+    folder.write_json("run.json", provenance() | result)
+    folder.log({f"d/{gain.kind}/{gain.study}": gain.d for gain in gains})
+    print(table.to_string(index=False, float_format="{:.3f}".format))
+    print(pd.DataFrame(map(asdict, summaries)).to_string(index=False, float_format="{:.3f}".format))
+
+
+if __name__ == "__main__":
+    exit_on_user_error(main)

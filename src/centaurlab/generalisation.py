@@ -1,0 +1,130 @@
+"""How an adapter does on people and on studies that it never saw, against its base model and simple baselines."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from centaurlab.baselines import marginal_nll, uniform_nll
+from centaurlab.comparison import compare
+from centaurlab.effects import estimate_effects
+from centaurlab.errors import UserError
+from centaurlab.runs import RunFolder
+from centaurlab.sources import DataArguments, open_source
+from centaurlab.transcripts import Transcript
+
+
+@dataclass(frozen=True)
+class StudyGain:
+    """One study. ``d``: base − centaur, positive: the adapter predicts better, with a 95 % interval over people.
+
+    NLLs in nats per response; ``nll_marginal`` is NaN for novel studies, which have no training participants.
+    """
+
+    kind: str
+    study: str
+    participants: int
+    responses: int
+    nll_base: float
+    nll_centaur: float
+    d: float
+    d_low: float
+    d_high: float
+    nll_uniform: float
+    nll_marginal: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Over the studies of one kind: mean d and its standard error over studies, as the paper reports them.
+
+    ``d_low`` and ``d_high``: 95 % cluster bootstrap over studies and participants. ``improved``: share of studies
+    whose NLL fell.
+    """
+
+    kind: str
+    studies: int
+    nll_base: float
+    nll_centaur: float
+    d: float
+    d_low: float
+    d_high: float
+    d_sem: float
+    improved: float
+
+
+@dataclass(frozen=True)
+class Split:
+    """What ``split.json`` of an adapter says."""
+
+    studies: tuple[str, ...]
+    novel_studies: tuple[str, ...]
+    split_seed: int
+    base_fingerprint: str
+
+
+def read_split(adapter: Path) -> Split:
+    """Who the adapter was trained on. ``UserError`` where the folder does not say it."""
+    split = RunFolder(adapter, "train").read_json("split.json")
+    return Split(
+        tuple(split["studies"]), tuple(split["novel_studies"]), int(split["split_seed"]), split["base_fingerprint"]
+    )
+
+
+def check_base(split: Split, fingerprint: str, base: str, adapter: Path) -> None:
+    """Raise ``UserError`` when the adapter was trained on other weights than those of ``base``."""
+    if fingerprint != split.base_fingerprint:
+        raise UserError(f"{adapter} was trained on another base than {base}; give the one that its run.json names")
+
+
+def study_gains(
+    kind: str, base: Path, centaur: Path, data: DataArguments, training: DataArguments | None
+) -> tuple[list[StudyGain], Summary]:
+    """Gains per study and over them, from two folders of scores of ``data``; ``training``: for the marginals."""
+    effects = estimate_effects(compare(centaur, base).studies)
+    held_out, fitted = _by_study(data), _by_study(training) if training else {}
+    gains = [
+        StudyGain(
+            kind,
+            e.name,
+            e.n_participants,
+            e.n_responses,
+            nll_base=e.nll_post,
+            nll_centaur=e.nll_base,
+            d=e.d,
+            d_low=e.d_low,
+            d_high=e.d_high,
+            nll_uniform=uniform_nll(held_out[e.name]),
+            nll_marginal=marginal_nll(fitted.get(e.name, []), held_out[e.name]),
+        )
+        for e in effects
+        if e.level == "study"
+    ]
+    overall = effects[0]
+    return gains, Summary(
+        kind,
+        len(gains),
+        nll_base=overall.nll_post,
+        nll_centaur=overall.nll_base,
+        d=overall.d,
+        d_low=overall.d_low,
+        d_high=overall.d_high,
+        d_sem=standard_error([gain.d for gain in gains]),
+        improved=sum(gain.nll_centaur < gain.nll_base for gain in gains) / len(gains),
+    )
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """SD (ddof 1) over the square root of the number of finite values; NaN with fewer than two."""
+    finite = [value for value in values if math.isfinite(value)]
+    return float(np.std(finite, ddof=1) / math.sqrt(len(finite))) if len(finite) > 1 else math.nan
+
+
+def _by_study(data: DataArguments) -> dict[str, list[Transcript]]:
+    sessions: dict[str, list[Transcript]] = defaultdict(list)
+    for transcript in open_source(data):
+        sessions[transcript.study].append(transcript)
+    return sessions
