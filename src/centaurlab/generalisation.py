@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from centaurlab.baselines import marginal_nll, uniform_nll
-from centaurlab.comparison import compare
+from centaurlab.compare import compare
 from centaurlab.effects import estimate_effects
 from centaurlab.errors import UserError
 from centaurlab.runs import RunFolder

@@ -188,14 +188,16 @@ def work(sweep: Sweep, study: "optuna.Study", runs: Path) -> None:
         if any(t.state == TrialState.WAITING for t in trials):
             trial = study.ask()
             slot = trial.user_attrs.get("slot")
-            earlier = [
+            taken = [
                 t
                 for t in study.get_trials(
                     deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
                 )
-                if t.number < trial.number and t.user_attrs.get("slot") == slot
+                if t.user_attrs.get("slot") == slot
+                and (t.number < trial.number or t.state != TrialState.RUNNING)
+                and t.number != trial.number
             ]
-            if slot is None or earlier:  # workers raced for the last slot, or queued a dead worker's slot twice
+            if slot is None or taken:  # workers raced for the last slot, or queued a dead worker's slot twice
                 study.tell(trial, state=TrialState.FAIL)
             else:
                 _run_trial(sweep, study, trial, runs)

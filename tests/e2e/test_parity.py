@@ -49,7 +49,7 @@ MODELS = pytest.mark.parametrize(
 def test_every_reference_nll_is_matched(find_model: Callable[[], str], name: str, tmp_path: Path) -> None:
     model = find_model()
     reference = pd.read_csv(REFERENCE / f"{name}.csv.gz", dtype={"participant": str, "experiment": str})
-    wanted = set(reference[["study", "participant"]].itertuples(index=False, name=None))
+    wanted = set(reference[["study", "experiment", "participant"]].itertuples(index=False, name=None))
     data = tmp_path / "data"
     data.mkdir()
     for study in reference["study"].unique():
@@ -57,7 +57,7 @@ def test_every_reference_nll_is_matched(find_model: Callable[[], str], name: str
         rows = [
             {"text": t.text, "study": t.study, "experiment": t.experiment, "participant": t.participant}
             for t in source
-            if (t.study, t.participant) in wanted
+            if (t.study, t.experiment, t.participant) in wanted
         ]
         pd.DataFrame(rows).to_json(data / f"{study}.jsonl", orient="records", lines=True)
     folder = measure(
