@@ -240,6 +240,57 @@ def test_averages_over_pairs_are_those_of_their_effects() -> None:
     assert overall["pair", "b"].d.low == pytest.approx(alone.d.low)
 
 
+def test_pairs_get_the_same_people_in_every_resample() -> None:
+    """The average of a pair and the same pair exchanged has no spread at all."""
+    scores = [simulated(f"s{i}", i) for i in range(6)]
+    exchanged = [StudyScores(s.study, s.participant_R, s.nll_post_R, s.nll_base_R) for s in scores]
+    pairs = [
+        ComparedPair("a", "b", [sum_study(s) for s in scores]),
+        ComparedPair("b", "a", [sum_study(s) for s in exchanged]),
+    ]
+    for effect in estimate_effects(pairs, N_RESAMPLES):
+        if effect.group == "all":
+            assert (effect.d.value, effect.d.low, effect.d.high) == pytest.approx((0, 0, 0), abs=1e-9)
+        else:
+            assert effect.d.high - effect.d.low > 0.05
+
+
+def test_people_are_matched_over_pairs_also_where_one_lacks_some() -> None:
+    """With a person missing from the first pair, the second pair's draws are still those of the same people."""
+    full = simulated("s", 20, n_participants=15)
+    kept = full.participant_R != 4
+    fewer = StudyScores("s", full.participant_R[kept], full.nll_base_R[kept], full.nll_post_R[kept])
+    pairs = [
+        ComparedPair("a", "b", [sum_study(fewer)]),
+        ComparedPair("a", "c", [sum_study(full)]),
+        ComparedPair("c", "a", [sum_study(StudyScores("s", full.participant_R, full.nll_post_R, full.nll_base_R))]),
+    ]
+    effects = {(e.group, e.group_name, e.base): e for e in estimate_effects(pairs, 2000) if e.level == "study"}
+    first, whole = effects["pair", "b", "a"], effects["all", "all pairs", ""]
+    assert (first.n_participants, first.n_responses) == (14, 112)
+    assert (whole.n_participants, whole.n_responses, whole.n_pairs) == (15, 120, 3)
+    # the second and third pair cancel in every resample, so a third of the first remains
+    assert whole.d.low == pytest.approx(first.d.low / 3, abs=1e-9)
+    assert whole.d.high == pytest.approx(first.d.high / 3, abs=1e-9)
+    alone = effects_of(fewer, n_resamples=2000)["s"]
+    assert first.d.value == pytest.approx(alone.d.value)
+    assert first.d.high - first.d.low == pytest.approx(alone.d.high - alone.d.low, rel=0.15)
+
+
+def test_a_study_that_one_pair_lacks_is_averaged_over_the_other() -> None:
+    shared, extra = simulated("s", 21), simulated("t", 22)
+    pairs = [
+        ComparedPair("a", "b", [sum_study(shared)], post_training="x"),
+        ComparedPair("a", "c", [sum_study(shared), sum_study(extra)], post_training="y"),
+    ]
+    effects = {(e.group, e.group_name, e.level, e.name): e for e in estimate_effects(pairs, N_RESAMPLES)}
+    assert effects["all", "all pairs", "study", "t"].d.value == effects["pair", "c", "study", "t"].d.value
+    assert math.isnan(effects["pair", "b", "study", "t"].d.value)
+    assert effects["pair", "b", "overall", "all studies"].n_studies_d == 1
+    of_pairs = [effects["pair", name, "overall", "all studies"].d.value for name in ("b", "c")]
+    assert effects["all", "all pairs", "overall", "all studies"].d.value == pytest.approx(np.mean(of_pairs))
+
+
 def test_time_grows_with_participants_not_with_responses() -> None:
     """A tenth of the full size: 200 resamples of a million responses by 100 x 1,000 participants."""
     sums, seconds = _timed(n_responses=10, n_resamples=200)

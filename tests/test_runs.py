@@ -4,6 +4,7 @@ import json
 import math
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -81,5 +82,19 @@ def test_provenance_masks_secrets_in_the_command(monkeypatch: pytest.MonkeyPatch
     about = provenance()
     assert about["command"][:3] == ["score.py", "--data", "starter"]
     assert not any(secret in json.dumps(about["command"]) for secret in secrets)
+    assert about["git"] is None or len(about["git"]["commit"]) == 40
     assert {"torch", "transformers", "python"} <= about["versions"].keys()
     assert about["hardware"]["cpus"] == os.cpu_count()
+
+
+def test_a_package_installed_below_another_checkout_does_not_claim_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "mine"]
+    for command in (["init", "-q"], commit):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    (tmp_path / "runs.py").write_text("")
+    monkeypatch.setattr("centaurlab.runs.__file__", str(tmp_path / "runs.py"))
+    assert provenance()["git"] is None
+    subprocess.run(["git", "-C", str(tmp_path), "add", "runs.py"], check=True)
+    assert provenance()["git"]["dirty"] is True

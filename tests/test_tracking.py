@@ -1,5 +1,8 @@
+"""Trackers hold what the run folder holds, to the last digit; whatever happens to them, the run goes on."""
+
 import json
 import os
+import resource
 import signal
 import socket
 import struct
@@ -7,14 +10,14 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from centaurlab.errors import UserError
 from centaurlab.mlflow_run import connect
-from centaurlab.runs import RunFolder, provenance
+from centaurlab.runs import RunFolder, provenance, read_json
 from centaurlab.tracking import Tracker, TrackingArguments, track
 
 NLL = 1.2345678901234567
@@ -25,7 +28,10 @@ CONFIG = {"model_name_or_path": "org/tiny-llama", "data": "starter", "hub_token"
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "offline")
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "WANDB_API_KEY", "WANDB_RUN_GROUP"):
+    for name in (
+        *("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "WANDB_API_KEY", "WANDB_PROJECT"),
+        *("WANDB_RUN_GROUP", "WANDB_RUN_ID", "WANDB_NAME"),
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -91,6 +97,18 @@ def write_run(folder: RunFolder) -> None:
     )
 
 
+def known_to(folder: RunFolder, tracker: str = "mlflow") -> dict[str, object]:
+    known: dict[str, object] = read_json(folder.path / "tracking.json").get(tracker, {})
+    return known
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def run_id(folder: RunFolder, tracker: str = "mlflow") -> str:
     return str(folder.read_json("tracking.json")[tracker]["run_id"])
 
@@ -122,8 +140,8 @@ def test_a_server_holds_what_the_files_hold(server: Server, monkeypatch: pytest.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "humans")
     folder = RunFolder(tmp_path / "run", "score")
-    with Tracker(folder, TrackingArguments(["mlflow"], group="pair"), CONFIG) as tracker:
-        tracker.log({"nll/mean": NLL}, step=3)
+    with Tracker(folder, TrackingArguments(["mlflow"], group="pair"), CONFIG):
+        folder.log({"nll/mean": NLL}, step=3)
         write_run(folder)
     client = connect(server.address)
     run = client.get_run(run_id(folder))
@@ -144,37 +162,40 @@ def test_a_server_holds_what_the_files_hold(server: Server, monkeypatch: pytest.
 
 
 def test_a_server_killed_in_the_middle_costs_one_warning_and_track_makes_up_for_it(
-    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
-    monkeypatch.setattr("centaurlab.tracking.SEND_EVERY_SECONDS", 0.0)
     folder = RunFolder(tmp_path / "run", "train")
-    started = time.monotonic()
-    with Tracker(folder, TrackingArguments(), CONFIG) as tracker:
-        tracker.log({"train/loss": 3.0}, 1)
+    with Tracker(folder, TrackingArguments(), CONFIG, every_seconds=0.1):
+        folder.log({"train/loss": 3.0}, 1)
+        wait_until(lambda: known_to(folder).get("metric_lines") == 1)
         server.kill()
-        tracker.log({"train/loss": 2.0}, 2)
-        tracker.log({"train/loss": NLL}, 3)
+        folder.log({"train/loss": 2.0}, 2)
+        folder.log({"train/loss": NLL}, 3)
         write_run(folder)
-    assert time.monotonic() - started < 60
-    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
+        started = time.monotonic()
+    assert time.monotonic() - started < 30
+    warnings = [line for line in capfd.readouterr().err.splitlines() if line.startswith("warning")]
     assert len(warnings) == 1
     assert f"centaurlab track {folder.path}" in warnings[0]
     assert len((folder.path / "metrics.jsonl").read_text().splitlines()) == 3
 
-    known = folder.read_json("tracking.json")
-    folder.write_json("tracking.json", known | {"mlflow": known["mlflow"] | {"address": server.store}})
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.store)  # the server's database outlives it
     track(folder.path, TrackingArguments())
     history = connect(server.store).get_metric_history(run_id(folder), "train/loss")
     assert [(point.step, point.value) for point in history] == [(1, 3.0), (2, 2.0), (3, NLL)]
 
 
-def test_an_offline_wandb_run_holds_the_same_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_offline_wandb_run_holds_the_same_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     folder = RunFolder(tmp_path / "run", "score")
-    with Tracker(folder, TrackingArguments(["wandb"], group="pair"), CONFIG) as tracker:
-        tracker.log({"nll/mean": NLL}, step=3)
+    monkeypatch.setenv("WANDB_PROJECT", "humans")
+    monkeypatch.setenv("WANDB_ENTITY", "a-lab")
+    with Tracker(folder, TrackingArguments(["wandb"], group="pair"), CONFIG):
+        folder.log({"nll/mean": NLL}, step=3)
         write_run(folder)
-    assert "wandb sync" in capsys.readouterr().err
+    assert "wandb sync" in capfd.readouterr().err
     records = read_offline(tmp_path)
     history = {
         "/".join(item.nested_key) or item.key: json.loads(item.value_json)
@@ -194,6 +215,9 @@ def test_an_offline_wandb_run_holds_the_same_numbers(tmp_path: Path, capsys: pyt
     assert config["model_name_or_path"] == CONFIG["model_name_or_path"]
     (run,) = {(r.run.run_id, r.run.run_group, r.run.job_type) for r in records if r.run.run_id}  # type: ignore[attr-defined]
     assert run == (run_id(folder, "wandb"), "pair", "score")
+    assert {(r.run.entity, r.run.project) for r in records if r.run.run_id} == {("a-lab", "humans")}  # type: ignore[attr-defined]
+    (table,) = (path for path in tmp_path.glob("wandb/offline-run-*/files/media/table/tables/effects_*.table.json"))
+    assert json.loads(table.read_text())["data"] == [["overall", "overall", NLL]]
     assert all(b"hf_abcdef" not in path.read_bytes() for path in tmp_path.rglob("*.wandb"))
 
 
@@ -212,37 +236,173 @@ def test_a_crash_is_marked_failed_and_the_next_start_continues_the_same_run(stor
     folder = RunFolder(tmp_path / "run", "train")
 
     def crash() -> None:
-        with Tracker(folder, TrackingArguments(), CONFIG) as tracker:
-            tracker.log({"train/loss": 2.0}, 1)
+        with Tracker(folder, TrackingArguments(), CONFIG):
+            folder.log({"train/loss": 2.0}, 1)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         crash()
     crashed = run_id(folder)
     assert connect(store).get_run(crashed).info.status == "FAILED"
-    with Tracker(folder, TrackingArguments(), CONFIG | {"data": "other"}) as tracker:
-        tracker.log({"train/loss": NLL}, 2)
+    with Tracker(folder, TrackingArguments(), CONFIG | {"data": "other"}):
+        folder.log({"train/loss": NLL}, 2)
         write_run(folder)
     assert run_id(folder) == crashed
     assert connect(store).get_run(crashed).info.status == "FINISHED"
     assert [p.value for p in connect(store).get_metric_history(crashed, "train/loss")] == [2.0, NLL]
 
 
-def test_a_killed_run_is_marked_failed_when_another_starts(store: str, tmp_path: Path) -> None:
+def start_run_that_waits(tmp_path: Path) -> "tuple[subprocess.Popen[str], int]":
+    """A tracked run that has begun in its store, and the process that mirrors it."""
     script = (
-        "import os, signal; from pathlib import Path\n"
+        "import time; from pathlib import Path\n"
         "from centaurlab.runs import RunFolder; from centaurlab.tracking import Tracker, TrackingArguments\n"
-        "Tracker(RunFolder(Path('killed'), 'train'), TrackingArguments(), {}).__enter__()\n"
-        "os.kill(os.getpid(), signal.SIGKILL)\n"
+        "with Tracker(RunFolder(Path('ended'), 'train'), TrackingArguments(), {}) as tracker:\n"
+        "    print(tracker._process.pid, flush=True); time.sleep(60)\n"
     )
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=False)
-    killed = run_id(RunFolder(tmp_path / "killed", "train"))
+    run = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert run.stdout is not None
+    mirror = int(run.stdout.readline())
+    wait_until(lambda: (tmp_path / "ended" / "tracking.json").exists())
+    return run, mirror
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_killed_is_marked_failed(store: str, tmp_path: Path, number: int) -> None:
+    run, _ = start_run_that_waits(tmp_path)
+    killed = run_id(RunFolder(tmp_path / "ended", "train"))
     assert connect(store).get_run(killed).info.status == "RUNNING"
-    with Tracker(RunFolder(tmp_path / "living", "train"), TrackingArguments(), CONFIG):
+    run.send_signal(number)
+    run.communicate()
+    wait_until(lambda: connect(store).get_run(killed).info.status == "FAILED")
+
+
+def test_a_run_whose_machine_died_is_marked_failed_when_another_starts(store: str, tmp_path: Path) -> None:
+    run, mirror = start_run_that_waits(tmp_path)
+    os.kill(mirror, signal.SIGKILL)
+    run.kill()
+    run.communicate()
+    killed = run_id(RunFolder(tmp_path / "ended", "train"))
+    assert connect(store).get_run(killed).info.status == "RUNNING"
+    living = RunFolder(tmp_path / "living", "train")
+    with Tracker(living, TrackingArguments(), CONFIG):
+        wait_until(lambda: "run_id" in known_to(living))
         assert connect(store).get_run(killed).info.status == "FAILED"
         with Tracker(RunFolder(tmp_path / "third", "train"), TrackingArguments(), CONFIG):
-            living = run_id(RunFolder(tmp_path / "living", "train"))
-            assert connect(store).get_run(living).info.status == "RUNNING"
+            pass
+        assert connect(store).get_run(run_id(living)).info.status == "RUNNING"
+
+
+def test_a_killed_run_that_is_tracked_later_is_marked_failed(store: str, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run", "train")
+    folder.write_json("config.json", CONFIG)  # and no run.json
+    folder.log({"train/loss": 2.0}, 1)
+    track(folder.path, TrackingArguments())
+    assert connect(store).get_run(run_id(folder)).info.status == "FAILED"
+
+
+def test_a_second_run_into_a_folder_is_refused_at_once(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run", "train")
+    with folder.lock(), pytest.raises(UserError, match="another run is writing"):
+        Tracker(folder, TrackingArguments(), CONFIG).__enter__()
+
+
+def test_a_living_run_is_not_tracked_by_hand(store: str, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run", "train")
+    folder.write_json("config.json", CONFIG)
+    with (
+        Tracker(folder, TrackingArguments(), CONFIG),
+        pytest.raises(UserError, match="is still being tracked"),
+    ):
+        track(folder.path, TrackingArguments())
+
+
+def test_a_run_whose_store_is_gone_is_logged_anew_and_whole(
+    store: str, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path / "run", "score")
+    with Tracker(folder, TrackingArguments(), CONFIG):
+        folder.log({"nll/mean": NLL})
+        write_run(folder)
+    first = run_id(folder)
+    (tmp_path / "other.db").write_bytes(empty_store.read_bytes())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'other.db'}")
+    track(folder.path, TrackingArguments())
+    assert run_id(folder) != first
+    assert connect(f"sqlite:///{tmp_path / 'other.db'}").get_run(run_id(folder)).data.metrics == {"nll/mean": NLL}
+
+
+def test_a_store_on_a_full_disk_costs_one_warning(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = RunFolder(tmp_path / "run", "train")
+    limit = (tmp_path / "mlflow.db").stat().st_size
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, unlimited[1]))  # no file of a new process grows beyond it
+    tracker = Tracker(folder, TrackingArguments(), CONFIG)
+    tracker.__enter__()
+    resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    for step in range(5):
+        folder.log({f"metric/{i}": 1.0 for i in range(1000)}, step)
+    write_run(folder)
+    tracker.__exit__(None, None, None)
+    assert [line[:23] for line in capfd.readouterr().err.splitlines()] == ["warning: MLflow failed "]
+
+
+def test_wandb_without_a_key_never_asks_and_no_key_is_written_anywhere(tmp_path: Path) -> None:
+    script = """
+from pathlib import Path
+from centaurlab.runs import RunFolder, provenance
+from centaurlab.tracking import Tracker, TrackingArguments
+folder = RunFolder(Path("run"), "score")
+with Tracker(folder, TrackingArguments(["all"]), {"data": "starter"}):
+    folder.write_json("run.json", provenance() | {"job": "score"})
+"""
+    password, token = "s3same", "hf_" + "aB3" * 9
+    environment = os.environ | {
+        "WANDB_MODE": "online",
+        "NETRC": os.devnull,
+        "MLFLOW_TRACKING_URI": f"http://someone:{password}@127.0.0.1:9",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    }
+    receiver, sender = os.openpty()
+    done = subprocess.run(
+        [sys.executable, "-c", script, f"--hub_token={token}"],
+        cwd=tmp_path,
+        env=environment,
+        stdin=sender,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(receiver)
+    os.close(sender)
+    assert done.returncode == 0, done.stderr
+    assert "wandb sync" in done.stderr
+    assert "warning: MLflow failed" in done.stderr
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    for secret in (password, token):
+        assert secret not in done.stdout + done.stderr
+        assert secret.encode() not in written
+
+
+def test_an_unreachable_wandb_costs_one_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("WANDB_API_KEY", "0123456789" * 4)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    folder = RunFolder(tmp_path / "run", "score")
+    started = time.monotonic()
+    with Tracker(folder, TrackingArguments(["wandb"]), CONFIG):
+        folder.log({"nll/mean": NLL})
+        write_run(folder)
+    assert time.monotonic() - started < 60
+    warnings = [line for line in capfd.readouterr().err.splitlines() if line.startswith("warning")]
+    assert len(warnings) == 1
+    assert "W&B" in warnings[0]
+    assert len((folder.path / "metrics.jsonl").read_text().splitlines()) == 1
 
 
 def test_an_evaluation_names_the_run_that_trained_its_adapter(store: str, tmp_path: Path) -> None:
@@ -268,5 +428,6 @@ def test_only_the_main_process_tracks_and_none_means_none(tmp_path: Path, monkey
 def test_an_unknown_tracker_and_a_folder_without_a_run_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="choose from mlflow, wandb, all, none"):
         TrackingArguments(["mlfow"])
+    assert TrackingArguments("mlflow wandb").trackers == ["mlflow", "wandb"]  # type: ignore[arg-type]  # from YAML
     with pytest.raises(UserError, match="is not a run's folder"):
         track(tmp_path, TrackingArguments())

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from centaurlab.errors import UserError
+from centaurlab.mirror import flat_config
 from centaurlab.mlflow_run import connect, experiment_name, store_address
-from centaurlab.tracking import flat_config, read_json, read_metrics
+from centaurlab.runs import read_json, read_metrics
 
 if TYPE_CHECKING:
     import pandas as pd

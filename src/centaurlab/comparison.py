@@ -39,6 +39,11 @@ class ScoreRun:
         """The model's name."""
         return str(self.about["model"]["name"])
 
+    @property
+    def fingerprint(self) -> str:
+        """The model's fingerprint: equal for the same weights in the same precision, whatever the name."""
+        return str(self.about["model"]["fingerprint"])
+
 
 @dataclass(frozen=True)
 class StudyScores:

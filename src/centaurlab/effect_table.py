@@ -53,7 +53,7 @@ def verdict(effect: Effect) -> str:
         units = "participants" if effect.level == "study" else "studies"
         missing = f"no interval: it needs two {units} or more"
         if d.value == 0:
-            return f"{on_average}{base} and {post} {predict.rstrip('s')} people equally well ({size}); {missing}"
+            return f"{on_average}{base} and {post} predict people equally well ({size}); {missing}"
         return f"{on_average}{worse} {predict} people worse than {better} ({size}); {missing}"
     size += f", {CONFIDENCE:.0%} interval {d.low:+.3f} to {d.high:+.3f}"
     if d.low <= 0 <= d.high:

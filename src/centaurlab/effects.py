@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from centaurlab.bootstrap import FloatArray, draw_studies, percentile_interval, resampled_means, resampled_sums
-from centaurlab.comparison import StudyScores
+from centaurlab.comparison import ScoreRun, StudyScores, check_same, join_scores
 from centaurlab.sources import domains_of
 
 NAN = float("nan")
@@ -129,6 +129,13 @@ def sum_study(scores: StudyScores) -> StudySums:
         unmatched_base=scores.unmatched_base,
         unmatched_post=scores.unmatched_post,
     )
+
+
+def compare(base: ScoreRun, post: ScoreRun, post_training: str = "", family: str = "") -> ComparedPair:
+    """Two score runs as a pair; ``UserError`` where they cannot be compared (``check_same``, ``join_scores``)."""
+    check_same([base, post])
+    studies = [sum_study(scores) for scores in join_scores(base.folder, post.folder)]
+    return ComparedPair(base.model, post.model, studies, post_training, family)
 
 
 def estimate_effects(

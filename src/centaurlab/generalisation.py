@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from centaurlab.baselines import marginal_nll, uniform_nll
-from centaurlab.compare import compare
-from centaurlab.effects import estimate_effects
+from centaurlab.comparison import read_run
+from centaurlab.effects import compare, estimate_effects
 from centaurlab.errors import UserError
 from centaurlab.runs import RunFolder
 from centaurlab.sources import DataArguments, open_source
@@ -84,7 +84,7 @@ def study_gains(
     kind: str, base: Path, centaur: Path, data: DataArguments, training: DataArguments | None
 ) -> tuple[list[StudyGain], Summary]:
     """Gains per study and over them, from two folders of scores of ``data``; ``training``: for the marginals."""
-    effects = estimate_effects(compare(centaur, base).studies)
+    effects = estimate_effects([compare(read_run(centaur), read_run(base))])
     held_out, fitted = _by_study(data), _by_study(training) if training else {}
     gains = [
         StudyGain(
@@ -94,9 +94,9 @@ def study_gains(
             e.n_responses,
             nll_base=e.nll_post,
             nll_centaur=e.nll_base,
-            d=e.d,
-            d_low=e.d_low,
-            d_high=e.d_high,
+            d=e.d.value,
+            d_low=e.d.low,
+            d_high=e.d.high,
             nll_uniform=uniform_nll(held_out[e.name]),
             nll_marginal=marginal_nll(fitted.get(e.name, []), held_out[e.name]),
         )
@@ -109,9 +109,9 @@ def study_gains(
         len(gains),
         nll_base=overall.nll_post,
         nll_centaur=overall.nll_base,
-        d=overall.d,
-        d_low=overall.d_low,
-        d_high=overall.d_high,
+        d=overall.d.value,
+        d_low=overall.d.low,
+        d_high=overall.d.high,
         d_sem=standard_error([gain.d for gain in gains]),
         improved=sum(gain.nll_centaur < gain.nll_base for gain in gains) / len(gains),
     )

@@ -5,6 +5,7 @@ older MLflow does not select its file store.
 """
 
 import json
+import logging
 import os
 import re
 import socket
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+from centaurlab.runs import MetricLine, inheritable_lock, mask_secrets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "centaurlab"
 LOCK = ".tracking.lock"
-"""A tracker holds this file of the run folder while it lives, so that a killed run is told from a living one."""
+"""Whoever mirrors a run holds this file of its folder, so that a killed run is told from a living one."""
 
 _BATCH = {"params": 100, "metrics": 1000}  # of one request, limits of the MLflow REST API
 _VALUE = 6000  # characters of a parameter that MLflow keeps
@@ -30,9 +31,6 @@ _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
-
-MetricLine = tuple[float, int, Mapping[str, float]]
-"""Seconds since 1970, step, and values by name."""
 
 
 def store_address() -> str:
@@ -51,6 +49,8 @@ def connect(address: str) -> "MlflowClient":
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
+    # It announces every new store, and prints the traceback of errors that it raises as well.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     return MlflowClient(tracking_uri=address)
 
 
@@ -60,15 +60,14 @@ class MlflowRun:
     name = "MLflow"
 
     def __init__(self, folder: Path, known: Mapping[str, str], run_name: str, tags: Mapping[str, str]) -> None:
-        from mlflow.entities import RunStatus
-
-        self.address = known.get("address") or store_address()
+        self.address = os.environ.get("MLFLOW_TRACKING_URI") or known.get("address") or store_address()
         self._client = connect(self.address)
         self._folder = folder.resolve()
         tags = {**tags, "folder": str(self._folder), "host": socket.gethostname()}
-        if "run_id" in known:
+        self.continues = "run_id" in known and self._is_there(known["run_id"])
+        if self.continues:
             self.run_id = known["run_id"]
-            self._client.update_run(self.run_id, status=RunStatus.to_string(RunStatus.RUNNING))
+            self._client.update_run(self.run_id, status="RUNNING")
             for key, value in tags.items():
                 self._client.set_tag(self.run_id, key, value)
         else:
@@ -78,8 +77,8 @@ class MlflowRun:
 
     @property
     def ids(self) -> dict[str, str]:
-        """What continues this run later."""
-        return {"address": self.address, "run_id": self.run_id}
+        """What continues this run later; a password in the address is left out."""
+        return {"address": mask_secrets(self.address), "run_id": self.run_id}
 
     def config(self, flat: Mapping[str, str]) -> None:
         """Log parameters; one that the run has with another value goes into a tag ``resumed.<name>``."""
@@ -145,6 +144,17 @@ class MlflowRun:
         """Mark the run as finished or failed."""
         self._client.set_terminated(self.run_id, "FAILED" if failed else "FINISHED")
 
+    def _is_there(self, run_id: str) -> bool:
+        """Whether the store has the run: another store may have been named, or this one deleted."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return bool(self._client.get_run(run_id).info.lifecycle_stage == "active")
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+
     def _experiment(self) -> str:
         name = experiment_name()
         found = self._client.get_experiment_by_name(name)
@@ -161,16 +171,10 @@ class MlflowRun:
         """Mark as failed the runs of this machine that are said to run, and whose folder nobody holds."""
         said = f"attributes.status = 'RUNNING' and tags.host = '{socket.gethostname()}'"
         for run in self._client.search_runs([experiment], said):
-            if not _is_held(Path(run.data.tags.get("folder", "/"))):
+            lock = Path(run.data.tags.get("folder", "/")) / LOCK
+            if not lock.exists():
                 self._client.set_terminated(run.info.run_id, "FAILED")
-
-
-def _is_held(folder: Path) -> bool:
-    lock = folder / LOCK
-    if not lock.exists():
-        return False
-    try:
-        with FileLock(lock, blocking=False):
-            return False
-    except Timeout:
-        return True
+                continue
+            with inheritable_lock(lock) as held:
+                if held is not None:
+                    self._client.set_terminated(run.info.run_id, "FAILED")

@@ -1,6 +1,5 @@
 """Which models can be named, and which of them are on this machine: ``centaurlab models``."""
 
-import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from centaurlab.catalog import model_pairs
-from centaurlab.errors import UserError
+from centaurlab.catalog import model_pairs, pairs_of
 from centaurlab.gguf import GEMMA, converted_models, gemma_is_installed
 
 
@@ -51,13 +49,7 @@ def print_models(family: str | None = None) -> None:
 
 def _catalog(family: str | None, cached: dict[str, int]) -> Iterator[ListedModel]:
     """Base models and, after each, what was post-trained from it."""
-    pairs = model_pairs()
-    families = sorted({pair.family for pair in pairs})
-    if family is not None and family.lower() not in families:
-        nearest = difflib.get_close_matches(family.lower(), families, n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(families)}"
-        raise UserError(f"the catalog has no family {family!r}; {hint}")
-    chosen = [pair for pair in pairs if family is None or pair.family == family.lower()]
+    chosen = model_pairs() if family is None else pairs_of(family)
     for base in dict.fromkeys(pair.base for pair in chosen):
         of_base = [pair for pair in chosen if pair.base == base]
         size = f"{of_base[0].size_b:g} B"

@@ -1,10 +1,9 @@
 """Which models are compared with which: the catalog's pairs, or a table of one's own."""
 
 import csv
-import difflib
 from pathlib import Path
 
-from centaurlab.catalog import ModelPair, model_pairs
+from centaurlab.catalog import ModelPair, model_pairs, pairs_of
 from centaurlab.errors import UserError
 
 _REQUIRED = ("post_trained", "base")
@@ -20,15 +19,12 @@ def named_pairs(named: str) -> tuple[ModelPair, ...]:
     """
     if named.endswith(".csv"):
         return _read_pairs(Path(named).expanduser())
-    pairs = model_pairs()
-    families = sorted({pair.family for pair in pairs})
-    if named.lower() == "all":
-        return pairs
-    if named.lower() not in families:
-        nearest = difflib.get_close_matches(named.lower(), families, n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(families)}, all, or a *.csv file"
-        raise UserError(f"the catalog has no family {named!r}; {hint}")
-    return tuple(pair for pair in pairs if pair.family == named.lower())
+    return model_pairs() if named.lower() == "all" else pairs_of(named)
+
+
+def single_pair(base: str, post_trained: str) -> ModelPair:
+    """A pair of which nothing else is known."""
+    return ModelPair(post_trained, base, post_training="", family="", size_b=float("nan"))
 
 
 def _read_pairs(path: Path) -> tuple[ModelPair, ...]:

@@ -3,6 +3,7 @@
 Everything is on disk here first, each file whole or absent; trackers only mirror it.
 """
 
+import fcntl
 import json
 import math
 import os
@@ -24,8 +25,12 @@ from centaurlab import __version__
 from centaurlab.errors import UserError
 
 _LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "trl", "accelerate", "bitsandbytes", "datasets", "numpy")
-_SECRET = re.compile(r"hf_[A-Za-z0-9]{8,}|local-[0-9a-f]{40}|\b[0-9a-f]{40}\b|wandb_v\d_\w+")
-# ``wandb`` keys are 40 hexadecimal digits, and so are git commits: commands are masked, commits are not.
+_SECRET = re.compile(r"hf_[A-Za-z0-9]{8,}|local-[0-9a-f]{40}|wandb_v\d_\w+|(?<=//)[^/@\s]+:[^/@\s]+(?=@)")
+_WANDB_KEY = re.compile(r"\b[0-9a-f]{40}\b")  # so are git commits, hence masked in commands alone
+
+
+MetricLine = tuple[float, int, Mapping[str, float]]
+"""Seconds since 1970, step, and values by name."""
 
 
 class RunFolder:
@@ -81,12 +86,59 @@ class RunFolder:
             file.write(json.dumps(line, allow_nan=False) + "\n")
 
 
+@contextmanager
+def inheritable_lock(path: Path) -> Iterator[int | None]:
+    """The descriptor of a lock on the file ``path``, or None where another process holds it.
+
+    A child that inherits the descriptor holds the lock too; the kernel frees it when the last of them is gone.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield None
+    else:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file, empty where there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def read_metrics(folder: Path) -> list[MetricLine]:
+    """The whole lines of ``metrics.jsonl``; values that are not finite are null there and left out."""
+    file = folder / "metrics.jsonl"
+    if not file.exists():
+        return []
+    lines: list[MetricLine] = []
+    for text in file.read_text(encoding="utf-8").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            break
+        values = {k: float(v) for k, v in line.items() if k not in ("time", "step") and isinstance(v, int | float)}
+        lines.append((float(line.get("time", 0.0)), int(line.get("step", 0)), values))
+    return lines
+
+
+def mask_secrets(text: str) -> str:
+    """``text`` with ``***`` for the keys of hubs and trackers, and for the user and password of an address."""
+    return _SECRET.sub("***", text)
+
+
 def provenance() -> dict[str, Any]:
     """Versions, command, commit and machine of this process, for ``run.json``; secrets are masked."""
     return {
         "centaurlab": __version__,
         "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in _LIBRARIES},
-        "command": [_SECRET.sub("***", argument) for argument in sys.argv],
+        "command": [_WANDB_KEY.sub("***", mask_secrets(argument)) for argument in sys.argv],
         "git": _git(),
         "hardware": _hardware(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -96,7 +148,8 @@ def provenance() -> dict[str, Any]:
 def _git() -> dict[str, Any] | None:
     """Commit of the checkout that centaurlab runs from, or None outside one."""
     git = ["git", "-C", str(Path(__file__).parent)]
-    try:
+    try:  # a package installed below somebody's own checkout is not part of it
+        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True, check=True)
         commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
         dirty = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):

@@ -1,262 +1,248 @@
 """A W&B sweep file run without a server: each trial is the file's own command, chosen and pruned by Optuna.
 
-The study lives in SQLite, or in a database that nodes share. Trials are slots queued beforehand, one per run that
-is wanted; a worker takes a waiting slot, and a slot whose worker died is queued again. So no slot runs twice to
-the end, whatever is killed. A trial's folder is ``<runs>/<slot id>``, with the id in ``WANDB_RUN_ID``: a trial
-taken up again continues where its folder stands.
+The study lives in SQLite, or in a database that nodes share. A sweep has a slot for every trial that is wanted, and
+a slot a folder ``<runs>/<sweep>-<slot>``, whose lock its worker and its trial hold. The kernel frees it when both are
+gone, so a slot is never run by two at once; whoever takes it then continues it with the same values.
 """
 
-import itertools
 import json
 import math
 import os
-import re
+import secrets
+import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from threading import Event
+from typing import TYPE_CHECKING
 
-import yaml
+from filelock import FileLock
 
 from centaurlab.errors import UserError
-from centaurlab.tracking import read_metrics
+from centaurlab.runs import RunFolder, inheritable_lock, read_json, read_metrics
+from centaurlab.sweep_file import Parameter, Sweep, Value
 
 if TYPE_CHECKING:
     import optuna
 
-HEARTBEAT_SECONDS = 5
 _POLL_SECONDS = 0.5
-Value = str | int | float | bool | None
+_STOP_SECONDS = 30.0
+"""A trial that is told to stop has this long before it is killed."""
+_VALUES = "trial.json"
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """Values to choose from, or a range of numbers."""
-
-    values: tuple[Value, ...] = ()
-    low: float = 0.0
-    high: float = 0.0
-    log: bool = False
-    step: float | None = None
-    whole: bool = False
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """A sweep file: ``parameters`` by name, and what its trials are judged by."""
-
-    name: str
-    method: Literal["grid", "random", "bayes"]
-    metric: str
-    maximize: bool
-    parameters: dict[str, Parameter]
-    command: tuple[str, ...]
-    min_iter: int | None = None
-    eta: int = 3
-
-    @property
-    def grid(self) -> list[dict[str, Value]]:
-        """Every combination of values."""
-        names = list(self.parameters)
-        return [
-            dict(zip(names, v, strict=True)) for v in itertools.product(*(p.values for p in self.parameters.values()))
-        ]
-
-
-def read_sweep(path: Path) -> Sweep:
-    """Read a W&B sweep file; ``UserError`` names what is missing or not supported here."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"cannot read the sweep {path}: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} must hold a sweep: method, metric, parameters, command")
-    for key in ("method", "metric", "parameters", "command"):
-        if key not in content:
-            raise UserError(f"{path} lacks {key!r}; a sweep has method, metric, parameters and command")
-    method, metric = content["method"], content["metric"]
-    if method not in ("grid", "random", "bayes"):
-        raise UserError(f"{path}: method is {method!r}; choose grid, random or bayes")
-    parameters = {name: _parameter(path, name, about or {}) for name, about in content["parameters"].items()}
-    if method == "grid" and (ranged := [name for name, p in parameters.items() if not p.values]):
-        raise UserError(f"{path}: a grid needs 'values' for {ranged[0]!r}")
-    early = content.get("early_terminate") or {}
-    if early and early.get("type") != "hyperband":
-        raise UserError(f"{path}: early_terminate type is {early.get('type')!r}; only hyperband is known")
-    return Sweep(
-        name=re.sub(r"[^\w-]+", "-", str(content.get("name", path.stem))),
-        method=method,
-        metric=str(metric["name"]),
-        maximize=metric.get("goal", "minimize") == "maximize",
-        parameters=parameters,
-        command=tuple(str(piece) for piece in content["command"]),
-        min_iter=int(early.get("min_iter", 1)) if early else None,
-        eta=int(early.get("eta", 3)),
-    )
-
-
-def _parameter(path: Path, name: str, about: Mapping[str, Any]) -> Parameter:
-    kind = about.get("distribution")
-    if "value" in about:
-        return Parameter(values=(about["value"],))
-    if "values" in about:
-        return Parameter(values=tuple(about["values"]))
-    if "min" not in about or "max" not in about:
-        raise UserError(f"{path}: parameter {name!r} needs 'value', 'values', or 'min' and 'max'")
-    low, high = about["min"], about["max"]
-    whole = isinstance(low, int) and isinstance(high, int)
-    if kind in (None, "uniform", "int_uniform"):
-        return Parameter(low=low, high=high, whole=kind == "int_uniform" or (kind is None and whole))
-    if kind in ("q_uniform",):
-        return Parameter(low=low, high=high, step=about.get("q", 1))
-    if kind == "log_uniform_values":
-        return Parameter(low=low, high=high, log=True)
-    raise UserError(
-        f"{path}: distribution {kind!r} of {name!r} is not supported here; "
-        "use uniform, int_uniform, q_uniform or log_uniform_values"
-    )
+def n_trials(sweep: Sweep, count: int | None) -> int:
+    """How many trials are wanted: ``count``, else the file's ``run_cap``, else the whole grid."""
+    wanted = count or sweep.run_cap
+    if sweep.method == "grid":
+        return min(wanted or len(sweep.grid), len(sweep.grid))
+    if not wanted:
+        raise UserError(f"a {sweep.method} sweep has no end of its own; give --count")
+    return wanted
 
 
 def command_line(sweep: Sweep, values: Mapping[str, Value]) -> list[str]:
-    """The command of one trial: W&B's macros filled in."""
+    """The command of one trial, its macros filled in as W&B's own agent does."""
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
+
+    filled: dict[str, list[str]] = create_sweep_command_args(
+        {"args": {name: {"value": value} for name, value in values.items()}}
+    )
+    filled |= {"env": ["/usr/bin/env"], "interpreter": [sys.executable], "program": [sweep.program]}
     line: list[str] = []
-    for piece in sweep.command:
-        if piece == "${args}":
-            line += [f"--{name}={'' if value is None else value}" for name, value in values.items()]
-        elif piece == "${interpreter}":
-            line.append(sys.executable)
-        elif piece != "${env}":
-            line.append(re.sub(r"\$\{envvar:(\w+)\}", lambda found: os.environ.get(found[1], ""), piece))
+    for piece in create_sweep_command(list(sweep.command)):
+        is_macro = piece.startswith("${") and piece.endswith("}")
+        line += filled.get(piece[2:-1], []) if is_macro else [piece]
     return line
 
 
-def open_study(sweep: Sweep, storage: str, seed: int = 0) -> "optuna.Study":
-    """The sweep's study in ``storage``, new or as it is."""
+def open_study(sweep: Sweep, storage: str, runs: Path) -> "optuna.Study":
+    """The sweep's study in ``storage``, new or as it is. ``UserError`` where the file has changed since."""
     import optuna
+    from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    database = optuna.storages.RDBStorage(
-        storage,
-        engine_kwargs={"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else None,
-        heartbeat_interval=HEARTBEAT_SECONDS,
-        failed_trial_callback=optuna.storages.RetryFailedTrialCallback(),
-    )
-    sampler: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler()
-    if sweep.method == "bayes":
-        sampler = optuna.samplers.TPESampler(constant_liar=True)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
     if sweep.min_iter:
-        pruner = optuna.pruners.HyperbandPruner(min_resource=sweep.min_iter, reduction_factor=sweep.eta)
-    return optuna.create_study(
-        storage=database,
-        study_name=sweep.name,
-        sampler=sampler,
-        pruner=pruner,
-        direction="maximize" if sweep.maximize else "minimize",
-        load_if_exists=True,
+        pruner = optuna.pruners.HyperbandPruner(sweep.min_iter, sweep.max_iter or "auto", sweep.eta)
+    asked = json.dumps(
+        [sweep.method, sweep.metric, sweep.maximize, {k: asdict(p) for k, p in sweep.parameters.items()}]
+    )
+    try:
+        with FileLock(runs / f".{sweep.name}.lock"):
+            study = optuna.create_study(
+                storage=optuna.storages.RDBStorage(
+                    storage,
+                    engine_kwargs={"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else None,
+                ),
+                study_name=sweep.name,
+                pruner=pruner,
+                direction="maximize" if sweep.maximize else "minimize",
+                load_if_exists=True,
+            )
+            if "id" not in study.user_attrs:
+                study.set_user_attr("asked", asked)
+                study.set_user_attr("id", f"{sweep.name}-{secrets.token_hex(3)}")
+    except SQLAlchemyError as error:
+        raise UserError(f"cannot open the sweep's database: {error.__cause__ or error}; check --storage") from error
+    if study.user_attrs["asked"] != asked:
+        raise UserError(f"the sweep {sweep.name!r} has begun with other parameters; give the file another 'name'")
+    return study
+
+
+def run_sweep(sweep: Sweep, storage: str, runs: Path, count: int | None, workers: int) -> "optuna.Study":
+    """Run the trials that have no result yet, ``workers`` at a time, and return the study.
+
+    What failed in an earlier run is tried again. An interrupt stops the trials; the next call continues them.
+    """
+    total = n_trials(sweep, count)
+    study = open_study(sweep, storage, runs)
+    first = len(study.get_trials(deepcopy=False))
+    stop = Event()
+    with ThreadPoolExecutor(workers) as pool:
+        jobs = [
+            pool.submit(_work, sweep, open_study(sweep, storage, runs), range(total), first, runs, stop)
+            for _ in range(workers)
+        ]
+        try:
+            for job in as_completed(jobs):
+                job.result()
+        finally:
+            stop.set()
+    return study
+
+
+def _work(sweep: Sweep, study: "optuna.Study", slots: range, first: int, runs: Path, stop: Event) -> None:
+    while not stop.is_set():
+        trials = study.get_trials(deepcopy=False)
+        left = [slot for slot in slots if not _is_settled(trials, slot, first)]
+        if not left:
+            return
+        if not any(_take(sweep, study, slot, first, runs, stop) for slot in left):
+            stop.wait(_POLL_SECONDS)
+
+
+def _is_settled(trials: Sequence["optuna.trial.FrozenTrial"], slot: int, first: int) -> bool:
+    """Whether the slot has a result, or failed by itself in a trial from number ``first`` on."""
+    return any(
+        trial.state.name in ("COMPLETE", "PRUNED") or ("failure" in trial.user_attrs and trial.number >= first)
+        for trial in trials
+        if trial.user_attrs.get("slot") == slot
     )
 
 
-def queue_trials(sweep: Sweep, study: "optuna.Study", count: int | None) -> int:
-    """Queue the slots that are missing, those that failed among them; return how many there are in all."""
-    from optuna.trial import TrialState
-
-    grid = sweep.grid if sweep.method == "grid" else []
-    if not grid and count is None:
-        raise UserError(f"a {sweep.method} sweep has no end of its own; give --count")
-    total = min(count or len(grid), len(grid)) if grid else count or 0
-    alive = [t for t in study.get_trials(deepcopy=False) if t.state != TrialState.FAIL]
-    taken = {t.user_attrs.get("slot") for t in alive}
-    for slot in range(total):
-        if slot not in taken:
-            values: dict[str, Any] = grid[slot] if grid else {}
-            study.enqueue_trial(values, user_attrs={"slot": slot})
-    return total
-
-
-def work(sweep: Sweep, study: "optuna.Study", runs: Path) -> None:
-    """Run waiting slots, one after the other, until all have ended; slots of dead workers are taken over."""
+def _take(sweep: Sweep, study: "optuna.Study", slot: int, first: int, runs: Path, stop: Event) -> bool:
+    """Run the slot, unless it is held elsewhere or has its result by now; return whether it was run."""
     import optuna
     from optuna.trial import TrialState
 
-    while True:
-        optuna.storages.fail_stale_trials(study)
+    run_id = f"{study.user_attrs['id']}-{slot}"
+    folder = RunFolder(runs / run_id, "sweep")
+    with inheritable_lock(folder.path / ".slot.lock") as lock:
         trials = study.get_trials(deepcopy=False)
-        if any(t.state == TrialState.WAITING for t in trials):
-            trial = study.ask()
-            slot = trial.user_attrs.get("slot")
-            taken = [
-                t
-                for t in study.get_trials(
-                    deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-                )
-                if t.user_attrs.get("slot") == slot
-                and (t.number < trial.number or t.state != TrialState.RUNNING)
-                and t.number != trial.number
-            ]
-            if slot is None or taken:  # workers raced for the last slot, or queued a dead worker's slot twice
-                study.tell(trial, state=TrialState.FAIL)
-            else:
-                _run_trial(sweep, study, trial, runs)
-        elif any(t.state == TrialState.RUNNING for t in trials):
-            time.sleep(_POLL_SECONDS)
+        if lock is None or _is_settled(trials, slot, first):
+            return False
+        for trial in trials:
+            if trial.user_attrs.get("slot") == slot and trial.state == TrialState.RUNNING:
+                study.tell(trial.number, state=TrialState.FAIL)  # its worker is gone, or the slot would be held
+        sampler = optuna.samplers.TPESampler(constant_liar=True) if sweep.method == "bayes" else None
+        fixed = sweep.grid[slot] if sweep.method == "grid" else read_json(folder.path / _VALUES)
+        study.sampler = optuna.samplers.PartialFixedSampler(fixed, sampler or optuna.samplers.RandomSampler())
+        asked = study.ask()
+        asked.set_user_attr("slot", slot)
+        values = {name: _suggest(asked, name, parameter) for name, parameter in sweep.parameters.items()}
+        folder.write_json(_VALUES, values)
+        varied = " ".join(f"{n}={str(v)[:40]}" for n, v in values.items() if len(sweep.parameters[n].values) != 1)
+        environment = {
+            "WANDB_RUN_ID": run_id,
+            "WANDB_RUN_GROUP": study.user_attrs["id"],
+            "WANDB_NAME": f"{sweep.name} {slot}: {varied}",
+            "SWEEP_RUNS": str(runs),
+            "REPORT_TO": os.environ.get("REPORT_TO", "mlflow"),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
+        }
+        ended: int | None = 0
+        if not (folder.path / "run.json").exists():  # it does when the trial outlived its worker
+            ended = _run_trial(sweep, asked, command_line(sweep, values), environment, folder.path, lock, stop)
+        if stop.is_set():
+            return True
+        history = _history(sweep, folder.path)
+        if ended is None:
+            study.tell(asked, state=TrialState.PRUNED)
+            print(f"{run_id}: pruned after {len(history)} values of {sweep.metric}", flush=True)
+        elif ended or not history:
+            why = f"exit code {ended}" if ended else f"it logged no {sweep.metric}"
+            asked.set_user_attr("failure", why)
+            study.tell(asked, state=TrialState.FAIL)
+            print(f"{run_id}: failed ({why}); see {folder.path / 'output.log'}", file=sys.stderr, flush=True)
         else:
-            return
+            study.tell(asked, history[-1])
+            print(f"{run_id}: {sweep.metric} = {history[-1]:.6g}  {varied}", flush=True)
+    return True
 
 
-def _run_trial(sweep: Sweep, study: "optuna.Study", trial: "optuna.Trial", runs: Path) -> None:
-    import optuna
-    from optuna.trial import TrialState
-
-    values = {name: _suggest(trial, name, parameter) for name, parameter in sweep.parameters.items()}
-    run_id = f"{sweep.name}-{trial.user_attrs['slot']}"
-    folder = runs / run_id
-    folder.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {"WANDB_RUN_ID": run_id, "WANDB_RUN_GROUP": sweep.name, "SWEEP_RUNS": str(runs)}
-    storage = study._storage
-    pruned = False
+def _run_trial(
+    sweep: Sweep,
+    trial: "optuna.Trial",
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    lock: int,
+    stop: Event,
+) -> int | None:
+    """Run a trial's command; return its exit code, or None when it was pruned or ``stop`` was set."""
     with (folder / "output.log").open("ab") as log:
-        process = subprocess.Popen(command_line(sweep, values), env=environment, stdout=log, stderr=log)
         try:
-            reported: set[int] = set()
-            next_beat = 0.0
-            while process.poll() is None:
-                if time.monotonic() >= next_beat and isinstance(storage, optuna.storages._heartbeat.BaseHeartbeat):
-                    storage.record_heartbeat(trial._trial_id)
-                    next_beat = time.monotonic() + HEARTBEAT_SECONDS
-                if sweep.min_iter:
-                    for step, value in _history(sweep, folder):
-                        if step not in reported:
-                            reported.add(step)
-                            trial.report(value, step)
-                            pruned = pruned or trial.should_prune()
-                if pruned:
-                    process.terminate()
-                    process.wait()
-                time.sleep(_POLL_SECONDS)
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
-    history = _history(sweep, folder)
-    if pruned:
-        study.tell(trial, state=TrialState.PRUNED)
-        print(f"{run_id}: pruned at step {max(reported)}", flush=True)
-    elif process.returncode or not history:
-        study.tell(trial, state=TrialState.FAIL)
-        why = f"exit code {process.returncode}" if process.returncode else f"it logged no {sweep.metric}"
-        print(f"{run_id}: failed ({why}); see {folder / 'output.log'}", file=sys.stderr, flush=True)
-    else:
-        study.tell(trial, history[-1][1])
-        print(f"{run_id}: {sweep.metric} = {history[-1][1]:.6g}  {json.dumps(values)}", flush=True)
+            process = subprocess.Popen(
+                command,
+                env=os.environ | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(lock,),
+                process_group=0,
+            )
+        except OSError as error:
+            raise UserError(f"cannot start {command[0]!r}: {error.strerror}; check the sweep's command") from error
+    reported = 0
+    try:
+        while process.poll() is None:
+            if sweep.min_iter:
+                for value in _history(sweep, folder)[reported:]:
+                    reported += 1
+                    trial.report(value, reported)  # W&B too counts values, not steps
+                if trial.should_prune():
+                    return None
+            if stop.wait(_POLL_SECONDS):
+                return None
+        return process.returncode
+    finally:
+        if process.poll() is None:
+            _end(process)
 
 
-def _history(sweep: Sweep, folder: Path) -> list[tuple[int, float]]:
-    lines = read_metrics(folder)
-    return [(step, v[sweep.metric]) for _, step, v in lines if math.isfinite(v.get(sweep.metric, math.nan))]
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Stop a trial with all that it has started (``accelerate launch`` passes no signal on), gently first."""
+    for number, seconds in ((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, 5.0)):
+        deadline = time.monotonic() + seconds
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+            while time.monotonic() < deadline:
+                process.poll()
+                os.killpg(process.pid, 0)  # raises once none of them is left
+                time.sleep(0.1)
+
+
+def _history(sweep: Sweep, folder: Path) -> list[float]:
+    values = (line.get(sweep.metric, math.nan) for _, _, line in read_metrics(folder))
+    return [value for value in values if math.isfinite(value)]
 
 
 def _suggest(trial: "optuna.Trial", name: str, parameter: Parameter) -> Value:
@@ -264,7 +250,7 @@ def _suggest(trial: "optuna.Trial", name: str, parameter: Parameter) -> Value:
         chosen: Value = trial.suggest_categorical(name, parameter.values)
         return chosen
     if parameter.whole:
-        return trial.suggest_int(name, int(parameter.low), int(parameter.high))
+        return trial.suggest_int(name, int(parameter.low), int(parameter.high), step=int(parameter.step or 1))
     return trial.suggest_float(name, parameter.low, parameter.high, log=parameter.log, step=parameter.step)
 
 
@@ -273,8 +259,6 @@ def finish(sweep: Sweep, study: "optuna.Study", folder: Path) -> Sequence[Path]:
     import matplotlib
 
     matplotlib.use("Agg")
-    import warnings
-
     from matplotlib import pyplot
     from optuna.trial import TrialState
     from optuna.visualization.matplotlib import plot_parallel_coordinate, plot_param_importances
@@ -283,7 +267,7 @@ def finish(sweep: Sweep, study: "optuna.Study", folder: Path) -> Sequence[Path]:
     if not done:
         raise UserError(f"no trial of {sweep.name} finished; see the output.log of each in {folder}")
     best = study.best_trial
-    print(f"best of {len(done)}: {sweep.name}-{best.user_attrs['slot']}  {sweep.metric} = {best.value:.6g}")
+    print(f"best of {len(done)}: {study.user_attrs['id']}-{best.user_attrs['slot']}  {sweep.metric} = {best.value:.6g}")
     for name, value in best.params.items():
         print(f"  {name}: {value}")
     plots = []
@@ -294,7 +278,7 @@ def finish(sweep: Sweep, study: "optuna.Study", folder: Path) -> Sequence[Path]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             plot(study, params=varied)
-            path = folder / f"{sweep.name}-{kind}.png"
+            path = folder / f"{study.user_attrs['id']}-{kind}.png"
             pyplot.savefig(path, dpi=150, bbox_inches="tight")
             pyplot.close()
         plots.append(path)

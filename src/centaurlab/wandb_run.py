@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from centaurlab.mlflow_run import MetricLine
+from centaurlab.runs import MetricLine
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,9 @@ class WandbRun:
 
         self._wandb = wandb
         self._folder = folder.resolve()
-        mode = os.environ.get("WANDB_MODE") or ("online" if has_key() else "offline")
+        mode = os.environ.get("WANDB_MODE") or "online"
+        if mode in ("online", "run", "shared") and not has_key():
+            mode = "offline"  # W&B would ask for one
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT") or known.get("project") or PROJECT,
             entity=os.environ.get("WANDB_ENTITY") or known.get("entity"),
@@ -58,6 +60,8 @@ class WandbRun:
                 console="off",
                 silent=True,
                 save_code=False,
+                x_disable_meta=True,  # it holds the command as typed, keys included; the configuration has our own
+                x_stats_pid=os.getppid(),  # the run, beside which this process was started
                 init_timeout=30,
                 finish_timeout=60,
                 x_graphql_retry_max=2,
@@ -69,6 +73,7 @@ class WandbRun:
         self._run.define_metric("*", step_metric="step")
         self.address = "offline" if self._run.offline else str(self._run.url)
         self.run_id = str(self._run.id)
+        self.continues = bool(self._run.resumed)  # what was written offline is not with W&B, and is sent again
 
     @property
     def ids(self) -> dict[str, str]:

@@ -2,19 +2,25 @@
 
 Source: "Post-training makes large language models less human-like" (the Psych-201 paper). ``paper_nll.csv`` holds
 Figs. 2, 3a and S1 (nats per response), ``paper_accuracy.csv`` Fig. S2 and ``paper_effects_by_domain.csv`` Fig. 4,
-read from the vector figures: errors below 0.001 nats (Fig. S1: 0.01), 0.0005 and 0.005; ``clipped`` effects lie at
-or above the end of the colour bar. A pair's family and size are those of its base model.
+read from the vector figures: errors below 0.001 nats (Fig. S1: 0.01), 0.0005 and 0.005. A pair's family and size
+are those of its base model; its generation is the number that ends the family's name.
 """
 
 import csv
+import difflib
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from io import StringIO
 from typing import TYPE_CHECKING
 
+from centaurlab.errors import UserError
+
 if TYPE_CHECKING:
     import pandas as pd
+
+_COLOUR_BAR_END = 0.23  # of Fig. 4; the file marks no cell, those beyond the end have its colour
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,12 @@ class ModelPair:
     family: str
     size_b: float
 
+    @property
+    def generation(self) -> float:
+        """2.5 for ``qwen2.5``; NaN for a family whose name does not end in a number."""
+        number = re.search(r"\d+(\.\d+)?$", self.family)
+        return float(number[0]) if number else float("nan")
+
 
 @cache
 def model_pairs() -> tuple[ModelPair, ...]:
@@ -35,6 +47,16 @@ def model_pairs() -> tuple[ModelPair, ...]:
         ModelPair(row["post_trained"], row["base"], row["post_training"], row["family"], float(row["size_b"]))
         for row in _rows("model_pairs")
     )
+
+
+def pairs_of(family: str) -> tuple[ModelPair, ...]:
+    """The pairs of a family, such as ``qwen2.5``; ``UserError`` for one that the catalog does not have."""
+    families = sorted({pair.family for pair in model_pairs()})
+    if family.lower() not in families:
+        nearest = difflib.get_close_matches(family.lower(), families, n=1)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(families)}"
+        raise UserError(f"the catalog has no family {family!r}; {hint}")
+    return tuple(pair for pair in model_pairs() if pair.family == family.lower())
 
 
 @cache
@@ -62,8 +84,13 @@ def published_accuracy() -> "pd.DataFrame":
 
 
 def published_effects() -> "pd.DataFrame":
-    """Cohen's d per post-trained model and domain: post_trained_model, domain, cohens_d, clipped."""
-    return _frame("paper_effects_by_domain")
+    """Cohen's d per post-trained model and domain: post_trained_model, domain, cohens_d, clipped.
+
+    ``clipped``: the cell has the last colour of the bar, so d is 0.23 or more and ``cohens_d`` a lower bound.
+    """
+    effects = _frame("paper_effects_by_domain")
+    effects["clipped"] = effects["cohens_d"] >= _COLOUR_BAR_END
+    return effects
 
 
 def _rows(name: str) -> list[dict[str, str]]:

@@ -1,0 +1,234 @@
+"""A run's folder mirrored to MLflow and Weights & Biases, while it grows and once it is finished.
+
+Files are the record; trackers get what the files hold, so that the same numbers stand everywhere and a run continues
+where it was. A tracker that fails is named once and left alone. ``python -m centaurlab.mirror`` is the process that
+``Tracker`` starts beside a run: whatever happens to trackers happens there.
+"""
+
+import json
+import re
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from centaurlab.mlflow_run import MlflowRun
+from centaurlab.runs import RunFolder, mask_secrets, read_json, read_metrics
+from centaurlab.wandb_run import WandbRun
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TRACKERS: dict[str, type[MlflowRun] | type[WandbRun]] = {"mlflow": MlflowRun, "wandb": WandbRun}
+IDS = "tracking.json"
+FINISHED, FAILED = "finished", "failed"
+LARGE_FILE_BYTES = 200_000_000
+"""Files above this are logged by reference."""
+
+_OUTPUTS = ("*.parquet", "*.json", "metrics.jsonl", "README.md", "adapter_model*.safetensors")
+_FIGURES = ("*.png", "*.svg", "*.pdf", "figures/*.png", "figures/*.svg", "figures/*.pdf")
+_RESULTS = (
+    *("speed", "coverage", "studies", "skipped_sessions", "notes", "held_out"),
+    *("overall", "summaries", "time", "nll_mean"),
+)
+_SECRET_NAME = re.compile(r"(token|api_key|password|secret)$")
+
+
+class Mirror:
+    """The run in ``folder``, in ``trackers``. ``config`` and ``about`` stand in for the files that it has not yet."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        trackers: Sequence[str],
+        run_name: str | None,
+        group: str | None,
+        config: Mapping[str, Any],
+        about: Mapping[str, Any],
+    ) -> None:
+        self._folder = folder
+        self._run_name = run_name
+        self._group = group
+        self._config = config
+        self._about = about
+        self._runs: dict[str, MlflowRun | WandbRun] = {}
+        self._sent: dict[str, int] = {}
+        for name in trackers:
+            self._attempt(name, "the run", self._start)
+
+    def update(self) -> None:
+        """Send the new lines of ``metrics.jsonl``."""
+        for name in list(self._runs):
+            self._attempt(name, "metrics from here on, tables, figures and files", self._send)
+
+    def end(self, failed: bool) -> None:
+        """Send all that the folder holds, and close the runs."""
+        for name in list(self._runs):
+            self._attempt(name, "tables, figures and files", lambda name: self._finish(name, failed))
+
+    def _start(self, name: str) -> None:
+        path = self._folder.path
+        known = read_json(path / IDS).get(name, {})
+        config = self._config or read_json(path / "config.json")
+        run_name = self._run_name or _run_name(self._folder.job, config, path)
+        tags = {"job_type": self._folder.job} | ({"group": self._group} if self._group else {}) | _links(config)
+        run = self._runs[name] = TRACKERS[name](path, known, run_name, tags)
+        self._sent[name] = int(known.get("metric_lines", 0)) if run.continues else 0
+        self._remember(name)
+        run.config(flat_config(config, self._about))
+
+    def _send(self, name: str) -> None:
+        lines = read_metrics(self._folder.path)
+        self._sent[name] = min(self._sent[name], len(lines))
+        if len(lines) > self._sent[name]:
+            self._runs[name].metrics(lines[self._sent[name] :])
+            self._sent[name] = len(lines)
+            self._remember(name)
+
+    def _finish(self, name: str, failed: bool) -> None:
+        run, path = self._runs[name], self._folder.path
+        self._send(name)
+        about = read_json(path / "run.json")
+        config = read_json(path / "config.json")
+        if not failed and about:
+            run.config(flat_config(config, about) | _links(config | about))
+            _mirror_data_set(run, about)
+        for table_name, table in tables(path).items():
+            run.table(table_name, table)
+        for figure in _matching(path, _FIGURES):
+            run.figure(figure)
+        files = [file.resolve() for file in _matching(path, _OUTPUTS) if file.name != IDS]
+        large = [file for file in files if file.stat().st_size > LARGE_FILE_BYTES]
+        run.files([file for file in files if file not in large], large)
+        run.end(failed)
+
+    def _remember(self, name: str) -> None:
+        known = read_json(self._folder.path / IDS)
+        known[name] = {**self._runs[name].ids, "metric_lines": self._sent[name]}
+        self._folder.write_json(IDS, known | {"job": self._folder.job, "group": self._group})
+
+    def _attempt(self, name: str, what: str, act: Callable[[str], None]) -> None:
+        """Do ``act``; where it fails, say once what is missing and leave that tracker alone."""
+        try:
+            act(name)
+        except Exception as error:  # noqa: BLE001  # a tracker may fail in any way, the run goes on
+            self._runs.pop(name, None)
+            reason = mask_secrets(" ".join(str(error).split()))[:200] or type(error).__name__
+            warn(self._folder.path, f"{TRACKERS[name].name} failed ({reason}); not logged there: {what}")
+
+
+def warn(folder: Path, what: str) -> None:
+    """Say what is not logged of the run in ``folder``, and how to make up for it."""
+    later = f"The files in {folder} are complete; log them later with: centaurlab track {folder}"
+    print(f"warning: {what}. {later}", file=sys.stderr, flush=True)
+
+
+def flat_config(config: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, str]:
+    """Arguments and provenance as one level of ``a.b.c`` names; results and secrets are left out."""
+    flat: dict[str, str] = {}
+
+    def add(prefix: str, value: Any) -> None:
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                if key not in _RESULTS or prefix == "":
+                    add(f"{prefix}.{key}" if prefix else str(key), inner)
+        elif value is not None and not _SECRET_NAME.search(prefix):
+            text = value if isinstance(value, str) else json.dumps(value, default=str)
+            flat[prefix] = mask_secrets(text)
+
+    add("", config)
+    add("", {key: value for key, value in about.items() if key not in _RESULTS})
+    return flat
+
+
+def tables(path: Path) -> dict[str, "pd.DataFrame"]:
+    """The run's tables by name: each CSV file, and the studies of ``run.json``."""
+    import pandas as pd
+
+    found = {file.stem: pd.read_csv(file) for file in _matching(path, ("*.csv",))}
+    about = read_json(path / "run.json")
+    data = about.get("data")
+    studies = data.get("studies") if isinstance(data, dict) else None
+    if isinstance(studies, dict) and studies:
+        coverage = about.get("coverage", {})
+        rows = [{"study": study, **values, **coverage.get(study, {})} for study, values in studies.items()]
+        found["studies"] = pd.DataFrame(rows)
+    if about.get("held_out"):
+        found["held_out"] = pd.DataFrame(about["held_out"])
+    return found
+
+
+def _mirror_data_set(run: MlflowRun | WandbRun, about: Mapping[str, Any]) -> None:
+    data = about.get("data")
+    if isinstance(data, dict) and "fingerprint" in data:
+        name = str(data.get("name", "data"))
+        run.data_set(name, str(data["fingerprint"]), data.get("studies", {}), str(about.get("job", "run")))
+
+
+def _run_name(job: str, config: Mapping[str, Any], path: Path) -> str:
+    """'score gemma-3-270m on starter': what a person needs to find the run."""
+    flat = flat_config(config, {})
+    data = flat.get("data") or flat.get("data.data")
+    model = flat.get("adapter_name_or_path") or flat.get("model_name_or_path") or flat.get("model.model_name_or_path")
+    if flat.get("base") and flat.get("post"):
+        return f"{job} {Path(flat['base']).name} → {Path(flat['post']).name}"
+    if not model:
+        return f"{job} {path.name}"
+    return f"{job} {Path(model).name}" + (f" on {Path(data).name}" if data else "")
+
+
+def _links(config: Mapping[str, Any]) -> dict[str, str]:
+    """Run ids of the runs that this one builds on: the training of its adapter, the two scorings it compares."""
+    links = {}
+    for tag, keys in (
+        ("training_run", ("adapter_name_or_path", "adapter", "model_name_or_path")),
+        ("base_run", ("base",)),
+        ("post_run", ("post",)),
+    ):
+        for key in keys:
+            value = config.get(key)
+            folder = value.get("folder") if isinstance(value, dict) else value
+            if isinstance(folder, str) and (Path(folder) / IDS).is_file():
+                for name, ids in read_json(Path(folder) / IDS).items():
+                    if isinstance(ids, dict):
+                        links[f"{tag}.{name}"] = str(ids["run_id"])
+                break
+    return links
+
+
+def _matching(path: Path, patterns: tuple[str, ...]) -> list[Path]:
+    return sorted({file for pattern in patterns for file in path.glob(pattern) if not file.name.startswith(".")})
+
+
+def main() -> None:
+    """Mirror the run that the first line of standard input describes, until the second says how it ended.
+
+    An end of the input instead means that the run was killed.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # they end the run, which is told here
+    words: SimpleQueue[str] = SimpleQueue()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            words.put(line)
+        words.put(FAILED)
+
+    Thread(target=listen, daemon=True).start()
+    request = json.loads(words.get())
+    every_seconds = request.pop("every_seconds")
+    mirror = Mirror(RunFolder(Path(request.pop("path")), request.pop("job")), **request)
+    while True:
+        try:
+            ended = words.get(timeout=every_seconds).strip()
+            break
+        except Empty:
+            mirror.update()
+    mirror.end(failed=ended != FINISHED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Pairs of models into one table of effects: every model scored once, what fails left out and named."""
+
+import gc
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+
+from centaurlab.bootstrap import CONFIDENCE
+from centaurlab.catalog import ModelPair
+from centaurlab.comparison import ScoreRun, check_same, is_score_folder, read_run
+from centaurlab.effect_table import verdict, write_effects
+from centaurlab.effects import Effect, compare, estimate_effects
+from centaurlab.errors import UserError
+from centaurlab.measure import ScoreArguments, measure
+from centaurlab.models import ModelArguments
+from centaurlab.runs import RunFolder, provenance
+from centaurlab.sources import DataArguments
+
+
+def score_models(
+    names: Iterable[str],
+    model_arguments: ModelArguments,
+    data_arguments: DataArguments,
+    arguments: ScoreArguments,
+    tolerant: bool = False,
+) -> tuple[dict[str, ScoreRun], dict[str, str]]:
+    """The scores of each name, a folder of scores or a model; and, if ``tolerant``, what stood in the way of others.
+
+    Models are scored in turn, each into a folder of its own in ``arguments.output_dir``. On several processes the
+    first failure is raised whether ``tolerant`` or not: it may be one process's alone, while the others wait.
+    """
+    names = tuple(dict.fromkeys(names))
+    runs = {name: read_run(Path(name)) for name in names if is_score_folder(Path(name))}
+    failures: dict[str, str] = {}
+    for name in [name for name in names if name not in runs]:
+        folder = Path(arguments.output_dir) / (re.sub(r"[^\w.-]+", "_", name).strip("._") or "_")
+        try:
+            scores = measure(
+                replace(model_arguments, model_name_or_path=name),
+                data_arguments,
+                replace(arguments, output_dir=str(folder)),
+            )
+            runs[name] = read_run(scores)
+            PartialState().print(f"scored {name}: {folder}")
+        except (UserError, torch.OutOfMemoryError) as error:
+            if not tolerant or PartialState().num_processes > 1:
+                raise
+            failures[name] = " ".join(str(error).split())
+            print(f"left out {name}: {failures[name]}")
+        gc.collect()  # or this model and the next are in memory together
+    return runs, failures
+
+
+def compare_pairs(
+    folder: RunFolder, pairs: Sequence[ModelPair], runs: Mapping[str, ScoreRun], n_resamples: int, seed: int
+) -> list[Effect]:
+    """Effects of pairs of scored models, which are also written into ``folder`` with where they come from.
+
+    Raises ``UserError`` unless all models were scored on the same sessions by the same protocol.
+    """
+    used = {name: runs[name] for pair in pairs for name in (pair.base, pair.post_trained)}
+    check_same(used.values())
+    compared = [compare(runs[p.base], runs[p.post_trained], p.post_training, p.family) for p in pairs]
+    effects = estimate_effects(compared, n_resamples, seed)
+    write_effects(folder.path, effects)
+    data = next(iter(used.values())).about["data"]
+    folder.write_json(
+        "run.json",
+        provenance()
+        | {
+            "job": folder.job,
+            "overall": asdict(effects[0]) | {"verdict": verdict(effects[0])},
+            "bootstrap": {"resamples": n_resamples, "seed": seed, "confidence": CONFIDENCE},
+            "data": {
+                "name": data["name"],
+                "fingerprint": data["fingerprint"],
+                "studies": {study: {"fingerprint": about["fingerprint"]} for study, about in data["studies"].items()},
+            },
+            "models": [
+                {"asked": name, "folder": str(run.folder), "protocol": run.about["protocol"]} | run.about["model"]
+                for name, run in used.items()
+            ],
+            "pairs": [asdict(pair) for pair in pairs],
+        },
+    )
+    of_first_group = {f"d/{e.level}/{e.name}": e.d.value for e in effects if e.group == effects[0].group}
+    of_others = [e for e in effects if e.level == "overall" and e.group != effects[0].group]
+    folder.log(of_first_group | {f"d/{e.group}/{e.group_name}": e.d.value for e in of_others})
+    return effects
