@@ -51,7 +51,7 @@ def test_config_builds_its_trainer(
 
 def test_published_hyper_parameters_of_70b() -> None:
     config = RECIPES / "configs" / "centaur-llama-3.1-70b.yaml"
-    args, training, model = parse_arguments(TYPES, None, ["--config", str(config), "--use_cpu", "true"])
+    _, training, model = parse_arguments(TYPES, None, ["--config", str(config), "--use_cpu", "true"])
     assert (training.learning_rate, training.warmup_steps, training.weight_decay) == (5e-5, 100, 0.01)
     assert (training.num_train_epochs, training.max_length, training.seed) == (5, 32768, 100)
     assert training.per_device_train_batch_size * training.gradient_accumulation_steps == 32

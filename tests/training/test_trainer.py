@@ -17,7 +17,7 @@ from centaurlab.training.data import IGNORED, balanced_order, prepare_data, whol
 from centaurlab.training.resume import last_complete_checkpoint
 from centaurlab.training.trainer import SessionCollator, sequence_nll
 
-TARGETS = "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj".split()
+TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 def session(person: int, trials: int = 12) -> str:
@@ -198,13 +198,13 @@ def test_bad_studies_are_named(change: dict[str, str], message: str, data_file: 
 
 def test_people_both_trained_and_tested_on_are_named(data_file: Path, tiny_llama_dir: Path) -> None:
     tokenizer = load_tokenizer(ModelArguments(str(tiny_llama_dir)))
-    with pytest.raises(UserError, match="participant '0' of 'alpha'.*to be tested"):
+    with pytest.raises(UserError, match=r"participant '0' of 'alpha'.*to be tested"):
         prepare_data(CentaurArguments(data=str(data_file), eval_data=str(data_file)), tokenizer, 2048, seed=0)
 
 
 def test_a_session_without_a_response_left_is_named(data_file: Path, tiny_llama_dir: Path) -> None:
     tokenizer = load_tokenizer(ModelArguments(str(tiny_llama_dir)))
-    with pytest.raises(UserError, match="no response of .* is left within 4 tokens"):
+    with pytest.raises(UserError, match=r"no response of .* is left within 4 tokens"):
         prepare_data(CentaurArguments(data=str(data_file)), tokenizer, 4, seed=0)
 
 

@@ -27,6 +27,6 @@ def merge(adapter: str, base: str | None, output_dir: str) -> Path:
         layer.merge()
         model.set_submodule(name, layer.get_base_layer())
     model._hf_peft_config_loaded = False
-    model.to(torch.bfloat16).save_pretrained(folder)
+    model.bfloat16().save_pretrained(folder)
     load_tokenizer(args).save_pretrained(folder)
     return folder
