@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 from centaurlab.errors import UserError
