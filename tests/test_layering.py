@@ -21,6 +21,7 @@ WITHOUT_TORCH = (
     "comparison",
     "effects",
     "effect_table",
+    "pairs",
     "figures",
     "report",
     "cli",

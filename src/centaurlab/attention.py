@@ -1,8 +1,9 @@
 """Attention on a CPU that reads only the keys a query can see.
 
-PyTorch's CPU kernel computes every key it is given and masks afterwards. A chunk of queries taken in blocks, each
-with the keys of its own window (or, without a window, up to its own last token), skips most masked keys; the
-projections around it still see the whole chunk, which matrix products prefer.
+PyTorch's CPU kernel computes every key it is given and masks afterwards. Queries taken in blocks, each with the keys
+of its own window (or, without a window, up to its own last token), skip most masked keys; the projections around
+them still see the whole chunk, which matrix products prefer. Within a block the heads that share keys are rows of
+one matrix product, which runs at several times the speed of the kernel's small ones.
 """
 
 from typing import Any
@@ -12,12 +13,13 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+# B: batch, H: query heads, G: key heads, Q: queries, K: keys, D: size of a head.
 NAME = "sdpa_in_blocks"
-QUERIES_PER_BLOCK = 64
+QUERIES_PER_BLOCK = 128
 
 
 def attend_in_blocks(model: PreTrainedModel) -> None:
-    """Let ``model`` use ``sdpa`` in blocks of queries; the result is the same up to rounding."""
+    """Let ``model`` attend in blocks of queries instead of ``sdpa``; the result is the same up to rounding."""
     AttentionInterface.register(NAME, _attention)
     AttentionMaskInterface.register(NAME, sdpa_mask)
     model.set_attn_implementation(NAME)
@@ -29,25 +31,41 @@ def _attention(
     key_BGKD: torch.Tensor,
     value_BGKD: torch.Tensor,
     mask_B1QK: torch.Tensor | None,
+    scaling: float | None = None,
     sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Outputs (B, Q, H, D). Without a mask the kernel is told that it is causal and skips by itself."""
+    if mask_B1QK is None:
+        return sdpa_attention_forward(module, query_BHQD, key_BGKD, value_BGKD, None, scaling=scaling, **kwargs)
     n_queries, n_keys = query_BHQD.shape[2], key_BGKD.shape[2]
-    if mask_B1QK is None or n_queries <= QUERIES_PER_BLOCK:
-        return sdpa_attention_forward(module, query_BHQD, key_BGKD, value_BGKD, mask_B1QK, **kwargs)
+    scale = query_BHQD.shape[-1] ** -0.5 if scaling is None else scaling
     outputs = []
     for first in range(0, n_queries, QUERIES_PER_BLOCK):
         last = min(first + QUERIES_PER_BLOCK, n_queries)
         end = n_keys - n_queries + last
         start = max(0, end - (last - first) - sliding_window + 1) if sliding_window else 0
-        output, _ = sdpa_attention_forward(
-            module,
-            query_BHQD[:, :, first:last],
-            key_BGKD[:, :, start:end],
-            value_BGKD[:, :, start:end],
-            mask_B1QK[..., first:last, start:end],
-            **kwargs,
+        keys = slice(start, end)
+        outputs.append(
+            _attend(
+                query_BHQD[:, :, first:last],
+                key_BGKD[:, :, keys],
+                value_BGKD[:, :, keys],
+                mask_B1QK[..., first:last, keys],
+                scale,
+            )
         )
-        outputs.append(output)
-    return torch.cat(outputs, dim=1), None
+    return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
+
+
+def _attend(
+    query_BHQD: torch.Tensor, key_BGKD: torch.Tensor, value_BGKD: torch.Tensor, mask_B1QK: torch.Tensor, scale: float
+) -> torch.Tensor:
+    """softmax(scale · query · keyᵀ) · value: (B, H, Q, D), rounded to the dtype where eager attention is."""
+    batch, n_heads, n_queries, _ = query_BHQD.shape
+    n_groups, n_keys = key_BGKD.shape[1:3]
+    scores_BGRK = torch.matmul(query_BHQD.reshape(batch, n_groups, -1, query_BHQD.shape[-1]), key_BGKD.mT)
+    scores_BHQK = scores_BGRK.view(batch, n_heads, n_queries, n_keys)
+    hidden_B1QK = torch.zeros_like(mask_B1QK, dtype=scores_BHQK.dtype).masked_fill_(~mask_B1QK, -torch.inf)
+    weights_BHQK = torch.add(hidden_B1QK, scores_BHQK, alpha=scale).softmax(-1)
+    return torch.matmul(weights_BHQK.view_as(scores_BGRK), value_BGKD).view(batch, n_heads, n_queries, -1)

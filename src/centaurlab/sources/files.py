@@ -222,7 +222,7 @@ def _read_lines(
 
 def _parse(line: bytes, origin: str, places: tuple[Place, ...]) -> Record | Problem:
     try:
-        fields = json.loads(line.decode("utf-8-sig"))
+        fields = json.loads(line.decode("utf-8-sig").rstrip("\r\n"))
     except UnicodeDecodeError as error:
         reason = f"not UTF-8 (byte {error.start + 1} of the line); save the file as UTF-8"
         return Problem(origin, reason, places)
