@@ -13,9 +13,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
+from centaurlab import terminal
 from centaurlab.arguments import parse_arguments
 from centaurlab.benchmark import BenchmarkArguments, run_contestant, time_contestant
 from centaurlab.errors import exit_on_user_error
@@ -52,7 +52,7 @@ def main() -> None:
             f"{timing.tokens_per_second / plain.tokens_per_second:.2f}",
             f"{timing.peak_memory_bytes / plain.peak_memory_bytes:.2f}",
         )
-    console = Console()
+    console = terminal.console()
     console.print(table)
     console.print(
         f"against the plain loop with the same allocator: {figures['speed_ratio_same_allocator']:.2f} times the speed\n"

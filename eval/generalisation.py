@@ -18,11 +18,13 @@ from accelerate import PartialState
 from centaurlab.allocator import keep_freed_memory
 from centaurlab.arguments import parse_arguments
 from centaurlab.errors import exit_on_user_error
-from centaurlab.generalisation import check_base, read_split, study_gains
+from centaurlab.generalisation import check_base, print_gains, read_split, study_gains
 from centaurlab.measure import ScoreArguments, measure
 from centaurlab.models import ModelArguments, identify
+from centaurlab.quiet import import_bitsandbytes
 from centaurlab.runs import RunFolder, provenance
 from centaurlab.sources import DataArguments
+from centaurlab.tracking import Tracker, TrackingArguments
 
 
 @dataclass
@@ -41,7 +43,9 @@ class GeneralisationArguments:
 
 def main() -> None:
     keep_freed_memory()
-    (args,) = parse_arguments([GeneralisationArguments], __doc__)
+    import_bitsandbytes()
+    args, tracking_args = parse_arguments([GeneralisationArguments, TrackingArguments], __doc__)
+    grouped = tracking_args.grouped(args.output_dir)
     folder = RunFolder(Path(args.output_dir), "generalisation")
     split = read_split(Path(args.adapter))
     base = ModelArguments(args.base, dtype=args.dtype, load_in_4bit=args.load_in_4bit)
@@ -53,7 +57,9 @@ def main() -> None:
     if split.novel_studies:
         kinds["novel"] = replace(shared, studies=",".join(split.novel_studies))
     scores = {
-        (kind, name): measure(model, data, ScoreArguments(str(folder.path / f"{kind}-{name}"), "full", args.max_length))
+        (kind, name): measure(
+            model, data, ScoreArguments(str(folder.path / f"{kind}-{name}"), "full", args.max_length), grouped
+        )
         for kind, data in kinds.items()
         for name, model in models.items()
     }
@@ -66,13 +72,20 @@ def main() -> None:
         gains += rows
         summaries.append(summary)
     table = pd.DataFrame(map(asdict, gains))
-    table.to_csv(folder.path / "studies.csv", index=False)
-    folder.write_json("config.json", asdict(args))
     result = {"job": "generalisation", "summaries": [asdict(s) for s in summaries], "studies": [*map(asdict, gains)]}
-    folder.write_json("run.json", provenance() | result)
-    folder.log({f"d/{gain.kind}/{gain.study}": gain.d for gain in gains})
-    print(table.to_string(index=False, float_format="{:.3f}".format))
-    print(pd.DataFrame(map(asdict, summaries)).to_string(index=False, float_format="{:.3f}".format))
+    with folder.lock():
+        folder.write_json("config.json", asdict(args))
+        with Tracker(folder, replace(tracking_args, group=grouped.group), asdict(args)):
+            table.to_csv(folder.path / "studies.csv", index=False)
+            folder.log(
+                {f"d/{gain.kind}/{gain.study}": gain.d for gain in gains}
+                | {f"effect/d/{s.kind}": s.d for s in summaries}
+                | {f"effect/d_low/{s.kind}": s.d_low for s in summaries}
+                | {f"effect/d_high/{s.kind}": s.d_high for s in summaries}
+            )
+            folder.write_json("run.json", provenance() | result)
+    print_gains(gains, summaries)
+    print(f"studies: {folder.path / 'studies.csv'}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ several processes, the run stops). Positive effects: the post-trained model pred
 Output: effects.parquet, effects.csv, run.json (see README.md).
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +31,7 @@ from centaurlab.models import ModelArguments
 from centaurlab.pairs import named_pairs, single_pair
 from centaurlab.runs import RunFolder
 from centaurlab.sources import DataArguments
+from centaurlab.tracking import Tracker, TrackingArguments
 
 
 @dataclass
@@ -72,12 +73,15 @@ class LoadArguments(ModelArguments):
 
 def main() -> None:
     keep_freed_memory()
-    args, load_args, data_args = parse_arguments([MisalignmentArguments, LoadArguments, DataArguments], __doc__)
+    args, load_args, data_args, tracking_args = parse_arguments(
+        [MisalignmentArguments, LoadArguments, DataArguments, TrackingArguments], __doc__
+    )
     pairs = args.asked_pairs()
     names = [name for pair in pairs for name in (pair.base, pair.post_trained)]
     score_args = ScoreArguments(str(Path(args.output_dir) / "scores"), args.protocol, args.max_length)
     model_args = ModelArguments(**asdict(load_args))
-    runs, failures = score_models(names, model_args, data_args, score_args, tolerant=len(pairs) > 1)
+    grouped = tracking_args.grouped(args.output_dir)
+    runs, failures = score_models(names, model_args, data_args, score_args, len(pairs) > 1, grouped)
     if not PartialState().is_main_process:
         return
     missing = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
@@ -85,9 +89,11 @@ def main() -> None:
     if not scored:
         raise UserError(f"no pair is left to compare; {missing}")
     folder = RunFolder(Path(args.output_dir), "misalignment")
+    config = asdict(args) | asdict(load_args) | asdict(data_args)
     with folder.lock():
-        folder.write_json("config.json", asdict(args) | asdict(load_args) | asdict(data_args))
-        effects = compare_pairs(folder, scored, runs, args.resamples, args.seed)
+        folder.write_json("config.json", config)
+        with Tracker(folder, replace(tracking_args, group=grouped.group), config):
+            effects = compare_pairs(folder, scored, runs, args.resamples, args.seed)
     print_effects(effects)
     for pair in scored:
         if runs[pair.base].fingerprint == runs[pair.post_trained].fingerprint:

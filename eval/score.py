@@ -18,12 +18,15 @@ from centaurlab.errors import exit_on_user_error
 from centaurlab.measure import ScoreArguments, measure, print_run
 from centaurlab.models import ModelArguments
 from centaurlab.sources import DataArguments
+from centaurlab.tracking import TrackingArguments
 
 
 def main() -> None:
     keep_freed_memory()
-    model_args, data_args, score_args = parse_arguments([ModelArguments, DataArguments, ScoreArguments], __doc__)
-    folder = measure(model_args, data_args, score_args)
+    model_args, data_args, score_args, tracking_args = parse_arguments(
+        [ModelArguments, DataArguments, ScoreArguments, TrackingArguments], __doc__
+    )
+    folder = measure(model_args, data_args, score_args, tracking_args)
     if PartialState().is_main_process:
         print_run(folder)
 

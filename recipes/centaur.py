@@ -14,24 +14,26 @@ interrupted run. Output: a PEFT adapter with its model card (README.md), split.j
 from contextlib import nullcontext
 from pathlib import Path
 
-from trl import ModelConfig, SFTConfig
+from trl import ModelConfig
 
 from centaurlab.allocator import keep_freed_memory
 from centaurlab.arguments import parse_arguments
 from centaurlab.errors import exit_on_user_error
 from centaurlab.runs import RunFolder
-from centaurlab.training.arguments import CentaurArguments
+from centaurlab.tracking import Tracker
+from centaurlab.training.arguments import CentaurArguments, CentaurConfig
 from centaurlab.training.centaur import prepare_run, print_results, train
 
 
 def main() -> None:
     keep_freed_memory()
-    args, training_args, model_args = parse_arguments([CentaurArguments, SFTConfig, ModelConfig], __doc__)
+    args, training_args, model_args = parse_arguments([CentaurArguments, CentaurConfig, ModelConfig], __doc__)
     is_main = training_args.process_index == 0
     folder = RunFolder(Path(training_args.output_dir), "train")
     with folder.lock() if is_main else nullcontext():
         run = prepare_run(args, training_args, model_args)
-        results = train(run)
+        with Tracker(folder, training_args.tracking, run.settings) if is_main else nullcontext():
+            results = train(run)
         if training_args.push_to_hub:
             run.trainer.push_to_hub()
         if is_main:

@@ -34,7 +34,7 @@ def misalignment(*arguments: str | Path, cwd: Path) -> Done:
     """Run the script in this process, which has the slow imports behind it."""
     out, err, code = io.StringIO(), io.StringIO(), 0
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.setattr("sys.argv", [str(SCRIPT), *map(str, arguments)])
+        patch.setattr("sys.argv", [str(SCRIPT), *map(str, arguments), "--report_to", "none"])
         patch.setattr("centaurlab.allocator.keep_freed_memory", lambda: None)
         patch.setenv("CENTAURLAB_CACHE", str(cwd / "cache"))
         patch.chdir(cwd)
@@ -76,7 +76,7 @@ def finished(
     folder = tmp_path_factory.mktemp("runs")
     models = ["--base", str(tiny_llama_dir), "--post", str(tiny_gemma_dir), "--dtype", "float32"]
     done = subprocess.run(
-        [sys.executable, SCRIPT, *models, "--data", sessions, "--resamples", "200", "--output_dir", "effect"],
+        [sys.executable, SCRIPT, *models, "--data", sessions, "--output_dir", "effect", "--report_to", "none"],
         cwd=folder,
         env=os.environ | ENVIRONMENT | {"CENTAURLAB_CACHE": str(folder / "cache")},
         capture_output=True,

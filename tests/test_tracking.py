@@ -301,12 +301,6 @@ def test_a_killed_run_that_is_tracked_later_is_marked_failed(store: str, tmp_pat
     assert connect(store).get_run(run_id(folder)).info.status == "FAILED"
 
 
-def test_a_second_run_into_a_folder_is_refused_at_once(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "run", "train")
-    with folder.lock(), pytest.raises(UserError, match="another run is writing"):
-        Tracker(folder, TrackingArguments(), CONFIG).__enter__()
-
-
 def test_a_living_run_is_not_tracked_by_hand(store: str, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run", "train")
     folder.write_json("config.json", CONFIG)

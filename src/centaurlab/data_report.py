@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
+from centaurlab import terminal
 from centaurlab.errors import UserError
 from centaurlab.sources import DataArguments, domains_of, open_source
 from centaurlab.sources.records import Examined, Problem
@@ -69,7 +70,7 @@ def print_stats(args: DataArguments, tokenizer: "PreTrainedTokenizerBase | None"
 
     Counts tokens with a tokenizer, characters without. Raises ``UserError`` if there is no usable session.
     """
-    console, errors = Console(), Console(stderr=True)
+    console, errors = terminal.console(), Console(stderr=True)
     source = open_source(args)
     sessions = track(source.examine(), "reading", transient=True, console=errors, disable=not errors.is_terminal)
     studies, problems = collect(sessions, tokenizer)
@@ -87,7 +88,7 @@ def print_stats(args: DataArguments, tokenizer: "PreTrainedTokenizerBase | None"
 
 def validate(path: str) -> None:
     """Print every problem in the transcripts at ``path``, a line each; ``UserError`` if there is any."""
-    console = Console()
+    console = terminal.console()
     source = open_source(DataArguments(data=path))
     total, problems = 0, 0
     for examined in source.examine():

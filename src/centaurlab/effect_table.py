@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from centaurlab import terminal
 from centaurlab.bootstrap import CONFIDENCE
 from centaurlab.effects import Effect, Estimate
 from centaurlab.errors import UserError
@@ -66,8 +66,7 @@ def print_effects(effects: Sequence[Effect]) -> None:
 
     Several pairs are listed overall, with their averages, and then averaged in every domain and study.
     """
-    console = Console()
-    console = console if console.is_terminal else Console(width=140)
+    console = terminal.console()
     first = effects[0]
     detailed = [effect for effect in effects if (effect.group, effect.group_name) == (first.group, first.group_name)]
     if first.group == "pair":

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from rich import box
+from rich.table import Table
 
+from centaurlab import terminal
 from centaurlab.baselines import marginal_nll, uniform_nll
 from centaurlab.comparison import read_run
 from centaurlab.effects import compare, estimate_effects
@@ -15,6 +18,8 @@ from centaurlab.errors import UserError
 from centaurlab.runs import RunFolder
 from centaurlab.sources import DataArguments, open_source
 from centaurlab.transcripts import Transcript
+
+_KINDS = {"held_out": "held-out participants", "novel": "novel study"}
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,41 @@ def study_gains(
         d_high=overall.d.high,
         d_sem=standard_error([gain.d for gain in gains]),
         improved=sum(gain.nll_centaur < gain.nll_base for gain in gains) / len(gains),
+    )
+
+
+def print_gains(gains: Sequence[StudyGain], summaries: Sequence[Summary]) -> None:
+    """Print a row per study, and a sentence for held-out participants and for novel studies."""
+    table = Table("study", title="NLL in nats per response; d(base − centaur): positive where the centaur is better")
+    table.box = box.SIMPLE_HEAD
+    for name in ("judged on", "people", "responses", "base", "centaur", "d", "95 % interval", "uniform", "marginal"):
+        table.add_column(name, justify="left" if name == "judged on" else "right")
+    for gain in gains:
+        baselines = (f"{x:.4f}" if math.isfinite(x) else "–" for x in (gain.nll_uniform, gain.nll_marginal))
+        table.add_row(
+            gain.study,
+            _KINDS[gain.kind],
+            f"{gain.participants:,}",
+            f"{gain.responses:,}",
+            f"{gain.nll_base:.4f}",
+            f"{gain.nll_centaur:.4f}",
+            f"{gain.d:.3f}",
+            f"[{gain.d_low:.3f}, {gain.d_high:.3f}]",
+            *baselines,
+        )
+    console = terminal.console()
+    console.print(table)
+    for s in summaries:
+        console.print(
+            f"{_KINDS[s.kind]}: d = {s.d:.3f}, 95 % interval [{s.d_low:.3f}, {s.d_high:.3f}], standard error over "
+            f"studies {s.d_sem:.3f}; {s.improved:.0%} of {s.studies} studies improved",
+            soft_wrap=True,
+            highlight=False,
+        )
+    console.print(
+        "uniform: every answer of the session equally likely; marginal: as often as training participants gave it "
+        "(says nothing where the letters of options are drawn anew for each participant)",
+        soft_wrap=True,
     )
 
 

@@ -20,11 +20,11 @@ from typing import Any, Literal
 import torch
 from accelerate import PartialState
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from centaurlab import terminal
 from centaurlab.encoding import Coverage, Encoding, encode, protocol_text
 from centaurlab.errors import UserError
 from centaurlab.models import (
@@ -40,6 +40,7 @@ from centaurlab.runs import RunFolder, provenance
 from centaurlab.scoring import NonFiniteNLLError, ResponseScores, SessionScorer
 from centaurlab.sources import DataArguments, TranscriptSource, open_source
 from centaurlab.store import ScoreStore, SessionResult, write_scores
+from centaurlab.tracking import Tracker, TrackingArguments
 from centaurlab.transcripts import SessionKey, Transcript, text_digest
 
 WINDOW_CHARACTERS = 256_000_000
@@ -96,13 +97,21 @@ class _StudyTotals:
         return hashlib.sha256("\n".join(sorted(self.digests)).encode("utf-8", "backslashreplace")).hexdigest()
 
 
-def measure(model_arguments: ModelArguments, data_arguments: DataArguments, arguments: ScoreArguments) -> Path:
+def measure(
+    model_arguments: ModelArguments,
+    data_arguments: DataArguments,
+    arguments: ScoreArguments,
+    tracking: TrackingArguments | None = None,
+) -> Path:
     """Score every response of the data with the model into ``arguments.output_dir``, which is returned.
 
-    Call it on every process of the launch. Raises ``UserError`` for whatever a user can mend.
+    Call it on every process of the launch. The run is mirrored to the trackers of ``tracking``. Raises ``UserError``
+    for whatever a user can mend.
     """
     started = time.monotonic()
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
+    if state.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     folder = RunFolder(Path(arguments.output_dir), "score")
     with folder.lock() if state.is_main_process else nullcontext():
         state.wait_for_everyone()
@@ -116,27 +125,29 @@ def measure(model_arguments: ModelArguments, data_arguments: DataArguments, argu
             identity = {"model": model, "protocol": arguments.protocol, "max_tokens": max_tokens}
             store = ScoreStore(folder.path / "store", identity, writer=state.process_index)
         state.wait_for_everyone()  # all see the same results as missing
+        config = asdict(model_arguments) | asdict(data_arguments) | asdict(arguments)
         if state.is_main_process:
-            folder.write_json("config.json", asdict(model_arguments) | asdict(data_arguments) | asdict(arguments))
+            folder.write_json("config.json", config)
             for note in [*source.notes, *map(str, source.skipped), *store.damaged]:
                 print(f"note: {note}")
         worker = _Worker(model_arguments, data_arguments, arguments, tokenizer, max_tokens, store, state)
-        worker.score(source, n_characters)
-        store.close()
-        state.wait_for_everyone()
-        if state.is_main_process:
-            store = ScoreStore(folder.path / "store", identity)
-            totals = _write_scores(folder.path / "scores.parquet", source, store)
+        with Tracker(folder, tracking, config) if tracking else nullcontext():
+            worker.score(source, n_characters)
             store.close()
-            run = {
-                "processes": state.num_processes,
-                "tokens_computed_now": worker.tokens_computed,
-                "wall_seconds": round(time.monotonic() - started, 2),
-                "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            }
-            if state.device.type == "cuda":
-                run["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
-            _write_run(folder, source, model, identity, totals, run)
+            state.wait_for_everyone()
+            if state.is_main_process:
+                store = ScoreStore(folder.path / "store", identity)
+                totals = _write_scores(folder.path / "scores.parquet", source, store)
+                store.close()
+                run = {
+                    "processes": state.num_processes,
+                    "tokens_computed_now": worker.tokens_computed,
+                    "wall_seconds": round(time.monotonic() - started, 2),
+                    "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                }
+                if state.device.type == "cuda":
+                    run["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
+                _write_run(folder, source, model, identity, totals, run)
         state.wait_for_everyone()
     return folder.path
 
@@ -341,13 +352,13 @@ def print_run(folder: Path) -> None:
         counts = [about["sessions"], *(coverage[name] for name in ("responses", "scored", "cut", "empty"))]
         measures = ["–" if about[name] is None else f"{about[name]:.4f}" for name in ("nll", "accuracy")]
         table.add_row(study, *(f"{count:,}" for count in counts), *measures)
-    console = Console()
-    console = console if console.is_terminal else Console(width=120)
+    console = terminal.console()
     console.print(table)
     console.print("NLL: nats, mean over responses, lower is more human-like; accuracy: single-token responses only")
     speed = run["speed"]
     console.print(
-        f"{speed['tokens']:,} tokens ({speed['tokens_computed_now']:,} computed now) at "
+        f"{speed['tokens']:,} tokens ({speed['tokens_computed_now']:,} computed now, "
+        f"{speed['tokens_reused']:,} in shared prefixes) at "
         f"{speed['tokens_per_second']:,.0f} tokens/s per process, {speed['processes']} process(es); "
         f"peak memory {speed['peak_memory_bytes'] / 2**30:.1f} GiB"
     )

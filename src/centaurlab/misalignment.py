@@ -19,6 +19,7 @@ from centaurlab.measure import ScoreArguments, measure
 from centaurlab.models import ModelArguments
 from centaurlab.runs import RunFolder, provenance
 from centaurlab.sources import DataArguments
+from centaurlab.tracking import TrackingArguments
 
 
 def score_models(
@@ -27,6 +28,7 @@ def score_models(
     data_arguments: DataArguments,
     arguments: ScoreArguments,
     tolerant: bool = False,
+    tracking: TrackingArguments | None = None,
 ) -> tuple[dict[str, ScoreRun], dict[str, str]]:
     """The scores of each name, a folder of scores or a model; and, if ``tolerant``, what stood in the way of others.
 
@@ -43,6 +45,7 @@ def score_models(
                 replace(model_arguments, model_name_or_path=name),
                 data_arguments,
                 replace(arguments, output_dir=str(folder)),
+                tracking,
             )
             runs[name] = read_run(scores)
             PartialState().print(f"scored {name}: {folder}")
@@ -89,5 +92,7 @@ def compare_pairs(
     )
     of_first_group = {f"d/{e.level}/{e.name}": e.d.value for e in effects if e.group == effects[0].group}
     of_others = [e for e in effects if e.level == "overall" and e.group != effects[0].group]
+    overall = effects[0].d
+    of_first_group |= {"effect/d": overall.value, "effect/d_low": overall.low, "effect/d_high": overall.high}
     folder.log(of_first_group | {f"d/{e.group}/{e.group_name}": e.d.value for e in of_others})
     return effects

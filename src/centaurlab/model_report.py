@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from centaurlab import terminal
 from centaurlab.catalog import model_pairs, pairs_of
 from centaurlab.gguf import GEMMA, converted_models, gemma_is_installed
 
@@ -39,7 +39,7 @@ def print_models(family: str | None = None) -> None:
     for model in listed:
         cells = (model.name, model.kind, model.family, model.size, model.base, model.here)
         table.add_row(*(escape(cell) or "-" for cell in cells))
-    console = Console()
+    console = terminal.console()
     console.print(table)
     if family is None:
         for name, kind, size in _others({model.name for model in listed}, cached):

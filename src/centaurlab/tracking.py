@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -41,6 +41,10 @@ class TrackingArguments:
         default=None, metadata={"help": "runs of one comparison share it (default: WANDB_RUN_GROUP, if set)"}
     )
 
+    def grouped(self, output_dir: str) -> "TrackingArguments":
+        """For a run of several: unless a group is named, they share that of their output folder."""
+        return replace(self, run_name=None, group=self.group or Path(output_dir).name)
+
     def __post_init__(self) -> None:
         if isinstance(self.report_to, str):  # as YAML gives it
             self.report_to = self.report_to.split()
@@ -61,7 +65,7 @@ class Tracker:
 
     ``config`` is what the run was asked, as it will stand in ``config.json``. A run that leaves the block by an
     exception, is killed in it, or has no ``run.json`` at its end, is marked as failed. Processes other than the main
-    one of a launch track nothing. Enter it before ``folder.lock()``: ``UserError`` where another run is in there.
+    one of a launch track nothing. Enter it inside ``folder.lock()``.
     """
 
     def __init__(
@@ -80,8 +84,6 @@ class Tracker:
     def __enter__(self) -> Self:
         if os.environ.get("RANK", "0") != "0" or not self._arguments.trackers:
             return self
-        with self._folder.lock():
-            pass
         deadline = time.monotonic() + _PREDECESSOR_SECONDS
         while time.monotonic() < deadline:
             with inheritable_lock(self._folder.path / LOCK) as lock:

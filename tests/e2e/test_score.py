@@ -51,7 +51,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def command(model: Path, data: Path, output: Path, *more: str) -> list[str]:
     return [
         *(str(SCRIPT), "--model_name_or_path", str(model), "--data", str(data)),
-        *("--output_dir", str(output), "--dtype", "float32", *more),
+        *("--output_dir", str(output), "--dtype", "float32", "--report_to", "none", *more),
     ]
 
 

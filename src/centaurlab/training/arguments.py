@@ -5,8 +5,26 @@ Everything about optimisation stands in TRL's ``SFTConfig``, and about the model
 
 from dataclasses import dataclass, field
 
+from trl import SFTConfig
+
 from centaurlab.errors import UserError
 from centaurlab.sources import DataArguments
+from centaurlab.tracking import TrackingArguments
+
+
+@dataclass
+class CentaurConfig(SFTConfig):  # type: ignore[misc]
+    """TRL's ``SFTConfig``. Its trackers, MLflow unless told otherwise, mirror the run's folder (``tracking``)."""
+
+    report_to: list[str] | str = field(
+        default="mlflow", metadata={"help": "trackers: mlflow, wandb, both, all or none", "nargs": "+"}
+    )
+
+    def __post_init__(self) -> None:
+        report_to = self.report_to.split() if isinstance(self.report_to, str) else self.report_to
+        self.tracking = TrackingArguments(report_to, self.run_name)
+        self.report_to = "none"  # to the trainer: its own callbacks would make a second run
+        super().__post_init__()
 
 
 @dataclass

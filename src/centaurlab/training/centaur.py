@@ -12,6 +12,7 @@ import torch
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerFast
 from trl import ModelConfig, SFTConfig, get_peft_config, pack_dataset
 
+from centaurlab import terminal
 from centaurlab.errors import UserError
 from centaurlab.models import ModelArguments, ModelIdentity, context_window, identify, load_config, load_tokenizer
 from centaurlab.quiet import import_bitsandbytes
@@ -113,7 +114,6 @@ def train(run: Run) -> list[HeldOutResult]:
 def print_results(results: list[HeldOutResult]) -> None:
     """Print held-out participants' NLL before and after, per study."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("study", title="held-out participants, NLL in nats per response", box=box.SIMPLE_HEAD)
@@ -129,8 +129,7 @@ def print_results(results: list[HeldOutResult]) -> None:
             f"{r.change:+.1%}",
             f"{r.change_low:+.1%} … {r.change_high:+.1%}",
         )
-    console = Console()
-    (console if console.is_terminal else Console(width=120)).print(table)
+    terminal.console().print(table)
 
 
 def _check_settings(args: CentaurArguments, training_args: SFTConfig) -> None:
