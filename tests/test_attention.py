@@ -1,7 +1,5 @@
 """Attention in blocks equals the library's own, whatever the blocks."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -10,13 +8,14 @@ from centaurlab.models import ModelArguments, load_model
 
 
 @pytest.mark.parametrize("queries_per_block", [1, 7, 16, 64])
+@pytest.mark.parametrize("model_dir", ["tiny_gemma_dir", "tiny_llama_dir"])
 def test_logits_equal_those_of_sdpa(
-    tiny_gemma_dir: Path, queries_per_block: int, monkeypatch: pytest.MonkeyPatch
+    model_dir: str, queries_per_block: int, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from transformers import DynamicCache
 
     monkeypatch.setattr(attention, "QUERIES_PER_BLOCK", queries_per_block)
-    model = load_model(ModelArguments(str(tiny_gemma_dir), dtype="float32"))
+    model = load_model(ModelArguments(str(request.getfixturevalue(model_dir)), dtype="float32"))
     ids = torch.randint(3, model.config.vocab_size, (1, 150), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = model(ids).logits

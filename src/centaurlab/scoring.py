@@ -27,7 +27,9 @@ TEMPERATURES = (0.5, 2**-0.5, 2**0.5, 2.0, 2**1.5, 4.0)
 """Beside 1: the grid on which the NLL of each response is recorded."""
 
 WHOLE_SEQUENCE_TOKENS = 4_096
-"""Longest stretch computed at once by a full-attention model (memory of its activations)."""
+"""Longest stretch computed at once on a GPU (memory of its activations)."""
+
+CPU_CHUNK_TOKENS = 512
 
 _CPU_BLOCK_ELEMENTS = 1 << 16  # float32 log-probabilities that stay in a core's cache
 _GPU_BLOCK_ELEMENTS = 1 << 26
@@ -56,17 +58,16 @@ class ResponseScores:
 
 
 def prepare_for_scoring(model: PreTrainedModel) -> int:
-    """How many tokens to compute at once; on a CPU, windowed layers are told to attend in blocks.
+    """How many tokens to compute at once; on a CPU, the model is told to attend in blocks.
 
-    A sliding-window layer computed on a whole sequence pays for the full attention matrix under its mask; in
-    chunks of its window it reads little more than what it sees. Full attention is fastest whole.
+    On a GPU long matrix products and the attention kernel are fastest whole. On a CPU they are fastest while a
+    chunk's activations stay in its cache, and a window's mask is no larger than it need be.
     """
-    window: int | None = getattr(model.config.get_text_config(), "sliding_window", None)
-    if not window or next(model.parameters()).device.type != "cpu":
+    if next(model.parameters()).device.type != "cpu":
         return WHOLE_SEQUENCE_TOKENS
     if model.config._attn_implementation == "sdpa":
         attend_in_blocks(model)
-    return window
+    return min(CPU_CHUNK_TOKENS, getattr(model.config.get_text_config(), "sliding_window", None) or CPU_CHUNK_TOKENS)
 
 
 class SessionScorer:
