@@ -23,7 +23,7 @@ def is_complete(checkpoint: Path) -> bool:
     """Whether no file of a checkpoint is missing or torn."""
     try:
         json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
-        for weights in [*checkpoint.glob("adapter_model*.safetensors")] or [checkpoint / "adapter_model.safetensors"]:
+        for weights in [*checkpoint.glob("*model*.safetensors")] or [checkpoint / "model.safetensors"]:
             with safe_open(weights, "pt") as tensors:
                 tensors.keys()
     except (OSError, ValueError, SafetensorError):

@@ -36,13 +36,18 @@ def _block_nll(logits_NV: torch.Tensor, targets_N: torch.Tensor) -> torch.Tensor
     return torch.nn.functional.cross_entropy(logits_NV.float(), targets_N, ignore_index=IGNORED, reduction="none")
 
 
-def sequence_nll(model: PreTrainedModel, inputs: Batch) -> torch.Tensor:
-    """(B, N) NLLs in nats of the response tokens of a batch, 0 elsewhere."""
+def response_logits(model: PreTrainedModel, inputs: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, N, V) logits at the positions that predict a response token, and (B, N) these tokens or ``IGNORED``."""
     labels_BT = inputs["labels"][:, 1:]
     positions_N = (labels_BT != IGNORED).any(0).nonzero()[:, 0]
     model_inputs = {name: inputs[name] for name in ("input_ids", "attention_mask", "position_ids") if name in inputs}
     logits_BNV = model(**model_inputs, use_cache=False, logits_to_keep=positions_N).logits
-    targets_BN = labels_BT[:, positions_N]
+    return logits_BNV, labels_BT[:, positions_N]
+
+
+def sequence_nll(model: PreTrainedModel, inputs: Batch) -> torch.Tensor:
+    """(B, N) NLLs in nats of the response tokens of a batch, 0 elsewhere."""
+    logits_BNV, targets_BN = response_logits(model, inputs)
     return token_nll(logits_BNV.flatten(0, 1), targets_BN.flatten()).view(targets_BN.shape)
 
 
@@ -119,11 +124,15 @@ class CentaurTrainer(SFTTrainer):  # type: ignore[misc]
     ) -> torch.Tensor:
         """Mean NLL per response token, in nats."""
         assert not return_outputs, "the loss has no outputs besides itself"
-        nll = sequence_nll(model, inputs).sum()
+        total = self.summed_loss(model, inputs)
         if num_items_in_batch is None:
-            return nll / (inputs["labels"][:, 1:] != IGNORED).sum().clamp(min=1)
+            return total / (inputs["labels"][:, 1:] != IGNORED).sum().clamp(min=1)
         processes = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
-        return nll / num_items_in_batch * processes
+        return total / num_items_in_batch * processes
+
+    def summed_loss(self, model: PreTrainedModel, inputs: Batch) -> torch.Tensor:
+        """What is minimised, in nats, summed over the response tokens of a batch."""
+        return sequence_nll(model, inputs).sum()
 
     def prediction_step(
         self,

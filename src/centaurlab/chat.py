@@ -1,0 +1,96 @@
+"""Conversations into text and tokens by a model's chat template, or by a plain one where it has none.
+
+A reply's tokens are those that overlap its characters in the rendered text, as with human responses; everything
+that the template puts between two turns counts to the reply before it, so that a model learns to stop.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from centaurlab.checkpoints import find_checkpoint
+from centaurlab.encoding import Ints
+from centaurlab.errors import UserError
+from centaurlab.models import ModelArguments, load_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+Message = Mapping[str, str]
+"""``{"role": "user", "content": "…"}``"""
+
+PLAIN_TEMPLATE = (
+    "{{ bos_token or '' }}"
+    "{% for message in messages %}{{ message['role'] | capitalize }}:\n{{ message['content'] }}"
+    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}\n\n{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:\n{% endif %}"
+)
+"""For models without a template of their own: words that every tokenizer knows, and no new tokens."""
+
+
+@dataclass(frozen=True)
+class EncodedReplies:
+    """T tokens of a conversation; ``is_reply_T``: those of the assistant's turns."""
+
+    input_ids_T: Ints
+    is_reply_T: npt.NDArray[np.bool_]
+
+
+def chat_tokenizer(args: ModelArguments) -> "PreTrainedTokenizerFast":
+    """The model's tokenizer with a chat template: that of its own folder, of its base, or ``PLAIN_TEMPLATE``."""
+    tokenizer = load_tokenizer(args)
+    for name in filter(None, (args.adapter_name_or_path, args.model_name_or_path)):
+        own = find_checkpoint(name, None, False, False).folder / "chat_template.jinja"
+        if own.is_file():
+            tokenizer.chat_template = own.read_text(encoding="utf-8")
+            break
+    tokenizer.chat_template = tokenizer.chat_template or PLAIN_TEMPLATE
+    return tokenizer
+
+
+def encode_conversation(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase") -> EncodedReplies:
+    """Token ids of ``messages`` up to its last assistant turn.
+
+    Raises ``UserError`` without such a turn, and where the template writes earlier turns differently once later
+    ones follow: the model would be trained on contexts that it never sees.
+    """
+    turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+    if not turns:
+        raise UserError("a conversation has no turn of the role 'assistant'; there is nothing to learn from it")
+    text = _render(messages[: turns[-1] + 1], tokenizer)
+    spans = []
+    for i in turns:
+        before, upto = _render(messages[:i], tokenizer, reply_follows=True), _render(messages[: i + 1], tokenizer)
+        if not (upto.startswith(before) and text.startswith(upto)):
+            raise UserError(
+                f"the chat template of {tokenizer.name_or_path} changes earlier turns when later ones are added; use "
+                "conversations of one reply, or another chat template (chat_template_path)"
+            )
+        spans.append((len(before), len(upto)))
+    return _encode(text, spans, tokenizer)
+
+
+def encode_reply(question: str, reply: str, tokenizer: "PreTrainedTokenizerBase") -> EncodedReplies:
+    """Token ids of a question and the beginning of a reply to it, which need not be whole."""
+    before = _render([{"role": "user", "content": question}], tokenizer, reply_follows=True)
+    return _encode(before + reply, [(len(before), len(before) + len(reply))], tokenizer)
+
+
+def _render(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase", reply_follows: bool = False) -> str:
+    text = tokenizer.apply_chat_template(
+        [dict(message) for message in messages], tokenize=False, add_generation_prompt=reply_follows
+    )
+    assert isinstance(text, str), "it was not asked to tokenize"
+    return text
+
+
+def _encode(text: str, spans: Sequence[tuple[int, int]], tokenizer: "PreTrainedTokenizerBase") -> EncodedReplies:
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    starts_T, ends_T = np.array(encoded["offset_mapping"], np.int64).reshape(-1, 2).T
+    is_reply_T = np.zeros(len(starts_T), np.bool_)
+    for start, end in spans:
+        is_reply_T |= (ends_T > start) & (starts_T < end)
+    return EncodedReplies(np.array(encoded["input_ids"], np.int32), is_reply_T)
