@@ -137,7 +137,8 @@ def syllogism(item: AssistantItem) -> str:
         return {"all": len(both) == len(inside), "no": not both, "some": bool(both)}[quantifier]
 
     *premises, conclusion = found
-    assert len(premises) == 2 and len(terms) == 3
+    assert len(premises) == 2
+    assert len(terms) == 3
     worlds = [w for w in product((True, False), repeat=8) if all(holds(premise, w) for premise in premises)]
     return "Yes" if all(holds(conclusion, world) for world in worlds) else "No"
 
@@ -150,7 +151,7 @@ def difference(item: AssistantItem) -> str:
 def workers(item: AssistantItem) -> str:
     shown = sorted(numbers(item.question))
     (minutes,) = [number for number, times in Counter(shown).items() if times % 2]
-    n, m = [number for number in shown if number != minutes or shown.count(number) > 1][0], max(shown)
+    n, m = next(number for number in shown if number != minutes or shown.count(number) > 1), max(shown)
     rate = Fraction(1, minutes)  # parts per machine and minute, as n machines make n parts
     assert rate * n * minutes == n
     return str(Fraction(m) / (rate * m))
@@ -234,7 +235,10 @@ def test_held_out_cases_are_never_trained_on() -> None:
     cases = {(item.topic, item.case) for item in trained}
     templates = {item.template for item in trained}
     for seed in (1, 2):
-        new_cases, new_templates = assistant_items("new_cases", 1500, seed), assistant_items("new_templates", 1500, seed)
+        new_cases, new_templates = (
+            assistant_items("new_cases", 1500, seed),
+            assistant_items("new_templates", 1500, seed),
+        )
         assert not cases & {(item.topic, item.case) for item in (*new_cases, *new_templates)}
         assert {item.template for item in new_cases} <= templates
         assert not templates & {item.template for item in new_templates}

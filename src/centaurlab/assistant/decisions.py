@@ -152,7 +152,7 @@ def _discounting(rng: Random, wording: tuple[str, str, str]) -> Draft:
         f"{question} {options}",
         answer,
         foil,
-        f"{now} grows to about {round(grown)} in {years} years, which is {'less' if is_later else 'more'} than {later}.",
+        f"{now} grows to about {round(grown)} in {years} years, {'less' if is_later else 'more'} than {later}.",
         "I would rather have it now than wait." if is_later else "The bigger sum looks better to me.",
     )
 

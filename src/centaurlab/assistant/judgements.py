@@ -94,8 +94,8 @@ _LOADED = {
         "on {y}",
     ),
     "bag": (
-        "A bag has 10 marbles, {k} of them {x} and the rest {y}. I draw one, note it and put it back; the last {n} were "
-        "all {x}. Which colour is more likely next?",
+        "A bag has 10 marbles, {k} of them {x} and the rest {y}. I draw one, note it and put it back; the last {n} "
+        "were all {x}. Which colour is more likely next?",
         "{x}",
         "{y}",
     ),

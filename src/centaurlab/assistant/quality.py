@@ -79,7 +79,9 @@ def assistant_quality(args: ModelArguments, items: Sequence[AssistantItem], fold
     if known.get("asked") != asked:
         device = PartialState().device if torch.accelerator.is_available() else torch.device("cpu")
         scorer = SessionScorer(load_model(args, device))
-        margins = answer_margins(scorer, tokenizer, tqdm(items, desc="assistant", unit="item", leave=False, disable=None))
+        margins = answer_margins(
+            scorer, tokenizer, tqdm(items, desc="assistant", unit="item", leave=False, disable=None)
+        )
         known = {"asked": asked, "margins": margins}
         RunFolder(folder, "score").write_json(_FILE, known)
     return quality([margin > 0 for margin in known["margins"]], items)

@@ -21,8 +21,8 @@ _DISJUNCTIONS = {
 }
 _SYLLOGISMS = {
     "plain": "{first}. {second}. Does it follow that {conclusion}? Answer Yes or No first.",
-    "planet": "Of the things on a planet we know only this: {first}, and {second}. Is it certain that {conclusion}? Say "
-    "Yes or No first.",
+    "planet": "Of the things on a planet we know only this: {first}, and {second}. Is it certain that {conclusion}? "
+    "Say Yes or No first.",
     "museum": "A museum guide, who is always right, tells us: {second}; {first}. Must it be true that {conclusion}? "
     "Begin with Yes or No.",
 }
@@ -45,10 +45,10 @@ _COLOURS = ("red", "blue", "green", "white", "yellow", "black")
 _BATS = {
     "shop": "A {x} and a {y} cost {total} cents together. The {x} costs {more} cents more than the {y}. How many cents "
     "does the {y} cost? Give the number first.",
-    "weights": "A {x} and a {y} weigh {total} grams together, and the {x} weighs {more} grams more than the {y}. What is "
-    "the weight of the {y} in grams? Start with the number.",
-    "lengths": "Laid end to end, a {x} and a {y} measure {total} millimetres; the {x} is {more} millimetres longer than "
-    "the {y}. How long is the {y}, in millimetres? Number first, please.",
+    "weights": "A {x} and a {y} weigh {total} grams together, and the {x} weighs {more} grams more than the {y}. What "
+    "is the weight of the {y} in grams? Start with the number.",
+    "lengths": "Laid end to end, a {x} and a {y} measure {total} millimetres; the {x} is {more} millimetres longer "
+    "than the {y}. How long is the {y}, in millimetres? Number first, please.",
 }
 _OBJECTS = ("bat", "ball", "pen", "book", "cup", "brush", "spoon", "torch", "comb", "ruler", "key", "candle")
 
@@ -61,20 +61,20 @@ _WORKERS = {
     "first, please.",
 }
 _GROWTH = {
-    "lilies": "Lilies on a lake double their area every day and cover all of it after {n} days. After how many days was "
-    "half of it covered? Give the number first.",
-    "mould": "A patch of mould doubles every hour. It fills a dish in {n} hours. In how many hours did it fill half the "
-    "dish? Start with the number.",
-    "rumour": "The number of people who know a rumour doubles each day; on day {n} the whole town knows it. On what day "
-    "did half the town know it? Number first, please.",
+    "lilies": "Lilies on a lake double their area every day and cover all of it after {n} days. After how many days "
+    "was half of it covered? Give the number first.",
+    "mould": "A patch of mould doubles every hour. It fills a dish in {n} hours. In how many hours did it fill half "
+    "the dish? Start with the number.",
+    "rumour": "The number of people who know a rumour doubles each day; on day {n} the whole town knows it. On what "
+    "day did half the town know it? Number first, please.",
 }
 _CHANGES = {
     "price": "A price of {start} dollars rises by {p}% and then falls by {p}%. How many dollars is it then? Give the "
     "number first.",
     "herd": "A herd of {start} animals grows by {p}% in one year and shrinks by {p}% in the next. How many animals are "
     "there in the end? Start with the number.",
-    "salary": "Somebody earns {start} euros, first gets {p}% more, and later {p}% less than that. What is the pay at the "
-    "end, in euros? Number first, please.",
+    "salary": "Somebody earns {start} euros, first gets {p}% more, and later {p}% less than that. What is the pay at "
+    "the end, in euros? Number first, please.",
 }
 _PRODUCTS = {
     "boxes": "{a} boxes hold {b} pencils each. How many pencils are that? Give the number first.",
