@@ -76,7 +76,19 @@ def finished(
     folder = tmp_path_factory.mktemp("runs")
     models = ["--base", str(tiny_llama_dir), "--post", str(tiny_gemma_dir), "--dtype", "float32"]
     done = subprocess.run(
-        [sys.executable, SCRIPT, *models, "--data", sessions, "--output_dir", "effect", "--report_to", "none"],
+        [
+            sys.executable,
+            SCRIPT,
+            *models,
+            "--data",
+            sessions,
+            "--resamples",
+            "200",
+            "--output_dir",
+            "effect",
+            "--report_to",
+            "none",
+        ],
         cwd=folder,
         env=os.environ | ENVIRONMENT | {"CENTAURLAB_CACHE": str(folder / "cache")},
         capture_output=True,
