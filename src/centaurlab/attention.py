@@ -66,9 +66,10 @@ def _attend(
     n_groups, n_keys = key_BGKD.shape[1:3]
     scores_BGRK = torch.matmul(query_BHQD.reshape(batch, n_groups, -1, query_BHQD.shape[-1]), key_BGKD.mT)
     scores_BHQK = scores_BGRK.view(batch, n_heads, n_queries, n_keys)
+    lowest = torch.finfo(scores_BHQK.dtype).min / 2  # finite: a padding token that sees nothing must not become NaN
     if mask_B1QK is None:
-        hidden = scores_BHQK.new_full((n_queries, n_keys), -torch.inf).triu_(n_keys - n_queries + 1)
+        hidden = scores_BHQK.new_full((n_queries, n_keys), lowest).triu_(n_keys - n_queries + 1)
     else:
-        hidden = scores_BHQK.new_zeros(mask_B1QK.shape).masked_fill_(~mask_B1QK, -torch.inf)
+        hidden = scores_BHQK.new_zeros(mask_B1QK.shape).masked_fill_(~mask_B1QK, lowest)
     weights_BHQK = torch.add(hidden, scores_BHQK, alpha=scale).softmax(-1)
     return torch.matmul(weights_BHQK.view_as(scores_BGRK), value_BGKD).view(batch, n_heads, n_queries, -1)

@@ -5,6 +5,7 @@ Everything about optimisation stands in TRL's ``SFTConfig``, and about the model
 
 from dataclasses import dataclass, field
 
+import torch
 from trl import SFTConfig
 
 from centaurlab.errors import UserError
@@ -14,7 +15,10 @@ from centaurlab.tracking import TrackingArguments
 
 @dataclass
 class CentaurConfig(SFTConfig):  # type: ignore[misc]
-    """TRL's ``SFTConfig``. Its trackers, MLflow unless told otherwise, mirror the run's folder (``tracking``)."""
+    """TRL's ``SFTConfig``, on the CPU where there is nothing else.
+
+    Its trackers, MLflow unless told otherwise, mirror the run's folder (``tracking``).
+    """
 
     report_to: list[str] | str = field(
         default="mlflow", metadata={"help": "trackers: mlflow, wandb, both, all or none", "nargs": "+"}
@@ -24,6 +28,8 @@ class CentaurConfig(SFTConfig):  # type: ignore[misc]
         report_to = self.report_to.split() if isinstance(self.report_to, str) else self.report_to
         self.tracking = TrackingArguments(report_to, self.run_name)
         self.report_to = "none"  # to the trainer: its own callbacks would make a second run
+        if not torch.accelerator.is_available():
+            self.use_cpu, self.dataloader_pin_memory = True, False
         super().__post_init__()
 
 

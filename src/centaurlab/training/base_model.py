@@ -7,6 +7,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.integrations import is_deepspeed_zero3_enabled, is_fsdp_enabled
 from trl import ModelConfig, SFTConfig
 
+from centaurlab.attention import attend_in_blocks
 from centaurlab.checkpoints import find_checkpoint
 from centaurlab.errors import UserError
 from centaurlab.models import ModelArguments, load_model
@@ -50,6 +51,8 @@ def load_base(args: ModelArguments, device: torch.device) -> "PreTrainedModel":
     if checkpoint.source != args.model_name_or_path or "/" not in checkpoint.source:
         model.name_or_path = str(checkpoint.folder)
     model.requires_grad_(False)
+    if device.type == "cpu" and model.config._attn_implementation == "sdpa":
+        attend_in_blocks(model)
     return model
 
 

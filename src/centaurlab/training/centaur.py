@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerFast
 from trl import ModelConfig, SFTConfig, get_peft_config, pack_dataset
 
@@ -97,8 +96,7 @@ def train(run: Run) -> list[HeldOutResult]:
     base_nll = _base_nll(run)
     trainer.train(resume_from_checkpoint=str(run.checkpoint) if run.checkpoint else None)
     trainer.save_model()
-    nll, responses = trainer.session_nll(run.data.held_out)
-    results = held_out_results(run.data, base_nll, nll, responses)
+    results = held_out_results(run.data, base_nll, *trainer.final_session_nll())
     trainer.model_card = model_card(run.base, run.data, run.settings, results)
     trainer.create_model_card()
     if trainer.is_world_process_zero():
@@ -186,12 +184,7 @@ def _base_nll(run: Run) -> list[float]:
     if (run.folder.path / "base_nll.json").exists() and run.checkpoint:
         known: list[float] = run.folder.read_json("base_nll.json")["session_nll"]
         return known
-    measured, _ = run.trainer.session_nll(run.data.held_out)
+    measured = run.trainer.session_nll().nll
     if run.trainer.is_world_process_zero():
         run.folder.write_json("base_nll.json", {"session_nll": measured})
     return measured
-
-
-def device_is_cpu() -> bool:
-    """Whether this process computes on the CPU."""
-    return not torch.accelerator.is_available()

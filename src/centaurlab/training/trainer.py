@@ -5,11 +5,10 @@ of 262,144 is most of the work. Here the model's own ``logits_to_keep`` does the
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from datasets import Dataset
 from torch.utils.checkpoint import checkpoint
 from transformers import EvalPrediction, PreTrainedModel
 from trl import SFTTrainer
@@ -83,6 +82,13 @@ def _padded(rows: list[Any], value: int, length: int) -> torch.Tensor:
     return padded_BT
 
 
+class SessionNLL(NamedTuple):
+    """Of each held-out session: its summed NLL in nats, and its number of responses."""
+
+    nll: list[float]
+    responses: list[int]
+
+
 class CentaurTrainer(SFTTrainer):  # type: ignore[misc]
     """Trains on response tokens; evaluates as mean NLL per response, per study and over studies.
 
@@ -98,6 +104,7 @@ class CentaurTrainer(SFTTrainer):  # type: ignore[misc]
         self._studies = studies
         self.model_accepts_loss_kwargs = True
         self.model_card = ""
+        self._evaluated: dict[int, SessionNLL] = {}  # by step
         if not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
             # TRL rounds the adapter of a quantised model to bfloat16, in which small updates are lost.
             for parameter in self.model.parameters():
@@ -148,14 +155,21 @@ class CentaurTrainer(SFTTrainer):  # type: ignore[misc]
         n_tokens = (inputs["labels"][:, 1:] != IGNORED).sum()
         return nll_BN.sum() / n_tokens, nll_BN.sum(1), torch.stack([inputs["study"], inputs["responses"]], 1)
 
-    def session_nll(self, held_out: Dataset) -> tuple[list[float], list[int]]:
-        """Summed NLL (nats) and number of responses of each held-out session, in order."""
-        output = self.evaluation_loop(self.get_eval_dataloader(held_out), "Evaluation")
-        return output.predictions.tolist(), output.label_ids[:, 1].tolist()
+    def session_nll(self) -> SessionNLL:
+        """Of each held-out session, in order, under the weights that the model has now."""
+        output = self.evaluation_loop(self.get_eval_dataloader(), "Evaluation")
+        self.callback_handler.on_predict(self.args, self.state, self.control, output.metrics)  # ends the progress bar
+        return self._evaluated[self.state.global_step]
+
+    def final_session_nll(self) -> SessionNLL:
+        """``session_nll`` after training; an evaluation of the kept weights during training is not repeated."""
+        best = self.state.best_global_step if self.args.load_best_model_at_end else None
+        return self._evaluated.get(best or self.state.global_step) or self.session_nll()
 
     def _study_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         study_S, responses_S = np.asarray(prediction.label_ids).T
         nll_S = np.asarray(prediction.predictions, np.float64)
+        self._evaluated[self.state.global_step] = SessionNLL(nll_S.tolist(), responses_S.tolist())
         nlls = {
             self._studies[study]: float(nll_S[study_S == study].sum() / responses_S[study_S == study].sum())
             for study in np.unique(study_S)
