@@ -11,7 +11,7 @@ from centaurlab.errors import UserError
 from centaurlab.models import ModelArguments, load_model, load_tokenizer
 from centaurlab.scoring import SessionScorer
 from centaurlab.training.arguments import CentaurArguments
-from centaurlab.training.base_model import check_quantised_device
+from centaurlab.training.base_model import check_quantised_device, load_base
 from centaurlab.training.centaur import prepare_run, train
 from centaurlab.training.data import IGNORED, balanced_order, prepare_data, whole, windows
 from centaurlab.training.resume import last_complete_checkpoint
@@ -105,20 +105,32 @@ def test_lm_head_is_applied_at_labelled_positions_alone(tiny_gemma_dir: Path) ->
 
 
 @pytest.mark.parametrize("tiny", ["tiny_llama_dir", "tiny_gemma_dir"])
-def test_packed_sessions_do_not_see_each_other(tiny: str, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize("together", ["packed", "padded"])
+def test_sessions_of_a_batch_do_not_see_each_other(tiny: str, together: str, request: pytest.FixtureRequest) -> None:
     args = ModelArguments(str(request.getfixturevalue(tiny)), dtype="float32")
-    tokenizer, model = load_tokenizer(args), load_model(args)
-    examples = [whole(encode(session(person), tokenizer)) for person in range(2)]
-    apart = sum(
-        sequence_nll(model, SessionCollator(0)([{"input_ids": e.input_ids_T, "labels": e.labels_T}])).sum().item()
-        for e in examples
-    )
-    packed = {
-        "input_ids": np.concatenate([e.input_ids_T for e in examples]),
-        "labels": np.concatenate([e.labels_T for e in examples]),
-        "seq_lengths": [len(e.input_ids_T) for e in examples],
-    }
-    assert sequence_nll(model, SessionCollator(0)([packed])).sum().item() == pytest.approx(apart, rel=1e-5)
+    tokenizer, model = load_tokenizer(args), load_base(args, torch.device("cpu"))
+    examples = [whole(encode(session(person, trials), tokenizer)) for person, trials in ((0, 2), (1, 20))]
+    rows = [{"input_ids": e.input_ids_T, "labels": e.labels_T} for e in examples]
+    apart = sum(sequence_nll(model, SessionCollator(0)([row])).sum().item() for row in rows)
+    if together == "packed":
+        packed = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+        rows = [packed | {"seq_lengths": [len(e.input_ids_T) for e in examples]}]
+    assert sequence_nll(model, SessionCollator(0)(rows)).sum().item() == pytest.approx(apart, rel=1e-5)
+
+
+@pytest.mark.parametrize("tiny", ["tiny_llama_dir", "tiny_gemma_dir"])
+def test_gradients_of_a_padded_batch_equal_those_of_sdpa(tiny: str, request: pytest.FixtureRequest) -> None:
+    args = ModelArguments(str(request.getfixturevalue(tiny)), dtype="float32")
+    tokenizer = load_tokenizer(args)
+    examples = [whole(encode(session(person, trials), tokenizer)) for person, trials in ((0, 2), (1, 20))]
+    batch = SessionCollator(0)([{"input_ids": e.input_ids_T, "labels": e.labels_T} for e in examples])
+    gradients = []
+    for model in (load_model(args), load_base(args, torch.device("cpu"))):
+        weight = model.get_input_embeddings().weight.requires_grad_(True)
+        sequence_nll(model, batch).sum().backward()
+        gradients.append(weight.grad)
+    assert gradients[0].abs().max() > 0
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("four_bit", [False, True])
