@@ -1,9 +1,11 @@
 import math
+from pathlib import Path
 
 import pytest
 
 from centaurlab.baselines import marginal_nll, uniform_nll
-from centaurlab.generalisation import standard_error
+from centaurlab.errors import UserError
+from centaurlab.generalisation import Split, check_base, read_split, standard_error
 from centaurlab.transcripts import Transcript
 
 
@@ -29,3 +31,15 @@ def test_without_training_participants_there_is_no_marginal() -> None:
 def test_standard_error_over_studies() -> None:
     assert standard_error([1.0, 3.0, float("nan")]) == pytest.approx(1.0)
     assert math.isnan(standard_error([1.0]))
+
+
+def test_an_adapter_of_another_base_is_refused() -> None:
+    split = Split(("alpha",), (), 0, base_fingerprint="abc")
+    check_base(split, "abc", "base", Path("runs/centaur"))
+    with pytest.raises(UserError, match="runs/centaur was trained on another base than other"):
+        check_base(split, "abd", "other", Path("runs/centaur"))
+
+
+def test_a_folder_that_is_no_adapter_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"split\.json"):
+        read_split(tmp_path)
