@@ -18,7 +18,7 @@ from accelerate import PartialState
 from centaurlab.allocator import keep_freed_memory
 from centaurlab.arguments import parse_arguments
 from centaurlab.errors import exit_on_user_error
-from centaurlab.generalisation import check_base, print_gains, read_split, study_gains
+from centaurlab.generalisation import KINDS, check_base, print_gains, read_split, study_gains
 from centaurlab.measure import ScoreArguments, measure
 from centaurlab.models import ModelArguments, identify
 from centaurlab.quiet import import_bitsandbytes
@@ -45,7 +45,7 @@ def main() -> None:
     keep_freed_memory()
     import_bitsandbytes()
     args, tracking_args = parse_arguments([GeneralisationArguments, TrackingArguments], __doc__)
-    grouped = tracking_args.grouped(args.output_dir)
+    tracking = tracking_args.grouped(args.output_dir)
     folder = RunFolder(Path(args.output_dir), "generalisation")
     split = read_split(Path(args.adapter))
     base = ModelArguments(args.base, dtype=args.dtype, load_in_4bit=args.load_in_4bit)
@@ -58,7 +58,10 @@ def main() -> None:
         kinds["novel"] = replace(shared, studies=",".join(split.novel_studies))
     scores = {
         (kind, name): measure(
-            model, data, ScoreArguments(str(folder.path / f"{kind}-{name}"), "full", args.max_length), grouped
+            model,
+            data,
+            ScoreArguments(str(folder.path / f"{kind}-{name}"), "full", args.max_length),
+            tracking.part(f"score {name} on {KINDS[kind]} of {Path(args.data).name}"),
         )
         for kind, data in kinds.items()
         for name, model in models.items()
@@ -75,7 +78,7 @@ def main() -> None:
     result = {"job": "generalisation", "summaries": [asdict(s) for s in summaries], "studies": [*map(asdict, gains)]}
     with folder.lock():
         folder.write_json("config.json", asdict(args))
-        with Tracker(folder, replace(tracking_args, group=grouped.group), asdict(args)):
+        with Tracker(folder, tracking, asdict(args)):
             table.to_csv(folder.path / "studies.csv", index=False)
             folder.log(
                 {f"d/{gain.kind}/{gain.study}": gain.d for gain in gains}

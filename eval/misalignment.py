@@ -14,7 +14,7 @@ several processes, the run stops). Positive effects: the post-trained model pred
 Output: effects.parquet, effects.csv, run.json (see README.md).
 """
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -80,8 +80,8 @@ def main() -> None:
     names = [name for pair in pairs for name in (pair.base, pair.post_trained)]
     score_args = ScoreArguments(str(Path(args.output_dir) / "scores"), args.protocol, args.max_length)
     model_args = ModelArguments(**asdict(load_args))
-    grouped = tracking_args.grouped(args.output_dir)
-    runs, failures = score_models(names, model_args, data_args, score_args, len(pairs) > 1, grouped)
+    tracking = tracking_args.grouped(args.output_dir)
+    runs, failures = score_models(names, model_args, data_args, score_args, len(pairs) > 1, tracking.part())
     if not PartialState().is_main_process:
         return
     missing = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
@@ -92,7 +92,7 @@ def main() -> None:
     config = asdict(args) | asdict(load_args) | asdict(data_args)
     with folder.lock():
         folder.write_json("config.json", config)
-        with Tracker(folder, replace(tracking_args, group=grouped.group), config):
+        with Tracker(folder, tracking, config):
             effects = compare_pairs(folder, scored, runs, args.resamples, args.seed)
     print_effects(effects)
     for pair in scored:

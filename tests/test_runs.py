@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from centaurlab.errors import UserError
-from centaurlab.runs import RunFolder, provenance
+from centaurlab.runs import RunFolder, provenance, read_metrics
 
 
 def test_json_comes_back_and_what_json_cannot_say_becomes_null(tmp_path: Path) -> None:
@@ -98,3 +98,15 @@ def test_a_package_installed_below_another_checkout_does_not_claim_its_commit(
     assert provenance()["git"] is None
     subprocess.run(["git", "-C", str(tmp_path), "add", "runs.py"], check=True)
     assert provenance()["git"]["dirty"] is True
+
+
+def test_a_torn_line_of_metrics_hides_neither_those_before_nor_those_after(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run", "train")
+    folder.log({"train/loss": 2.0}, 1)
+    with (folder.path / "metrics.jsonl").open("a") as file:
+        file.write('{"time": 1.0, "st')
+    folder.log({"train/loss": 1.0}, 2)
+    assert [(step, values) for _, step, values in read_metrics(folder.path)] == [
+        (1, {"train/loss": 2.0}),
+        (2, {"train/loss": 1.0}),
+    ]

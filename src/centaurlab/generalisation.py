@@ -19,7 +19,7 @@ from centaurlab.runs import RunFolder
 from centaurlab.sources import DataArguments, open_source
 from centaurlab.transcripts import Transcript
 
-_KINDS = {"held_out": "held-out participants", "novel": "novel study"}
+KINDS = {"held_out": "held-out participants", "novel": "novel studies"}
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def print_gains(gains: Sequence[StudyGain], summaries: Sequence[Summary]) -> Non
         baselines = (f"{x:.4f}" if math.isfinite(x) else "–" for x in (gain.nll_uniform, gain.nll_marginal))
         table.add_row(
             gain.study,
-            _KINDS[gain.kind],
+            KINDS[gain.kind],
             f"{gain.participants:,}",
             f"{gain.responses:,}",
             f"{gain.nll_base:.4f}",
@@ -145,7 +145,7 @@ def print_gains(gains: Sequence[StudyGain], summaries: Sequence[Summary]) -> Non
     console.print(table)
     for s in summaries:
         console.print(
-            f"{_KINDS[s.kind]}: d = {s.d:.3f}, 95 % interval [{s.d_low:.3f}, {s.d_high:.3f}], standard error over "
+            f"{KINDS[s.kind]}: d = {s.d:.3f}, 95 % interval [{s.d_low:.3f}, {s.d_high:.3f}], standard error over "
             f"studies {s.d_sem:.3f}; {s.improved:.0%} of {s.studies} studies improved",
             soft_wrap=True,
             highlight=False,

@@ -6,6 +6,7 @@ where it was. A tracker that fails is named once and left alone. ``python -m cen
 """
 
 import json
+import os
 import re
 import signal
 import sys
@@ -173,8 +174,9 @@ def _run_name(job: str, config: Mapping[str, Any], path: Path) -> str:
     flat = flat_config(config, {})
     data = flat.get("data") or flat.get("data.data")
     model = flat.get("adapter_name_or_path") or flat.get("model_name_or_path") or flat.get("model.model_name_or_path")
-    if flat.get("base") and flat.get("post"):
-        return f"{job} {Path(flat['base']).name} → {Path(flat['post']).name}"
+    other = flat.get("post") or flat.get("adapter")
+    if flat.get("base") and other:
+        return f"{job} {Path(flat['base']).name} → {Path(other).name}"
     if not model:
         return f"{job} {path.name}"
     return f"{job} {Path(model).name}" + (f" on {Path(data).name}" if data else "")
@@ -208,6 +210,7 @@ def main() -> None:
 
     An end of the input instead means that the run was killed.
     """
+    os.nice(10)  # the run comes first
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # they end the run, which is told here
     words: SimpleQueue[str] = SimpleQueue()

@@ -93,6 +93,9 @@ def compare_pairs(
     of_first_group = {f"d/{e.level}/{e.name}": e.d.value for e in effects if e.group == effects[0].group}
     of_others = [e for e in effects if e.level == "overall" and e.group != effects[0].group]
     overall = effects[0].d
-    of_first_group |= {"effect/d": overall.value, "effect/d_low": overall.low, "effect/d_high": overall.high}
-    folder.log(of_first_group | {f"d/{e.group}/{e.group_name}": e.d.value for e in of_others})
+    folder.log(
+        {"effect/d": overall.value, "effect/d_low": overall.low, "effect/d_high": overall.high}
+        | of_first_group
+        | {f"d/{e.group}/{e.group_name}": e.d.value for e in of_others}
+    )
     return effects

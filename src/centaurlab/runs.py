@@ -80,10 +80,13 @@ class RunFolder:
         return content
 
     def log(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Append a line to ``metrics.jsonl``."""
+        """Append a line to ``metrics.jsonl``; one that a kill has torn is ended first."""
         line = {"time": time.time()} | ({} if step is None else {"step": step}) | _finite(metrics)
-        with _disk_errors(self.path), (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")
+        with _disk_errors(self.path), (self.path / "metrics.jsonl").open("ab+") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+            torn = file.read(1) not in (b"", b"\n")
+            file.write(b"\n" * torn + json.dumps(line, allow_nan=False).encode() + b"\n")
 
 
 @contextmanager
@@ -121,8 +124,8 @@ def read_metrics(folder: Path) -> list[MetricLine]:
     for text in file.read_text(encoding="utf-8").splitlines():
         try:
             line = json.loads(text)
-        except ValueError:
-            break
+        except ValueError:  # torn by a kill
+            continue
         values = {k: float(v) for k, v in line.items() if k not in ("time", "step") and isinstance(v, int | float)}
         lines.append((float(line.get("time", 0.0)), int(line.get("step", 0)), values))
     return lines

@@ -30,6 +30,7 @@ WHOLE_SEQUENCE_TOKENS = 4_096
 """Longest stretch computed at once on a GPU (memory of its activations)."""
 
 CPU_CHUNK_TOKENS = 512
+"""The same on a CPU, and never above a model's sliding window."""
 
 _CPU_BLOCK_ELEMENTS = 1 << 16  # float32 log-probabilities that stay in a core's cache
 _GPU_BLOCK_ELEMENTS = 1 << 26

@@ -41,9 +41,17 @@ class TrackingArguments:
         default=None, metadata={"help": "runs of one comparison share it (default: WANDB_RUN_GROUP, if set)"}
     )
 
+    is_part: bool = field(default=False, init=False)
+
     def grouped(self, output_dir: str) -> "TrackingArguments":
-        """For a run of several: unless a group is named, they share that of their output folder."""
-        return replace(self, run_name=None, group=self.group or Path(output_dir).name)
+        """With the group of a comparison: the one named, that of ``WANDB_RUN_GROUP``, or its output folder's name."""
+        return replace(self, group=self.group or os.environ.get("WANDB_RUN_GROUP") or Path(output_dir).name)
+
+    def part(self, run_name: str | None = None) -> "TrackingArguments":
+        """For one of the runs that a script makes on its way: name and id in the environment are the script's own."""
+        part = replace(self, run_name=run_name)
+        part.is_part = True
+        return part
 
     def __post_init__(self) -> None:
         if isinstance(self.report_to, str):  # as YAML gives it
@@ -108,12 +116,16 @@ class Tracker:
             warn(self._folder.path, f"trackers are slow and go on in process {self._process.pid}; they may not end")
 
     def _spawn(self, lock: int) -> "subprocess.Popen[str] | None":
+        environment = dict(os.environ)
+        if self._arguments.is_part:
+            for name in ("WANDB_NAME", "WANDB_RUN_ID"):
+                environment.pop(name, None)
         request = {
             "path": str(self._folder.path),
             "job": self._folder.job,
             "trackers": self._arguments.trackers,
-            "run_name": self._arguments.run_name or os.environ.get("WANDB_NAME"),
-            "group": self._arguments.group or os.environ.get("WANDB_RUN_GROUP"),
+            "run_name": self._arguments.run_name or environment.get("WANDB_NAME"),
+            "group": self._arguments.group or environment.get("WANDB_RUN_GROUP"),
             "config": self._config or {},
             "about": provenance(),
             "every_seconds": self._every_seconds,
@@ -124,6 +136,7 @@ class Tracker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 text=True,
+                env=environment,
                 pass_fds=(lock,),
                 start_new_session=True,
             )

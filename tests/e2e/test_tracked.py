@@ -42,7 +42,9 @@ def test_the_same_numbers_everywhere(
     tiny_llama_dir: Path, tiny_gemma_dir: Path, sessions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "WANDB_RUN_GROUP", "WANDB_RUN_ID", "WANDB_NAME"):
+        monkeypatch.delenv(variable, raising=False)
     data = ("--data", str(sessions), "--dtype", "float32", "--max_participants", "4")
     model = ("--model_name_or_path", str(tiny_llama_dir))
     printed = run("score.py", *model, *data, "--output_dir", "llama", "--report_to", "mlflow", "wandb")
@@ -67,6 +69,8 @@ def test_the_same_numbers_everywhere(
     assert scores.groupby("study").nll.mean().mean() == pytest.approx(values["nll/mean"], rel=1e-6)
 
     pair = ("--base", "llama", "--post", str(tiny_gemma_dir))
+    monkeypatch.setenv("WANDB_NAME", "trial 7")  # as a sweep names the trial, whose parts keep names of their own
+    monkeypatch.setenv("WANDB_RUN_GROUP", "sweep")
     printed = run("misalignment.py", *pair, *data, "--resamples", "50", "--output_dir", "effect")
     overall = json.loads(Path("effect/run.json").read_text())["overall"]["d"]
     ids = json.loads(Path("effect/tracking.json").read_text())
@@ -76,6 +80,9 @@ def test_the_same_numbers_everywhere(
         assert f"{value:.3f}" in printed
     (scored,) = Path("effect/scores").glob("*/tracking.json")
     nested = client.get_run(json.loads(scored.read_text())["mlflow"]["run_id"])
-    assert nested.data.tags["group"] == compared.data.tags["group"] == "effect"
+    assert nested.data.tags["group"] == compared.data.tags["group"] == "sweep"
     assert (nested.info.status, compared.info.status) == ("FINISHED", "FINISHED")
-    assert compared.info.run_name.startswith("misalignment llama → ")
+    assert (nested.info.run_name, compared.info.run_name) == (
+        f"score {tiny_gemma_dir.name} on sessions.jsonl",
+        "trial 7",
+    )
