@@ -93,10 +93,10 @@ def build_trainer(
 def train(run: Run) -> list[HeldOutResult]:
     """Train to the end, from the checkpoint if there is one; write the adapter, its card and ``run.json``."""
     trainer, folder = run.trainer, run.folder
-    base_nll = _base_nll(run)
     trainer.train(resume_from_checkpoint=str(run.checkpoint) if run.checkpoint else None)
     trainer.save_model()
-    results = held_out_results(run.data, base_nll, *trainer.final_session_nll())
+    final, base = trainer.final_session_nll(), trainer.base_session_nll()
+    results = held_out_results(run.data, base.nll, final.nll, final.responses)
     trainer.model_card = model_card(run.base, run.data, run.settings, results)
     trainer.create_model_card()
     if trainer.is_world_process_zero():
@@ -174,17 +174,3 @@ def _begin(
         step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else -1
         logged_until(folder.path / "metrics.jsonl", step)
     return checkpoint
-
-
-def _base_nll(run: Run) -> list[float]:
-    """Summed NLL (nats) of each held-out session under the base model, measured once per run folder.
-
-    The adapter is new and its B is zero, so the model with it is the base model (arXiv 2106.09685, section 4.1).
-    """
-    if (run.folder.path / "base_nll.json").exists() and run.checkpoint:
-        known: list[float] = run.folder.read_json("base_nll.json")["session_nll"]
-        return known
-    measured = run.trainer.session_nll().nll
-    if run.trainer.is_world_process_zero():
-        run.folder.write_json("base_nll.json", {"session_nll": measured})
-    return measured

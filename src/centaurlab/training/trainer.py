@@ -155,16 +155,23 @@ class CentaurTrainer(SFTTrainer):  # type: ignore[misc]
         n_tokens = (inputs["labels"][:, 1:] != IGNORED).sum()
         return nll_BN.sum() / n_tokens, nll_BN.sum(1), torch.stack([inputs["study"], inputs["responses"]], 1)
 
-    def session_nll(self) -> SessionNLL:
-        """Of each held-out session, in order, under the weights that the model has now."""
+    def final_session_nll(self) -> SessionNLL:
+        """Of each held-out session, after training; an evaluation of the kept weights in training is not repeated."""
+        best = self.state.best_global_step if self.args.load_best_model_at_end else None
+        return self._evaluated.get(best or self.state.global_step) or self._session_nll()
+
+    def base_session_nll(self) -> SessionNLL:
+        """Of each held-out session under the base model.
+
+        To be asked after training: accelerate does not make a model parallel that was evaluated before.
+        """
+        with self.accelerator.unwrap_model(self.model).disable_adapter():
+            return self._session_nll()
+
+    def _session_nll(self) -> SessionNLL:
         output = self.evaluation_loop(self.get_eval_dataloader(), "Evaluation")
         self.callback_handler.on_predict(self.args, self.state, self.control, output.metrics)  # ends the progress bar
-        return self._evaluated[self.state.global_step]
-
-    def final_session_nll(self) -> SessionNLL:
-        """``session_nll`` after training; an evaluation of the kept weights during training is not repeated."""
-        best = self.state.best_global_step if self.args.load_best_model_at_end else None
-        return self._evaluated.get(best or self.state.global_step) or self.session_nll()
+        return self._evaluated.pop(self.state.global_step)
 
     def _study_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         study_S, responses_S = np.asarray(prediction.label_ids).T
