@@ -12,21 +12,18 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from centaurlab.allocator import keep_freed_memory
 from centaurlab.encoding import Encoding, encode
 from centaurlab.errors import UserError
 from centaurlab.models import ModelArguments, load_model, load_tokenizer
 from centaurlab.scoring import SessionScorer
 from centaurlab.sources import DataArguments, open_source
-
-Contestant = Literal["plain", "plain_kept_memory", "ours", "ceiling"]
 
 
 @dataclass
@@ -36,13 +33,14 @@ class BenchmarkArguments:
     sessions: int = field(default=4, metadata={"help": "how many sessions to time"})
     min_tokens: int = field(default=2000, metadata={"help": "shortest session; shorter ones are joined up to it"})
     max_tokens: int = field(default=4096, metadata={"help": "longest session"})
+    train: bool = field(default=False, metadata={"help": "time training steps instead of scoring"})
     contestant: str | None = field(default=None, metadata={"help": "(internal) run one contestant, print JSON"})
     output_json: str | None = field(default=None, metadata={"help": "also write the figures to this file"})
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Of one contestant: seconds of scoring, tokens, peak resident memory in bytes, NLL of each response."""
+    """Of one contestant: seconds, tokens, peak resident memory in bytes, NLL of each response (or step's loss)."""
 
     seconds: float
     tokens: int
@@ -55,43 +53,50 @@ class Timing:
         return self.tokens / self.seconds
 
 
-def run_contestant(
-    contestant: str, model_args: ModelArguments, data_args: DataArguments, arguments: BenchmarkArguments
-) -> None:
-    """Time one contestant in this process and print its ``Timing`` as JSON."""
-    if contestant in ("ours", "ceiling", "plain_kept_memory"):
-        keep_freed_memory()
-    device = torch.accelerator.current_accelerator() or torch.device("cpu")
-    tokenizer = load_tokenizer(model_args)
-    encodings = list(islice(_sessions(tokenizer, data_args, arguments), arguments.sessions))
+def benchmark_sessions(
+    model_args: ModelArguments, data_args: DataArguments, arguments: BenchmarkArguments
+) -> list[Encoding]:
+    """The sessions to time, of different studies first. Raises ``UserError`` where none has the wanted length."""
+    encodings = list(islice(_sessions(load_tokenizer(model_args), data_args, arguments), arguments.sessions))
     if not encodings:
         raise UserError(
             f"{data_args.data} has no session of {arguments.min_tokens} to {arguments.max_tokens} tokens; "
             "change --min_tokens or --max_tokens"
         )
+    return encodings
+
+
+def time_scoring(contestant: str, model_args: ModelArguments, encodings: list[Encoding]) -> Timing:
+    """Time one contestant in this process; a session is scored once before."""
+    device = torch.accelerator.current_accelerator() or torch.device("cpu")
     model = load_model(model_args, device)
-    scorer = SessionScorer(model)
-    score: Callable[[Encoding], Any] = scorer.score if contestant == "ours" else lambda e: _plain_nll(model, e)
     if contestant == "ceiling":
-        seconds, nll = _ceiling_seconds(model, scorer, encodings), []
+        seconds, nll = _ceiling_seconds(model, SessionScorer(model), encodings), []
     else:
+        # A scorer changes the model's attention: the plain loop must not have one.
+        ours = SessionScorer(model) if contestant == "ours" else None
+        score: Callable[[Encoding], Any] = ours.score if ours else lambda e: _plain_nll(model, e)
         score(min(encodings, key=lambda e: len(e.input_ids_T)))
         _synchronize()
         started = time.perf_counter()
         scores = [score(encoding) for encoding in encodings]
         _synchronize()
         seconds = time.perf_counter() - started
-        nll = [float(x) for s in scores for x in (s.nll_R if contestant == "ours" else s)]
-    timing = Timing(
+        nll = [float(x) for s in scores for x in (s.nll_R if ours else s)]
+    return Timing(
         seconds=seconds,
         tokens=sum(len(e.input_ids_T) for e in encodings),
-        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_memory_bytes=peak_memory_bytes(),
         nll=nll,
     )
-    print(json.dumps(timing.__dict__))
 
 
-def time_contestant(contestant: Contestant, extra: tuple[str, ...] = ()) -> Timing:
+def peak_memory_bytes() -> int:
+    """Largest resident memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def time_contestant(contestant: str, extra: tuple[str, ...] = ()) -> Timing:
     """Run this very command for one contestant in a fresh process, as its user would start it."""
     command = [sys.executable, *sys.argv, "--contestant", contestant, *extra]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
@@ -155,7 +160,7 @@ class _Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = func.overloadpacket.__name__
-        if name in ("linear", "mm", "addmm", "bmm", "baddbmm") or "scaled_dot_product" in name:
+        if name in ("linear", "matmul", "mm", "addmm", "bmm", "baddbmm") or "scaled_dot_product" in name:
             self.calls.append((func, tuple(self._keep(arg) for arg in args), kwargs))
         return func(*args, **kwargs)
 
