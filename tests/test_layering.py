@@ -12,7 +12,7 @@ ORDER = (
     *("transcripts", "catalog", "splits", "sources", "prompts", "models", "encoding", "scoring", "store", "plan"),
     *("runs", "measure", "effects", "training", "figures", "report", "cli"),
 )
-ANYWHERE = ("errors", "arguments", "quiet", "allocator", "terminal")
+ANYWHERE = ("errors", "arguments", "quiet", "allocator", "terminal", "threads")
 WITHOUT_TORCH = (
     "catalog",
     "transcripts",

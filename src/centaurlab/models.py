@@ -17,6 +17,7 @@ from centaurlab.checkpoints import TOKENIZER_FILES, Checkpoint, find_checkpoint
 from centaurlab.errors import UserError
 from centaurlab.fingerprints import content_digest, fingerprint, json_digest
 from centaurlab.quiet import import_bitsandbytes, quiet_transformers
+from centaurlab.threads import share_cores
 
 if TYPE_CHECKING:
     import torch
@@ -150,6 +151,8 @@ def load_model(args: ModelArguments, device: "torch.device | None" = None) -> "P
     """
     import torch
 
+    if device is None or device.type == "cpu":
+        share_cores()
     found = _find(args, weights=True)
     for checkpoint in filter(None, (found.base, found.adapter)):
         checkpoint.weight_files(args.allow_pickle)
