@@ -1,0 +1,48 @@
+"""Post-train a base model into an assistant, by supervised fine-tuning or DPO, and keep checkpoints on the way.
+
+examples:
+  accelerate launch recipes/posttrain.py --config recipes/configs/posttrain-gemma-3-270m.yaml
+  accelerate launch recipes/posttrain.py --config recipes/configs/posttrain-gemma-3-270m.yaml \\
+      --replay_share 0.3 --output_dir runs/posttrain-replay
+  accelerate launch recipes/posttrain.py --config recipes/configs/posttrain-gemma-3-270m.yaml \\
+      --kl_to_base 0.5 --output_dir runs/posttrain-kl
+  accelerate launch recipes/posttrain.py --method dpo --dataset trl-lib/ultrafeedback_binarized \\
+      --model_name_or_path Qwen/Qwen3-0.6B-Base --use_peft --output_dir runs/qwen3-dpo
+
+Any field of TRL's SFTConfig and ModelConfig can be set in the YAML or here; without --use_peft all weights are
+trained. The same command again continues an interrupted run. Output: a PEFT adapter or model with its chat template,
+checkpoint-*, metrics.jsonl, run.json. Next: eval/trajectory.py --run FOLDER.
+"""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+from trl import ModelConfig
+
+from centaurlab.allocator import keep_freed_memory
+from centaurlab.arguments import parse_arguments
+from centaurlab.errors import exit_on_user_error
+from centaurlab.runs import RunFolder
+from centaurlab.tracking import Tracker
+from centaurlab.training.arguments import CentaurConfig
+from centaurlab.training.posttrain import posttrain, prepare_posttraining
+from centaurlab.training.posttrain_arguments import PostTrainArguments
+
+
+def main() -> None:
+    keep_freed_memory()
+    args, training_args, model_args = parse_arguments([PostTrainArguments, CentaurConfig, ModelConfig], __doc__)
+    is_main = training_args.process_index == 0
+    folder = RunFolder(Path(training_args.output_dir), "posttrain")
+    with folder.lock() if is_main else nullcontext():
+        run = prepare_posttraining(args, training_args, model_args)
+        with Tracker(folder, training_args.tracking, run.settings) if is_main else nullcontext():
+            posttrain(run)
+        if training_args.push_to_hub:
+            run.trainer.push_to_hub()
+        if is_main:
+            print(f"model: {folder.path}")
+
+
+if __name__ == "__main__":
+    exit_on_user_error(main)

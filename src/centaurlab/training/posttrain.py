@@ -1,0 +1,291 @@
+"""A post-training run from arguments to a model folder with its checkpoints: SFT or DPO, LoRA or full.
+
+A second start with the same settings goes on from the last whole checkpoint; other settings are refused.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, Trainer
+from trl import DPOTrainer, ModelConfig, SFTConfig, get_peft_config
+
+from centaurlab.chat import chat_tokenizer
+from centaurlab.errors import UserError
+from centaurlab.models import ModelArguments, ModelIdentity, context_window, identify, load_config
+from centaurlab.quiet import import_bitsandbytes
+from centaurlab.runs import RunFolder, provenance
+from centaurlab.training.base_model import base_arguments, load_base
+from centaurlab.training.callbacks import RunFolderCallback
+from centaurlab.training.conversations import (
+    digest,
+    encode_conversations,
+    learned_tokens,
+    read_conversations,
+    with_replay,
+)
+from centaurlab.training.data import IGNORED, prepare_data
+from centaurlab.training.posttrain_arguments import PostTrainArguments, dpo_config
+from centaurlab.training.resume import last_complete_checkpoint, logged_until
+from centaurlab.training.trainer import Batch, CentaurTrainer, SessionCollator, response_logits, token_nll
+
+_ROW_LOGITS = 1 << 24
+_IDENTITY = "data.json"
+_FREE_TO_CHANGE = ("output_dir", "run_name", "report_to", "logging_steps", "disable_tqdm", "save_total_limit")
+
+
+@dataclass(frozen=True)
+class PostTrainRun:
+    """A trainer and what is known of its run before the first step."""
+
+    trainer: Trainer
+    folder: RunFolder
+    base: ModelIdentity
+    settings: dict[str, Any]
+    about: dict[str, Any]
+    checkpoint: Path | None
+
+
+def prepare_posttraining(args: PostTrainArguments, training_args: SFTConfig, model_args: ModelConfig) -> PostTrainRun:
+    """Check everything, read the conversations, load the model, and find where to go on.
+
+    Raises ``UserError`` for whatever a user can mend.
+    """
+    import_bitsandbytes()
+    base_args = _base_arguments(args, training_args, model_args)
+    folder = RunFolder(Path(training_args.output_dir), "posttrain")
+    tokenizer = _tokenizer(base_args, training_args)
+    window = context_window(load_config(base_args))
+    max_length = min(window, training_args.max_length or window)
+    rows = read_conversations(args, training_args.seed)
+    about: dict[str, Any] = {"conversations": len(rows), "data_digest": digest(rows)}
+    if args.method == "sft":
+        rows = encode_conversations(rows, tokenizer, max_length)
+        about["learned_tokens"] = learned_tokens(rows)
+        if args.replay_share:
+            sessions = prepare_data(
+                args.replay_arguments(training_args.seed), tokenizer, max_length, training_args.seed
+            )
+            rows = with_replay(rows, sessions.train, args.replay_share)
+            about["replay"] = _replay(rows, about, sessions.split)
+    base = identify(base_args)
+    settings = {"posttrain": asdict(args), "training": training_args.to_dict(), "model": asdict(model_args)}
+    checkpoint = _begin(folder, about | {"base_fingerprint": base.fingerprint}, settings, training_args)
+    trainer = _build_trainer(args, training_args, model_args, base_args, tokenizer, rows, max_length)
+    trainer.add_callback(RunFolderCallback(folder))
+    return PostTrainRun(trainer, folder, base, settings, about, checkpoint)
+
+
+def posttrain(run: PostTrainRun) -> None:
+    """Train to the end, from the checkpoint if there is one; write the model, its card and ``run.json``."""
+    trainer = run.trainer
+    trainer.train(resume_from_checkpoint=str(run.checkpoint) if run.checkpoint else None)
+    trainer.save_model()
+    if trainer.is_world_process_zero():
+        (run.folder.path / "README.md").write_text(_card(run), encoding="utf-8")
+        steps = {"steps": trainer.state.global_step, "epochs": trainer.state.epoch}
+        result = {"job": run.folder.job, "base": run.base.as_dict()} | run.about | steps
+        run.folder.write_json("run.json", provenance() | result)
+
+
+class SupervisedTrainer(CentaurTrainer):
+    """``CentaurTrainer`` on conversations, with the KL divergence from the base model as a penalty.
+
+    The base model is the trained one without its adapter.
+    """
+
+    _tag_names = ("centaurlab", "sft")
+
+    def __init__(self, *args: Any, kl_to_base: float, **kwargs: Any) -> None:
+        super().__init__(*args, studies=(), **kwargs)
+        self._kl_to_base = kl_to_base
+        self._kl_sum, self._kl_tokens = 0.0, 0
+
+    def summed_loss(self, model: PreTrainedModel, inputs: Batch) -> torch.Tensor:
+        """NLL plus ``kl_to_base`` times KL(model ‖ base), in nats, summed over the learned tokens."""
+        if not self._kl_to_base:
+            return super().summed_loss(model, inputs)
+        with torch.no_grad(), self.accelerator.unwrap_model(model).disable_adapter():
+            base_BNV, _ = response_logits(model, inputs)
+        logits_BNV, targets_BN = response_logits(model, inputs)
+        learned_BN = targets_BN != IGNORED
+        nll = token_nll(logits_BNV[learned_BN], targets_BN[learned_BN]).sum()
+        kl = kl_divergence(logits_BNV[learned_BN], base_BNV[learned_BN]).sum()
+        self._kl_sum, self._kl_tokens = self._kl_sum + float(kl.detach()), self._kl_tokens + int(learned_BN.sum())
+        return nll + self._kl_to_base * kl
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds the mean KL divergence per learned token, in nats, since the last line."""
+        if self._kl_tokens:
+            logs["kl_to_base"] = self._kl_sum / self._kl_tokens
+            self._kl_sum, self._kl_tokens = 0.0, 0
+        super().log(logs, start_time)
+
+
+class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
+    """TRL's ``DPOTrainer`` (arXiv 2305.18290); the reference is the base model."""
+
+    def create_model_card(self, **kwargs: Any) -> None:
+        """The run writes its own."""
+
+    def _send_telemetry(self) -> None:
+        """Nothing is sent."""
+
+
+def kl_divergence(logits_NV: torch.Tensor, base_NV: torch.Tensor) -> torch.Tensor:
+    """(N,) KL(p ‖ q) = Σ p (log p − log q) in nats, p and q the float32 softmax of ``logits_NV`` and ``base_NV``.
+
+    The penalty of reinforcement learning from human feedback (arXiv 1909.08593, eq. 2), here in closed form per
+    token. Taken in blocks of rows, computed again in the backward pass instead of kept.
+    """
+    rows = max(1, _ROW_LOGITS // logits_NV.shape[-1])
+    blocks = zip(logits_NV.split(rows), base_NV.split(rows), strict=True)
+    return torch.cat([torch.utils.checkpoint.checkpoint(_block_kl, *block, use_reentrant=False) for block in blocks])
+
+
+def _block_kl(logits_NV: torch.Tensor, base_NV: torch.Tensor) -> torch.Tensor:
+    log_p_NV, log_q_NV = logits_NV.float().log_softmax(-1), base_NV.float().log_softmax(-1)
+    return (log_p_NV.exp() * (log_p_NV - log_q_NV)).sum(-1)
+
+
+def _base_arguments(args: PostTrainArguments, training_args: SFTConfig, model_args: ModelConfig) -> ModelArguments:
+    base_args = base_arguments(replace(model_args, use_peft=True), training_args)
+    if training_args.packing or training_args.padding_free:
+        raise UserError("packing and padding_free are not supported in post-training; leave them away")
+    if model_args.use_peft:
+        return base_args
+    if base_args.load_in_4bit or base_args.load_in_8bit:
+        raise UserError("quantised weights cannot be trained themselves; set use_peft: true, or load the model whole")
+    if args.kl_to_base:
+        raise UserError("--kl_to_base needs the base model beside the trained one; set use_peft: true")
+    # Full training in bfloat16 would lose updates smaller than 1/256 of a weight.
+    return replace(base_args, dtype="float32")
+
+
+def _tokenizer(base_args: ModelArguments, training_args: SFTConfig) -> PreTrainedTokenizerFast:
+    tokenizer = chat_tokenizer(base_args)
+    if training_args.chat_template_path:
+        try:
+            tokenizer.chat_template = Path(training_args.chat_template_path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"cannot read chat_template_path {training_args.chat_template_path}: {error}") from error
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    return tokenizer
+
+
+def _build_trainer(
+    args: PostTrainArguments,
+    training_args: SFTConfig,
+    model_args: ModelConfig,
+    base_args: ModelArguments,
+    tokenizer: PreTrainedTokenizerFast,
+    rows: Dataset,
+    max_length: int,
+) -> Trainer:
+    model = load_base(base_args, training_args.device)
+    reference = None
+    if not model_args.use_peft:
+        model.requires_grad_(True)
+        reference = load_base(base_args, training_args.device) if args.method == "dpo" else None
+    peft_config = get_peft_config(model_args)
+    if args.method == "dpo":
+        training_args.max_length = max_length
+        return PreferenceTrainer(
+            model=model,
+            ref_model=reference,
+            args=dpo_config(training_args, args.beta),
+            train_dataset=rows,
+            processing_class=tokenizer,
+            peft_config=peft_config,
+        )
+    training_args.dataset_kwargs = {"skip_prepare_dataset": True}
+    training_args.chat_template_path = None  # it is set already
+    return SupervisedTrainer(
+        model=model,
+        args=training_args,
+        train_dataset=rows,
+        processing_class=tokenizer,
+        data_collator=SessionCollator(tokenizer.pad_token_id),
+        peft_config=peft_config,
+        kl_to_base=args.kl_to_base,
+    )
+
+
+def _begin(
+    folder: RunFolder, identity: Mapping[str, Any], settings: dict[str, Any], training_args: SFTConfig
+) -> Path | None:
+    """The checkpoint to go on from; a folder that holds a run with other settings is refused."""
+    asked = {"identity": identity, "settings": _comparable(settings)}
+    checkpoint = last_complete_checkpoint(folder.path)
+    if checkpoint:
+        known = folder.read_json(_IDENTITY)
+        differing = sorted(
+            name
+            for part in ("identity", "settings")
+            for name in asked[part].keys() | known[part].keys()
+            if _plain(asked[part].get(name)) != known[part].get(name)
+        )
+        if differing:
+            raise UserError(
+                f"{folder.path} holds a run whose {differing[0]} differs; give another --output_dir, or the same "
+                "settings to continue"
+            )
+    if training_args.process_index == 0:
+        folder.write_json(_IDENTITY, asked)
+        folder.write_json("config.json", settings)
+        logged_until(folder.path / "metrics.jsonl", int(checkpoint.name.rpartition("-")[2]) if checkpoint else -1)
+    return checkpoint
+
+
+def _comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a run cannot change on its way, by name."""
+    shared = {f.name for f in fields(SFTConfig) if f.init} - set(_FREE_TO_CHANGE)
+    training = {name: value for name, value in settings["training"].items() if name in shared}
+    return {**settings["model"], **training, **settings["posttrain"]}
+
+
+def _plain(value: Any) -> Any:
+    import json
+
+    return json.loads(json.dumps(value, default=str))
+
+
+def _replay(rows: Dataset, about: Mapping[str, Any], split: Mapping[str, Any]) -> dict[str, Any]:
+    count = len(rows) - about["conversations"]
+    tokens = learned_tokens(rows)
+    return {
+        "examples": count,
+        "share_of_learned_tokens": 1 - about["learned_tokens"] / tokens,
+        "studies": {study: known["fingerprint"] for study, known in split["studies"].items()},
+    }
+
+
+def _card(run: PostTrainRun) -> str:
+    args = run.settings["posttrain"]
+    kept = {"replay_share": args["replay_share"], "kl_to_base": args["kl_to_base"]} if args["method"] == "sft" else {}
+    rows = {"method": args["method"], "data": args["dataset"], "conversations": run.about["conversations"]} | kept
+    rows |= {
+        name: run.settings["training"][name] for name in ("learning_rate", "max_steps", "num_train_epochs", "seed")
+    }
+    rows |= {name: run.settings["model"][name] for name in ("use_peft", "lora_r", "lora_alpha")}
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    return f"""---
+base_model: {run.base.name}
+pipeline_tag: text-generation
+tags: [centaurlab, {args["method"]}]
+---
+
+# {run.base.name}, post-trained
+
+Post-trained with centaurlab to study what post-training does to human-likeness; not an assistant for use. Its chat
+template is in `chat_template.jinja`; checkpoints along the way are beside it.
+
+| setting | value |
+|---|---|
+{table}
+
+All settings: `config.json`. Licence: that of the base model.
+"""
