@@ -73,7 +73,8 @@ def test_labels_are_those_of_the_assistants_turns_alone(tiny_llama_dir: Path) ->
     ids = encoded.input_ids_T
     assert tokenizer.decode(ids[encoded.is_reply_T]) == "Yes.<|end|>\n\nSure.<|end|>\n\n"
     assert tokenizer.decode(ids) == (
-        "System:\nBe brief.\n\nUser:\nIs 2 < 3?\n\nAssistant:\nYes.<|end|>\n\nUser:\nSure?\n\nAssistant:\nSure.<|end|>\n\n"
+        "System:\nBe brief.\n\n"
+        "User:\nIs 2 < 3?\n\nAssistant:\nYes.<|end|>\n\nUser:\nSure?\n\nAssistant:\nSure.<|end|>\n\n"
     )
     with pytest.raises(UserError, match="no turn of the role 'assistant'"):
         encode_conversation(messages[:2], tokenizer)

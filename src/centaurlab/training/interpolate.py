@@ -1,0 +1,72 @@
+"""Models between a base and its post-trained version: weights base + α (post − base).
+
+Known as WiSE-FT (arXiv 2109.01903). For a LoRA adapter the difference is the product B A, so that scaling B by α is
+exact and the result again an adapter; 0 and 1 give the base and the post-trained model.
+"""
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from centaurlab.checkpoints import Checkpoint, find_checkpoint
+from centaurlab.errors import UserError
+from centaurlab.models import ModelArguments, load_model, load_tokenizer
+from centaurlab.runs import RunFolder
+
+_ADAPTER = "adapter_model.safetensors"
+_NOT_LINEAR = ("use_dora", "modules_to_save", "trainable_token_indices", "lora_bias")
+
+
+def interpolate(post: str, base: str | None, alpha: float, output_dir: Path) -> Path:
+    """Write the model at ``alpha`` between ``base`` and ``post`` into ``output_dir``, which is returned.
+
+    ``base`` is needed only where ``post`` is no adapter. Raises ``UserError`` where the two do not fit, for adapters
+    that are more than a LoRA, and when ``output_dir`` is not empty.
+    """
+    if not math.isfinite(alpha):
+        raise UserError(f"--alpha is {alpha}; give a number, 0 for the base and 1 for the post-trained model")
+    found = find_checkpoint(post, None, True, False)
+    if not found.is_adapter and not base:
+        raise UserError(f"{post} is a whole model; name the one it was trained from: --base")
+    folder = RunFolder(output_dir, "interpolate").path
+    if any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty; give another --output_dir")
+    if found.is_adapter:
+        _scale_adapter(found, alpha, folder)
+    else:
+        assert base is not None, "checked above"
+        _mix_weights(post, base, alpha, folder)
+    template = found.folder / "chat_template.jinja"
+    if template.is_file():
+        shutil.copyfile(template, folder / template.name)
+    return folder
+
+
+def _scale_adapter(post: Checkpoint, alpha: float, folder: Path) -> None:
+    config = post.config()
+    more = [name for name in _NOT_LINEAR if config.get(name)]
+    if config.get("peft_type") != "LORA" or more or config.get("bias", "none") != "none":
+        kind = more[0] if more else config.get("peft_type")
+        raise UserError(f"{post.source} is not a plain LoRA adapter ({kind}); merge it first: recipes/merge.py")
+    tensors = {
+        name: tensor * alpha if ".lora_B." in name or ".lora_embedding_B" in name else tensor
+        for name, tensor in load_file(post.folder / _ADAPTER).items()
+    }
+    save_file(tensors, folder / _ADAPTER, metadata={"format": "pt"})
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+
+
+def _mix_weights(post: str, base: str, alpha: float, folder: Path) -> None:
+    model, other = (load_model(ModelArguments(name, dtype="float32")) for name in (post, base))
+    weights, base_weights = model.state_dict(), other.state_dict()
+    for name, tensor in weights.items():
+        if name not in base_weights or base_weights[name].shape != tensor.shape:
+            raise UserError(f"{base} does not fit {post}: the tensor {name} has no counterpart of the same shape")
+        with torch.no_grad():
+            tensor.mul_(alpha).add_(base_weights[name], alpha=1 - alpha)
+    model.save_pretrained(folder)
+    load_tokenizer(ModelArguments(post)).save_pretrained(folder)

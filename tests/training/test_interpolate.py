@@ -1,0 +1,92 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
+
+from centaurlab.encoding import encode
+from centaurlab.errors import UserError
+from centaurlab.models import ModelArguments, load_model, load_tokenizer
+from centaurlab.scoring import SessionScorer
+from centaurlab.training.interpolate import interpolate
+from centaurlab.training.merge import merge
+
+SESSION = "You will be shown two slot machines, J and F.\n" + "You choose <<J>> and win 3 points. You say <<F>>.\n" * 8
+
+
+def nlls(model: str | Path) -> torch.Tensor:
+    args = ModelArguments(str(model), dtype="float32")
+    encoding = encode(SESSION, load_tokenizer(args))
+    return torch.from_numpy(SessionScorer(load_model(args)).score(encoding).nll_R.copy())
+
+
+@pytest.fixture
+def adapter(tiny_llama_dir: Path, tmp_path: Path) -> Path:
+    model = load_model(ModelArguments(str(tiny_llama_dir), dtype="float32"))
+    model.name_or_path = str(tiny_llama_dir)
+    config = LoraConfig(r=4, lora_alpha=16, use_rslora=True, target_modules=["q_proj", "down_proj"])
+    torch.manual_seed(1)
+    adapted = get_peft_model(model, config)
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.2)
+    adapted.save_pretrained(tmp_path / "adapter")
+    (tmp_path / "adapter" / "chat_template.jinja").write_text("{{ messages }}")
+    return tmp_path / "adapter"
+
+
+@pytest.fixture
+def whole(adapter: Path, tmp_path: Path) -> Path:
+    """The adapter merged: another whole model than the base."""
+    return merge(str(adapter), None, str(tmp_path / "whole"))
+
+
+def test_zero_and_one_reproduce_base_and_adapter(adapter: Path, tiny_llama_dir: Path, tmp_path: Path) -> None:
+    zero, one = (nlls(interpolate(str(adapter), None, alpha, tmp_path / f"{alpha}")) for alpha in (0.0, 1.0))
+    torch.testing.assert_close(zero, nlls(tiny_llama_dir), atol=1e-5, rtol=0)
+    torch.testing.assert_close(one, nlls(adapter), atol=1e-5, rtol=0)
+    assert (zero - one).abs().max() > 0.1
+    assert (tmp_path / "0.0" / "chat_template.jinja").read_text() == "{{ messages }}"
+
+
+def test_zero_and_one_reproduce_whole_models(whole: Path, tiny_llama_dir: Path, tmp_path: Path) -> None:
+    zero, one = (
+        nlls(interpolate(str(whole), str(tiny_llama_dir), alpha, tmp_path / f"{alpha}")) for alpha in (0.0, 1.0)
+    )
+    torch.testing.assert_close(zero, nlls(tiny_llama_dir), atol=1e-5, rtol=0)
+    torch.testing.assert_close(one, nlls(whole), atol=1e-5, rtol=0)
+    assert (zero - one).abs().max() > 0.1
+
+
+def test_weights_lie_on_the_line_between(adapter: Path, tiny_llama_dir: Path, tmp_path: Path) -> None:
+    """Of an adapter too, by its effective weights: B A times the scale, computed here."""
+    middle = load_file(interpolate(str(adapter), None, 0.3, tmp_path / "middle") / "adapter_model.safetensors")
+    known = load_file(adapter / "adapter_model.safetensors")
+    for name, a in known.items():
+        if ".lora_A." in name:
+            b = name.replace("lora_A", "lora_B")
+            torch.testing.assert_close(middle[b] @ middle[name], 0.3 * (known[b] @ a))
+
+
+def test_whole_weights_lie_on_the_line_between(whole: Path, tiny_llama_dir: Path, tmp_path: Path) -> None:
+    middle = load_file(interpolate(str(whole), str(tiny_llama_dir), 0.3, tmp_path / "middle") / "model.safetensors")
+    post, base = load_file(whole / "model.safetensors"), load_file(tiny_llama_dir / "model.safetensors")
+    for name, tensor in middle.items():
+        torch.testing.assert_close(tensor, 0.7 * base[name].float() + 0.3 * post[name].float())
+
+
+def test_mistakes(adapter: Path, whole: Path, tiny_gemma_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="name the one it was trained from"):
+        interpolate(str(whole), None, 0.5, tmp_path / "a")
+    with pytest.raises(UserError, match="does not fit"):
+        interpolate(str(whole), str(tiny_gemma_dir), 0.5, tmp_path / "b")
+    with pytest.raises(UserError, match="give a number"):
+        interpolate(str(adapter), None, float("nan"), tmp_path / "c")
+    with pytest.raises(UserError, match="is not empty"):
+        interpolate(str(adapter), None, 0.5, adapter)
+    config = json.loads((adapter / "adapter_config.json").read_text()) | {"use_dora": True}
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"not a plain LoRA adapter \(use_dora\)"):
+        interpolate(str(adapter), None, 0.5, tmp_path / "d")
