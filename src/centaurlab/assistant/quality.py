@@ -65,9 +65,16 @@ def answer_margins(scorer: SessionScorer, tokenizer: Any, items: Iterable[Assist
     return margins
 
 
-def assistant_quality(args: ModelArguments, items: Sequence[AssistantItem], folder: Path) -> AssistantQuality:
-    """Ask the model that ``args`` name every item, or read the answer if ``folder`` holds it already."""
+def assistant_quality(
+    args: ModelArguments, items: Sequence[AssistantItem], folder: Path, template: Path | None = None
+) -> AssistantQuality:
+    """Ask the model that ``args`` name every item, or read the answers if ``folder`` holds them already.
+
+    ``template``: the file of a chat template to use instead of the model's own, if there is such a file.
+    """
     tokenizer = chat_tokenizer(args)
+    if template and template.is_file():
+        tokenizer.chat_template = template.read_text(encoding="utf-8")
     asked = fingerprint(
         {
             "model": identify(args).fingerprint,
@@ -106,13 +113,6 @@ def accuracy(solved: Sequence[bool]) -> Accuracy:
     """Share of True and its Wilson interval (Wilson 1927, doi:10.1080/01621459.1927.10502953)."""
     interval = binomtest(sum(solved), len(solved)).proportion_ci(CONFIDENCE, method="wilson")
     return Accuracy(len(solved), sum(solved) / len(solved), float(interval.low), float(interval.high))
-
-
-def quality_metrics(result: AssistantQuality) -> dict[str, float]:
-    """Names and values for ``metrics.jsonl`` and tables."""
-    return {"assistant/accuracy": result.overall.value} | {
-        f"assistant/{name}": part.value for name, part in (result.by_split | result.by_topic).items()
-    }
 
 
 def quality_dict(result: AssistantQuality) -> dict[str, Any]:

@@ -1,0 +1,93 @@
+"""Hold models against each other by two qualities: predicting people, and being a good assistant.
+
+example:
+  python eval/frontier.py --base gemma-3-270m --data starter --participants test --max_participants 4 \\
+      --models sft=runs/posttrain replay=runs/posttrain-replay kl=runs/posttrain-kl \\
+      centaur=runs/centaur-after half=runs/interpolated/alpha-0.5 --output_dir runs/frontier
+
+Each model is a name of its own and a model: NAME=MODEL. d is against the base model: below 0, people are predicted
+better. Assistant accuracy: share of held-out starter-assistant items whose right answer is more probable than the
+wrong one (guessing: 0.5). Given again, the same command computes only what is missing.
+Output: frontier.csv, frontier.png, run.json, and the folders of scores.
+"""
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from accelerate import PartialState
+
+from centaurlab import terminal
+from centaurlab.allocator import keep_freed_memory
+from centaurlab.arguments import parse_arguments
+from centaurlab.assistant.quality import assistant_quality, held_out_items, quality_dict
+from centaurlab.effects import compare, estimate_effects
+from centaurlab.errors import UserError, exit_on_user_error
+from centaurlab.frontier import NamedModel, Standing, frontier_table, named_models, plot_frontier
+from centaurlab.measure import ScoreArguments
+from centaurlab.misalignment import score_models
+from centaurlab.models import ModelArguments
+from centaurlab.runs import RunFolder, provenance
+from centaurlab.sources import DataArguments
+from centaurlab.tracking import Tracker, TrackingArguments
+
+
+@dataclass
+class FrontierArguments:
+    """What is held against what."""
+
+    base: str = field(metadata={"help": "base model: what d is against"})
+    models: list[str] = field(metadata={"help": "NAME=MODEL, as many as wanted"})
+    output_dir: str = field(metadata={"help": "folder for frontier.csv, the figure, run.json and scores"})
+    items: int = field(default=200, metadata={"help": "held-out starter-assistant items"})
+    dtype: str = field(default="bfloat16", metadata={"help": "of the weights"})
+    load_in_4bit: bool = field(default=False, metadata={"help": "quantise to NF4"})
+    max_length: int | None = field(default=None, metadata={"help": "context window in tokens"})
+    resamples: int = field(default=2000, metadata={"help": "bootstrap resamples of studies and participants"})
+    seed: int = field(default=0, metadata={"help": "seed of the bootstrap"})
+
+    def __post_init__(self) -> None:
+        if self.items < 1 or self.resamples < 1 or self.seed < 0:
+            raise UserError("--items and --resamples must be at least 1, and --seed at least 0")
+
+
+def main() -> None:
+    keep_freed_memory()
+    args, data_args, tracking_args = parse_arguments([FrontierArguments, DataArguments, TrackingArguments], __doc__)
+    folder = RunFolder(Path(args.output_dir), "frontier")
+    models = [NamedModel("base", args.base), *named_models(args.models)]
+    model_args = ModelArguments("", dtype=args.dtype, load_in_4bit=args.load_in_4bit)
+    score_args = ScoreArguments(str(folder.path / "scores"), "full", args.max_length)
+    grouped = tracking_args.grouped(args.output_dir)
+    runs, _ = score_models([known.model for known in models], model_args, data_args, score_args, tracking=grouped)
+    if not PartialState().is_main_process:
+        return
+    config = asdict(args) | asdict(data_args)
+    with folder.lock(), Tracker(folder, replace(tracking_args, group=grouped.group), config):
+        folder.write_json("config.json", config)
+        items = held_out_items(args.items)
+        standings, about = [], []
+        for number, known in enumerate(models):
+            asked = replace(model_args, model_name_or_path=known.model)
+            quality = assistant_quality(asked, items, runs[known.model].folder)
+            pair = compare(runs[args.base], runs[known.model])
+            overall = estimate_effects([pair], args.resamples, args.seed)[0] if number else None
+            standings.append(Standing(known.name, known.model, overall, quality.overall))
+            identity = {"name": known.name, "model": runs[known.model].about["model"]}
+            about.append(
+                identity | {"assistant": quality_dict(quality), "overall": asdict(overall) if overall else None}
+            )
+        table = frontier_table(standings)
+        table.to_csv(folder.path / "frontier.csv", index=False)
+        plot_frontier(table).savefig(folder.path / "frontier.png", dpi=150)
+        (folder.path / "metrics.jsonl").unlink(missing_ok=True)
+        for row in table.itertuples():
+            folder.log({f"d/{row.name}": row.d, f"assistant/{row.name}": row.accuracy, f"nll/{row.name}": row.nll})
+        found = {"models": about, "data": runs[args.base].about["data"]["name"]}
+        folder.write_json("run.json", provenance() | {"job": folder.job} | found)
+    terminal.console().print(table.drop(columns="model").to_string(index=False, float_format="{:.3f}".format))
+    print("d below 0: predicts people better than the base; accuracy: right answers on held-out items (guessing: 0.5)")
+    print(f"figure: {folder.path / 'frontier.png'}")
+
+
+if __name__ == "__main__":
+    exit_on_user_error(main)

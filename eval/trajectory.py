@@ -1,0 +1,105 @@
+"""Follow a training run: how well each checkpoint predicts people, and how good an assistant it is.
+
+examples:
+  python eval/trajectory.py --run runs/posttrain --data starter --participants test --max_participants 4 \\
+      --output_dir runs/trajectory
+  accelerate launch eval/trajectory.py --run runs/posttrain --data marcelbinz/Psych-201-test --every 5 \\
+      --output_dir runs/trajectory-201
+
+Scores the base model and every checkpoint once; given again, only what is missing. d > 0: the checkpoint predicts
+people worse than the base model. Assistant accuracy: share of held-out starter-assistant items whose right answer is
+more probable than the wrong one (guessing: 0.5). Also follows runs of recipes/centaur.py.
+Output: trajectory.csv, trajectory.png, run.json, and the folders of scores.
+"""
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from accelerate import PartialState
+
+from centaurlab import terminal
+from centaurlab.allocator import keep_freed_memory
+from centaurlab.arguments import parse_arguments
+from centaurlab.assistant.quality import assistant_quality, held_out_items, quality_dict
+from centaurlab.effects import compare, estimate_effects
+from centaurlab.errors import UserError, exit_on_user_error
+from centaurlab.measure import ScoreArguments
+from centaurlab.misalignment import score_models
+from centaurlab.models import ModelArguments
+from centaurlab.runs import RunFolder, provenance
+from centaurlab.sources import DataArguments
+from centaurlab.tracking import Tracker, TrackingArguments
+from centaurlab.trajectory import (
+    Point,
+    base_model,
+    checkpoints,
+    metrics_at,
+    plot_trajectory,
+    trajectory_table,
+    verdict,
+)
+
+
+@dataclass
+class TrajectoryArguments:
+    """Which run is followed, and how closely."""
+
+    run: str = field(metadata={"help": "folder of recipes/posttrain.py or recipes/centaur.py, with its checkpoints"})
+    output_dir: str = field(metadata={"help": "folder for trajectory.csv, the figure, run.json and scores"})
+    base: str | None = field(default=None, metadata={"help": "base model (default: the one that the run names)"})
+    every: int = field(default=1, metadata={"help": "only every so manieth checkpoint, and the last"})
+    items: int = field(default=200, metadata={"help": "held-out starter-assistant items; 0: do not ask the assistant"})
+    dtype: str = field(default="bfloat16", metadata={"help": "of the weights"})
+    load_in_4bit: bool = field(default=False, metadata={"help": "quantise to NF4, as in training"})
+    max_length: int | None = field(default=None, metadata={"help": "context window in tokens"})
+    resamples: int = field(default=2000, metadata={"help": "bootstrap resamples of studies and participants"})
+    seed: int = field(default=0, metadata={"help": "seed of the bootstrap"})
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or self.items < 0 or self.resamples < 1 or self.seed < 0:
+            raise UserError("--every and --resamples must be at least 1, --items and --seed at least 0")
+
+
+def main() -> None:
+    keep_freed_memory()
+    args, data_args, tracking_args = parse_arguments([TrajectoryArguments, DataArguments, TrackingArguments], __doc__)
+    folder = RunFolder(Path(args.output_dir), "trajectory")
+    saved = checkpoints(Path(args.run))
+    kept = [*saved[:-1][args.every - 1 :: args.every], saved[-1]]
+    steps = {args.base or base_model(Path(args.run)): 0} | {str(path): step for step, path in kept}
+    model_args = ModelArguments("", dtype=args.dtype, load_in_4bit=args.load_in_4bit)
+    score_args = ScoreArguments(str(folder.path / "scores"), "full", args.max_length)
+    grouped = tracking_args.grouped(args.output_dir)
+    runs, _ = score_models(steps, model_args, data_args, score_args, tracking=grouped)
+    if not PartialState().is_main_process:
+        return
+    config = asdict(args) | asdict(data_args)
+    with folder.lock(), Tracker(folder, replace(tracking_args, group=grouped.group), config):
+        folder.write_json("config.json", config)
+        items = held_out_items(args.items) if args.items else []
+        template = Path(args.run) / "chat_template.jinja"
+        base_run, *_ = runs.values()
+        points, about = [], []
+        for name, step in steps.items():
+            asked = replace(model_args, model_name_or_path=name)
+            quality = assistant_quality(asked, items, runs[name].folder, template) if items else None
+            effects = estimate_effects([compare(base_run, runs[name])], args.resamples, args.seed) if step else []
+            points.append(Point(step, name, effects, quality.overall if quality else None))
+            about.append({"step": step, "model": runs[name].about["model"]})
+            about[-1]["assistant"] = quality_dict(quality) if quality else None
+        table = trajectory_table(points)
+        table.to_csv(folder.path / "trajectory.csv", index=False)
+        plot_trajectory(table).savefig(folder.path / "trajectory.png", dpi=150)
+        (folder.path / "metrics.jsonl").unlink(missing_ok=True)
+        for point in points:
+            folder.log(metrics_at(point, table), point.step)
+        found = {"points": about, "verdict": verdict(points[0], points[-1]), "data": base_run.about["data"]["name"]}
+        folder.write_json("run.json", provenance() | {"job": folder.job, "run": args.run} | found)
+    shown = table[table["level"] == "overall"].drop(columns=["model", "level", "name"])
+    terminal.console().print(shown.to_string(index=False, float_format="{:.3f}".format))
+    print(verdict(points[0], points[-1]))
+    print(f"figure: {folder.path / 'trajectory.png'}")
+
+
+if __name__ == "__main__":
+    exit_on_user_error(main)

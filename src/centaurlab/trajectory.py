@@ -1,0 +1,151 @@
+"""Human-likeness and assistant accuracy along a training run: one point per checkpoint, the base model at step 0."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from centaurlab.assistant.quality import Accuracy
+from centaurlab.bootstrap import CONFIDENCE
+from centaurlab.effects import Effect
+from centaurlab.errors import UserError
+from centaurlab.runs import read_json
+
+CHANCE = 0.5
+_LABELLED = 12  # studies that get a name in the figure
+
+
+@dataclass(frozen=True)
+class Point:
+    """A checkpoint against the base model: d > 0 where it predicts people worse. Step 0, the base, has no effects.
+
+    ``accuracy`` is None where the assistant was not asked.
+    """
+
+    step: int
+    model: str
+    effects: Sequence[Effect]
+    accuracy: Accuracy | None
+
+
+def checkpoints(run: Path) -> list[tuple[int, Path]]:
+    """The steps and folders of a run's checkpoints, in order; ``UserError`` where there are none."""
+    found = sorted(
+        (int(path.name.rpartition("-")[2]), path)
+        for path in run.glob("checkpoint-*")
+        if path.name.rpartition("-")[2].isdecimal() and (path / "trainer_state.json").exists()
+    )
+    if not found:
+        raise UserError(f"{run} holds no checkpoints; train with save_strategy: steps, and no save_total_limit")
+    return found
+
+
+def base_model(run: Path) -> str:
+    """The model that a run started from, as it was named; ``UserError`` where the folder does not say it."""
+    name = (read_json(run / "config.json").get("model") or {}).get("model_name_or_path")
+    if not name:
+        raise UserError(f"{run} is not the folder of recipes/posttrain.py or recipes/centaur.py; or name --base")
+    return str(name)
+
+
+def trajectory_table(points: Sequence[Point]) -> pd.DataFrame:
+    """A row per step and level ('overall', each domain, each study); NLLs in nats per response."""
+    with_effects = next(point for point in points if point.effects)
+    rows = []
+    for point in points:
+        for effect in point.effects or with_effects.effects:
+            row = {"step": point.step, "model": point.model, "level": effect.level, "name": effect.name}
+            if point.effects:
+                row |= {"nll": effect.nll_post, "d": effect.d.value, "d_low": effect.d.low, "d_high": effect.d.high}
+            else:
+                row |= {"nll": effect.nll_base, "d": 0.0, "d_low": 0.0, "d_high": 0.0}
+            row |= {"responses": effect.n_responses, "participants": effect.n_participants}
+            if point.accuracy:
+                row |= {f"assistant_{name}": value for name, value in accuracy_columns(point.accuracy).items()}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def accuracy_columns(accuracy: Accuracy) -> dict[str, float]:
+    """Its value as ``accuracy``, with interval and number of items."""
+    found = asdict(accuracy)
+    return {
+        "accuracy": found.pop("value"),
+        "accuracy_low": found["low"],
+        "accuracy_high": found["high"],
+        "items": found["n"],
+    }
+
+
+def metrics_at(point: Point, table: pd.DataFrame) -> dict[str, float]:
+    """Names and values of a step for ``metrics.jsonl``."""
+    rows = table[table["step"] == point.step]
+    metrics: dict[str, float] = {}
+    for row in rows.itertuples():
+        name = "mean" if row.level == "overall" else f"{row.level}/{row.name}"
+        metrics[f"nll/{name}"] = float(row.nll)  # type: ignore[arg-type]
+        metrics["d/overall" if row.level == "overall" else f"d/{name}"] = float(row.d)  # type: ignore[arg-type]
+    return metrics | ({"assistant/accuracy": point.accuracy.value} if point.accuracy else {})
+
+
+def verdict(first: Point, last: Point) -> str:
+    """What happened from the base model to the last checkpoint, in a sentence."""
+    overall = last.effects[0]
+    d, size = (
+        overall.d,
+        f"d = {overall.d.value:+.3f}, {CONFIDENCE:.0%} interval {overall.d.low:+.3f} to {overall.d.high:+.3f}",
+    )
+    if d.low > 0:
+        people = f"predicts people worse than the base model ({size})"
+    elif d.high < 0:
+        people = f"predicts people better than the base model ({size})"
+    else:
+        people = f"predicts people neither clearly worse nor better than the base model ({size})"
+    nlls = f"NLL {overall.nll_base:.3f} -> {overall.nll_post:.3f}"
+    if not (first.accuracy and last.accuracy):
+        return f"step {last.step} {people}, {nlls}"
+    if last.accuracy.low > first.accuracy.value:
+        assistant = "is a better assistant"
+    elif last.accuracy.high < first.accuracy.value:
+        assistant = "is a worse assistant"
+    else:
+        assistant = "is not clearly another assistant"
+    accuracies = f"accuracy {first.accuracy.value:.2f} -> {last.accuracy.value:.2f}"
+    return f"step {last.step} {assistant} ({accuracies}) and {people}, {nlls}"
+
+
+def plot_trajectory(table: pd.DataFrame) -> Figure:
+    """d against steps overall, with its interval, and per study; beside it assistant accuracy, if it was asked."""
+    has_accuracy = "assistant_accuracy" in table
+    figure = Figure(figsize=(10 if has_accuracy else 6, 4), layout="constrained")
+    axes = figure.subplots(1, 1 + has_accuracy, squeeze=False)[0]
+    people = axes[0]
+    studies = table[table["level"] == "study"]
+    for name, rows in studies.groupby("name"):
+        line = people.plot(rows["step"], rows["d"], linewidth=1, alpha=0.6)[0]
+        if studies["name"].nunique() <= _LABELLED:
+            line.set_label(str(name))
+    overall = table[table["level"] == "overall"]
+    people.fill_between(overall["step"], overall["d_low"], overall["d_high"], color="black", alpha=0.12, linewidth=0)
+    people.plot(overall["step"], overall["d"], color="black", linewidth=2.5, marker="o", label="all studies")
+    people.axhline(0, color="grey", linewidth=0.8)
+    people.set(xlabel="training step", ylabel="d against the base model\n(above 0: predicts people worse)")
+    people.legend(fontsize=7, frameon=False)
+    if has_accuracy:
+        assistant = axes[1]
+        assistant.fill_between(
+            overall["step"],
+            overall["assistant_accuracy_low"],
+            overall["assistant_accuracy_high"],
+            alpha=0.15,
+            linewidth=0,
+        )
+        assistant.plot(overall["step"], overall["assistant_accuracy"], linewidth=2.5, marker="o")
+        assistant.axhline(CHANCE, color="grey", linewidth=0.8, linestyle="--")
+        assistant.annotate("guessing", (0, CHANCE), color="grey", fontsize=8, va="bottom")
+        assistant.set(xlabel="training step", ylabel="assistant accuracy, held-out items", ylim=(0, 1))
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure
