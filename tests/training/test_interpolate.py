@@ -77,6 +77,10 @@ def test_whole_weights_lie_on_the_line_between(whole: Path, tiny_llama_dir: Path
         torch.testing.assert_close(tensor, 0.7 * base[name].float() + 0.3 * post[name].float())
 
 
+def test_a_merged_model_keeps_the_chat_template(whole: Path) -> None:
+    assert load_tokenizer(ModelArguments(str(whole))).chat_template == "{{ messages }}"
+
+
 def test_mistakes(adapter: Path, whole: Path, tiny_gemma_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="name the one it was trained from"):
         interpolate(str(whole), None, 0.5, tmp_path / "a")

@@ -1,7 +1,9 @@
 """An adapter and its base model into one model folder."""
 
+import shutil
 from pathlib import Path
 
+from centaurlab.checkpoints import find_checkpoint
 from centaurlab.errors import UserError
 from centaurlab.models import ModelArguments, load_model, load_tokenizer
 from centaurlab.quiet import import_bitsandbytes
@@ -30,4 +32,7 @@ def merge(adapter: str, base: str | None, output_dir: str) -> Path:
     model._hf_peft_config_loaded = False
     model.bfloat16().save_pretrained(folder)
     load_tokenizer(args).save_pretrained(folder)
+    template = find_checkpoint(adapter, None, False, False).folder / "chat_template.jinja"
+    if template.is_file():  # of a post-trained model, whose base may have none
+        shutil.copyfile(template, folder / template.name)
     return folder
