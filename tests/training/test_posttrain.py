@@ -14,10 +14,12 @@ from centaurlab.assistant import assistant_items
 from centaurlab.chat import PLAIN_TEMPLATE, chat_tokenizer, encode_conversation
 from centaurlab.errors import UserError
 from centaurlab.models import ModelArguments, load_model, load_tokenizer
+from centaurlab.training.base_model import load_base
 from centaurlab.training.conversations import encode_conversations, learned_tokens, read_conversations, with_replay
 from centaurlab.training.data import IGNORED
-from centaurlab.training.posttrain import PostTrainRun, kl_divergence, posttrain, prepare_posttraining
+from centaurlab.training.posttrain import PostTrainRun, posttrain, prepare_posttraining
 from centaurlab.training.posttrain_arguments import PostTrainArguments
+from centaurlab.training.posttrainers import kl_divergence
 from centaurlab.training.trainer import SessionCollator, sequence_nll
 
 
@@ -100,6 +102,18 @@ def test_loss_is_that_of_trl_on_the_same_conversations(tiny_llama_dir: Path, tmp
     with torch.no_grad():
         nll = sequence_nll(load_model(args), batch).sum() / learned_tokens(encoded)
     assert float(nll) == pytest.approx(trl.evaluate()["eval_loss"], abs=2e-5)
+
+
+@pytest.mark.parametrize("model", ["tiny_llama_dir", "tiny_gemma_dir"])
+def test_without_padding_each_conversation_still_sees_itself_alone(model: str, request: pytest.FixtureRequest) -> None:
+    args = ModelArguments(str(request.getfixturevalue(model)), dtype="float32")
+    tokenizer, loaded = chat_tokenizer(args), load_base(args, torch.device("cpu"))
+    rows = list(encode_conversations(read_conversations(PostTrainArguments(max_examples=5), seed=0), tokenizer, 512))
+    joined = SessionCollator(0, padding_free=True)(rows)
+    assert joined["input_ids"].shape == (1, sum(len(row["input_ids"]) for row in rows))
+    with torch.no_grad():
+        alone = torch.cat([sequence_nll(loaded, SessionCollator(0)([row]))[0] for row in rows])
+        torch.testing.assert_close(sequence_nll(loaded, joined)[0], alone, atol=1e-5, rtol=1e-5)
 
 
 def test_replay_of_nothing_is_plain_post_training_bit_for_bit(

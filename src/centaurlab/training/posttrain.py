@@ -3,15 +3,15 @@
 A second start with the same settings goes on from the last whole checkpoint; other settings are refused.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerFast, Trainer
-from trl import DPOTrainer, ModelConfig, SFTConfig, get_peft_config
+from transformers import PreTrainedTokenizerFast, Trainer
+from trl import ModelConfig, SFTConfig, get_peft_config
 
 from centaurlab.chat import chat_tokenizer
 from centaurlab.errors import UserError
@@ -27,12 +27,12 @@ from centaurlab.training.conversations import (
     read_conversations,
     with_replay,
 )
-from centaurlab.training.data import IGNORED, prepare_data
+from centaurlab.training.data import prepare_data
 from centaurlab.training.posttrain_arguments import PostTrainArguments, dpo_config
+from centaurlab.training.posttrainers import PreferenceTrainer, SupervisedTrainer
 from centaurlab.training.resume import last_complete_checkpoint, logged_until
-from centaurlab.training.trainer import Batch, CentaurTrainer, SessionCollator, response_logits, token_nll
+from centaurlab.training.trainer import SessionCollator
 
-_ROW_LOGITS = 1 << 24
 _IDENTITY = "data.json"
 _FREE_TO_CHANGE = ("output_dir", "run_name", "report_to", "logging_steps", "disable_tqdm", "save_total_limit")
 
@@ -91,70 +91,10 @@ def posttrain(run: PostTrainRun) -> None:
         run.folder.write_json("run.json", provenance() | result)
 
 
-class SupervisedTrainer(CentaurTrainer):
-    """``CentaurTrainer`` on conversations, with the KL divergence from the base model as a penalty.
-
-    The base model is the trained one without its adapter.
-    """
-
-    _tag_names = ("centaurlab", "sft")
-
-    def __init__(self, *args: Any, kl_to_base: float, **kwargs: Any) -> None:
-        super().__init__(*args, studies=(), **kwargs)
-        self._kl_to_base = kl_to_base
-        self._kl_sum, self._kl_tokens = 0.0, 0
-
-    def summed_loss(self, model: PreTrainedModel, inputs: Batch) -> torch.Tensor:
-        """NLL plus ``kl_to_base`` times KL(model ‖ base), in nats, summed over the learned tokens."""
-        if not self._kl_to_base:
-            return super().summed_loss(model, inputs)
-        with torch.no_grad(), self.accelerator.unwrap_model(model).disable_adapter():
-            base_BNV, _ = response_logits(model, inputs)
-        logits_BNV, targets_BN = response_logits(model, inputs)
-        learned_BN = targets_BN != IGNORED
-        nll = token_nll(logits_BNV[learned_BN], targets_BN[learned_BN]).sum()
-        kl = kl_divergence(logits_BNV[learned_BN], base_BNV[learned_BN]).sum()
-        self._kl_sum, self._kl_tokens = self._kl_sum + float(kl.detach()), self._kl_tokens + int(learned_BN.sum())
-        return nll + self._kl_to_base * kl
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds the mean KL divergence per learned token, in nats, since the last line."""
-        if self._kl_tokens:
-            logs["kl_to_base"] = self._kl_sum / self._kl_tokens
-            self._kl_sum, self._kl_tokens = 0.0, 0
-        super().log(logs, start_time)
-
-
-class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
-    """TRL's ``DPOTrainer`` (arXiv 2305.18290); the reference is the base model."""
-
-    def create_model_card(self, **kwargs: Any) -> None:
-        """The run writes its own."""
-
-    def _send_telemetry(self) -> None:
-        """Nothing is sent."""
-
-
-def kl_divergence(logits_NV: torch.Tensor, base_NV: torch.Tensor) -> torch.Tensor:
-    """(N,) KL(p ‖ q) = Σ p (log p − log q) in nats, p and q the float32 softmax of ``logits_NV`` and ``base_NV``.
-
-    The penalty of reinforcement learning from human feedback (arXiv 1909.08593, eq. 2), here in closed form per
-    token. Taken in blocks of rows, computed again in the backward pass instead of kept.
-    """
-    rows = max(1, _ROW_LOGITS // logits_NV.shape[-1])
-    blocks = zip(logits_NV.split(rows), base_NV.split(rows), strict=True)
-    return torch.cat([torch.utils.checkpoint.checkpoint(_block_kl, *block, use_reentrant=False) for block in blocks])
-
-
-def _block_kl(logits_NV: torch.Tensor, base_NV: torch.Tensor) -> torch.Tensor:
-    log_p_NV, log_q_NV = logits_NV.float().log_softmax(-1), base_NV.float().log_softmax(-1)
-    return (log_p_NV.exp() * (log_p_NV - log_q_NV)).sum(-1)
-
-
 def _base_arguments(args: PostTrainArguments, training_args: SFTConfig, model_args: ModelConfig) -> ModelArguments:
     base_args = base_arguments(replace(model_args, use_peft=True), training_args)
-    if training_args.packing or training_args.padding_free:
-        raise UserError("packing and padding_free are not supported in post-training; leave them away")
+    if training_args.packing:
+        raise UserError("packing is not supported in post-training; set padding_free: true to leave no padding")
     if model_args.use_peft:
         return base_args
     if base_args.load_in_4bit or base_args.load_in_8bit:
@@ -201,6 +141,8 @@ def _build_trainer(
             processing_class=tokenizer,
             peft_config=peft_config,
         )
+    collator = SessionCollator(tokenizer.pad_token_id, training_args.padding_free)
+    training_args.padding_free = False  # the collator does it, on every attention kernel
     training_args.dataset_kwargs = {"skip_prepare_dataset": True}
     training_args.chat_template_path = None  # it is set already
     return SupervisedTrainer(
@@ -208,7 +150,7 @@ def _build_trainer(
         args=training_args,
         train_dataset=rows,
         processing_class=tokenizer,
-        data_collator=SessionCollator(tokenizer.pad_token_id),
+        data_collator=collator,
         peft_config=peft_config,
         kl_to_base=args.kl_to_base,
     )
@@ -248,8 +190,7 @@ def _comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    import json
-
+    """As it reads back from a JSON file."""
     return json.loads(json.dumps(value, default=str))
 
 

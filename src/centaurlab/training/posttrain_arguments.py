@@ -75,5 +75,4 @@ def dpo_config(training_args: SFTConfig, beta: float) -> DPOConfig:
     shared: dict[str, Any] = {
         f.name: getattr(training_args, f.name) for f in fields(SFTConfig) if f.init and f.name in known
     }
-    shared["loss_type"] = ["sigmoid"]
-    return DPOConfig(**shared | {"beta": beta})
+    return DPOConfig(**shared | {"loss_type": ["sigmoid"], "padding_free": False, "beta": beta})

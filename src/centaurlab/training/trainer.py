@@ -51,13 +51,20 @@ def sequence_nll(model: PreTrainedModel, inputs: Batch) -> torch.Tensor:
 
 
 class SessionCollator:
-    """Examples into a batch padded on the right; packed ones get position ids that start anew at each session."""
+    """Examples into a batch padded on the right; packed ones get position ids that start anew at each session.
 
-    def __init__(self, pad_token_id: int) -> None:
+    ``padding_free`` puts the examples of a batch into one row, B = 1: no padding, and no logits for it.
+    """
+
+    def __init__(self, pad_token_id: int, padding_free: bool = False) -> None:
         self._pad_token_id = pad_token_id
+        self._padding_free = padding_free
 
     def __call__(self, examples: list[dict[str, Any]]) -> Batch:
         """(B, T) ids, labels and attention mask; (B,) of the columns ``study`` and ``responses``, if any."""
+        if self._padding_free:
+            joined = {name: [token for e in examples for token in e[name]] for name in ("input_ids", "labels")}
+            examples = [joined | {"seq_lengths": [len(e["input_ids"]) for e in examples]}]
         longest = max(len(example["input_ids"]) for example in examples)
         batch = {
             "input_ids": _padded([e["input_ids"] for e in examples], self._pad_token_id, longest),
