@@ -19,7 +19,7 @@ from accelerate import PartialState
 from centaurlab import terminal
 from centaurlab.allocator import keep_freed_memory
 from centaurlab.arguments import parse_arguments
-from centaurlab.assistant.quality import assistant_quality, held_out_items, quality_dict
+from centaurlab.assistant.quality import assistant_quality, held_out_items
 from centaurlab.effects import compare, estimate_effects
 from centaurlab.errors import UserError, exit_on_user_error
 from centaurlab.frontier import NamedModel, Standing, frontier_table, named_models, plot_frontier
@@ -57,12 +57,14 @@ def main() -> None:
     models = [NamedModel("base", args.base), *named_models(args.models)]
     model_args = ModelArguments("", dtype=args.dtype, load_in_4bit=args.load_in_4bit)
     score_args = ScoreArguments(str(folder.path / "scores"), "full", args.max_length)
-    grouped = tracking_args.grouped(args.output_dir)
-    runs, _ = score_models([known.model for known in models], model_args, data_args, score_args, tracking=grouped)
+    tracking = tracking_args.grouped(args.output_dir)
+    runs, _ = score_models(
+        [known.model for known in models], model_args, data_args, score_args, tracking=tracking.part()
+    )
     if not PartialState().is_main_process:
         return
     config = asdict(args) | asdict(data_args)
-    with folder.lock(), Tracker(folder, replace(tracking_args, group=grouped.group), config):
+    with folder.lock(), Tracker(folder, tracking, config):
         folder.write_json("config.json", config)
         items = held_out_items(args.items)
         standings, about = [], []
@@ -73,9 +75,7 @@ def main() -> None:
             overall = estimate_effects([pair], args.resamples, args.seed)[0] if number else None
             standings.append(Standing(known.name, known.model, overall, quality.overall))
             identity = {"name": known.name, "model": runs[known.model].about["model"]}
-            about.append(
-                identity | {"assistant": quality_dict(quality), "overall": asdict(overall) if overall else None}
-            )
+            about.append(identity | {"assistant": asdict(quality), "overall": asdict(overall) if overall else None})
         table = frontier_table(standings)
         table.to_csv(folder.path / "frontier.csv", index=False)
         plot_frontier(table).savefig(folder.path / "frontier.png", dpi=150)

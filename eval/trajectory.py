@@ -20,7 +20,7 @@ from accelerate import PartialState
 from centaurlab import terminal
 from centaurlab.allocator import keep_freed_memory
 from centaurlab.arguments import parse_arguments
-from centaurlab.assistant.quality import assistant_quality, held_out_items, quality_dict
+from centaurlab.assistant.quality import assistant_quality, held_out_items
 from centaurlab.effects import compare, estimate_effects
 from centaurlab.errors import UserError, exit_on_user_error
 from centaurlab.measure import ScoreArguments
@@ -69,12 +69,12 @@ def main() -> None:
     steps = {args.base or base_model(Path(args.run)): 0} | {str(path): step for step, path in kept}
     model_args = ModelArguments("", dtype=args.dtype, load_in_4bit=args.load_in_4bit)
     score_args = ScoreArguments(str(folder.path / "scores"), "full", args.max_length)
-    grouped = tracking_args.grouped(args.output_dir)
-    runs, _ = score_models(steps, model_args, data_args, score_args, tracking=grouped)
+    tracking = tracking_args.grouped(args.output_dir)
+    runs, _ = score_models(steps, model_args, data_args, score_args, tracking=tracking.part())
     if not PartialState().is_main_process:
         return
     config = asdict(args) | asdict(data_args)
-    with folder.lock(), Tracker(folder, replace(tracking_args, group=grouped.group), config):
+    with folder.lock(), Tracker(folder, tracking, config):
         folder.write_json("config.json", config)
         items = held_out_items(args.items) if args.items else []
         template = Path(args.run) / "chat_template.jinja"
@@ -86,7 +86,7 @@ def main() -> None:
             effects = estimate_effects([compare(base_run, runs[name])], args.resamples, args.seed) if step else []
             points.append(Point(step, name, effects, quality.overall if quality else None))
             about.append({"step": step, "model": runs[name].about["model"]})
-            about[-1]["assistant"] = quality_dict(quality) if quality else None
+            about[-1]["assistant"] = asdict(quality) if quality else None
         table = trajectory_table(points)
         table.to_csv(folder.path / "trajectory.csv", index=False)
         plot_trajectory(table).savefig(folder.path / "trajectory.png", dpi=150)

@@ -10,7 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "centaurlab"
 ORDER = (
     *("transcripts", "catalog", "splits", "sources", "prompts", "models", "encoding", "scoring", "store", "plan"),
-    *("runs", "measure", "effects", "training", "figures", "report", "cli"),
+    *("runs", "measure", "effects", "chat", "assistant", "training", "trajectory", "frontier"),
+    *("figures", "report", "cli"),
 )
 ANYWHERE = ("errors", "arguments", "quiet", "allocator", "terminal", "threads")
 WITHOUT_TORCH = (

@@ -85,8 +85,8 @@ def test_table_starts_at_the_base_model() -> None:
         (Estimate(0.2, 0.1, 0.3), ACCURACY, "predicts people worse than the base model"),
         (Estimate(-0.2, -0.3, -0.1), ACCURACY, "predicts people better than the base model"),
         (Estimate(0.2, -0.1, 0.3), ACCURACY, "neither clearly worse nor better"),
-        (Estimate(0.2, 0.1, 0.3), Accuracy(100, 0.3, 0.2, 0.4), "is a worse assistant"),
-        (Estimate(0.2, 0.1, 0.3), ACCURACY, "is not clearly another assistant"),
+        (Estimate(0.2, 0.1, 0.3), Accuracy(100, 0.3, 0.2, 0.39), "is a worse assistant"),
+        (Estimate(0.2, 0.1, 0.3), ACCURACY, "is neither clearly a better nor a worse assistant"),
     ],
 )
 def test_verdict_says_no_more_than_the_intervals(d: Estimate, after: Accuracy, sentence: str) -> None:

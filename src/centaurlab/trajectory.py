@@ -1,7 +1,7 @@
 """Human-likeness and assistant accuracy along a training run: one point per checkpoint, the base model at step 0."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -70,12 +70,11 @@ def trajectory_table(points: Sequence[Point]) -> pd.DataFrame:
 
 def accuracy_columns(accuracy: Accuracy) -> dict[str, float]:
     """Its value as ``accuracy``, with interval and number of items."""
-    found = asdict(accuracy)
     return {
-        "accuracy": found.pop("value"),
-        "accuracy_low": found["low"],
-        "accuracy_high": found["high"],
-        "items": found["n"],
+        "accuracy": accuracy.value,
+        "accuracy_low": accuracy.low,
+        "accuracy_high": accuracy.high,
+        "items": accuracy.n,
     }
 
 
@@ -91,12 +90,13 @@ def metrics_at(point: Point, table: pd.DataFrame) -> dict[str, float]:
 
 
 def verdict(first: Point, last: Point) -> str:
-    """What happened from the base model to the last checkpoint, in a sentence."""
+    """What happened from the base model to the last checkpoint, in a sentence.
+
+    The assistant is called better or worse where the two intervals do not overlap.
+    """
     overall = last.effects[0]
-    d, size = (
-        overall.d,
-        f"d = {overall.d.value:+.3f}, {CONFIDENCE:.0%} interval {overall.d.low:+.3f} to {overall.d.high:+.3f}",
-    )
+    d = overall.d
+    size = f"d = {d.value:+.3f}, {CONFIDENCE:.0%} interval {d.low:+.3f} to {d.high:+.3f}"
     if d.low > 0:
         people = f"predicts people worse than the base model ({size})"
     elif d.high < 0:
@@ -106,12 +106,12 @@ def verdict(first: Point, last: Point) -> str:
     nlls = f"NLL {overall.nll_base:.3f} -> {overall.nll_post:.3f}"
     if not (first.accuracy and last.accuracy):
         return f"step {last.step} {people}, {nlls}"
-    if last.accuracy.low > first.accuracy.value:
+    if last.accuracy.low > first.accuracy.high:
         assistant = "is a better assistant"
-    elif last.accuracy.high < first.accuracy.value:
+    elif last.accuracy.high < first.accuracy.low:
         assistant = "is a worse assistant"
     else:
-        assistant = "is not clearly another assistant"
+        assistant = "is neither clearly a better nor a worse assistant"
     accuracies = f"accuracy {first.accuracy.value:.2f} -> {last.accuracy.value:.2f}"
     return f"step {last.step} {assistant} ({accuracies}) and {people}, {nlls}"
 

@@ -6,7 +6,7 @@ the foil, each with the full stop that ends it (so that 4 is not a part of 40). 
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -113,11 +113,6 @@ def accuracy(solved: Sequence[bool]) -> Accuracy:
     """Share of True and its Wilson interval (Wilson 1927, doi:10.1080/01621459.1927.10502953)."""
     interval = binomtest(sum(solved), len(solved)).proportion_ci(CONFIDENCE, method="wilson")
     return Accuracy(len(solved), sum(solved) / len(solved), float(interval.low), float(interval.high))
-
-
-def quality_dict(result: AssistantQuality) -> dict[str, Any]:
-    """For ``run.json``."""
-    return asdict(result)
 
 
 def _one_response(question: str, answer: str, tokenizer: Any) -> Encoding:
