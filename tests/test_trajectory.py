@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from centaurlab.assistant.items import AssistantItem
 from centaurlab.assistant.quality import (
@@ -18,7 +19,6 @@ from centaurlab.effects import Effect, Estimate
 from centaurlab.errors import UserError
 from centaurlab.frontier import Standing, frontier_table, named_models, on_frontier, plot_frontier
 from centaurlab.models import ModelArguments, load_model
-from centaurlab.scoring import SessionScorer
 from centaurlab.trajectory import Point, base_model, checkpoints, plot_trajectory, trajectory_table, verdict
 
 ACCURACY = Accuracy(100, 0.5, 0.4, 0.6)
@@ -119,11 +119,10 @@ def test_quality_by_split_and_topic() -> None:
     assert sum(part.n for part in found.by_topic.values()) == 60
 
 
-def test_margins_are_differences_of_log_probabilities(tiny_llama_dir: Path) -> None:
+@pytest.mark.parametrize("family", ["tiny_llama_dir", "tiny_gemma_dir"])
+def test_margins_are_differences_of_log_probabilities(family: str, request: pytest.FixtureRequest) -> None:
     """Against a plain forward pass over question and answer."""
-    import torch
-
-    args = ModelArguments(str(tiny_llama_dir), dtype="float32")
+    args = ModelArguments(str(request.getfixturevalue(family)), dtype="float32")
     tokenizer, model = chat_tokenizer(args), load_model(args)
 
     def log_probability(item: AssistantItem, answer: str) -> float:
@@ -136,9 +135,9 @@ def test_margins_are_differences_of_log_probabilities(tiny_llama_dir: Path) -> N
             log_p = model(torch.tensor([ids])).logits[0].log_softmax(-1)
         return float(sum(log_p[i - 1, ids[i]] for i in range(n_question, len(ids))))
 
-    items = held_out_items(8)
+    items = held_out_items(19)
     expected = [log_probability(i, f"{i.answer}.") - log_probability(i, f"{i.foil}.") for i in items]
-    assert answer_margins(SessionScorer(model), tokenizer, items) == pytest.approx(expected, abs=1e-4)
+    assert answer_margins(model, tokenizer, items) == pytest.approx(expected, abs=1e-4)
 
 
 def test_answers_are_asked_for_once(tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,28 +5,38 @@ the foil, each with the full stop that ends it (so that 4 is not a part of 40). 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from accelerate import PartialState
 from scipy.stats import binomtest
+from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
+from transformers import DynamicCache
 
 from centaurlab.assistant import assistant_items
 from centaurlab.assistant.items import AssistantItem
 from centaurlab.bootstrap import CONFIDENCE
 from centaurlab.chat import chat_tokenizer, encode_reply
-from centaurlab.encoding import Coverage, Encoding
+from centaurlab.encoding import Ints
 from centaurlab.fingerprints import fingerprint
 from centaurlab.models import ModelArguments, identify, load_model
 from centaurlab.runs import RunFolder, read_json
-from centaurlab.scoring import SessionScorer
+from centaurlab.scoring import prepare_for_scoring
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 
 _FILE = "assistant.json"
+_BATCH = 8  # questions at once
 
 
 @dataclass(frozen=True)
@@ -53,16 +63,18 @@ def held_out_items(count: int, seed: int = 0) -> list[AssistantItem]:
     return assistant_items("new_cases", -(-count // 2), seed) + assistant_items("new_templates", count // 2, seed)
 
 
-def answer_margins(scorer: SessionScorer, tokenizer: Any, items: Iterable[AssistantItem]) -> list[float]:
+def answer_margins(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", items: Sequence[AssistantItem]
+) -> list[float]:
     """NLL of the foil minus NLL of the right answer, in nats, of each item: positive where it is solved."""
-    margins = []
-    for item in items:
-        nlls = []
-        for answer in (item.answer, item.foil):
-            encoding = _one_response(item.question, f"{answer}.", tokenizer)
-            nlls.append(float(scorer.score(encoding, [int(encoding.start_R[0]) - 1]).nll_R[0]))
-        margins.append(nlls[1] - nlls[0])
-    return margins
+    prepare_for_scoring(model)
+    asked = [_asked(item, tokenizer) for item in items]
+    by_length = sorted(range(len(items)), key=lambda i: len(asked[i].prefix_T))
+    margins = np.zeros(len(items))
+    for first in tqdm(range(0, len(items), _BATCH), desc="assistant", unit="batch", leave=False, disable=None):
+        batch = by_length[first : first + _BATCH]
+        margins[batch] = _margins(model, [asked[i] for i in batch])
+    return margins.tolist()
 
 
 def assistant_quality(
@@ -85,10 +97,7 @@ def assistant_quality(
     known = read_json(folder / _FILE)
     if known.get("asked") != asked:
         device = PartialState().device if torch.accelerator.is_available() else torch.device("cpu")
-        scorer = SessionScorer(load_model(args, device))
-        margins = answer_margins(
-            scorer, tokenizer, tqdm(items, desc="assistant", unit="item", leave=False, disable=None)
-        )
+        margins = answer_margins(load_model(args, device), tokenizer, items)
         known = {"asked": asked, "margins": margins}
         RunFolder(folder, "score").write_json(_FILE, known)
     return quality([margin > 0 for margin in known["margins"]], items)
@@ -115,15 +124,65 @@ def accuracy(solved: Sequence[bool]) -> Accuracy:
     return Accuracy(len(solved), sum(solved) / len(solved), float(interval.low), float(interval.high))
 
 
-def _one_response(question: str, answer: str, tokenizer: Any) -> Encoding:
-    encoded = encode_reply(question, answer, tokenizer)
-    positions = np.flatnonzero(encoded.is_reply_T)
-    start, end = int(positions[0]), int(positions[-1]) + 1
-    return Encoding(
-        input_ids_T=encoded.input_ids_T[:end],
-        end_character_T=np.zeros(end, np.int32),
-        response_R=np.zeros(1, np.int32),
-        start_R=np.array([start], np.int32),
-        end_R=np.array([end], np.int32),
-        coverage=Coverage(responses=1, scored=1),
+class _Asked(NamedTuple):
+    """Tokens that a question with its right answer and with the foil have in common, and those that follow."""
+
+    prefix_T: Ints
+    tails: tuple[Ints, Ints]
+    is_answer: tuple[Bools, Bools]
+
+
+def _asked(item: AssistantItem, tokenizer: "PreTrainedTokenizerBase") -> _Asked:
+    right, wrong = (encode_reply(item.question, f"{answer}.", tokenizer) for answer in (item.answer, item.foil))
+    ends = [int(np.flatnonzero(reply.is_reply_T)[-1]) + 1 for reply in (right, wrong)]
+    common = min(*ends, *(int(np.argmax(reply.is_reply_T)) for reply in (right, wrong)))
+    differing = np.flatnonzero(right.input_ids_T[:common] != wrong.input_ids_T[:common])
+    shared = int(differing[0]) if len(differing) else common
+    tails, is_answer = zip(
+        *(
+            (reply.input_ids_T[shared:end], reply.is_reply_T[shared:end])
+            for reply, end in zip((right, wrong), ends, strict=True)
+        ),
+        strict=True,
     )
+    return _Asked(right.input_ids_T[:shared], tails, is_answer)
+
+
+@torch.inference_mode()
+def _margins(model: "PreTrainedModel", batch: Sequence[_Asked]) -> Floats:
+    """(B,) margins: questions padded on the left, computed once, then both answers of each padded on the right."""
+    device = next(model.parameters()).device
+    length_B = torch.tensor([len(asked.prefix_T) for asked in batch])
+    prefix_BT = _rows([asked.prefix_T[::-1] for asked in batch]).flip(1)
+    inside_BT = (torch.arange(prefix_BT.shape[1]) < length_B[:, None]).flip(1)
+    tails = [tail for asked in batch for tail in asked.tails]
+    tail_AN = _rows(tails)  # A = 2 B answers, N their longest
+    is_answer_AN = _rows([is_answer for asked in batch for is_answer in asked.is_answer]).bool()
+    positions_AN = length_B.repeat_interleave(2)[:, None] + torch.arange(tail_AN.shape[1])
+    cache = DynamicCache(config=model.config)
+    before_B1V = model(
+        input_ids=prefix_BT.to(device),
+        attention_mask=inside_BT.long().to(device),
+        position_ids=(inside_BT.cumsum(1) - 1).clamp(min=0).to(device),
+        past_key_values=cache,
+        logits_to_keep=1,
+    ).logits
+    cache.batch_repeat_interleave(2)
+    visible_AT = torch.cat([inside_BT.repeat_interleave(2, 0), torch.ones_like(tail_AN, dtype=torch.bool)], 1)
+    within_ANV = model(
+        input_ids=tail_AN.to(device),
+        attention_mask=visible_AT.long().to(device),
+        position_ids=positions_AN.to(device),
+        past_key_values=cache,
+        logits_to_keep=torch.arange(tail_AN.shape[1] - 1, device=device),
+    ).logits
+    logits_ANV = torch.cat([before_B1V.repeat_interleave(2, 0), within_ANV], 1)
+    tail_L = tail_AN.flatten().to(device)
+    nll_AN = cross_entropy(logits_ANV.flatten(0, 1).float(), tail_L, reduction="none").view(tail_AN.shape).cpu()
+    nll_B2 = (nll_AN.double() * is_answer_AN).sum(1).view(-1, 2)
+    return (nll_B2[:, 1] - nll_B2[:, 0]).numpy()
+
+
+def _rows(rows: Sequence[npt.NDArray[Any]]) -> torch.Tensor:
+    """As one tensor of integers, zeros on the right of what is shorter."""
+    return torch.nn.utils.rnn.pad_sequence([torch.from_numpy(row.astype(np.int64)) for row in rows], batch_first=True)
