@@ -17,7 +17,7 @@ from centaurlab.assistant.quality import (
 from centaurlab.chat import chat_tokenizer
 from centaurlab.effects import Effect, Estimate
 from centaurlab.errors import UserError
-from centaurlab.frontier import Standing, frontier_table, named_models, on_frontier, plot_frontier
+from centaurlab.frontier import Standing, coinciding, frontier_table, named_models, on_frontier, plot_frontier
 from centaurlab.models import ModelArguments, load_model
 from centaurlab.trajectory import Point, base_model, checkpoints, plot_trajectory, trajectory_table, verdict
 
@@ -154,6 +154,11 @@ def test_frontier_is_what_nothing_else_dominates() -> None:
     assert on_frontier([0.5, 0.5], [0.1, 0.1]) == [True, True]
 
 
+def test_points_that_coincide_share_a_label() -> None:
+    assert coinciding([0.5, 0.7, 0.501, 0.7], [0.0, 0.2, 0.001, 0.1]) == [[0, 2], [1], [3]]
+    assert coinciding([0.5, 0.5], [0.0, 0.0]) == [[0, 1]]
+
+
 def test_frontier_table_and_figure() -> None:
     standings = [
         Standing("base", "b", None, ACCURACY),
@@ -164,8 +169,10 @@ def test_frontier_table_and_figure() -> None:
         ["base", 0, 1.0, 0.5],
         ["sft", 0.2, 1.2, 0.55],
     ]
-    low, high = sorted(plot_frontier(table).axes[0].get_ylim())
+    (axes,) = plot_frontier(table).axes
+    low, high = sorted(axes.get_ylim())
     assert low < 0 < 0.2 < high
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["0  base", "1  sft"]
 
 
 def test_models_have_names_of_their_own() -> None:

@@ -67,8 +67,11 @@ def on_frontier(accuracy: Sequence[float], d: Sequence[float]) -> list[bool]:
 
 
 def plot_frontier(table: pd.DataFrame) -> Figure:
-    """Assistant accuracy to the right, human-likeness upwards; filled: on the frontier; bars: 95 % intervals."""
-    figure = Figure(figsize=(7, 5), layout="constrained")
+    """Assistant accuracy to the right, human-likeness upwards; filled: on the frontier; bars: 95 % intervals.
+
+    The points carry numbers, whose names stand beside; points that coincide share a label.
+    """
+    figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for number, row in enumerate(table.to_dict("records")):
         colour = f"C{(number - 1) % 10}" if number else "black"
@@ -83,8 +86,12 @@ def plot_frontier(table: pd.DataFrame) -> Figure:
             color=colour,
             markerfacecolor=colour if row["on_frontier"] else "white",
             elinewidth=0.6,
+            label=f"{number}  {row['name']}",
         )
-        axes.annotate(row["name"], (x, y), xytext=(7, 5), textcoords="offset points", fontsize=8)
+    for group in coinciding(table["accuracy"].tolist(), table["d"].tolist()):
+        x, y = table.loc[group[0], ["accuracy", "d"]]
+        text = ", ".join(map(str, group))
+        axes.annotate(text, (x, y), xytext=(7, 5), textcoords="offset points", fontsize=9)
     axes.axhline(0, color="grey", linewidth=0.8)
     axes.axvline(CHANCE, color="grey", linewidth=0.8, linestyle="--")
     axes.invert_yaxis()
@@ -93,7 +100,23 @@ def plot_frontier(table: pd.DataFrame) -> Figure:
         ylabel=f"d against {table['name'][0]}\n(higher up: predicts people better)",
     )
     axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, frameon=False)
     return figure
+
+
+def coinciding(x: Sequence[float], y: Sequence[float], near: float = 0.03) -> list[list[int]]:
+    """Indices of points in groups: each is within ``near`` of the spread of all, in x and y, of its group's first."""
+    spread_x, spread_y = (max(values) - min(values) for values in (x, y))
+    groups: list[list[int]] = []
+    for i in range(len(x)):
+        for group in groups:
+            first = group[0]
+            if abs(x[i] - x[first]) <= near * spread_x and abs(y[i] - y[first]) <= near * spread_y:
+                group.append(i)
+                break
+        else:
+            groups.append([i])
+    return groups
 
 
 def _base_nll(standings: Sequence[Standing]) -> float:
