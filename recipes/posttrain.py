@@ -19,7 +19,7 @@ from pathlib import Path
 
 from trl import ModelConfig
 
-from centaurlab.allocator import keep_freed_memory
+from centaurlab.allocator import VARYING_BLOCK_BYTES, keep_freed_memory
 from centaurlab.arguments import parse_arguments
 from centaurlab.errors import exit_on_user_error
 from centaurlab.runs import RunFolder
@@ -30,7 +30,7 @@ from centaurlab.training.posttrain_arguments import PostTrainArguments
 
 
 def main() -> None:
-    keep_freed_memory()
+    keep_freed_memory(VARYING_BLOCK_BYTES)
     args, training_args, model_args = parse_arguments([PostTrainArguments, CentaurConfig, ModelConfig], __doc__)
     is_main = training_args.process_index == 0
     folder = RunFolder(Path(training_args.output_dir), "posttrain")
@@ -42,6 +42,7 @@ def main() -> None:
             run.trainer.push_to_hub()
         if is_main:
             print(f"model: {folder.path}")
+        run.trainer.end()
 
 
 if __name__ == "__main__":
