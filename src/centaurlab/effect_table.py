@@ -1,9 +1,9 @@
 """Effects as files to compute with, as a table to look at, and in a sentence."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich import box
@@ -36,6 +36,17 @@ def write_effects(folder: Path, effects: Iterable[Effect]) -> None:
             temporary.replace(folder / name)
         except OSError as error:
             raise UserError(f"cannot write {folder / name}: {error}; give another --output_dir") from error
+
+
+def read_effects(folder: Path) -> list[Effect]:
+    """The effects that ``write_effects`` wrote into ``folder``; ``UserError`` where they are missing or damaged."""
+    import pandas as pd
+
+    path = folder / "effects.parquet"
+    try:
+        return [_effect(row) for row in pd.read_parquet(path).to_dict("records")]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is missing or damaged ({error}); give the run's command again") from error
 
 
 def verdict(effect: Effect) -> str:
@@ -123,6 +134,16 @@ def _cells(estimate: Estimate) -> tuple[str, str]:
     value = f"{estimate.value:+.3f}" if np.isfinite(estimate.value) else "–"
     interval = f"{estimate.low:+.3f} … {estimate.high:+.3f}" if np.isfinite(estimate.low) else "–"
     return value, interval
+
+
+def _effect(row: Mapping[Any, Any]) -> Effect:
+    values: dict[str, Any] = {}
+    for name, kind in Effect.__annotations__.items():
+        if kind is Estimate:
+            values[name] = Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
+        else:
+            values[name] = row[name]
+    return Effect(**values)
 
 
 def _flat(effect: Effect) -> dict[str, str | float]:

@@ -1,0 +1,1 @@
+"""Tables of effects and NLLs into figures, without torch: intervals per row, and the figures of the paper."""
