@@ -138,3 +138,30 @@ def track_command(
     from centaurlab.tracking import TrackingArguments, track
 
     track(run_dir, TrackingArguments(report_to or ["mlflow"]))
+
+
+@app.command(
+    "report",
+    epilog="Examples:\n\ncentaurlab report runs/effect\n\n"
+    "centaurlab report runs/effect runs/centaur runs/generalisation --output results.html\n\n"
+    "centaurlab report runs/effect --output results.md --format markdown",
+)
+def report_command(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", help="The file to write (default: report.html or report.md).")
+    ] = None,
+    output_format: Annotated[
+        str, typer.Option("--format", help="html: one file with everything; or markdown.")
+    ] = "html",
+) -> None:
+    """Write a page on finished runs: question, answer with its interval, figures, tables, commands."""
+    from centaurlab.errors import UserError
+    from centaurlab.report import write_report
+
+    if output_format not in ("html", "markdown"):
+        raise UserError(f"--format is {output_format!r}; choose html or markdown")
+    path = output or Path("report.html" if output_format == "html" else "report.md")
+    for section in write_report(folders, path, "html" if output_format == "html" else "markdown"):
+        print(section.title, *section.answers, sep="\n  ")
+    print(f"report: {path}")

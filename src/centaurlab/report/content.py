@@ -1,0 +1,114 @@
+"""What a report consists of, before it is a page: sections of one question each, with answer, figures and tables.
+
+A cell keeps the number behind its text, so that tables sort, and can be read back, in full precision.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from centaurlab.bootstrap import CONFIDENCE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+INTERVAL = f"{CONFIDENCE:.0%} interval"
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """``text`` is read, ``key`` sorted by: a number, '' for none, two numbers for an interval, or None: the text."""
+
+    text: str
+    key: str | None = None
+
+
+@dataclass(frozen=True)
+class ReportTable:
+    """``is_number`` of each column: aligned right and sorted by the numbers."""
+
+    title: str
+    columns: tuple[str, ...]
+    is_number: tuple[bool, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ReportFigure:
+    """An image in the page: ``kind`` is svg or png, ``name`` that of its file where it is written to one."""
+
+    name: str
+    caption: str
+    kind: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Section:
+    """One question; ``provenance`` says what was measured with what, ``commands`` what to type to have it again."""
+
+    title: str
+    question: str
+    answers: tuple[str, ...]
+    explanation: tuple[str, ...]
+    figures: tuple[ReportFigure, ...]
+    tables: tuple[ReportTable, ...]
+    provenance: tuple[tuple[str, str], ...]
+    commands: tuple[str, ...]
+
+
+def table_of(
+    title: str, frame: "pd.DataFrame", columns: Mapping[str, str] | None = None, note: str = "", digits: int = 3
+) -> ReportTable:
+    """A table of the named ``columns`` (default: all) under their titles, numbers with ``digits`` decimals.
+
+    A column with two others that end in ``_low`` and ``_high`` is followed by one that shows both, as an interval.
+    """
+    names = list(columns or frame.columns)
+    names = [name for name in names if not (name.endswith(("_low", "_high")) and name.rpartition("_")[0] in names)]
+    titles, numbers, cells = [], [], []
+    for name in names:
+        values: Sequence[Any] = frame[name].tolist()
+        is_number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        is_signed = is_number and f"{name}_low" in frame and any(value < 0 or name[:1] == "d" for value in values)
+        titles.append((columns or {}).get(name) or name.replace("_", " "))
+        numbers.append(is_number)
+        cells.append([number(value, digits, is_signed) if is_number else Cell(_text(value)) for value in values])
+        if {f"{name}_low", f"{name}_high"} <= set(frame.columns):
+            titles.append(INTERVAL)
+            numbers.append(True)
+            bounds = zip(frame[f"{name}_low"].tolist(), frame[f"{name}_high"].tolist(), strict=True)
+            cells.append([interval(low, high, digits, is_signed) for low, high in bounds])
+    return ReportTable(title, tuple(titles), tuple(numbers), tuple(zip(*cells, strict=True)), note)
+
+
+def number(value: float, digits: int = 3, is_signed: bool = False) -> Cell:
+    """A count with thousands set apart, a quantity with ``digits`` decimals, a dash where it is not defined."""
+    if value is None or not math.isfinite(value):
+        return Cell(NOTHING, "")
+    if isinstance(value, int):
+        return Cell(f"{value:,}", str(value))
+    return Cell(_decimal(value, digits, is_signed), repr(float(value)))
+
+
+def interval(low: float, high: float, digits: int = 3, is_signed: bool = False) -> Cell:
+    """``+0.101 to +0.202``, or a dash."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return Cell(NOTHING, "")
+    text = f"{_decimal(low, digits, is_signed)} to {_decimal(high, digits, is_signed)}"
+    return Cell(text, f"{float(low)!r} {float(high)!r}")
+
+
+def _decimal(value: float, digits: int, is_signed: bool) -> str:
+    if 0 < abs(value) < 0.5 * 10**-digits:
+        return f"{value:{'+' if is_signed else ''}.1e}"
+    return f"{value:{'+' if is_signed else ''},.{digits}f}"
+
+
+def _text(value: object) -> str:
+    if value is None or value != value:
+        return NOTHING
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
