@@ -6,7 +6,7 @@ example:
 
 Scores base and adapter on the held-out participants of the trained studies and on the novel studies, both as the
 adapter's split.json names them. d(base − centaur) > 0: the adapter predicts people better.
-Output: studies.csv, run.json, and the folders of scores.
+Output: studies.csv, run.json, a figure, and the folders of scores; 'centaurlab report' makes a page of it.
 """
 
 from dataclasses import asdict, dataclass, field, replace
@@ -18,6 +18,7 @@ from accelerate import PartialState
 from centaurlab.allocator import keep_freed_memory
 from centaurlab.arguments import parse_arguments
 from centaurlab.errors import exit_on_user_error
+from centaurlab.figures.intervals import save_gain_figure
 from centaurlab.generalisation import KINDS, check_base, print_gains, read_split, study_gains
 from centaurlab.measure import ScoreArguments, measure
 from centaurlab.models import ModelArguments, identify
@@ -80,6 +81,8 @@ def main() -> None:
         folder.write_json("config.json", asdict(args))
         with Tracker(folder, tracking, asdict(args)):
             table.to_csv(folder.path / "studies.csv", index=False)
+            names = [Path(name).name for name in (args.adapter, args.base)]
+            save_gain_figure([*map(asdict, gains)], [*map(asdict, summaries)], *names, folder.path)
             folder.log(
                 {f"d/{gain.kind}/{gain.study}": gain.d for gain in gains}
                 | {f"effect/d/{s.kind}": s.d for s in summaries}

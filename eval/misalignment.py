@@ -11,7 +11,7 @@ Models are named, or given as folders of scores (eval/score.py). Named ones are 
 ('centaurlab models' lists them), all of it, or those of a CSV file with the columns post_trained and base and, to
 average by, post_training and family. Of many, a model that cannot be scored is left out and named at the end (with
 several processes, the run stops). Positive effects: the post-trained model predicts people worse.
-Output: effects.parquet, effects.csv, run.json (see README.md).
+Output: effects.parquet, effects.csv, run.json, figures (see README.md); 'centaurlab report' makes a page of it.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -25,6 +25,7 @@ from centaurlab.arguments import parse_arguments
 from centaurlab.catalog import ModelPair
 from centaurlab.effect_table import print_effects
 from centaurlab.errors import UserError, exit_on_user_error
+from centaurlab.figures.intervals import save_effect_figures
 from centaurlab.measure import ScoreArguments
 from centaurlab.misalignment import compare_pairs, score_models
 from centaurlab.models import ModelArguments
@@ -94,6 +95,7 @@ def main() -> None:
         folder.write_json("config.json", config)
         with Tracker(folder, tracking, config):
             effects = compare_pairs(folder, scored, runs, args.resamples, args.seed)
+            save_effect_figures(effects, folder.path)
     print_effects(effects)
     for pair in scored:
         if runs[pair.base].fingerprint == runs[pair.post_trained].fingerprint:

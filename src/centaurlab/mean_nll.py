@@ -60,10 +60,12 @@ def _row(level: str, name: str, studies: list[_Study], replicate_2B: FloatArray,
         value = float(defined.mean()) if len(defined) else NAN
         interval = percentile_interval(replicate_2B[q]) if has_interval else (NAN, NAN)
         estimates.append(Estimate(value, *interval))
+    nll, accuracy = estimates
     return MeanNll(
         level,
         name,
-        *estimates,
+        nll,
+        accuracy,
         n_responses=int(sum(study.sums_P4[:, 0].sum() for study in studies)),
         n_participants=sum(len(study.sums_P4) for study in studies),
     )

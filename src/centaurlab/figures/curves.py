@@ -27,7 +27,7 @@ def training_curve(loss: Sequence[tuple[int, float]], nll: Sequence[tuple[int, f
         else:
             axes.plot(steps, values, color=colour, marker=marker, markersize=3, linewidth=1)
         axes.set_ylabel(label)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * max(values))
         axes.grid(axis="y", color=LIGHT, linewidth=0.5)
     axes_of[-1].set_xlabel("optimiser step")
     return figure

@@ -5,15 +5,30 @@ an estimate are left out and counted in a note below the axis.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from centaurlab.effects import Effect, Estimate
-from centaurlab.figures.style import BLUE, GREY, INK, LIGHT, SERIES, VERMILLION, model_label, new_figure, short, styled
+from centaurlab.figures.style import (
+    BLUE,
+    GREY,
+    INK,
+    LIGHT,
+    SERIES,
+    VERMILLION,
+    model_label,
+    new_figure,
+    save_figure,
+    short,
+    styled,
+)
+from centaurlab.generalisation import KINDS
 
 _ROW_MM = 4.2
 _AROUND_MM = 22  # title, axis and its label
@@ -57,14 +72,42 @@ def pair_forest(effects: Sequence[Effect]) -> Figure:
 
 
 @styled
-def gain_forest(gains: Sequence[Row], names: Sequence[str], title: str) -> Figure:
-    """Gains d(base − centaur) per study, sorted within each kind; ``names`` are those of the kinds (series)."""
-    return _signed_rows(gains, title, "centaur better", "d (base − centaur)", "base better", names)
+def gain_forest(
+    gains: Sequence[Mapping[str, Any]], summaries: Sequence[Mapping[str, Any]], centaur: str, base: str
+) -> Figure:
+    """Gains d(base − centaur) per study, sorted within each kind of data, the means over studies below.
+
+    ``gains`` and ``summaries`` are those of ``studies.csv`` and ``run.json`` of eval/generalisation.py.
+    """
+    series = {summary["kind"]: i for i, summary in enumerate(summaries)}
+    names = [KINDS.get(kind, kind) for kind in series]
+    rows = [Row(gain["study"], _estimate(gain), series[gain["kind"]]) for gain in gains]
+    rows += [
+        Row(f"mean, {name}", _estimate(summary), i, True)
+        for i, (name, summary) in enumerate(zip(names, summaries, strict=True))
+    ]
+    title = f"Gain of {model_label(centaur)} over {model_label(base)}"
+    quantity = "d (base − centaur; standard deviations)"
+    return _signed_rows(rows, title, "centaur better", quantity, "base better", names)
+
+
+def save_effect_figures(effects: Sequence[Effect], folder: Path) -> None:
+    """Write ``figures/forest`` and, of several pairs, ``figures/pairs`` into a run's folder, as PDF and PNG."""
+    save_figure(forest(effects), folder / "figures", "forest")
+    if effects[0].group != "pair":
+        save_figure(pair_forest(effects), folder / "figures", "pairs")
+
+
+def save_gain_figure(
+    gains: Sequence[Mapping[str, Any]], summaries: Sequence[Mapping[str, Any]], centaur: str, base: str, folder: Path
+) -> None:
+    """Write ``figures/gains`` into a run's folder, as PDF and PNG."""
+    save_figure(gain_forest(gains, summaries, centaur, base), folder / "figures", "gains")
 
 
 @styled
 def signed_forest(rows: Sequence[Row], title: str, positive: str, negative: str, quantity: str) -> Figure:
-    """Any standardised difference, such as the benefit of a persona: what its sign means stands below the axis."""
+    """Any difference, such as the benefit of a persona; ``quantity``, with its unit, and its sign label the axis."""
     return _signed_rows(rows, title, positive, quantity, negative)
 
 
@@ -99,7 +142,7 @@ def _signed_rows(
     rows: Sequence[Row],
     title: str,
     positive: str,
-    quantity: str = "Cohen's d of the NLL",
+    quantity: str = "Cohen's d of the NLL (standard deviations)",
     negative: str = "base worse",
     names: Sequence[str] = (),
 ) -> Figure:
@@ -119,7 +162,7 @@ def _signed_rows(
     _name_rows(axes, [row.label for row in shown], {row.label for row in shown if row.is_summary})
     left_out = len(rows) - len(shown)
     note = f"\nnot defined, left out: {left_out}" if left_out else ""
-    figure.supxlabel(f"{quantity} (standard deviations)\n← {negative}   |   {positive} →{note}")
+    figure.supxlabel(f"{quantity}\n← {negative}   |   {positive} →{note}")
     _head(figure, title, names)
     return figure
 
@@ -157,6 +200,10 @@ def _head(figure: Figure, title: str, names: Sequence[str]) -> None:
         for name, (colour, marker) in zip(names, SERIES, strict=False)
     ]
     figure.legend(handles=handles, loc="outside upper left", title=title, alignment="left", borderpad=0)
+
+
+def _estimate(row: Mapping[str, Any]) -> Estimate:
+    return Estimate(*(math.nan if row[name] is None else float(row[name]) for name in ("d", "d_low", "d_high")))
 
 
 def _compared(effect: Effect) -> str:

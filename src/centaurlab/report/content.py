@@ -27,12 +27,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class ReportTable:
-    """``is_number`` of each column: aligned right and sorted by the numbers."""
+    """``is_number`` of each column: aligned right and sorted by the numbers. ``summary``: rows below the others."""
 
     title: str
     columns: tuple[str, ...]
     is_number: tuple[bool, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    summary: tuple[tuple[Cell, ...], ...] = ()
     note: str = ""
 
 
@@ -61,9 +62,9 @@ class Section:
 
 
 def table_of(
-    title: str, frame: "pd.DataFrame", columns: Mapping[str, str] | None = None, note: str = "", digits: int = 3
+    title: str, frame: "pd.DataFrame", columns: Mapping[str, str] | None = None, note: str = "", n_summary: int = 0
 ) -> ReportTable:
-    """A table of the named ``columns`` (default: all) under their titles, numbers with ``digits`` decimals.
+    """A table of the named ``columns`` (default: all) under their titles; the first ``n_summary`` rows end it.
 
     A column with two others that end in ``_low`` and ``_high`` is followed by one that shows both, as an interval.
     """
@@ -76,36 +77,37 @@ def table_of(
         is_signed = is_number and f"{name}_low" in frame and any(value < 0 or name[:1] == "d" for value in values)
         titles.append((columns or {}).get(name) or name.replace("_", " "))
         numbers.append(is_number)
-        cells.append([number(value, digits, is_signed) if is_number else Cell(_text(value)) for value in values])
+        cells.append([number(value, is_signed) if is_number else Cell(_text(value)) for value in values])
         if {f"{name}_low", f"{name}_high"} <= set(frame.columns):
             titles.append(INTERVAL)
             numbers.append(True)
             bounds = zip(frame[f"{name}_low"].tolist(), frame[f"{name}_high"].tolist(), strict=True)
-            cells.append([interval(low, high, digits, is_signed) for low, high in bounds])
-    return ReportTable(title, tuple(titles), tuple(numbers), tuple(zip(*cells, strict=True)), note)
+            cells.append([interval(low, high, is_signed) for low, high in bounds])
+    rows = tuple(zip(*cells, strict=True))
+    return ReportTable(title, tuple(titles), tuple(numbers), rows[n_summary:], rows[:n_summary], note)
 
 
-def number(value: float, digits: int = 3, is_signed: bool = False) -> Cell:
-    """A count with thousands set apart, a quantity with ``digits`` decimals, a dash where it is not defined."""
+def number(value: float, is_signed: bool = False) -> Cell:
+    """A count with thousands set apart, a quantity with three decimals, a dash where it is not defined."""
     if value is None or not math.isfinite(value):
         return Cell(NOTHING, "")
     if isinstance(value, int):
         return Cell(f"{value:,}", str(value))
-    return Cell(_decimal(value, digits, is_signed), repr(float(value)))
+    return Cell(_decimal(value, is_signed), repr(float(value)))
 
 
-def interval(low: float, high: float, digits: int = 3, is_signed: bool = False) -> Cell:
+def interval(low: float, high: float, is_signed: bool = False) -> Cell:
     """``+0.101 to +0.202``, or a dash."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return Cell(NOTHING, "")
-    text = f"{_decimal(low, digits, is_signed)} to {_decimal(high, digits, is_signed)}"
+    text = f"{_decimal(low, is_signed)} to {_decimal(high, is_signed)}"
     return Cell(text, f"{float(low)!r} {float(high)!r}")
 
 
-def _decimal(value: float, digits: int, is_signed: bool) -> str:
-    if 0 < abs(value) < 0.5 * 10**-digits:
+def _decimal(value: float, is_signed: bool) -> str:
+    if 0 < abs(value) < 0.0005:
         return f"{value:{'+' if is_signed else ''}.1e}"
-    return f"{value:{'+' if is_signed else ''},.{digits}f}"
+    return f"{value:{'+' if is_signed else ''},.3f}"
 
 
 def _text(value: object) -> str:

@@ -74,8 +74,9 @@ def provenance(run: Run) -> list[tuple[str, str]]:
         facts += [("note on the data", str(note)) for note in data.get("notes") or []]
     else:
         facts.append(("data", str(data or run.config.get("data", "?"))))
-    protocols = {str(p["name"]): p for p in [about.get("protocol"), *(m.get("protocol") for m in _models(about))] if p}
-    facts += [("protocol", f"{name}, at most {p.get('max_tokens')} tokens") for name, p in protocols.items()]
+    protocols = [p for p in [about.get("protocol"), *(model.get("protocol") for model in _models(about))] if p]
+    said = dict.fromkeys(f"{p.get('name')}, at most {p.get('max_tokens'):,} tokens" for p in protocols)
+    facts += [("protocol", text) for text in said]
     if about.get("bootstrap"):
         b = about["bootstrap"]
         facts.append(("intervals", f"{b['confidence']:.0%}, {b['resamples']:,} resamples, seed {b['seed']}"))

@@ -1,21 +1,25 @@
 """Finished runs into sections of a report: for each job its question, and the answer that its numbers give."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from centaurlab.comparison import ScoreRun, check_same, read_run
-from centaurlab.effect_table import effects_table, read_effects, verdict
+from centaurlab.effect_table import read_effects, verdict
 from centaurlab.effects import Effect, Estimate
 from centaurlab.errors import UserError
 from centaurlab.figures.curves import training_curve
 from centaurlab.figures.intervals import Row, forest, gain_forest, nll_rows, pair_forest, signed_forest
-from centaurlab.figures.style import SERIES, Figure, model_label, rendered
+from centaurlab.figures.style import SERIES, model_label, rendered
+from centaurlab.generalisation import KINDS
 from centaurlab.mean_nll import MeanNll, mean_nlls
-from centaurlab.report.content import INTERVAL, ReportFigure, ReportTable, Section, interval, number, table_of
+from centaurlab.report.content import INTERVAL, ReportFigure, Section, interval, number, table_of
 from centaurlab.report.folders import Run, command, provenance, score_runs_of
+from centaurlab.report.tables import coverage_tables, folder_pictures, folder_tables, level_table, nll_table, pair_table
 from centaurlab.runs import read_json, read_metrics
 
 _NLL = (
@@ -27,19 +31,6 @@ _INTERVALS = (
     "person are not independent."
 )
 _UNDECIDED = "An interval that includes zero means: these data do not tell the two models apart."
-_KINDS = {"held_out": "held-out participants", "novel": "novel studies"}
-_COVERAGE = {
-    "model": "model",
-    "study": "study",
-    "sessions": "sessions",
-    "responses": "responses",
-    "scored": "scored",
-    "cut": "cut",
-    "empty": "empty",
-    "malformed": "malformed",
-}
-_COVERAGE_NOTE = "cut: beyond the context window; malformed: an opening mark of a response that is never closed"
-_OWN_FILES = {"effects", "studies", "forest", "pairs", "gains"}
 
 
 def sections(runs: Sequence[Run]) -> list[Section]:
@@ -75,8 +66,8 @@ def _scores(runs: Sequence[Run]) -> Section:
         question=f"How well {'do models' if len(runs) > 1 else f'does {names[0]}'} predict what people did in {data}?",
         answers=tuple(answers),
         explanation=(_NLL, _INTERVALS),
-        figures=(_figure("nll", caption, figure), *_pictures(runs)),
-        tables=(_nll_table(names, means), *_coverage(names, runs), *_tables(runs)),
+        figures=(_figure("nll", caption, figure), *folder_pictures(runs)),
+        tables=(*map(nll_table, names, means), *coverage_tables(names, runs), *folder_tables(runs)),
         provenance=tuple(fact for run in runs for fact in provenance(run)),
         commands=tuple(command(run) for run in runs),
     )
@@ -89,15 +80,15 @@ def _misalignment(run: Run) -> Section:
     shown = [_labelled(effect) for effect in effects]
     base, post = ("the base models", "the post-trained models") if several else (shown[0].base, shown[0].group_name)
     of_first = [e for e in shown if (e.group, e.group_name) == (shown[0].group, shown[0].group_name)]
-    includes_zero = not (first.d.low > 0 or first.d.high < 0)
+    includes_zero = first.d.low <= 0 <= first.d.high
     figures = [_figure("forest", f"d of each study, with {INTERVAL}s; filled: it excludes zero.", forest(effects))]
     tables = [
-        _effect_table("Studies", of_first, "study"),
-        *([_effect_table("Domains", of_first, "domain")] if any(e.level == "domain" for e in of_first) else []),
+        level_table("Studies", of_first, "study"),
+        *([level_table("Domains", of_first, "domain")] if any(e.level == "domain" for e in of_first) else []),
     ]
     if several:
         figures.append(_figure("pairs", "d over all studies, of each pair and on average.", pair_forest(effects)))
-        tables.insert(0, _pair_table(shown))
+        tables.insert(0, pair_table(shown))
     models = list(score_runs_of(run))
     gone = [name for name, scored in models if scored is None]
     found = {name: scored for name, scored in models if scored is not None}
@@ -111,7 +102,7 @@ def _misalignment(run: Run) -> Section:
         question=f"Do {post} predict people worse than {base}?"
         if several
         else f"Does {post} predict people worse than {base}?",
-        answers=(f"Over {first.n_studies:,} studies: {verdict(shown[0])}.", *([_UNDECIDED] if includes_zero else [])),
+        answers=(f"Over {first.n_studies:,} studies: {verdict(shown[0])}.{f' {_UNDECIDED}' if includes_zero else ''}",),
         explanation=(
             f"Per study, d is the mean NLL of {post} minus that of {base} on the same responses, in units of the "
             "standard deviation of NLLs over responses (the root of the two models' mean variance). "
@@ -122,8 +113,8 @@ def _misalignment(run: Run) -> Section:
             joined,
             *([f"The scores of {', '.join(gone)} are not at hand: their coverage is not shown."] if gone else []),
         ),
-        figures=(*figures, *_pictures([run])),
-        tables=(*tables, *_coverage(list(map(model_label, found)), list(found.values())), *_tables([run])),
+        figures=(*figures, *folder_pictures([run])),
+        tables=(*tables, *coverage_tables(list(map(model_label, found)), list(found.values())), *folder_tables([run])),
         provenance=tuple(provenance(run)),
         commands=tuple(dict.fromkeys([*(command(scored) for scored in found.values()), command(run)])),
     )
@@ -132,21 +123,15 @@ def _misalignment(run: Run) -> Section:
 def _generalisation(run: Run) -> Section:
     base, centaur = (model_label(str(run.config.get(name, name))) for name in ("base", "adapter"))
     gains, summaries = pd.DataFrame(run.about["studies"]), run.about["summaries"]
-    series = {summary["kind"]: i for i, summary in enumerate(summaries)}
     numbers = gains.select_dtypes("number").columns.difference(["participants", "responses"])
+    figure = gain_forest(run.about["studies"], summaries, centaur, base)
     gains = gains.astype(dict.fromkeys(["d", "d_low", "d_high", *numbers], float))
-    rows = [Row(g.study, Estimate(g.d, g.d_low, g.d_high), series[g.kind]) for g in gains.itertuples()]
-    rows += [
-        Row(f"mean, {_KINDS.get(s['kind'], s['kind'])}", _estimate(s, "d"), series[s["kind"]], True) for s in summaries
-    ]
-    names = [_KINDS.get(kind, kind) for kind in series]
     scored = [Run(folder, read_json(folder / "run.json"), {}) for folder in sorted(run.folder.glob("*/"))]
     scored = [part for part in scored if part.about.get("job") == "score"]
-    gains["kind"] = gains["kind"].map(lambda kind: _KINDS.get(kind, kind))
+    gains["kind"] = gains["kind"].map(lambda kind: KINDS.get(kind, kind))
     columns = {"study": "study", "kind": "judged on", "participants": "people", "responses": "responses"}
     columns |= {"d": "d", "nll_base": "NLL base", "nll_centaur": "NLL centaur"}
     columns |= {"nll_uniform": "NLL uniform", "nll_marginal": "NLL marginal"}
-    title = f"Gain of {centaur} over {base}"
     return Section(
         title=f"{centaur} on people and studies that it never saw",
         question=f"Does {centaur}, trained on people, predict other people, and other studies, better than {base}?",
@@ -158,12 +143,8 @@ def _generalisation(run: Run) -> Section:
             _INTERVALS,
         ),
         figures=(
-            _figure(
-                "gains",
-                f"d of each study, with {INTERVAL}s; filled: it excludes zero.",
-                gain_forest(rows, names, title),
-            ),
-            *_pictures([run]),
+            _figure("gains", f"d of each study, with {INTERVAL}s; filled: it excludes zero.", figure),
+            *folder_pictures([run]),
         ),
         tables=(
             table_of(
@@ -173,8 +154,8 @@ def _generalisation(run: Run) -> Section:
                 "uniform: every answer of the session equally likely; "
                 "marginal: as often as training participants gave it",
             ),
-            *_coverage([part.folder.name for part in scored], scored),
-            *_tables([run]),
+            *coverage_tables([part.folder.name for part in scored], scored),
+            *folder_tables([run]),
         ),
         provenance=(
             *provenance(run),
@@ -196,11 +177,11 @@ def _training(run: Run) -> Section:
         fell, rose = (percent["change_high"] < 0).sum(), (percent["change_low"] > 0).sum()
         before, after = held_out["nll_base"].mean(), held_out["nll"].mean()
         answers.append(
-            f"The NLL of held-out participants fell in {fell} of {len(held_out)} studies and rose in {rose}, by "
-            f"intervals that exclude zero; the others show no clear change. Mean over studies: {before:.3f} nats per "
+            f"The NLL of held-out participants fell in {fell} of {len(held_out)} studies and rose in {rose or 'none'}, "
+            f"by intervals that exclude zero; others show no clear change. Mean over studies: {before:.3f} nats per "
             f"response before, {after:.3f} after (an interval over studies comes from eval/generalisation.py)."
         )
-        rows = [Row(r.study, Estimate(r.change, r.change_low, r.change_high)) for r in percent.itertuples()]
+        rows = [Row(row["study"], _estimate(row, "change")) for row in percent.to_dict("records")]
         changes = signed_forest(
             rows, f"Held-out participants, against {base}", "worse", "better", "change of the NLL (%)"
         )
@@ -210,7 +191,13 @@ def _training(run: Run) -> Section:
             table_of("Held-out participants", percent, columns | {"nll": "NLL after", "change": "change (%)"})
         )
     if len(loss) > 1:
-        figures.append(_figure("training", "Loss of each logged step on training sessions.", training_curve(loss, nll)))
+        figures.append(
+            _figure(
+                "training",
+                "Loss of each logged step on training sessions (blue: running mean), and NLL of held-out people.",
+                training_curve(loss, nll),
+            )
+        )
     facts = [("trained on", ", ".join(run.about["studies"]))]
     facts.append(("novel studies", ", ".join(run.about.get("novel_studies") or ["none"])))
     return Section(
@@ -218,8 +205,8 @@ def _training(run: Run) -> Section:
         question=f"What did training on people change in {base}?",
         answers=tuple(answers),
         explanation=(_NLL,),
-        figures=(*figures, *_pictures([run])),
-        tables=(*tables, *_tables([run])),
+        figures=(*figures, *folder_pictures([run])),
+        tables=(*tables, *folder_tables([run])),
         provenance=(*provenance(run), *facts),
         commands=(command(run),),
     )
@@ -234,90 +221,14 @@ def _any_job(run: Run) -> Section:
         question=f"What did the {run.job} run find?",
         answers=(f"{said}." if said else "The tables say it; the run states no verdict.",),
         explanation=(_INTERVALS,),
-        figures=_pictures([run]),
-        tables=_tables([run]),
+        figures=folder_pictures([run]),
+        tables=folder_tables([run]),
         provenance=tuple(provenance(run)),
         commands=(command(run),),
     )
 
 
 _CHANGE = ("change", "change_low", "change_high")
-
-
-def _nll_table(names: Sequence[str], means: Sequence[Sequence[MeanNll]]) -> ReportTable:
-    rows = [
-        {
-            "model": name,
-            "study": mean.name,
-            "nll": mean.nll.value,
-            "nll_low": mean.nll.low,
-            "nll_high": mean.nll.high,
-            "accuracy": mean.accuracy.value,
-            "accuracy_low": mean.accuracy.low,
-            "accuracy_high": mean.accuracy.high,
-            "responses": mean.n_responses,
-            "people": mean.n_participants,
-        }
-        for name, of_run in zip(names, means, strict=True)
-        for mean in of_run
-    ]
-    frame = pd.DataFrame(rows)
-    columns = {name: "NLL" if name == "nll" else name for name in frame.columns if not name.endswith(("_low", "_high"))}
-    if len(names) == 1:
-        columns.pop("model")
-    return table_of("Studies", frame, columns, "accuracy: of single-token responses alone")
-
-
-def _effect_table(title: str, effects: Sequence[Effect], level: str) -> ReportTable:
-    """The effects of a level below that over all studies, as ``effects.csv`` has them."""
-    frame = effects_table([effect for effect in effects if effect.level in ("overall", level)])
-    columns = {"name": level, "d": "d", "d_paired": "paired d", "nll_base": "NLL base", "nll_post": "NLL post"}
-    columns |= {"n_responses": "responses", "n_participants": "people"}
-    if level == "domain":
-        columns |= {"n_studies": "studies"}
-    return table_of(title, frame, columns)
-
-
-def _pair_table(effects: Sequence[Effect]) -> ReportTable:
-    frame = effects_table([effect for effect in effects if effect.level == "overall"])
-    columns = {"group_name": "post-trained", "base": "base", "group": "group", "n_pairs": "pairs", "d": "d"}
-    columns |= {"d_paired": "paired d", "nll_base": "NLL base", "nll_post": "NLL post", "n_responses": "responses"}
-    return table_of("Pairs and their averages", frame, columns)
-
-
-def _coverage(names: Sequence[str], runs: Sequence[Run]) -> list[ReportTable]:
-    """What became of every response that stands in the text."""
-    rows = [
-        {"model": name, "study": study, "sessions": run.about["data"]["studies"][study]["sessions"]} | counts
-        for name, run in zip(names, runs, strict=True)
-        for study, counts in run.about["coverage"].items()
-    ]
-    if not rows:
-        return []
-    columns = {key: value for key, value in _COVERAGE.items() if key != "model" or len(names) > 1}
-    return [table_of("Coverage", pd.DataFrame(rows), columns, _COVERAGE_NOTE)]
-
-
-def _tables(runs: Sequence[Run]) -> tuple[ReportTable, ...]:
-    """Other tables that lie in the folders, such as diagnosis.csv."""
-    found = []
-    for path in [path for run in runs for path in sorted(run.folder.glob("*.csv")) if path.stem not in _OWN_FILES]:
-        try:
-            frame = pd.read_csv(path)
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read as a table ({error}); delete it or make it again") from error
-        found.append(table_of(path.stem.replace("_", " ").capitalize(), frame))
-    return tuple(found)
-
-
-def _pictures(runs: Sequence[Run]) -> tuple[ReportFigure, ...]:
-    """Other figures that lie in the folders."""
-    paths = [path for run in runs for path in sorted([*run.folder.glob("*.png"), *run.folder.glob("figures/*.png")])]
-    return tuple(
-        ReportFigure(path.stem, f"{path.stem.replace('_', ' ').capitalize()}.", "png", path.read_bytes())
-        for path in paths
-        if path.stem not in _OWN_FILES and not path.name.startswith(".")
-    )
 
 
 def _figure(name: str, caption: str, figure: Figure) -> ReportFigure:
@@ -332,8 +243,8 @@ def _mean_answer(name: str, means: Sequence[MeanNll]) -> str:
     return f"{name}: a mean NLL of {size} over {len(means) - 1} studies ({known})"
 
 
-def _gain_answer(summary: dict[str, float | str | None], base: str, centaur: str) -> str:
-    on, d = _KINDS.get(str(summary["kind"]), str(summary["kind"])), _estimate(summary, "d")
+def _gain_answer(summary: Mapping[str, Any], base: str, centaur: str) -> str:
+    on, d = KINDS.get(str(summary["kind"]), str(summary["kind"])), _estimate(summary, "d")
     where = f"On {on} ({summary['studies']} stud{'y' if summary['studies'] == 1 else 'ies'})"
     if not math.isfinite(d.value):
         return f"{where}: d is not defined."
@@ -348,7 +259,7 @@ def _gain_answer(summary: dict[str, float | str | None], base: str, centaur: str
     return f"{where}: {better} predicts people better than {worse} ({size}, which excludes zero)."
 
 
-def _estimate(row: dict[str, float | str | None], name: str) -> Estimate:
+def _estimate(row: Mapping[Any, Any], name: str) -> Estimate:
     values = (row.get(key) for key in (name, f"{name}_low", f"{name}_high"))
     return Estimate(*(float("nan") if value is None else float(value) for value in values))
 

@@ -14,8 +14,8 @@ def markdown(title: str, sections: Sequence[Section], files: Mapping[int, str], 
     for section in sections:
         parts += [f"## {escaped(section.title)}", f"*{escaped(section.question)}*"]
         parts += [f"> {escaped(answer)}" for answer in section.answers]
-        parts += [escaped(paragraph) for paragraph in section.explanation]
         parts += [_figure(figure, files[id(figure)]) for figure in section.figures]
+        parts += [escaped(paragraph) for paragraph in section.explanation]
         for table in section.tables:
             parts += [f"### {escaped(table.title)}", _table(table), *([escaped(table.note)] if table.note else [])]
         parts += ["### Commands that make it again", _fenced("\n".join(section.commands))]
@@ -35,7 +35,7 @@ def _figure(figure: ReportFigure, address: str) -> str:
 
 
 def _table(table: ReportTable) -> str:
-    rows = [[cell.text for cell in row] for row in table.rows]
+    rows = [[cell.text for cell in row] for row in (*table.rows, *table.summary)]
     lines = [[escaped(text) for text in line] for line in (table.columns, *rows)]
     lines.insert(1, ["---:" if is_number else "---" for is_number in table.is_number])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
