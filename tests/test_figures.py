@@ -6,7 +6,6 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
-from effect_rows import LONG_NAMES, effect, effects_of
 from matplotlib.figure import Figure
 
 from centaurlab.effects import Estimate
@@ -14,6 +13,7 @@ from centaurlab.errors import UserError
 from centaurlab.figures.curves import training_curve
 from centaurlab.figures.intervals import Row, forest, gain_forest, nll_rows, pair_forest, save_effect_figures
 from centaurlab.figures.style import WIDTH_MM, save_figure, short
+from effect_rows import LONG_NAMES, effect, effects_of
 
 NAN = float("nan")
 
@@ -47,7 +47,9 @@ def texts(figure: Figure) -> list[mpl.text.Text]:
         for axis in (axes.xaxis, axes.yaxis):
             low, high = sorted(axis.get_view_interval())
             ticks = zip(axis.get_major_ticks(), axis.get_majorticklocs(), strict=True)
-            found += [tick.label1 for tick, at in ticks if low <= at <= high and tick.label1.get_visible()] + [axis.label]
+            found += [tick.label1 for tick, at in ticks if low <= at <= high and tick.label1.get_visible()] + [
+                axis.label
+            ]
     return [text for text in found if text.get_text().strip()]
 
 
@@ -150,7 +152,7 @@ def test_several_pairs_have_a_figure_of_their_own(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write .*file/figures/.*; give another --output_dir"):
+    with pytest.raises(UserError, match=r"cannot write .*file/figures/.*; give another --output_dir"):
         save_figure(FIGURES["forest"], tmp_path / "file" / "figures", "forest")
 
 
