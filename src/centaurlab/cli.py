@@ -165,3 +165,25 @@ def report_command(
     for section in write_report(folders, path, "html" if output_format == "html" else "markdown"):
         print(section.title, *section.answers, sep="\n  ")
     print(f"report: {path}")
+
+
+@app.command(
+    "demo",
+    epilog="Examples:\n\ncentaurlab demo\n\ncentaurlab demo --quick\n\n"
+    "centaurlab demo --model Qwen/Qwen3-0.6B-Base --data my-studies/ --novel_studies stroop",
+)
+def demo_command(
+    model: Annotated[str, typer.Option("--model", help="A base model.")] = "gemma-3-270m",
+    data: Annotated[str, typer.Option("--data", help="Transcripts, as everywhere.")] = "starter",
+    novel_studies: Annotated[
+        str | None, typer.Option("--novel_studies", help="Of your own data: studies not to train on, comma separated.")
+    ] = None,
+    output_dir: Annotated[Path, typer.Option("--output_dir", help="Folder for all runs and report.html.")] = Path(
+        "runs/demo"
+    ),
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer people and steps: only to see it run.")] = False,
+) -> None:
+    """Tell the story: score a base model, post-train it, compare, train a Centaur, judge it, report."""
+    from centaurlab.demo import Settings, run_demo
+
+    run_demo(Settings(model, data, novel_studies, output_dir, quick))

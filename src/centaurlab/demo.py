@@ -1,0 +1,138 @@
+"""The story in one command: score a base model, post-train it, see what that does, win people back, and report.
+
+Each step is a command that a user could type; it is printed before it runs. A step that has ended with the same
+command is not run again, and one that was cut off goes on where it stopped, as the command itself does.
+"""
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from centaurlab.errors import UserError
+from centaurlab.report import write_report
+
+_FINISHED = "demo.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the demo is run on. ``quick``: fewer people and training steps, to see that everything runs."""
+
+    model: str
+    data: str
+    novel_studies: str | None
+    output_dir: Path
+    quick: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of the demo: the script and its options."""
+
+    title: str
+    script: str
+    options: Mapping[str, object]
+
+    @property
+    def arguments(self) -> list[str]:
+        """The script and its options, as they are typed."""
+        return [self.script, *(word for name, value in self.options.items() for word in (f"--{name}", str(value)))]
+
+
+def steps(settings: Settings) -> list[Step]:
+    """The commands of the demo, in order."""
+    out = settings.output_dir
+    model = {"model_name_or_path": settings.model}
+    people = {"data": settings.data, "max_participants": 2 if settings.quick else 4}
+    novel = {"novel_studies": settings.novel_studies} if settings.novel_studies else {}
+    short = {"max_steps": 4, "save_steps": 4} if settings.quick else {}
+    return [
+        Step(
+            f"Score {settings.model}, a base model, on people: how probable did it find what each of them did?",
+            "eval/score.py",
+            model | people | {"output_dir": out / "base"},
+        ),
+        Step(
+            "Post-train it on questions with one right answer, as companies do to make an assistant",
+            "recipes/posttrain.py",
+            {"config": "recipes/configs/posttrain-gemma-3-270m.yaml"}
+            | model
+            | short
+            | {"output_dir": out / "post-trained"},
+        ),
+        Step(
+            "Misalignment: does the post-trained model predict the same people worse?",
+            "eval/misalignment.py",
+            {"base": out / "base", "post": out / "post-trained"} | people | {"output_dir": out / "misalignment"},
+        ),
+        Step(
+            "Train a small Centaur: the base model again, this time on what people did",
+            "recipes/centaur.py",
+            {"config": "recipes/configs/gemma-3-270m-starter.yaml"}
+            | model
+            | {"data": settings.data}
+            | novel
+            | (short | {"eval_steps": 4} if short else {})
+            | {"output_dir": out / "centaur"},
+        ),
+        Step(
+            "Generalisation: the Centaur on people and on studies that it never saw",
+            "eval/generalisation.py",
+            {"base": settings.model, "adapter": out / "centaur"} | people | {"output_dir": out / "generalisation"},
+        ),
+    ]
+
+
+def run_demo(settings: Settings) -> None:
+    """Run what is missing of the demo, write its report and print what was found.
+
+    Raises ``UserError`` outside a clone, where the scripts are not, and where a step fails.
+    """
+    if not Path("eval/score.py").is_file():
+        raise UserError("the demo runs the scripts of a clone: clone the repository and start the demo there")
+    if settings.data != "starter" and not settings.novel_studies:
+        raise UserError("--data needs --novel_studies: studies of it to judge the Centaur by, not trained on")
+    record = settings.output_dir / _FINISHED
+    finished: dict[str, list[str]] = json.loads(record.read_text()) if record.exists() else {}
+    settings.output_dir.mkdir(parents=True, exist_ok=True)
+    console = Console(highlight=False)
+    minutes = "about 3 minutes" if settings.quick else "about 10 minutes"
+    console.print(f"Five steps and a report: {minutes} on two CPU cores. Interrupted, the same command goes on.")
+    for number, step in enumerate(steps(settings), start=1):
+        console.print(f"\n[bold]{number}. {step.title}[/bold]")
+        print("   python " + shlex.join(step.arguments), flush=True)
+        if finished.get(step.script) == step.arguments:
+            console.print("   done before", style="dim")
+            continue
+        started = time.monotonic()
+        _run(step.arguments)
+        finished[step.script] = step.arguments
+        record.write_text(json.dumps(finished, indent=1))
+        console.print(f"   {time.monotonic() - started:.0f} s", style="dim")
+    _report(settings.output_dir, console)
+
+
+def _run(arguments: Sequence[str]) -> None:
+    code = subprocess.run([sys.executable, *arguments], check=False).returncode
+    if code:
+        raise UserError(
+            f"{arguments[0]} ended with exit code {code}; its message stands above. The same command goes on from here"
+        )
+
+
+def _report(output_dir: Path, console: Console) -> None:
+    folders = [output_dir / name for name in ("misalignment", "post-trained", "centaur", "generalisation")]
+    report = output_dir / "report.html"
+    console.print("\n[bold]What was found[/bold]")
+    for section in write_report(folders, report, "html"):
+        print(section.title, *section.answers, sep="\n  ")
+    print(f"\nreport: {report}")
+    print("every run: .venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db")
+    print("next: eval/trajectory.py and eval/frontier.py with --help; README.md for your own models and data")
