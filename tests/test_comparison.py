@@ -42,6 +42,9 @@ def _scores(nlls: dict[int, float]) -> ResponseScores:
         np.ones(n, np.int8),
         np.zeros(n, np.float32),
         np.zeros((n, len(TEMPERATURES)), np.float32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.float32),
+        np.zeros((n, len(TEMPERATURES)), np.float32),
     )
 
 

@@ -10,7 +10,18 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "centaurlab"
 ORDER = (
     *("transcripts", "catalog", "splits", "sources", "prompts", "models", "encoding", "scoring", "store", "plan"),
-    *("runs", "measure", "effects", "mean_nll", "chat", "assistant", "training", "generalisation", "trajectory"),
+    *(
+        "runs",
+        "measure",
+        "effects",
+        "diagnosis",
+        "mean_nll",
+        "chat",
+        "assistant",
+        "training",
+        "generalisation",
+        "trajectory",
+    ),
     *("frontier", "figures", "report", "demo", "cli"),
 )
 ANYWHERE = ("errors", "arguments", "quiet", "allocator", "terminal", "threads")
@@ -22,6 +33,7 @@ WITHOUT_TORCH = (
     "comparison",
     "effects",
     "effect_table",
+    "diagnosis",
     "mean_nll",
     "pairs",
     "figures.style",

@@ -151,7 +151,7 @@ def test_a_session_whose_responses_are_all_empty_has_no_scores(
 ) -> None:
     model, tokenizer = loaded
     scores = SessionScorer(model).score(encode("You choose << >>", tokenizer))
-    assert [len(column) for column in vars(scores).values()] == [0] * 6
+    assert [len(column) for column in vars(scores).values()] == [0] * 9
     assert scores.nll_RK.shape == (0, len(TEMPERATURES))
 
 
@@ -182,7 +182,8 @@ def test_statistics_of_tokens_equal_those_in_float64(n_rows: int, n_vocabulary: 
     logits_NV = (torch.randn(n_rows, n_vocabulary, generator=generator) * 8).to(dtype)
     targets_N = torch.randint(n_vocabulary, (n_rows,), generator=generator)
     targets_N[0] = logits_NV[0].argmax()
-    found = token_statistics(logits_NV, targets_N)
+    options_O = np.array([0, n_vocabulary - 1], np.int32)
+    found = token_statistics(logits_NV, targets_N, options_O)
 
     exact = logits_NV.double()
     rows = torch.arange(n_rows)
@@ -192,12 +193,15 @@ def test_statistics_of_tokens_equal_those_in_float64(n_rows: int, n_vocabulary: 
     for k, temperature in enumerate(TEMPERATURES):
         expected = -(exact / temperature).log_softmax(-1)[rows, targets_N]
         np.testing.assert_allclose(found.nll_NK[:, k], expected, atol=1e-4)
+        mass = (exact / temperature).softmax(-1)[:, options_O].sum(-1)
+        np.testing.assert_allclose(found.option_nll_N1K[:, k + 1], -mass.log(), atol=1e-4)
+    np.testing.assert_allclose(found.option_nll_N1K[:, 0], -exact.softmax(-1)[:, options_O].sum(-1).log(), atol=1e-4)
     assert found.greedy_N.tolist() == (exact[rows, targets_N] == exact.amax(-1)).tolist()
 
 
 def test_extreme_logits_stay_finite() -> None:
     logits_NV = torch.tensor([[200.0, -200.0, 0.0], [-1e4, 1e4, 0.0]])
-    found = token_statistics(logits_NV, torch.tensor([1, 1]))
+    found = token_statistics(logits_NV, torch.tensor([1, 1]), np.empty(0, np.int32))
     np.testing.assert_allclose(found.log_probability_N, [-400, 0])
     np.testing.assert_allclose(found.nll_NK[0], [400 / t for t in TEMPERATURES], rtol=1e-6)
     np.testing.assert_allclose(found.entropy_N, [0, 0], atol=1e-6)

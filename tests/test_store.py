@@ -31,6 +31,9 @@ def result(seed: int, n: int = 4) -> SessionResult:
         greedy_correct_R=draw.integers(-1, 2, n).astype(np.int8),
         entropy_R=draw.normal(size=n).astype(np.float32),
         nll_RK=draw.normal(size=(n, len(TEMPERATURES))).astype(np.float32),
+        n_options_R=draw.integers(0, 4, n).astype(np.int32),
+        option_nll_R=draw.normal(size=n).astype(np.float32),
+        option_nll_RK=draw.normal(size=(n, len(TEMPERATURES))).astype(np.float32),
     )
     return SessionResult(scores, Coverage(n + 2, n, 1, 1, 3, 2), 100 + seed, 50, 0.25)
 
@@ -202,7 +205,9 @@ def test_the_table_has_a_row_per_response_in_the_order_given(tmp_path: Path) -> 
     table = pq.read_table(tmp_path / "scores.parquet").to_pandas()
     assert [*table] == [
         *("study", "experiment", "participant", "response", "n_tokens", "nll", "greedy_correct", "entropy"),
-        *("nll_t0.50", "nll_t0.71", "nll_t1.41", "nll_t2.00", "nll_t2.83", "nll_t4.00"),
+        *("nll_t0.50", "nll_t0.71", "nll_t1.41", "nll_t2.00", "nll_t2.83", "nll_t4.00", "n_options", "option_nll"),
+        *("option_nll_t0.50", "option_nll_t0.71", "option_nll_t1.41", "option_nll_t2.00", "option_nll_t2.83"),
+        "option_nll_t4.00",
     ]
     expected = [
         (key.study, key.participant, r, scores.nll_R[r], scores.nll_RK[r, 5])

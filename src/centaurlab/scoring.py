@@ -20,11 +20,14 @@ from transformers import DynamicCache, PreTrainedModel
 from centaurlab.attention import attend_in_blocks
 from centaurlab.encoding import Encoding, Ints, pairs
 
-# T: tokens of a session, R: its scored responses, N: their tokens, V: vocabulary, K: temperatures.
+# T: tokens of a session, R: its scored responses, N: their tokens, V: vocabulary, K: temperatures, O: options.
 Floats = npt.NDArray[np.float32]
 
 TEMPERATURES = (0.5, 2**-0.5, 2**0.5, 2.0, 2**1.5, 4.0)
 """Beside 1: the grid on which the NLL of each response is recorded."""
+
+MAX_OPTIONS = 10
+"""A session whose responses are single tokens, two to so many different ones, is a choice among these options."""
 
 WHOLE_SEQUENCE_TOKENS = 4_096
 """Longest stretch computed at once on a GPU (memory of its activations)."""
@@ -48,6 +51,9 @@ class ResponseScores:
     ``nll_R`` sums over a response's tokens; ``nll_RK`` is the same at each of ``TEMPERATURES``;
     ``entropy_R`` is that of the next-token distribution at the response's first token;
     ``greedy_correct_R``: 1 or 0 whether the likeliest token was given, -1 for responses of several tokens.
+    ``n_options_R``: size of the session's set of options (``MAX_OPTIONS``), 0 where it has none. ``option_nll_R`` and
+    ``option_nll_RK``: negative log of the probability of all options together at temperature 1 and at each of
+    ``TEMPERATURES``, NaN without options; never above the response's own NLL.
     """
 
     response_R: Ints
@@ -56,6 +62,9 @@ class ResponseScores:
     greedy_correct_R: npt.NDArray[np.int8]
     entropy_R: Floats
     nll_RK: Floats
+    n_options_R: Ints
+    option_nll_R: Floats
+    option_nll_RK: Floats
 
 
 def prepare_for_scoring(model: PreTrainedModel) -> int:
@@ -93,6 +102,7 @@ class SessionScorer:
             return _no_scores()
         targets_N = np.concatenate([np.arange(s, e) for s, e in zip(encoding.start_R, encoding.end_R, strict=True)])
         target_ids_N = torch.from_numpy(encoding.input_ids_T[targets_N].astype(np.int64))
+        options_O = session_options(encoding)
         positions_N = targets_N - 1
         n_inputs = int(positions_N[-1]) + 1
         ids_T = torch.from_numpy(encoding.input_ids_T[:n_inputs].astype(np.int64)).to(self._device)
@@ -109,13 +119,12 @@ class SessionScorer:
                 use_cache=cache is not None,
                 logits_to_keep=torch.from_numpy(positions_N[in_chunk_N] - first).to(self._device),
             ).logits[0]
-            parts.append(token_statistics(logits_NV, target_ids_N[torch.from_numpy(in_chunk_N)]))
+            parts.append(token_statistics(logits_NV, target_ids_N[torch.from_numpy(in_chunk_N)], options_O))
             if cache is not None and last in shared:
                 self._prefixes.append((encoding.input_ids_T[:last], copy.deepcopy(cache)))
         self.tokens_computed += n_inputs - start
-        return _per_response(
-            encoding, TokenStatistics(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-        )
+        statistics = TokenStatistics(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        return _per_response(encoding, statistics, len(options_O))
 
     def _resume(self, ids_T: Ints, shared: Sequence[int]) -> tuple[int, DynamicCache | None]:
         """Drop kept prefixes that this session does not share; continue from the longest that it does."""
@@ -135,16 +144,27 @@ class SessionScorer:
         return chunks
 
 
+def session_options(encoding: Encoding) -> Ints:
+    """(O,) token ids that the session's responses are a choice among; none where it is no such session."""
+    is_single = bool((encoding.end_R - encoding.start_R == 1).all())
+    options_O = np.unique(encoding.input_ids_T[encoding.start_R])
+    return options_O if is_single and 2 <= len(options_O) <= MAX_OPTIONS else options_O[:0]
+
+
 class TokenStatistics(NamedTuple):
-    """Per response token: log-probability, its greedy correctness, entropy (nats), NLL at ``TEMPERATURES``."""
+    """Per response token: log-probability, its greedy correctness, entropy (nats), NLL at ``TEMPERATURES``.
+
+    ``option_nll_N1K``: -log of the summed probability of the options at temperature 1 and at ``TEMPERATURES``.
+    """
 
     log_probability_N: Floats
     greedy_N: npt.NDArray[np.bool_]
     entropy_N: Floats
     nll_NK: Floats
+    option_nll_N1K: Floats
 
 
-def token_statistics(logits_NV: torch.Tensor, targets_N: torch.Tensor) -> TokenStatistics:
+def token_statistics(logits_NV: torch.Tensor, targets_N: torch.Tensor, options_O: Ints) -> TokenStatistics:
     """Statistics of ``targets_N`` under ``logits_NV``: a float32 log-softmax, whatever the logits' dtype.
 
     With l the log-probabilities, the NLL at temperature T is log sum exp(l / T) - l[target] / T over the
@@ -157,20 +177,27 @@ def token_statistics(logits_NV: torch.Tensor, targets_N: torch.Tensor) -> TokenS
     rows = max(_MIN_BLOCK_ROWS, elements // n_vocabulary)
     inverse_temperature_K = 1 / torch.tensor(TEMPERATURES, device=device)
     target_N, maximum_N = (torch.empty(n_rows, device=device) for _ in range(2))
+    ids_O = torch.from_numpy(options_O.astype(np.int64)).to(device)
+    option_NO = torch.empty(n_rows, len(ids_O), device=device)
     sums_NK1 = torch.zeros(n_rows, len(TEMPERATURES) + 1, device=device)
     for row in range(0, n_rows, rows):
         block = slice(row, row + rows)
         log_p_BV = logits_NV[block].float().log_softmax(-1)
         target_N[block] = log_p_BV.gather(-1, targets_N[block, None])[:, 0]
         maximum_N[block] = log_p_BV.amax(-1)
+        option_NO[block] = log_p_BV[:, ids_O]
         for slice_BV in torch.split(log_p_BV, max(1, elements // rows), dim=-1):
             sums_NK1[block] += _temperature_sums(slice_BV)
-    nll_NK = sums_NK1[:, :-1].log() - target_N[:, None] * inverse_temperature_K
+    log_sum_NK = sums_NK1[:, :-1].log()
+    nll_NK = log_sum_NK - target_N[:, None] * inverse_temperature_K
+    option_nll_NK = log_sum_NK - (option_NO[:, None] * inverse_temperature_K[:, None]).logsumexp(-1)
+    option_nll_N1K = torch.cat([-option_NO.logsumexp(-1, keepdim=True), option_nll_NK], dim=1)
     return TokenStatistics(
         log_probability_N=target_N.cpu().numpy(),
         greedy_N=(target_N == maximum_N).cpu().numpy(),
         entropy_N=-sums_NK1[:, -1].cpu().numpy(),
         nll_NK=nll_NK.cpu().numpy(),
+        option_nll_N1K=option_nll_N1K.cpu().numpy(),
     )
 
 
@@ -198,12 +225,13 @@ def _temperature_sums(log_p_BV: torch.Tensor) -> torch.Tensor:
 
 def _no_scores() -> ResponseScores:
     ints, floats = np.empty(0, np.int32), np.empty(0, np.float32)
+    by_temperature = np.empty((0, len(TEMPERATURES)), np.float32)
     return ResponseScores(
-        ints, ints, floats, np.empty(0, np.int8), floats, np.empty((0, len(TEMPERATURES)), np.float32)
+        *(ints, ints, floats, np.empty(0, np.int8), floats, by_temperature), *(ints, floats, by_temperature)
     )
 
 
-def _per_response(encoding: Encoding, tokens: TokenStatistics) -> ResponseScores:
+def _per_response(encoding: Encoding, tokens: TokenStatistics, n_options: int) -> ResponseScores:
     n_tokens_R = encoding.end_R - encoding.start_R
     first_R = np.concatenate([[0], np.cumsum(n_tokens_R)[:-1]])
     nll_R = np.add.reduceat(-tokens.log_probability_N.astype(np.float64), first_R)
@@ -213,6 +241,9 @@ def _per_response(encoding: Encoding, tokens: TokenStatistics) -> ResponseScores
             f"response {encoding.response_R[bad]} (tokens {encoding.start_R[bad]} to {encoding.end_R[bad]}) "
             f"has NLL {nll_R[bad]}"
         )
+    option_nll_R1K = (
+        tokens.option_nll_N1K[first_R] if n_options else np.full_like(tokens.option_nll_N1K[first_R], np.nan)
+    )
     return ResponseScores(
         response_R=encoding.response_R,
         n_tokens_R=n_tokens_R.astype(np.int32),
@@ -220,4 +251,7 @@ def _per_response(encoding: Encoding, tokens: TokenStatistics) -> ResponseScores
         greedy_correct_R=np.where(n_tokens_R == 1, tokens.greedy_N[first_R], -1).astype(np.int8),
         entropy_R=tokens.entropy_N[first_R].astype(np.float32),
         nll_RK=np.add.reduceat(tokens.nll_NK.astype(np.float64), first_R, axis=0).astype(np.float32),
+        n_options_R=np.full(len(first_R), n_options, np.int32),
+        option_nll_R=option_nll_R1K[:, 0],
+        option_nll_RK=option_nll_R1K[:, 1:],
     )

@@ -31,8 +31,12 @@ _ROW = np.dtype(
         ("greedy_correct", "i1"),
         ("entropy", "<f4"),
         ("nll_t", "<f4", (len(TEMPERATURES),)),
+        ("n_options", "<i4"),
+        ("option_nll", "<f4"),
+        ("option_nll_t", "<f4", (len(TEMPERATURES),)),
     ]
 )
+_FORMAT = 2  # of a row: one more than that of stores without options
 _INSERT = "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)"
 _DAMAGE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _ROW_GROUP_ROWS = 100_000
@@ -46,9 +50,16 @@ SCORE_SCHEMA = pa.schema(
         ("greedy_correct", pa.bool_()),
         ("entropy", pa.float32()),
         *((f"nll_t{t:.2f}", pa.float32()) for t in TEMPERATURES),
+        ("n_options", pa.int32()),
+        ("option_nll", pa.float32()),
+        *((f"option_nll_t{t:.2f}", pa.float32()) for t in TEMPERATURES),
     ]
 )
-"""One row per response; NLLs and entropy in nats, NLLs summed over the response's tokens."""
+"""One row per response; NLLs and entropy in nats, NLLs summed over the response's tokens.
+
+``n_options`` and -log of the probability of all options together are null where the session is no choice among a few
+single tokens.
+"""
 
 
 @dataclass(frozen=True)
@@ -74,7 +85,7 @@ class ScoreStore:
         self.damaged: list[str] = []
         with _disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            self._check_identity(identity)
+            self._check_identity(identity | {"format": _FORMAT})
             own = folder / f"process-{writer}.sqlite"
             self._parts = {path: self._open(path) for path in sorted({own, *folder.glob("process-*.sqlite")})}
             self._own = self._parts[own]
@@ -185,6 +196,7 @@ def write_scores(path: Path, sessions: Iterable[tuple[SessionKey, ResponseScores
 def _record_batch(key: SessionKey, scores: ResponseScores) -> pa.RecordBatch:
     n = len(scores.response_R)
     zeros = pa.array(np.zeros(n, np.int32))
+    no_options_R = scores.n_options_R == 0
     names = [
         pa.DictionaryArray.from_arrays(zeros, pa.array([value]))
         for value in (key.study, key.experiment, key.participant)
@@ -196,6 +208,9 @@ def _record_batch(key: SessionKey, scores: ResponseScores) -> pa.RecordBatch:
         pa.array(scores.greedy_correct_R == 1, mask=scores.greedy_correct_R < 0),
         pa.array(scores.entropy_R),
         *(pa.array(column) for column in np.ascontiguousarray(scores.nll_RK.T)),
+        pa.array(scores.n_options_R, mask=no_options_R),
+        pa.array(scores.option_nll_R, mask=no_options_R),
+        *(pa.array(column, mask=no_options_R) for column in np.ascontiguousarray(scores.option_nll_RK.T)),
     ]
     return pa.RecordBatch.from_arrays([*names, *numbers], schema=SCORE_SCHEMA)
 
@@ -209,6 +224,9 @@ def _to_bytes(scores: ResponseScores) -> bytes:
         scores.greedy_correct_R,
         scores.entropy_R,
         scores.nll_RK,
+        scores.n_options_R,
+        scores.option_nll_R,
+        scores.option_nll_RK,
     )
     for name, column in zip(_ROW.names or (), columns, strict=True):
         rows[name] = column
