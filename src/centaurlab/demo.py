@@ -53,6 +53,7 @@ def steps(settings: Settings) -> list[Step]:
     people = {"data": settings.data, "max_participants": 2 if settings.quick else 4}
     novel = {"novel_studies": settings.novel_studies} if settings.novel_studies else {}
     short = {"max_steps": 4, "save_steps": 4} if settings.quick else {}
+    both = {"base": out / "base", "post": out / "post"}
     return [
         Step(
             f"Score {settings.model}, a base model, on people: how probable did it find what each of them did?",
@@ -68,10 +69,16 @@ def steps(settings: Settings) -> list[Step]:
             | {"output_dir": out / "post-trained"},
         ),
         Step(
-            "Misalignment: does the post-trained model predict the same people worse?",
-            "eval/misalignment.py",
-            {"base": out / "base", "post": out / "post-trained"} | people | {"output_dir": out / "misalignment"},
+            "Score the post-trained model on the same people",
+            "eval/score.py",
+            {"model_name_or_path": out / "post-trained"} | people | {"output_dir": out / "post"},
         ),
+        Step(
+            "Misalignment: does post-training predict people worse?",
+            "eval/misalignment.py",
+            both | {"output_dir": out / "misalignment"},
+        ),
+        Step("Why: format, calibration or preference?", "eval/diagnosis.py", both | {"output_dir": out / "diagnosis"}),
         Step(
             "Train a small Centaur: the base model again, this time on what people did",
             "recipes/centaur.py",
@@ -100,20 +107,20 @@ def run_demo(settings: Settings) -> None:
     if settings.data != "starter" and not settings.novel_studies:
         raise UserError("--data needs --novel_studies: studies of it to judge the Centaur by, not trained on")
     record = settings.output_dir / _FINISHED
-    finished: dict[str, list[str]] = json.loads(record.read_text()) if record.exists() else {}
+    finished: list[list[str]] = json.loads(record.read_text()) if record.exists() else []
     settings.output_dir.mkdir(parents=True, exist_ok=True)
     console = Console(highlight=False)
     minutes = "about 3 minutes" if settings.quick else "about 10 minutes"
-    console.print(f"Five steps and a report: {minutes} on two CPU cores. Interrupted, the same command goes on.")
+    console.print(f"Seven steps and a report: {minutes} on two CPU cores. Interrupted, the same command goes on.")
     for number, step in enumerate(steps(settings), start=1):
         console.print(f"\n[bold]{number}. {step.title}[/bold]")
         print("   python " + shlex.join(step.arguments), flush=True)
-        if finished.get(step.script) == step.arguments:
+        if step.arguments in finished:
             console.print("   done before", style="dim")
             continue
         started = time.monotonic()
         _run(step.arguments)
-        finished[step.script] = step.arguments
+        finished.append(step.arguments)
         record.write_text(json.dumps(finished, indent=1))
         console.print(f"   {time.monotonic() - started:.0f} s", style="dim")
     _report(settings.output_dir, console)
@@ -128,7 +135,7 @@ def _run(arguments: Sequence[str]) -> None:
 
 
 def _report(output_dir: Path, console: Console) -> None:
-    folders = [output_dir / name for name in ("misalignment", "post-trained", "centaur", "generalisation")]
+    folders = [output_dir / name for name in ("misalignment", "diagnosis", "generalisation", "centaur")]
     report = output_dir / "report.html"
     console.print("\n[bold]What was found[/bold]")
     for section in write_report(folders, report, "html"):
