@@ -17,7 +17,7 @@ UNTRACKED = ("--report_to", "none")
 def command(folder: Path, script: str, *arguments: str, code: int = 0) -> str:
     done = subprocess.run(
         [sys.executable, str(ROOT / script), *arguments],
-        cwd=folder, capture_output=True, text=True, timeout=180, check=False,
+        cwd=folder, capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == code, done.stderr
     return done.stdout + done.stderr
