@@ -18,7 +18,7 @@ from accelerate import PartialState
 from centaurlab.allocator import keep_freed_memory
 from centaurlab.arguments import parse_arguments
 from centaurlab.errors import exit_on_user_error
-from centaurlab.figures.intervals import save_gain_figure
+from centaurlab.figures.saved import save_gain_figure
 from centaurlab.generalisation import KINDS, check_base, print_gains, read_split, study_gains
 from centaurlab.measure import ScoreArguments, measure
 from centaurlab.models import ModelArguments, identify

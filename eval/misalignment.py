@@ -25,7 +25,7 @@ from centaurlab.arguments import parse_arguments
 from centaurlab.catalog import ModelPair
 from centaurlab.effect_table import print_effects
 from centaurlab.errors import UserError, exit_on_user_error
-from centaurlab.figures.intervals import save_effect_figures
+from centaurlab.figures.saved import save_effect_figures
 from centaurlab.measure import ScoreArguments
 from centaurlab.misalignment import compare_pairs, score_models
 from centaurlab.models import ModelArguments

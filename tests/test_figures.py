@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from centaurlab.effects import Estimate
 from centaurlab.errors import UserError
 from centaurlab.figures.curves import training_curve
-from centaurlab.figures.intervals import Row, forest, gain_forest, nll_rows, pair_forest, save_effect_figures
+from centaurlab.figures.intervals import Row, forest, gain_forest, nll_rows, pair_forest
+from centaurlab.figures.saved import save_effect_figures
 from centaurlab.figures.style import WIDTH_MM, save_figure, short
 from effect_rows import LONG_NAMES, effect, effects_of
 
@@ -138,7 +139,7 @@ def test_files_are_the_same_bytes_every_time(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         save_effect_figures(effects, tmp_path / folder)
     files = sorted((tmp_path / "one/figures").iterdir())
-    assert [file.name for file in files] == ["forest.pdf", "forest.png"]
+    assert [file.name for file in files] == ["domains.pdf", "domains.png", "forest.pdf", "forest.png"]
     assert files[0].read_bytes().startswith(b"%PDF")
     for file in files:
         assert file.read_bytes() == (tmp_path / "two/figures" / file.name).read_bytes()
@@ -147,7 +148,7 @@ def test_files_are_the_same_bytes_every_time(tmp_path: Path) -> None:
 def test_several_pairs_have_a_figure_of_their_own(tmp_path: Path) -> None:
     averages = effects_of(["a"], Estimate(0.1), group="all", group_name="all pairs")
     save_effect_figures([*averages, *effects_of(["a"], Estimate(0.1))], tmp_path)
-    assert {file.stem for file in (tmp_path / "figures").iterdir()} == {"forest", "pairs"}
+    assert {file.stem for file in (tmp_path / "figures").iterdir()} == {"domains", "forest", "pairs"}
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ WITHOUT_TORCH = (
     "figures.style",
     "figures.intervals",
     "figures.curves",
+    "figures.saved",
     "report",
     "cli",
 )

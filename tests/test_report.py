@@ -354,7 +354,7 @@ def test_several_pairs_are_listed_and_averaged(tmp_path: Path) -> None:
     assert "on average over 2 pairs, the post-trained models predict people worse" in section.answers[0]
     pairs = table_of(Page(tmp_path / "report.html"), "post-trained", "base")
     assert [row[0][0] for row in pairs.rows] == ["one", "two", "all pairs"]
-    assert [figure.name for figure in section.figures] == ["forest", "pairs"]
+    assert [figure.name for figure in section.figures] == ["forest", "pairs", "domains"]
 
 
 def test_markdown_has_the_same_content(page: Page, runs: dict[str, Path], tmp_path: Path) -> None:

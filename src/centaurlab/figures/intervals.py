@@ -7,7 +7,6 @@ an estimate are left out and counted in a note below the axis.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -24,7 +23,6 @@ from centaurlab.figures.style import (
     VERMILLION,
     model_label,
     new_figure,
-    save_figure,
     short,
     styled,
 )
@@ -89,20 +87,6 @@ def gain_forest(
     title = f"Gain of {model_label(centaur)} over {model_label(base)}"
     quantity = "d (base − centaur; standard deviations)"
     return _signed_rows(rows, title, "centaur better", quantity, "base better", names)
-
-
-def save_effect_figures(effects: Sequence[Effect], folder: Path) -> None:
-    """Write ``figures/forest`` and, of several pairs, ``figures/pairs`` into a run's folder, as PDF and PNG."""
-    save_figure(forest(effects), folder / "figures", "forest")
-    if effects[0].group != "pair":
-        save_figure(pair_forest(effects), folder / "figures", "pairs")
-
-
-def save_gain_figure(
-    gains: Sequence[Mapping[str, Any]], summaries: Sequence[Mapping[str, Any]], centaur: str, base: str, folder: Path
-) -> None:
-    """Write ``figures/gains`` into a run's folder, as PDF and PNG."""
-    save_figure(gain_forest(gains, summaries, centaur, base), folder / "figures", "gains")
 
 
 @styled

@@ -13,7 +13,8 @@ from centaurlab.effect_table import read_effects, verdict
 from centaurlab.effects import Effect, Estimate
 from centaurlab.errors import UserError
 from centaurlab.figures.curves import training_curve
-from centaurlab.figures.intervals import Row, forest, gain_forest, nll_rows, pair_forest, signed_forest
+from centaurlab.figures.intervals import Row, gain_forest, nll_rows, signed_forest
+from centaurlab.figures.saved import effect_figures
 from centaurlab.figures.style import SERIES, model_label, rendered
 from centaurlab.generalisation import KINDS
 from centaurlab.mean_nll import MeanNll, mean_nlls
@@ -30,6 +31,8 @@ _INTERVALS = (
     f"A {INTERVAL} comes from drawing studies, and participants within each, again and again: the responses of one "
     "person are not independent."
 )
+_OWN = frozenset({"effects", "studies", "forest", "pairs", "domains", "gains"})
+"""Files of which a section makes tables and figures of its own."""
 _UNDECIDED = "An interval that includes zero means: these data do not tell the two models apart."
 
 
@@ -66,8 +69,8 @@ def _scores(runs: Sequence[Run]) -> Section:
         question=f"How well {'do models' if len(runs) > 1 else f'does {names[0]}'} predict what people did in {data}?",
         answers=tuple(answers),
         explanation=(_NLL, _INTERVALS),
-        figures=(_figure("nll", caption, figure), *folder_pictures(runs)),
-        tables=(*map(nll_table, names, means), *coverage_tables(names, runs), *folder_tables(runs)),
+        figures=(_figure("nll", caption, figure), *folder_pictures(runs, _OWN)),
+        tables=(*map(nll_table, names, means), *coverage_tables(names, runs), *folder_tables(runs, _OWN)),
         provenance=tuple(fact for run in runs for fact in provenance(run)),
         commands=tuple(command(run) for run in runs),
     )
@@ -81,13 +84,17 @@ def _misalignment(run: Run) -> Section:
     base, post = ("the base models", "the post-trained models") if several else (shown[0].base, shown[0].group_name)
     of_first = [e for e in shown if (e.group, e.group_name) == (shown[0].group, shown[0].group_name)]
     includes_zero = first.d.low <= 0 <= first.d.high
-    figures = [_figure("forest", f"d of each study, with {INTERVAL}s; filled: it excludes zero.", forest(effects))]
+    captions = {
+        "forest": f"d of each study, with {INTERVAL}s; filled: it excludes zero.",
+        "pairs": "d over all studies, of each pair and on average.",
+        "domains": "d of each domain; grey: the models of the paper, which were scored on Psych-201.",
+    }
+    figures = [_figure(name, captions[name], figure) for name, figure in effect_figures(effects).items()]
     tables = [
         level_table("Studies", of_first, "study"),
         *([level_table("Domains", of_first, "domain")] if any(e.level == "domain" for e in of_first) else []),
     ]
     if several:
-        figures.append(_figure("pairs", "d over all studies, of each pair and on average.", pair_forest(effects)))
         tables.insert(0, pair_table(shown))
     models = list(score_runs_of(run))
     gone = [name for name, scored in models if scored is None]
@@ -113,8 +120,12 @@ def _misalignment(run: Run) -> Section:
             joined,
             *([f"The scores of {', '.join(gone)} are not at hand: their coverage is not shown."] if gone else []),
         ),
-        figures=(*figures, *folder_pictures([run])),
-        tables=(*tables, *coverage_tables(list(map(model_label, found)), list(found.values())), *folder_tables([run])),
+        figures=(*figures, *folder_pictures([run], _OWN)),
+        tables=(
+            *tables,
+            *coverage_tables(list(map(model_label, found)), list(found.values())),
+            *folder_tables([run], _OWN),
+        ),
         provenance=tuple(provenance(run)),
         commands=tuple(dict.fromkeys([*(command(scored) for scored in found.values()), command(run)])),
     )
@@ -130,8 +141,8 @@ def _generalisation(run: Run) -> Section:
     scored = [part for part in scored if part.about.get("job") == "score"]
     gains["kind"] = gains["kind"].map(lambda kind: KINDS.get(kind, kind))
     columns = {"study": "study", "kind": "judged on", "participants": "people", "responses": "responses"}
-    columns |= {"d": "d", "nll_base": "NLL base", "nll_centaur": "NLL centaur"}
-    columns |= {"nll_uniform": "NLL uniform", "nll_marginal": "NLL marginal"}
+    columns |= {"d": "d", "nll_base": "NLL base", "nll_centaur": "centaur"}
+    columns |= {"nll_uniform": "uniform", "nll_marginal": "marginal"}
     return Section(
         title=f"{centaur} on people and studies that it never saw",
         question=f"Does {centaur}, trained on people, predict other people, and other studies, better than {base}?",
@@ -144,22 +155,22 @@ def _generalisation(run: Run) -> Section:
         ),
         figures=(
             _figure("gains", f"d of each study, with {INTERVAL}s; filled: it excludes zero.", figure),
-            *folder_pictures([run]),
+            *folder_pictures([run], _OWN),
         ),
         tables=(
             table_of(
                 "Studies",
                 gains,
                 columns,
-                "uniform: every answer of the session equally likely; "
+                "NLL of base, centaur and two simple predictions; uniform: every answer of the session equally likely; "
                 "marginal: as often as training participants gave it",
             ),
             *coverage_tables([part.folder.name for part in scored], scored),
-            *folder_tables([run]),
+            *folder_tables([run], _OWN),
         ),
         provenance=(
             *provenance(run),
-            *[fact for part in scored for fact in provenance(part) if fact[0] == "model"],
+            *dict.fromkeys(fact for part in scored for fact in provenance(part) if fact[0] == "model"),
         ),
         commands=(command(run),),
     )
@@ -205,8 +216,8 @@ def _training(run: Run) -> Section:
         question=f"What did training on people change in {base}?",
         answers=tuple(answers),
         explanation=(_NLL,),
-        figures=(*figures, *folder_pictures([run])),
-        tables=(*tables, *folder_tables([run])),
+        figures=(*figures, *folder_pictures([run], _OWN)),
+        tables=(*tables, *folder_tables([run], _OWN)),
         provenance=(*provenance(run), *facts),
         commands=(command(run),),
     )

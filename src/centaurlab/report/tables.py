@@ -13,8 +13,6 @@ from centaurlab.report.folders import Run
 
 _COVERAGE = ("sessions", "responses", "scored", "cut", "empty", "malformed")
 _COVERAGE_NOTE = "cut: beyond the context window; malformed: an opening mark of a response that is never closed"
-_SHOWN_ELSEWHERE = {"effects", "studies", "forest", "pairs", "gains"}
-"""Names of the files of which a section makes tables and figures of its own."""
 
 
 def nll_table(name: str, means: Sequence[MeanNll]) -> ReportTable:
@@ -77,11 +75,11 @@ def coverage_tables(names: Sequence[str], runs: Sequence[Run]) -> list[ReportTab
     ]
 
 
-def folder_tables(runs: Sequence[Run]) -> tuple[ReportTable, ...]:
+def folder_tables(runs: Sequence[Run], but_not: frozenset[str] = frozenset()) -> tuple[ReportTable, ...]:
     """The other tables that lie in the folders, such as ``diagnosis.csv``, each under the name of its file."""
     found = []
     for path in (path for run in runs for path in sorted(run.folder.glob("*.csv"))):
-        if path.stem in _SHOWN_ELSEWHERE:
+        if path.stem in but_not:
             continue
         try:
             frame = pd.read_csv(path)
@@ -91,13 +89,13 @@ def folder_tables(runs: Sequence[Run]) -> tuple[ReportTable, ...]:
     return tuple(found)
 
 
-def folder_pictures(runs: Sequence[Run]) -> tuple[ReportFigure, ...]:
+def folder_pictures(runs: Sequence[Run], but_not: frozenset[str] = frozenset()) -> tuple[ReportFigure, ...]:
     """The other figures that lie in the folders as PNG."""
     paths = [path for run in runs for path in sorted([*run.folder.glob("*.png"), *run.folder.glob("figures/*.png")])]
     return tuple(
         ReportFigure(path.stem, f"{_title(path.stem)}.", "png", path.read_bytes())
         for path in paths
-        if path.stem not in _SHOWN_ELSEWHERE
+        if path.stem not in but_not
     )
 
 
