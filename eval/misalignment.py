@@ -27,7 +27,7 @@ from centaurlab.effect_table import print_effects
 from centaurlab.errors import UserError, exit_on_user_error
 from centaurlab.figures.saved import save_effect_figures
 from centaurlab.measure import ScoreArguments
-from centaurlab.misalignment import compare_pairs, score_models
+from centaurlab.misalignment import LoadArguments, compare_pairs, score_models
 from centaurlab.models import ModelArguments
 from centaurlab.pairs import named_pairs, single_pair
 from centaurlab.runs import RunFolder
@@ -61,15 +61,6 @@ class MisalignmentArguments:
         if self.base and self.post and not self.pairs:
             return (single_pair(self.base, self.post),)
         raise UserError("give both --base and --post, or --pairs instead")
-
-
-@dataclass
-class LoadArguments(ModelArguments):
-    """How models that are scored first are loaded, all in the same way."""
-
-    model_name_or_path: str = field(default="", init=False)
-    model_revision: str | None = field(default=None, init=False)
-    adapter_name_or_path: str | None = field(default=None, init=False)
 
 
 def main() -> None:

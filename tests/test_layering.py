@@ -10,19 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "centaurlab"
 ORDER = (
     *("transcripts", "catalog", "splits", "sources", "prompts", "models", "encoding", "scoring", "store", "plan"),
-    *(
-        "runs",
-        "measure",
-        "effects",
-        "diagnosis",
-        "mean_nll",
-        "chat",
-        "assistant",
-        "training",
-        "generalisation",
-        "trajectory",
-    ),
-    *("frontier", "figures", "report", "demo", "cli"),
+    *("runs", "measure", "effects", "diagnosis", "mean_nll", "chat", "assistant", "training", "generalisation"),
+    *("trajectory", "frontier", "figures", "generations", "report", "demo", "cli"),
 )
 ANYWHERE = ("errors", "arguments", "quiet", "allocator", "terminal", "threads")
 WITHOUT_TORCH = (
@@ -39,7 +28,9 @@ WITHOUT_TORCH = (
     "figures.style",
     "figures.intervals",
     "figures.curves",
+    "figures.paper",
     "figures.saved",
+    "generations",
     "report",
     "cli",
 )

@@ -3,7 +3,7 @@
 import gc
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -20,6 +20,15 @@ from centaurlab.models import ModelArguments
 from centaurlab.runs import RunFolder, provenance
 from centaurlab.sources import DataArguments
 from centaurlab.tracking import TrackingArguments
+
+
+@dataclass
+class LoadArguments(ModelArguments):
+    """How models that are scored first are loaded, all in the same way."""
+
+    model_name_or_path: str = field(default="", init=False)
+    model_revision: str | None = field(default=None, init=False)
+    adapter_name_or_path: str | None = field(default=None, init=False)
 
 
 def score_models(

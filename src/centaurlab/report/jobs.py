@@ -38,7 +38,12 @@ _UNDECIDED = "An interval that includes zero means: these data do not tell the t
 
 def sections(runs: Sequence[Run]) -> list[Section]:
     """A section for each run, but one for all score runs, which must be of the same data and protocol."""
-    of_job = {"misalignment": _misalignment, "generalisation": _generalisation, "train": _training}
+    of_job = {
+        "misalignment": _misalignment,
+        "generations": _misalignment,
+        "generalisation": _generalisation,
+        "train": _training,
+    }
     scored = [run for run in runs if run.job == "score"]
     made = [_scores(scored)] if scored else []
     return made + [of_job.get(run.job, _any_job)(run) for run in runs if run.job != "score"]
@@ -109,7 +114,10 @@ def _misalignment(run: Run) -> Section:
         question=f"Do {post} predict people worse than {base}?"
         if several
         else f"Does {post} predict people worse than {base}?",
-        answers=(f"Over {first.n_studies:,} studies: {verdict(shown[0])}.{f' {_UNDECIDED}' if includes_zero else ''}",),
+        answers=(
+            f"Over {first.n_studies:,} studies: {verdict(shown[0])}.{f' {_UNDECIDED}' if includes_zero else ''}",
+            *([f"By size and generation: {run.about['verdict']}."] if "verdict" in run.about else []),
+        ),
         explanation=(
             f"Per study, d is the mean NLL of {post} minus that of {base} on the same responses, in units of the "
             "standard deviation of NLLs over responses (the root of the two models' mean variance). "
