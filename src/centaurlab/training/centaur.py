@@ -14,7 +14,6 @@ from trl import ModelConfig, SFTConfig, get_peft_config, pack_dataset
 from centaurlab import terminal
 from centaurlab.errors import UserError
 from centaurlab.models import ModelArguments, ModelIdentity, context_window, identify, load_config, load_tokenizer
-from centaurlab.quiet import import_bitsandbytes
 from centaurlab.runs import RunFolder, provenance
 from centaurlab.training.arguments import CentaurArguments
 from centaurlab.training.base_model import base_arguments, load_base
@@ -44,7 +43,6 @@ def prepare_run(args: CentaurArguments, training_args: SFTConfig, model_args: Mo
 
     Raises ``UserError`` for whatever a user can mend.
     """
-    import_bitsandbytes()
     _check_settings(args, training_args)
     base_args = base_arguments(model_args, training_args)
     folder = RunFolder(Path(training_args.output_dir), "train")

@@ -6,7 +6,6 @@ from pathlib import Path
 from centaurlab.checkpoints import find_checkpoint
 from centaurlab.errors import UserError
 from centaurlab.models import ModelArguments, load_model, load_tokenizer
-from centaurlab.quiet import import_bitsandbytes
 from centaurlab.runs import RunFolder
 
 
@@ -15,7 +14,6 @@ def merge(adapter: str, base: str | None, output_dir: str) -> Path:
 
     Raises ``UserError`` when ``adapter`` is none, does not fit ``base``, or ``output_dir`` is not empty.
     """
-    import_bitsandbytes()
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     folder = RunFolder(Path(output_dir), "merge").path

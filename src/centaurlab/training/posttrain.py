@@ -16,7 +16,6 @@ from trl import ModelConfig, SFTConfig, get_peft_config
 from centaurlab.chat import chat_tokenizer
 from centaurlab.errors import UserError
 from centaurlab.models import ModelArguments, ModelIdentity, context_window, identify, load_config
-from centaurlab.quiet import import_bitsandbytes
 from centaurlab.runs import RunFolder, provenance
 from centaurlab.training.base_model import base_arguments, load_base
 from centaurlab.training.callbacks import RunFolderCallback
@@ -54,7 +53,6 @@ def prepare_posttraining(args: PostTrainArguments, training_args: SFTConfig, mod
 
     Raises ``UserError`` for whatever a user can mend.
     """
-    import_bitsandbytes()
     base_args = _base_arguments(args, training_args, model_args)
     folder = RunFolder(Path(training_args.output_dir), "posttrain")
     tokenizer = _tokenizer(base_args, training_args)
