@@ -8,12 +8,23 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from centaurlab.catalog import published_effects, published_nll
 from centaurlab.effects import Estimate
 from centaurlab.errors import UserError
 from centaurlab.figures.curves import training_curve
 from centaurlab.figures.intervals import Row, forest, gain_forest, nll_rows, pair_forest
+from centaurlab.figures.paper import (
+    ModelPoint,
+    PairPoint,
+    accuracy_by_size,
+    domains,
+    generations,
+    nll_by_size,
+    personas,
+    templates,
+)
 from centaurlab.figures.saved import save_effect_figures
-from centaurlab.figures.style import WIDTH_MM, save_figure, short
+from centaurlab.figures.style import GREY, WIDTH_MM, save_figure, short
 from effect_rows import LONG_NAMES, effect, effects_of
 
 NAN = float("nan")
@@ -27,11 +38,20 @@ def every_figure() -> dict[str, Figure]:
     gains += [{"kind": "novel", "study": n, "d": 1.0, "d_low": 0.5, "d_high": 2.0} for n in LONG_NAMES[8:]]
     summaries = [{"kind": k, "d": 0.1, "d_low": None, "d_high": None} for k in ("held_out", "novel")]
     nlls = [Row(name, Estimate(1.5, 1.2, 1.9), i, name == "mean") for name in [*LONG_NAMES, "mean"] for i in range(3)]
+    kinds = [("base", 0.27), ("instruct", 0.135), ("instruct", NAN)]
+    models = [ModelPoint(f"org/{i}", size, kind, Estimate(2, 1.5, 2.5)) for i, (kind, size) in enumerate(kinds)]
+    sized = [PairPoint(s, g, Estimate(2, 1, 3), Estimate(0.1, 0, 0.3)) for s in (0.5, 7) for g in ("qwen2", "qwen2.5")]
     return {
         "forest": forest(effects),
         "pairs": pair_forest(pairs),
         "gains": gain_forest(gains, summaries, "runs/centaur", "org/base"),
         "nll": nll_rows(nlls, ["one", "two", "a model of a very long name indeed, much longer than that"], "starter"),
+        "nll_by_size": nll_by_size(models),
+        "accuracy_by_size": accuracy_by_size([m for m in models if m.size_b > 0]),
+        "generations": generations(sized, [("qwen2", Estimate(0.1, 0.0, 0.2)), ("qwen2.5", Estimate(0.1))]),
+        "domains": domains(effects),
+        "personas": personas([("org/one", Estimate(0.1, 0.05, 0.2)), ("org/two", Estimate(-0.1, -0.2, 0.1))]),
+        "templates": templates([("org/smol", Estimate(2.0, 1.5, 2.5), Estimate(4.0, 3.0, 5.0))]),
         "training": training_curve([(i, 3 / i) for i in range(1, 40)], [(20, 2.0), (40, 1.8)]),
     }
 
@@ -65,10 +85,11 @@ def test_axes_are_labelled_with_their_unit(name: str) -> None:
     figure = FIGURES[name]
     labels = [figure.get_supxlabel(), *(axes.get_xlabel() for axes in figure.axes)]
     assert any(labels)
-    if name != "training":
-        assert any(unit in " ".join(labels) for unit in ("standard deviations", "nats per response"))
-    else:
-        assert all("nats per" in axes.get_ylabel() for axes in figure.axes)
+    labels += [axes.get_ylabel() for axes in figure.axes]
+    units = ("standard deviations", "nats per response", "nats per token", "share of choices")
+    assert any(unit in label for unit in units for label in labels)
+    if name in ("training", "generations", "nll_by_size"):
+        assert "nats per response" in " ".join(labels)
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -170,3 +191,18 @@ def test_colours_differ_for_colour_blind_readers() -> None:
     assert len({marker for _, marker in SERIES}) == len(SERIES)
     for (one, _), (two, _) in pairwise(SERIES):
         assert one != two
+
+
+def test_published_points_are_those_of_the_catalog_in_grey() -> None:
+    (axes,) = FIGURES["nll_by_size"].axes
+    grey = [line for line in axes.lines if line.get_color() == GREY]
+    drawn = sorted(float(y) for line in grey for y in line.get_ydata())
+    assert drawn == sorted(published_nll().query("figure == 'Fig. 2'")["mean_nll"])
+    (axes,) = FIGURES["domains"].axes
+    drawn = sorted(float(x) for line in axes.lines if line.get_color() == GREY for x in line.get_xdata())
+    assert drawn == sorted(published_effects()["cohens_d"])
+
+
+def test_models_of_unknown_size_are_left_out_and_counted() -> None:
+    (legend,) = FIGURES["nll_by_size"].legends
+    assert "of unknown size, left out: 1" in legend.get_title().get_text()

@@ -107,6 +107,7 @@ def test_models_are_scored_first_and_then_compared(finished: tuple[Path, Done]) 
     assert table.loc[0, ["level", "name", "n_studies"]].tolist() == ["overall", "all studies", 2]
     assert set(table.query("level == 'study'")["name"]) == {"keys2020", "again2021"}
     assert table.query("level == 'study'")["n_responses"].tolist() == [96, 96]
+    assert {path.name for path in (folder / "figures").iterdir()} == {"forest.pdf", "forest.png"}
     assert (table["d_low"] <= table["d"]).all()
     assert (table["d"] <= table["d_high"]).all()
 
