@@ -23,7 +23,7 @@ from rich.table import Table
 from centaurlab import terminal
 from centaurlab.allocator import keep_freed_memory
 from centaurlab.arguments import parse_arguments
-from centaurlab.diagnosis import PARTS, Split, diagnose, diagnosis_table
+from centaurlab.diagnosis import PARTS, Split, diagnose, diagnosis_table, verdict
 from centaurlab.errors import UserError, exit_on_user_error
 from centaurlab.measure import ScoreArguments
 from centaurlab.misalignment import score_models
@@ -70,9 +70,11 @@ def main() -> None:
             columns = ["study", "excluded", "responses"]
             pd.DataFrame(map(asdict, split.excluded), columns=columns).to_csv(folder.path / "excluded.csv", index=False)
             folder.log({f"effect/{part}": getattr(split.rows[0], part).value for part in ("difference", *PARTS)})
-            result = {"job": folder.job, "base": runs[args.base].model, "post": runs[args.post].model}
-            folder.write_json("run.json", provenance() | result | asdict(split))
+            names = {"base": runs[args.base].model, "post": runs[args.post].model}
+            said = verdict(names["base"], names["post"], split.rows[0])
+            folder.write_json("run.json", provenance() | {"job": folder.job, "verdict": said} | names | asdict(split))
     _print(split)
+    print(said)
     print(f"diagnosis: {folder.path / 'diagnosis.csv'}")
 
 

@@ -194,6 +194,19 @@ def _row(
     )
 
 
+def verdict(base: str, post: str, row: Diagnosis) -> str:
+    """A row in a sentence: how much worse, and by which parts."""
+    parts = ", ".join(f"{name} {_in_words(getattr(row, name))}" for name in PARTS)
+    return (
+        f"{row.study}: {post} against {base}, {_in_words(row.difference)} nats per choice (positive: worse), "
+        f"of which {parts}"
+    )
+
+
+def _in_words(estimate: Estimate) -> str:
+    return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
+
+
 def diagnosis_table(rows: Sequence[Diagnosis]) -> pd.DataFrame:
     """``rows`` with a column for each value and each end of its interval, in nats."""
     return pd.DataFrame(
