@@ -13,10 +13,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/pip install -q -c constraints.txt -e ".[starter,dev]"
 	touch $@
 
-# Scores a real base model on real people: eight of each study of the starter data.
+# The ten-minute experiment on a real base model and real people; see README.md.
 demo: $(INSTALLED)
-	$(BIN)/python eval/score.py --model_name_or_path gemma-3-270m \
-		--data starter --max_participants 8 --output_dir runs/demo/gemma-3-270m
+	$(BIN)/centaurlab demo
 
 test: $(INSTALLED)
 	$(BIN)/pytest
