@@ -1,0 +1,55 @@
+"""``centaurlab demo`` from the first score to the report, on a tiny model and people of our own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CENTAURLAB = (sys.executable, "-c", "from centaurlab.cli import main; main()", "demo")
+
+
+def demo(folder: Path, *options: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*CENTAURLAB, *options], cwd=cwd, env=environment, capture_output=True, text=True, timeout=900, check=False
+    )
+
+
+@pytest.mark.slow
+def test_the_story_is_told_and_the_second_time_only_its_end(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    rows = [
+        {"text": "Machines J and F. " + f"You choose <<{'JF'[p % 2]}>>. " * 4 + "You choose <<J>>.", "experiment": s}
+        | {"participant": p}
+        for s in ("alpha", "beta")
+        for p in range(20)
+    ]
+    (tmp_path / "people.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = ["--quick", "--model", str(tiny_llama_dir), "--data", str(tmp_path / "people.jsonl")]
+    options += ["--novel_studies", "beta", "--output_dir", str(tmp_path / "demo")]
+    first = demo(tmp_path, *options)
+    assert first.returncode == 0, first.stderr
+    page = (tmp_path / "demo" / "report.html").read_text()
+    assert "alpha" in page
+    assert "beta" in page
+    again = demo(tmp_path, *options)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("done before") == 7
+    assert first.stdout[first.stdout.index("What was found") :] == again.stdout[again.stdout.index("What was found") :]
+
+
+def test_outside_a_clone_it_says_where_to_start(tmp_path: Path) -> None:
+    done = demo(tmp_path, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "clone" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_own_data_need_studies_to_judge_by(tmp_path: Path) -> None:
+    done = demo(tmp_path, "--data", "people.jsonl", "--output_dir", str(tmp_path / "demo"))
+    assert done.returncode == 2
+    assert "--novel_studies" in done.stderr
+    assert not (tmp_path / "demo").exists()
