@@ -31,6 +31,7 @@ from centaurlab.generalisation import KINDS
 _ROW_MM = 4.2
 _AROUND_MM = 22  # title, axis and its label
 _TITLE = 50
+_SMALLEST_RANGE = 0.02
 
 
 @dataclass(frozen=True)
@@ -117,9 +118,9 @@ def nll_rows(rows: Sequence[Row], names: Sequence[str], title: str) -> Figure:
 
 
 def sorted_rows(rows: Sequence[Row]) -> list[Row]:
-    """Series by series, from the largest estimate down, summaries last; undefined ones are left out."""
+    """Series by series, from the largest estimate down, summaries last as they come; undefined ones are left out."""
     defined = [row for row in rows if math.isfinite(row.estimate.value)]
-    return sorted(defined, key=lambda row: (row.is_summary, row.series, -row.estimate.value))
+    return sorted(defined, key=lambda row: (row.is_summary, row.series, -row.estimate.value * (not row.is_summary)))
 
 
 def _signed_rows(
@@ -143,6 +144,9 @@ def _signed_rows(
             marker = "o"
         _interval(axes, row.estimate, y, colour, "D" if row.is_summary else marker, excludes_zero)
     axes.axvline(0, color=INK, linewidth=0.6, zorder=1)
+    left, right = axes.get_xlim()
+    if right - left < _SMALLEST_RANGE:  # nothing to see but rounding
+        axes.set_xlim(-_SMALLEST_RANGE / 2, _SMALLEST_RANGE / 2)
     _name_rows(axes, [row.label for row in shown], {row.label for row in shown if row.is_summary})
     left_out = len(rows) - len(shown)
     note = f"\nnot defined, left out: {left_out}" if left_out else ""

@@ -105,6 +105,7 @@ def interval(low: float, high: float, is_signed: bool = False) -> Cell:
 
 
 def _decimal(value: float, is_signed: bool) -> str:
+    value = 0.0 if abs(value) < 1e-9 else value  # what sums of floats leave of equal numbers
     if 0 < abs(value) < 0.0005:
         return f"{value:{'+' if is_signed else ''}.1e}"
     return f"{value:{'+' if is_signed else ''},.3f}"

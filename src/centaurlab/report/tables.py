@@ -100,4 +100,5 @@ def folder_pictures(runs: Sequence[Run], but_not: frozenset[str] = frozenset()) 
 
 
 def _title(stem: str) -> str:
-    return stem[:1].upper() + stem[1:].replace("_", " ")
+    words = stem.replace("_", " ").replace("nll", "NLL")
+    return words[:1].upper() + words[1:]
