@@ -11,6 +11,7 @@ both models; other responses are left out and counted. Positive: the second mode
 Output: diagnosis.csv, excluded.csv, run.json. Models that are named and not folders are scored first.
 """
 
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -24,6 +25,7 @@ from centaurlab import terminal
 from centaurlab.allocator import keep_freed_memory
 from centaurlab.arguments import parse_arguments
 from centaurlab.diagnosis import PARTS, Split, diagnose, diagnosis_table, verdict
+from centaurlab.effects import Estimate
 from centaurlab.errors import UserError, exit_on_user_error
 from centaurlab.measure import ScoreArguments
 from centaurlab.misalignment import score_models
@@ -80,12 +82,12 @@ def main() -> None:
 
 def _print(split: Split) -> None:
     table = Table("study", title="NLL(post) − NLL(base) in nats per choice, with 95 % intervals", box=box.SIMPLE_HEAD)
-    for name in ("choices", "difference", *PARTS, "accuracy base", "accuracy post"):
+    for name in ("choices", "difference", *PARTS, "right, base", "right, post"):
         table.add_column(name, justify="right")
     for row in split.rows:
         estimates = (getattr(row, name) for name in ("difference", *PARTS))
-        cells = [f"{e.value:+.3f} [{e.low:+.3f}, {e.high:+.3f}]" for e in estimates]
-        table.add_row(row.study, f"{row.responses:,}", *cells, f"{row.accuracy_base:.3f}", f"{row.accuracy_post:.3f}")
+        cells = [_cell(estimate) for estimate in estimates]
+        table.add_row(row.study, f"{row.responses:,}", *cells, f"{row.accuracy_base:.2f}", f"{row.accuracy_post:.2f}")
     terminal.console().print(table)
     temperatures = ((split.temperatures_base, "base"), (split.temperatures_post, "post"))
     print("temperatures: " + "; ".join(f"{name} {', '.join(f'{t:.2f}' for t in ts)}" for ts, name in temperatures))
@@ -96,6 +98,11 @@ def _print(split: Split) -> None:
             f"left out: {left_out.excluded:,} of {left_out.responses:,} responses of {left_out.study}: no choice among "
             "two to ten single tokens for both models"
         )
+
+
+def _cell(estimate: Estimate) -> str:
+    interval = f" [{estimate.low:+.2f}, {estimate.high:+.2f}]" if math.isfinite(estimate.low) else ""
+    return f"{estimate.value:+.2f}{interval}"
 
 
 if __name__ == "__main__":

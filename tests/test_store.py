@@ -205,12 +205,14 @@ def test_the_table_has_a_row_per_response_in_the_order_given(tmp_path: Path) -> 
     table = pq.read_table(tmp_path / "scores.parquet").to_pandas()
     assert [*table] == [
         *("study", "experiment", "participant", "response", "n_tokens", "nll", "greedy_correct", "entropy"),
-        *("nll_t0.50", "nll_t0.71", "nll_t1.41", "nll_t2.00", "nll_t2.83", "nll_t4.00", "n_options", "option_nll"),
-        *("option_nll_t0.50", "option_nll_t0.71", "option_nll_t1.41", "option_nll_t2.00", "option_nll_t2.83"),
-        "option_nll_t4.00",
+        *("nll_t0.50", "nll_t0.59", "nll_t0.71", "nll_t0.84", "nll_t1.19", "nll_t1.41", "nll_t1.68", "nll_t2.00"),
+        *("nll_t2.38", "nll_t2.83", "nll_t3.36", "nll_t4.00", "n_options", "option_nll"),
+        *("option_nll_t0.50", "option_nll_t0.59", "option_nll_t0.71", "option_nll_t0.84", "option_nll_t1.19"),
+        *("option_nll_t1.41", "option_nll_t1.68", "option_nll_t2.00", "option_nll_t2.38", "option_nll_t2.83"),
+        *("option_nll_t3.36", "option_nll_t4.00"),
     ]
     expected = [
-        (key.study, key.participant, r, scores.nll_R[r], scores.nll_RK[r, 5])
+        (key.study, key.participant, r, scores.nll_R[r], scores.nll_RK[r, 11])
         for key, scores in keyed(5)
         for r in range(len(scores.nll_R))
     ]

@@ -12,8 +12,8 @@ divided by a constant is the other at T*: the two differ in calibration alone.
 
 Options are the answers that a session holds, where these are single tokens, two to ten of them (``scoring.py``); an
 option that a person never chose counts as none of them. Sessions without such a set are left out, and counted.
-Both functions of T are read off a cubic spline in log T through the seven temperatures that are scored; T* lies between
-the lowest and the highest.
+Both functions of T are read off a cubic spline in log T through the temperatures that are scored, with errors below
+0.002 nats (measured with Gemma 3 270M); T* lies between the lowest and the highest.
 
 Shapes: R responses, P participants, K temperatures, B resamples, S studies.
 """
@@ -123,7 +123,7 @@ def _curves(choices: pd.DataFrame, model: str) -> tuple[FloatArray, CubicSpline,
     """Log temperatures (K,), and splines in them of the NLL and of the options' negative log-probability (R,)."""
     columns = [name for name in choices if str(name).startswith("nll_t") and str(name).endswith(f"_{model}")]
     temperatures = [float(str(name)[len("nll_t") :].removesuffix(f"_{model}")) for name in columns]
-    exact = [2.0 ** (round(2 * np.log2(t)) / 2) for t in temperatures]  # column names are rounded
+    exact = [2.0 ** (round(4 * np.log2(t)) / 4) for t in temperatures]  # column names are rounded
     order = np.argsort([*exact, 1.0])
     log_t_K = np.log([*exact, 1.0])[order]
     splines = []

@@ -23,8 +23,8 @@ from centaurlab.encoding import Encoding, Ints, pairs
 # T: tokens of a session, R: its scored responses, N: their tokens, V: vocabulary, K: temperatures, O: options.
 Floats = npt.NDArray[np.float32]
 
-TEMPERATURES = (0.5, 2**-0.5, 2**0.5, 2.0, 2**1.5, 4.0)
-"""Beside 1: the grid on which the NLL of each response is recorded."""
+TEMPERATURES = tuple(2 ** (step / 4) for step in range(-4, 9) if step)
+"""Beside 1, from 0.5 to 4: the grid on which the NLL of each response is recorded."""
 
 MAX_OPTIONS = 10
 """A session whose responses are single tokens, two to so many different ones, is a choice among these options."""
@@ -204,23 +204,22 @@ def token_statistics(logits_NV: torch.Tensor, targets_N: torch.Tensor, options_O
 def _temperature_sums(log_p_BV: torch.Tensor) -> torch.Tensor:
     """(B, K + 1): sums of exp(l / T) over the vocabulary for each of ``TEMPERATURES``, and of l * exp(l).
 
-    The temperatures are powers of two and of two times its root, so that two exponentials serve all six.
+    The temperatures are powers of the fourth root of two, so that four exponentials serve all of them: squaring one
+    halves its temperature.
     """
-    quarter = torch.exp(log_p_BV / 4)
-    half = quarter * quarter
-    one = half * half
-    odd_quarter = torch.exp(log_p_BV * (2**0.5 / 4))
-    odd_half = odd_quarter * odd_quarter
-    columns = (
-        torch.linalg.vecdot(one, one),
-        torch.linalg.vecdot(odd_half, odd_half),
-        odd_half.sum(-1),
-        half.sum(-1),
-        odd_quarter.sum(-1),
-        quarter.sum(-1),
-        torch.linalg.vecdot(one, log_p_BV),
-    )
-    return torch.stack(columns, dim=-1)
+    sums = {}
+    for hottest in range(5, 9):
+        power = log_p_BV / 2 ** (hottest / 4)
+        power.exp_()
+        for step in range(hottest, -5, -4):
+            if step < hottest:
+                power = power * power
+            if step == 0:
+                one = power
+            else:
+                sums[step] = power.sum(-1)
+    columns = [sums[step] for step in range(-4, 9) if step]
+    return torch.stack([*columns, torch.linalg.vecdot(one, log_p_BV)], dim=-1)
 
 
 def _no_scores() -> ResponseScores:
