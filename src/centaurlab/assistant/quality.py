@@ -160,12 +160,14 @@ def _margins(model: "PreTrainedModel", batch: Sequence[_Asked]) -> Floats:
     is_answer_AN = _rows([is_answer for asked in batch for is_answer in asked.is_answer]).bool()
     positions_AN = length_B.repeat_interleave(2)[:, None] + torch.arange(tail_AN.shape[1])
     cache = DynamicCache(config=model.config)
+    # By its index: for the slice that 1 stands for, torch copies frozen weights of the LM head once per question.
+    last = torch.tensor([prefix_BT.shape[1] - 1], device=device)
     before_B1V = model(
         input_ids=prefix_BT.to(device),
         attention_mask=inside_BT.long().to(device),
         position_ids=(inside_BT.cumsum(1) - 1).clamp(min=0).to(device),
         past_key_values=cache,
-        logits_to_keep=1,
+        logits_to_keep=last,
     ).logits
     cache.batch_repeat_interleave(2)
     visible_AT = torch.cat([inside_BT.repeat_interleave(2, 0), torch.ones_like(tail_AN, dtype=torch.bool)], 1)
