@@ -5,6 +5,7 @@ command is not run again, and one that was cut off goes on where it stopped, as 
 """
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -119,15 +120,16 @@ def run_demo(settings: Settings) -> None:
             console.print("   done before", style="dim")
             continue
         started = time.monotonic()
-        _run(step.arguments)
+        _run(step.arguments, group=settings.output_dir.name)
         finished.append(step.arguments)
         record.write_text(json.dumps(finished, indent=1))
         console.print(f"   {time.monotonic() - started:.0f} s", style="dim")
     _report(settings.output_dir, console)
 
 
-def _run(arguments: Sequence[str]) -> None:
-    code = subprocess.run([sys.executable, *arguments], check=False).returncode
+def _run(arguments: Sequence[str], group: str) -> None:
+    environment = {"WANDB_RUN_GROUP": group} | os.environ  # the trackers' tag, in MLflow too
+    code = subprocess.run([sys.executable, *arguments], env=environment, check=False).returncode
     if code:
         raise UserError(
             f"{arguments[0]} ended with exit code {code}; its message stands above. The same command goes on from here"
