@@ -89,11 +89,20 @@ def read_run(folder: Path) -> ScoreRun:
     return ScoreRun(folder, about)
 
 
-def check_same(runs: Iterable[ScoreRun]) -> None:
-    """Raise ``UserError``, naming the difference, unless all runs scored the same sessions by the same protocol."""
+def check_same(runs: Iterable[ScoreRun], same_context: bool = True) -> None:
+    """Raise ``UserError``, naming the difference, unless all runs scored the same sessions by the same protocol.
+
+    And in the same context (persona, chat template), unless it is the context that is compared.
+    """
     first, *others = runs
     for other in others:
         _check_same(first, other)
+        contexts = [run.about.get("context") for run in (first, other)]
+        if same_context and contexts[0] != contexts[1]:
+            raise UserError(
+                f"{first.folder} was scored with context {contexts[0]} and {other.folder} with {contexts[1]}; score "
+                "both alike"
+            )
 
 
 def join_scores(base: Path, post: Path) -> list[StudyScores]:

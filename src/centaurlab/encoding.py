@@ -17,6 +17,7 @@ import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
 from centaurlab.errors import UserError
+from centaurlab.prompts import Prompt, PromptResponse
 from centaurlab.transcripts import CLOSE, OPEN, find_responses
 
 # T: tokens of the session up to the last response; R: scored responses of the session.
@@ -65,7 +66,7 @@ class Encoding:
     coverage: Coverage
 
 
-def protocol_text(text: str, protocol: Protocol) -> str:
+def protocol_text(text: str, protocol: str) -> str:
     """The text that ``protocol`` scores: the whole session, or what the paper's published code makes of it.
 
     Source of ``paper``: the evaluation code of "Post-training makes large language models less human-like".
@@ -80,35 +81,48 @@ def protocol_text(text: str, protocol: Protocol) -> str:
     return re.sub(r"\s+>>", CLOSE, text)
 
 
+def session_prompt(text: str, protocol: str = "full", before: str = "") -> Prompt:
+    """The session as ``protocol`` scores it, after ``before``, which holds no response."""
+    n_in_text = len(find_responses(text))
+    text = before + protocol_text(text, protocol)
+    responses = find_responses(text)
+    answered = [PromptResponse(i, r.start, r.end) for i, r in enumerate(responses) if text[r.start : r.end].strip()]
+    n_empty, n_malformed = len(responses) - len(answered), text.count(OPEN) - len(responses)
+    return Prompt(text, tuple(answered), n_in_text, n_empty, n_malformed)
+
+
 def encode(
     text: str, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None = None, protocol: Protocol = "full"
 ) -> Encoding:
+    """Encode a session as it was told: ``encode_prompt`` of its ``session_prompt``."""
+    return encode_prompt(session_prompt(text, protocol), tokenizer, max_tokens)
+
+
+def encode_prompt(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None = None) -> Encoding:
     """Encode a session; responses that end beyond ``max_tokens`` tokens are left out and counted.
 
-    Special tokens are those that the tokenizer adds by itself at the front; text never becomes a special token.
-    Raises ``UserError`` for a tokenizer without offsets, or one that merges any context with a response.
+    Special tokens are those that the tokenizer adds by itself at the front, or those of a template's scaffold; the
+    session's own text never becomes a special token. Raises ``UserError`` for a tokenizer without offsets, or one
+    that merges any context with a response.
     """
     if not tokenizer.is_fast:
         raise UserError(
             f"{type(tokenizer).__name__} is a slow tokenizer, which cannot say which characters a token holds; "
             "use the model's fast tokenizer (tokenizer.json)"
         )
-    n_in_text = len(find_responses(text))
-    text = protocol_text(text, protocol)
-    responses = find_responses(text)
-    answered = [(i, r) for i, r in enumerate(responses) if text[r.start : r.end].strip()]
-    boundaries = sorted({c for _, r in answered for c in (r.start, r.end)})
-    tokens, cuts = _tokenize(text, tokenizer, boundaries)
+    responses = prompt.responses
+    boundaries = sorted({c for r in responses for c in (r.start, r.end)})
+    tokens, cuts = _tokenize(prompt, tokenizer, boundaries)
 
-    index_R = np.array([i for i, _ in answered], np.int32)
-    first_R = np.array([r.start for _, r in answered], np.int64)
-    last_R = np.array([r.end for _, r in answered], np.int64)
+    index_R = np.array([r.number for r in responses], np.int32)
+    first_R = np.array([r.start for r in responses], np.int64)
+    last_R = np.array([r.end for r in responses], np.int64)
     start_R = np.searchsorted(tokens.ends_T, first_R, side="right").astype(np.int32)
     end_R = np.searchsorted(tokens.starts_T, last_R, side="left").astype(np.int32)
     has_tokens_R = end_R > start_R
     fits_R = has_tokens_R & (end_R <= (len(tokens.ids_T) if max_tokens is None else max_tokens))
-    straddling = sum(r.start in cuts or r.end in cuts for (_, r), fits in zip(answered, fits_R, strict=True) if fits)
-    empty = len(responses) - int(has_tokens_R.sum())
+    straddling = sum(r.start in cuts or r.end in cuts for r, fits in zip(responses, fits_R, strict=True) if fits)
+    empty = prompt.n_empty + len(responses) - int(has_tokens_R.sum())
     scored = int(fits_R.sum())
     n_tokens = int(end_R[fits_R].max()) if scored else 0
     return Encoding(
@@ -118,11 +132,11 @@ def encode(
         start_R=start_R[fits_R],
         end_R=end_R[fits_R],
         coverage=Coverage(
-            responses=n_in_text,
+            responses=prompt.n_responses,
             scored=scored,
-            cut=n_in_text - scored - empty,
+            cut=prompt.n_responses - scored - empty,
             empty=empty,
-            malformed=text.count(OPEN) - len(responses),
+            malformed=prompt.n_malformed,
             straddling=straddling,
         ),
     )
@@ -137,15 +151,24 @@ class _Tokens:
     ends_T: npt.NDArray[np.int64]
 
 
-def _tokenize(text: str, tokenizer: PreTrainedTokenizerBase, boundaries: list[int]) -> tuple[_Tokens, set[int]]:
-    """Tokens of ``text``, none with characters on both sides of a boundary, none special; and where it was cut."""
-    cuts: set[int] = set()
+def _tokenize(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, boundaries: list[int]) -> tuple[_Tokens, set[int]]:
+    """Tokens of the text, none with characters on both sides of a boundary; and where it was cut for that.
+
+    None is special, but for those of a template's scaffold, where the text is cut as the tokenizer itself does.
+    """
+    text, cuts = prompt.text, set[int]()
     boundaries_B = np.array(boundaries, np.int64)
     special = [i for i in tokenizer.all_special_ids if i != tokenizer.unk_token_id]
-    pieces = {(0, len(text)): _first_piece(text, tokenizer)}
+    written = _written_special(prompt, tokenizer)
+    edges = {edge for span in written for edge in span}
+    pieces: dict[tuple[int, int], _Tokens] = dict(written)
+    if prompt.scaffold is None:
+        pieces[0, len(text)] = _first_piece(text, tokenizer)
     while True:
-        spans = list(pairs([0, *sorted(cuts), len(text)]))
-        pieces = {span: pieces.get(span) or _piece(text, span, tokenizer) for span in spans}
+        spans = list(pairs(sorted({0, *cuts, *edges, len(text)}))) or [(0, 0)]
+        pieces = {
+            span: pieces.get(span) or _piece(text, span, tokenizer, with_bos=prompt.scaffold is None) for span in spans
+        }
         parts = [pieces[span] for span in spans]
         tokens = _Tokens(
             np.concatenate([part.ids_T for part in parts]),
@@ -157,10 +180,41 @@ def _tokenize(text: str, tokenizer: PreTrainedTokenizerBase, boundaries: list[in
         inside_B[inside_B] = tokens.starts_T[holder_B[inside_B]] < boundaries_B[inside_B]
         # A Unigram model knows '<pad>' as a piece like any other, even where special tokens are split.
         misread_T = np.isin(tokens.ids_T, special) & (tokens.ends_T - tokens.starts_T > 1)
+        misread_T &= ~np.isin(tokens.starts_T, [start for start, _ in written])
         new = {*boundaries_B[inside_B].tolist(), *(tokens.starts_T[misread_T] + 1).tolist()} - cuts
         if not new:
             return tokens, cuts
         cuts |= new
+
+
+def _written_special(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> dict[tuple[int, int], _Tokens]:
+    """The special tokens in a template's scaffold, by their extent: with the white space that they swallow there."""
+    found: dict[tuple[int, int], _Tokens] = {}
+    of_content = {token.content: (i, token) for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    if not prompt.scaffold or not of_content:
+        return found
+    longest_first = sorted(of_content, key=len, reverse=True)
+    pattern = re.compile("|".join(re.escape(content) for content in longest_first))
+    for start, end in prompt.scaffold:
+        last = start
+        for match in pattern.finditer(prompt.text, start, end):
+            token_id, token = of_content[match[0]]
+            first, last = _with_white_space(prompt.text, match.span(), (last, end), token.lstrip, token.rstrip)
+            found[first, last] = _Tokens(
+                np.array([token_id], np.int32), np.array([first], np.int64), np.array([last], np.int64)
+            )
+    return found
+
+
+def _with_white_space(
+    text: str, span: tuple[int, int], within: tuple[int, int], left: bool, right: bool
+) -> tuple[int, int]:
+    first, last = span
+    while left and first > within[0] and text[first - 1].isspace():
+        first -= 1
+    while right and last < within[1] and text[last].isspace():
+        last += 1
+    return first, last
 
 
 def pairs(points: list[int]) -> list[tuple[int, int]]:
@@ -172,9 +226,9 @@ def _first_piece(text: str, tokenizer: PreTrainedTokenizerBase) -> _Tokens:
     return _extents(tokenizer(text, add_special_tokens=True, **_ENCODE), start=0, skip=0)
 
 
-def _piece(text: str, span: tuple[int, int], tokenizer: PreTrainedTokenizerBase) -> _Tokens:
+def _piece(text: str, span: tuple[int, int], tokenizer: PreTrainedTokenizerBase, with_bos: bool) -> _Tokens:
     start, end = span
-    if start == 0:
+    if start == 0 and with_bos:
         return _first_piece(text[:end], tokenizer)
     for context in _CONTEXTS:
         encoded = tokenizer(context + text[start:end], add_special_tokens=False, **_ENCODE)

@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from centaurlab import terminal
-from centaurlab.encoding import Coverage, Encoding, encode, protocol_text
+from centaurlab.encoding import Coverage, Encoding, encode_prompt, session_prompt
 from centaurlab.errors import UserError
 from centaurlab.models import (
     ModelArguments,
@@ -36,6 +36,7 @@ from centaurlab.models import (
     load_tokenizer,
 )
 from centaurlab.plan import cost, plan_sessions, split_by_cost
+from centaurlab.prompts import Context, Prompt
 from centaurlab.runs import RunFolder, provenance
 from centaurlab.scoring import NonFiniteNLLError, ResponseScores, SessionScorer
 from centaurlab.sources import DataArguments, TranscriptSource, open_source
@@ -80,7 +81,7 @@ class _StudyTotals:
     coverage: Coverage = field(default_factory=Coverage)
     digests: list[str] = field(default_factory=list)
 
-    def add(self, transcript: Transcript, digest: str, result: SessionResult) -> None:
+    def add(self, transcript: Transcript, result: SessionResult) -> None:
         self.sessions += 1
         self.nll_sum += float(result.scores.nll_R.sum(dtype="float64"))
         self.n_single += int((result.scores.greedy_correct_R >= 0).sum())
@@ -89,11 +90,11 @@ class _StudyTotals:
         self.n_computed += result.n_computed
         self.seconds += result.seconds
         self.coverage += result.coverage
-        self.digests.append(f"{transcript.experiment}\0{transcript.participant}\0{digest}")
+        self.digests.append(f"{transcript.experiment}\0{transcript.participant}\0{text_digest(transcript.text)}")
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the study's sessions, whatever their order."""
+        """SHA-256 over the study's sessions as told, whatever their order and context."""
         return hashlib.sha256("\n".join(sorted(self.digests)).encode("utf-8", "backslashreplace")).hexdigest()
 
 
@@ -102,11 +103,13 @@ def measure(
     data_arguments: DataArguments,
     arguments: ScoreArguments,
     tracking: TrackingArguments | None = None,
+    context: Context | None = None,
 ) -> Path:
     """Score every response of the data with the model into ``arguments.output_dir``, which is returned.
 
-    Call it on every process of the launch. The run is mirrored to the trackers of ``tracking``. Raises ``UserError``
-    for whatever a user can mend.
+    Call it on every process of the launch. The run is mirrored to the trackers of ``tracking``. A ``context`` is put
+    around every session; only those that it can be put around are scored. Raises ``UserError`` for whatever a user
+    can mend.
     """
     started = time.monotonic()
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
@@ -115,7 +118,7 @@ def measure(
     folder = RunFolder(Path(arguments.output_dir), "score")
     with folder.lock() if state.is_main_process else nullcontext():
         state.wait_for_everyone()
-        source = open_source(data_arguments)
+        source = open_source(data_arguments, context.sessions if context else None)
         n_characters = sum(len(transcript.text) for transcript in source)
         tokenizer = load_tokenizer(model_arguments)
         window = context_window(load_config(model_arguments))
@@ -123,6 +126,8 @@ def measure(
         with state.main_process_first():
             model = identify(model_arguments).as_dict()
             identity = {"model": model, "protocol": arguments.protocol, "max_tokens": max_tokens}
+            if context and context.identity:
+                identity["context"] = dict(context.identity)
             store = ScoreStore(folder.path / "store", identity, writer=state.process_index)
         state.wait_for_everyone()  # all see the same results as missing
         config = asdict(model_arguments) | asdict(data_arguments) | asdict(arguments)
@@ -130,14 +135,15 @@ def measure(
             folder.write_json("config.json", config)
             for note in [*source.notes, *map(str, source.skipped), *store.damaged]:
                 print(f"note: {note}")
-        worker = _Worker(model_arguments, data_arguments, arguments, tokenizer, max_tokens, store, state)
+        reading = _Reading(arguments.protocol, context)
+        worker = _Worker(model_arguments, data_arguments, arguments, reading, tokenizer, max_tokens, store, state)
         with Tracker(folder, tracking, config) if tracking else nullcontext():
             worker.score(source, n_characters)
             store.close()
             state.wait_for_everyone()
             if state.is_main_process:
                 store = ScoreStore(folder.path / "store", identity)
-                totals = _write_scores(folder.path / "scores.parquet", source, store)
+                totals = _write_scores(folder.path / "scores.parquet", source, reading, store)
                 store.close()
                 run = {
                     "processes": state.num_processes,
@@ -152,6 +158,29 @@ def measure(
     return folder.path
 
 
+@dataclass(frozen=True)
+class _Reading:
+    """How sessions are read: by which protocol, in which context."""
+
+    protocol: str
+    context: Context | None
+
+    def prompt(self, transcript: Transcript) -> Prompt:
+        """What the model reads."""
+        if self.context:
+            return self.context.prompt(transcript, self.protocol)
+        return session_prompt(transcript.text, self.protocol)
+
+    def digest(self, transcript: Transcript) -> str:
+        """The key of the session's result in the store."""
+        return self.prompt(transcript).digest if self.context else text_digest(transcript.text)
+
+    def beginning(self, transcript: Transcript) -> str:
+        """Of what the model reads, the part by which sessions are planned."""
+        prompt = self.prompt(transcript)
+        return prompt.text[: prompt.responses[0].start] if self.context and prompt.responses else prompt.text
+
+
 class _Worker:
     """One process's part: scores those of its sessions that the store lacks, loading the model at the first."""
 
@@ -160,6 +189,7 @@ class _Worker:
         model_arguments: ModelArguments,
         data_arguments: DataArguments,
         arguments: ScoreArguments,
+        reading: _Reading,
         tokenizer: PreTrainedTokenizerBase,
         max_tokens: int,
         store: ScoreStore,
@@ -168,6 +198,7 @@ class _Worker:
         self._model_arguments = model_arguments
         self._tolerant = data_arguments.on_malformed == "skip"
         self._arguments = arguments
+        self._reading = reading
         self._tokenizer = tokenizer
         self._max_tokens = max_tokens
         self._store = store
@@ -203,11 +234,11 @@ class _Worker:
 
     def _share(self, transcripts: list[Transcript]) -> list[tuple[Transcript, tuple[int, ...]]]:
         """The sessions of a window that are this process's to score, each with its shared prefixes."""
-        planned = plan_sessions([protocol_text(t.text, self._arguments.protocol) for t in transcripts])
+        planned = plan_sessions([self._reading.beginning(transcript) for transcript in transcripts])
         missing: dict[str, tuple[Transcript, tuple[int, ...]]] = {}
         for session in planned:
             transcript = transcripts[session.index]
-            digest = text_digest(transcript.text)
+            digest = self._reading.digest(transcript)
             if digest not in self._store:
                 missing.setdefault(digest, (transcript, session.shared))
         sessions = list(missing.values())
@@ -220,7 +251,7 @@ class _Worker:
             model = load_model(self._model_arguments, self._state.device)
             self._scorer = SessionScorer(model, self._arguments.chunk_tokens)
         started = time.perf_counter()
-        encoding = encode(transcript.text, self._tokenizer, self._max_tokens, self._arguments.protocol)
+        encoding = encode_prompt(self._reading.prompt(transcript), self._tokenizer, self._max_tokens)
         if encoding.coverage.cut and not encoding.coverage.scored and not self._tolerant:
             raise UserError(
                 f"{transcript.origin}: the first response of {transcript.key} ends beyond the context window of "
@@ -237,7 +268,7 @@ class _Worker:
         seconds = time.perf_counter() - started
         n_computed = self._scorer.tokens_computed - before
         result = SessionResult(scores, encoding.coverage, len(encoding.input_ids_T), n_computed, seconds)
-        self._store.add(text_digest(transcript.text), result)
+        self._store.add(self._reading.digest(transcript), result)
         return len(encoding.input_ids_T)
 
 
@@ -263,14 +294,15 @@ def _shared_tokens(encoding: Encoding, characters: tuple[int, ...]) -> list[int]
     return [n for n in sorted(set(counts)) if 0 < n < encoding.start_R[0]]
 
 
-def _write_scores(path: Path, source: TranscriptSource, store: ScoreStore) -> dict[str, _StudyTotals]:
+def _write_scores(
+    path: Path, source: TranscriptSource, reading: _Reading, store: ScoreStore
+) -> dict[str, _StudyTotals]:
     totals: dict[str, _StudyTotals] = defaultdict(_StudyTotals)
 
     def sessions() -> Iterator[tuple[SessionKey, ResponseScores]]:
         for transcript in source:
-            digest = text_digest(transcript.text)
-            result = store.get(digest)
-            totals[transcript.study].add(transcript, digest, result)
+            result = store.get(reading.digest(transcript))
+            totals[transcript.study].add(transcript, result)
             yield transcript.key, result.scores
 
     write_scores(path, sessions())
@@ -315,6 +347,7 @@ def _write_run(
             "job": "score",
             "model": model,
             "protocol": {"name": identity["protocol"], "max_tokens": identity["max_tokens"]},
+            "context": identity.get("context"),
             "data": {
                 "name": source.name,
                 "fingerprint": hashlib.sha256("".join(t.fingerprint for t in totals.values()).encode()).hexdigest(),

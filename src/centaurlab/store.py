@@ -122,11 +122,11 @@ class ScoreStore:
                 known = json.loads(path.read_text())
             except ValueError as error:
                 raise UserError(f"{path} is damaged ({error}); give another --output_dir") from error
-            for name, value in identity.items():
-                if known.get(name) != value:
+            for name in [*identity, *known.keys() - identity.keys()]:
+                if known.get(name) != identity.get(name):
                     raise UserError(
-                        f"{self._folder.parent} holds scores with {name} {known.get(name)!r}, not {value!r}; "
-                        "give another --output_dir"
+                        f"{self._folder.parent} holds scores with {name} {known.get(name)!r}, not "
+                        f"{identity.get(name)!r}; give another --output_dir"
                     )
         else:
             temporary = path.with_suffix(".tmp")

@@ -115,8 +115,8 @@ class TranscriptSource:
         return self._selection.takes(key)
 
 
-def open_source(args: DataArguments) -> TranscriptSource:
-    """The transcripts that ``args`` name.
+def open_source(args: DataArguments, sessions: frozenset[SessionKey] | None = None) -> TranscriptSource:
+    """The transcripts that ``args`` name or, where given, those of ``sessions``, in the source's order.
 
     Raises ``UserError`` for a source that is not there and for studies, domains or settings that do not
     exist; malformed sessions are reported when the source is iterated.
@@ -126,7 +126,11 @@ def open_source(args: DataArguments) -> TranscriptSource:
     if args.max_participants is not None and args.max_participants < 1:
         raise UserError(f"--max_participants is {args.max_participants}; it must be at least 1")
     read, notes, half = _reader(args)
-    return TranscriptSource(args.data, read, _select(args, read, half), on_malformed=args.on_malformed, notes=notes)
+    if sessions is None:
+        selection = _select(args, read, half)
+    else:
+        selection = _Selection(frozenset(key.study for key in sessions), sessions)
+    return TranscriptSource(args.data, read, selection, on_malformed=args.on_malformed, notes=notes)
 
 
 def domains_of(study: str) -> tuple[str, ...]:
