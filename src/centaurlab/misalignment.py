@@ -2,7 +2,7 @@
 
 import gc
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from centaurlab.effects import Effect, compare, estimate_effects
 from centaurlab.errors import UserError
 from centaurlab.measure import ScoreArguments, measure
 from centaurlab.models import ModelArguments
+from centaurlab.prompts import Context
 from centaurlab.runs import RunFolder, provenance
 from centaurlab.sources import DataArguments
 from centaurlab.tracking import TrackingArguments
@@ -38,11 +39,13 @@ def score_models(
     arguments: ScoreArguments,
     tolerant: bool = False,
     tracking: TrackingArguments | None = None,
+    context_of: Callable[[ModelArguments], Context] | None = None,
 ) -> tuple[dict[str, ScoreRun], dict[str, str]]:
     """The scores of each name, a folder of scores or a model; and, if ``tolerant``, what stood in the way of others.
 
-    Models are scored in turn, each into a folder of its own in ``arguments.output_dir``. On several processes the
-    first failure is raised whether ``tolerant`` or not: it may be one process's alone, while the others wait.
+    Models are scored in turn, each into a folder of its own in ``arguments.output_dir``, and in the context that
+    ``context_of`` gives it. On several processes the first failure is raised whether ``tolerant`` or not: it may be
+    one process's alone, while the others wait.
     """
     names = tuple(dict.fromkeys(names))
     runs = {name: read_run(Path(name)) for name in names if is_score_folder(Path(name))}
@@ -50,12 +53,9 @@ def score_models(
     for name in [name for name in names if name not in runs]:
         folder = Path(arguments.output_dir) / (re.sub(r"[^\w.-]+", "_", name).strip("._") or "_")
         try:
-            scores = measure(
-                replace(model_arguments, model_name_or_path=name),
-                data_arguments,
-                replace(arguments, output_dir=str(folder)),
-                tracking,
-            )
+            model = replace(model_arguments, model_name_or_path=name)
+            context = context_of(model) if context_of else None
+            scores = measure(model, data_arguments, replace(arguments, output_dir=str(folder)), tracking, context)
             runs[name] = read_run(scores)
             PartialState().print(f"scored {name}: {folder}")
         except (UserError, torch.OutOfMemoryError) as error:

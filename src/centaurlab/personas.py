@@ -24,7 +24,7 @@ from typing import Any
 from centaurlab.encoding import session_prompt
 from centaurlab.errors import UserError
 from centaurlab.prompts import Prompt
-from centaurlab.splits import participant_order
+from centaurlab.splits import first_participants, participant_order
 from centaurlab.transcripts import CLOSE, OPEN, SessionKey, Transcript
 
 COLUMNS = ("field", "aliases", "question", "answer", "not_missing")
@@ -74,10 +74,14 @@ class PersonaField:
 
 @dataclass(frozen=True)
 class Personas:
-    """The answers of every participant who gives any; ``refused``: those left out, and why."""
+    """The answers of every participant who gives any. ``everybody``: all who were asked, with or without answers.
+
+    ``refused``: those left out of both, and why.
+    """
 
     fields: tuple[PersonaField, ...]
     answers: Mapping[SessionKey, Answers]
+    everybody: frozenset[SessionKey]
     refused: tuple[str, ...] = ()
 
     @cached_property
@@ -85,6 +89,18 @@ class Personas:
         """Fields that at least one participant answers, in the table's order."""
         given = {name for answers in self.answers.values() for name in answers}
         return tuple(one.name for one in self.fields if one.name in given)
+
+    def chosen(self, max_participants: int | None, seed: int) -> frozenset[SessionKey]:
+        """Of those who answer, the first ``max_participants`` of each study in the seeded order; None: all."""
+        if max_participants is None:
+            return frozenset(self.answers)
+        return first_participants(self.answers, max_participants, seed)
+
+    def of_their_studies(self, max_participants: int | None, seed: int) -> frozenset[SessionKey]:
+        """Whoever takes part in a study in which somebody answers, as many of each as ``chosen`` has."""
+        studies = {key.study for key in self.answers}
+        present = [key for key in self.everybody if key.study in studies]
+        return frozenset(present) if max_participants is None else first_participants(present, max_participants, seed)
 
 
 @dataclass(frozen=True)
@@ -160,6 +176,7 @@ def read_personas(
     With ``on_malformed='skip'`` such a participant is left out and named.
     """
     found: dict[SessionKey, Answers] = {}
+    everybody: set[SessionKey] = set()
     refused: list[str] = []
     for transcript in transcripts:
         answers: dict[str, str] = {}
@@ -178,9 +195,10 @@ def read_personas(
                 refused.append(reason)
                 break
         else:
+            everybody.add(transcript.key)
             if answers:
                 found[transcript.key] = answers
-    return Personas(fields, found, tuple(refused))
+    return Personas(fields, found, frozenset(everybody), tuple(refused))
 
 
 def own_context(personas: Personas, sessions: Iterable[SessionKey], late_cut: bool = False) -> PersonaContext:

@@ -1,0 +1,223 @@
+"""The same model reading the same sessions in two contexts: which of the two lets it predict people better.
+
+Every comparison is d(first − second), estimated as that of two models (``effects``) on the responses that both
+contexts scored: positive where the first context is the worse one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from centaurlab import terminal
+from centaurlab.bootstrap import CONFIDENCE
+from centaurlab.catalog import model_pairs
+from centaurlab.comparison import ScoreRun, check_same, join_scores
+from centaurlab.effect_table import effects_table
+from centaurlab.effects import ComparedPair, Effect, Estimate, estimate_effects, sum_study
+from centaurlab.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Runs = Mapping[str, ScoreRun]
+"""Score runs in one context, by model."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Effects d(first − second) of two contexts, which ``first`` and ``second`` name in words."""
+
+    name: str
+    first: str
+    second: str
+    effects: Sequence[Effect]
+
+    @property
+    def overall(self) -> Effect:
+        """Over all studies, and the mean over the models where there are several."""
+        return self.effects[0]
+
+    def verdict(self) -> str:
+        """The effect overall, in a sentence."""
+        return _verdict(self, self.overall)
+
+
+def compare_contexts(
+    name: str,
+    first: tuple[str, Runs],
+    second: tuple[str, Runs],
+    n_resamples: int,
+    seed: int,
+    same_sessions: bool = True,
+) -> Comparison:
+    """Effects of two contexts, each given in words and as the runs of the models in it.
+
+    ``same_sessions=False``: ``second`` holds only some of the sessions of ``first``. Raises ``UserError`` where the runs
+    cannot be compared.
+    """
+    pairs = []
+    for model, run in second[1].items():
+        other = first[1][model]
+        if same_sessions:
+            check_same([run, other], same_context=False)
+        studies = [sum_study(scores) for scores in join_scores(run.folder, other.folder)]
+        if not same_sessions:
+            studies = [replace(sums, unmatched_post=0) for sums in studies if len(sums.participant_P)]
+        pairs.append(ComparedPair(second[0], model, studies, post_training=_kind(model)))
+    return Comparison(name, first[0], second[0], estimate_effects(pairs, n_resamples, seed))
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> "pd.DataFrame":
+    """One row per comparison and effect: ``d`` is d(first − second), and so are the other differences."""
+    import pandas as pd
+
+    tables = []
+    for comparison in comparisons:
+        table = effects_table(comparison.effects).drop(columns=["base"])
+        table["group"] = table["group"].replace({"pair": "model", "post_training": "models"})
+        renamed = {
+            f"{what}_{side}": f"{what}_{name}"
+            for what in ("nll", "unmatched")
+            for side, name in (("post", "first"), ("base", "second"))
+        }
+        table = table.rename(columns=renamed | {"group_name": "models", "n_pairs": "n_models"})
+        for i, column in enumerate(("name", "first", "second")):
+            table.insert(i, "comparison" if column == "name" else column, getattr(comparison, column))
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def write_comparisons(path: Path, comparisons: Sequence[Comparison]) -> None:
+    """Write ``comparison_table`` as CSV, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        comparison_table(comparisons).to_csv(temporary, index=False)
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error}; give another --output_dir") from error
+
+
+def metrics_of(comparisons: Sequence[Comparison]) -> dict[str, float]:
+    """Of each comparison d overall with its interval, and by study, for ``metrics.jsonl``."""
+    found: dict[str, float] = {}
+    for one in comparisons:
+        d = one.overall.d
+        found |= {
+            f"effect/d/{one.name}": d.value,
+            f"effect/d_low/{one.name}": d.low,
+            f"effect/d_high/{one.name}": d.high,
+        }
+        ours = (e for e in one.effects if e.level == "study" and e.group_name == one.overall.group_name)
+        found |= {f"d/{one.name}/{e.name}": e.d.value for e in ours}
+    return found
+
+
+def print_comparisons(comparisons: Sequence[Comparison], title: str) -> None:
+    """Print comparisons of the same models on the same studies side by side, and the verdict of each.
+
+    Several models: their averages and each of them over all studies, then their mean in every domain and study.
+    """
+    console = terminal.console()
+    by_row = [dict(zip(map(_row, one.effects), one.effects, strict=True)) for one in comparisons]
+    rows = [row for row in by_row[0] if all(row in effects for effects in by_row)]
+    groups = list(dict.fromkeys(row[:2] for row in rows))
+    if len(groups) > 1:
+        overall = [row for row in rows if row[2] == "overall"]
+        console.print(_table(title, comparisons, by_row, overall, [_models(row) for row in overall]))
+    detailed = [row for row in rows if row[:2] == groups[0]]
+    name = f"{title}: {escape(_models(detailed[0]))}"
+    console.print(_table(name, comparisons, by_row, detailed, [row[3] for row in detailed]))
+    console.print("NLL: nats per response; d(a − b) is positive where a is the worse way to read", highlight=False)
+    for one in comparisons:
+        left_out = one.overall.unmatched_base + one.overall.unmatched_post
+        if left_out:
+            console.print(f"{one.first} against {one.second}: {left_out:,} responses scored in one of them alone")
+        console.print(one.verdict(), style="bold", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_each(comparisons: Sequence[Comparison], title: str) -> None:
+    """Print comparisons over all studies, one per row."""
+    table = Table("", title=title, box=box.SIMPLE_HEAD)
+    for header in ("NLL first", "NLL second", "d(first − second)", "95 % interval", "responses", "people", "studies"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for one in comparisons:
+        effect = one.overall
+        nlls = (f"{nll:.4f}" for nll in (effect.nll_post, effect.nll_base))
+        counts = (f"{n:,}" for n in (effect.n_responses, effect.n_participants, effect.n_studies))
+        table.add_row(escape(f"{one.first} − {one.second}"), *nlls, *_cells(effect.d), *counts)
+    terminal.console().print(table)
+
+
+def _verdict(comparison: Comparison, effect: Effect) -> str:
+    d, first, second = effect.d, comparison.first, comparison.second
+    if not np.isfinite(d.value):
+        return f"d({first} − {second}) is not defined: too few responses, or all with the same NLL"
+    size = f"d({first} − {second}) = {d.value:+.3f}"
+    better, worse = (second, first) if d.value > 0 else (first, second)
+    if not np.isfinite(d.low):
+        units = "participants" if effect.level == "study" else "studies"
+        ours = f"people are predicted better with {better} than with {worse}" if d.value else "no difference"
+        return f"{ours} ({size}); no interval: it needs two {units} or more"
+    size += f", {CONFIDENCE:.0%} interval {d.low:+.3f} to {d.high:+.3f}"
+    if d.low <= 0 <= d.high:
+        return f"no clear difference between {first} and {second} ({size}, which includes zero)"
+    return f"people are predicted better with {better} than with {worse} ({size}, which excludes zero)"
+
+
+def _table(
+    title: str,
+    comparisons: Sequence[Comparison],
+    by_row: Sequence[Mapping[tuple[str, ...], Effect]],
+    rows: Sequence[tuple[str, ...]],
+    labels: Sequence[str],
+) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD)
+    table.add_column("", overflow="fold")
+    contexts = dict.fromkeys(name for one in comparisons for name in (one.first, one.second))
+    for context in contexts:
+        table.add_column(f"NLL\n{context}", justify="right")
+    for one in comparisons:
+        table.add_column(f"d({one.first}\n− {one.second})", justify="right")
+        table.add_column("95 %\ninterval", justify="right", no_wrap=True)
+    for header in ("responses", "people"):
+        table.add_column(header, justify="right")
+    for i, (row, label) in enumerate(zip(rows, labels, strict=True)):
+        if i and (rows[i - 1][0], rows[i - 1][2]) != (row[0], row[2]):
+            table.add_section()
+        effects = [effects[row] for effects in by_row]
+        nlls: dict[str, float] = {}
+        for one, effect in zip(comparisons, effects, strict=True):
+            nlls = {one.second: effect.nll_base, one.first: effect.nll_post} | nlls
+        cells = [cell for effect in effects for cell in _cells(effect.d)]
+        counts = (f"{effects[0].n_responses:,}", f"{effects[0].n_participants:,}")
+        table.add_row(escape(label), *(f"{nlls[context]:.4f}" for context in contexts), *cells, *counts)
+    return table
+
+
+def _row(effect: Effect) -> tuple[str, ...]:
+    return (effect.group, effect.group_name, effect.level, effect.name)
+
+
+def _models(row: tuple[str, ...]) -> str:
+    group, name, *_ = row
+    return name if group == "pair" else f"mean of {name} models" if group == "post_training" else "mean of the models"
+
+
+def _cells(estimate: Estimate) -> tuple[str, str]:
+    value = f"{estimate.value:+.3f}" if np.isfinite(estimate.value) else "–"
+    interval = f"{estimate.low:+.3f} … {estimate.high:+.3f}" if np.isfinite(estimate.low) else "–"
+    return value, interval
+
+
+def _kind(model: str) -> str:
+    """What the catalog says of a model; '' where it does not know it."""
+    for pair in model_pairs():
+        if model in (pair.base, pair.post_trained):
+            return "base" if model == pair.base else "post-trained"
+    return ""
