@@ -52,7 +52,7 @@ from centaurlab.sources import DataArguments, open_source
 from centaurlab.tracking import Tracker, TrackingArguments
 from centaurlab.unmatched import compare_unmatched
 
-NONE, OWN, ANOTHERS = "no persona", "own persona", "another's persona"
+NONE, OWN, ANOTHERS = "no", "own", "another's"
 
 
 @dataclass
@@ -142,7 +142,7 @@ def main() -> None:
     if not runs["with"]:
         raise UserError(f"no model is left to compare; {missing}")
 
-    compare = partial(compare_contexts, n_resamples=args.resamples, seed=args.seed)
+    compare = partial(compare_contexts, n_resamples=args.resamples, seed=args.seed, noun="persona")
     without, own, anothers = (NONE, runs["without"]), (OWN, runs["with"]), (ANOTHERS, runs["shuffled"])
     comparisons = [
         compare("persona", without, own),
@@ -150,7 +150,7 @@ def main() -> None:
         compare("own_or_anothers", anothers, own),
     ]
     alone = [
-        compare(f"field {name}", without, (f"{name} alone", runs[f"field-{name}"]), same_sessions=False)
+        compare(f"field {name}", without, (f"{name}-only", runs[f"field-{name}"]), same_sessions=False)
         for name in singles
         if f"field-{name}" in runs
     ]
@@ -175,7 +175,10 @@ def main() -> None:
             folder.write_json("run.json", run_json(args, runs, everything, about))
             folder.log(metrics_of(everything))
     print_comparisons(comparisons, f"personas on {data_args.data}")
-    for table, title in ((alone, "one field alone, of those who have it"), (published, "as published, not matched")):
+    for table, title in (
+        (alone, "one field alone, of those who have it"),
+        (published, "as published: everybody without, those who have one with it"),
+    ):
         if table:
             print_each(table, title)
     if kept:
@@ -206,7 +209,7 @@ def unmatched(args: PersonaArguments, runs: dict[str, Runs]) -> list[Comparison]
     second = runs["with-late-cut" if args.protocol == "paper" else "with"]
     return [
         compare_unmatched(
-            f"unmatched {model}", (f"everybody, {NONE}", run), (OWN, second[model]), args.resamples, args.seed
+            f"unmatched {model}", (NONE, run), (OWN, second[model]), args.resamples, args.seed, noun="persona"
         )
         for model, run in runs["everybody"].items()
     ]

@@ -9,9 +9,10 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "centaurlab"
 ORDER = (
-    *("transcripts", "catalog", "splits", "sources", "prompts", "models", "encoding", "scoring", "store", "plan"),
-    *("runs", "measure", "effects", "diagnosis", "mean_nll", "chat", "assistant", "training", "generalisation"),
-    *("trajectory", "frontier", "figures", "generations", "report", "demo", "cli"),
+    *("transcripts", "catalog", "splits", "sources", "prompts", "models", "encoding", "personas", "scoring", "store"),
+    *("plan", "runs", "measure", "effects", "diagnosis", "mean_nll", "context_effects", "unmatched", "chat"),
+    *("assistant", "training", "generalisation", "trajectory", "frontier", "figures", "generations", "report"),
+    *("demo", "cli"),
 )
 ANYWHERE = ("errors", "arguments", "quiet", "allocator", "terminal", "threads")
 WITHOUT_TORCH = (
@@ -24,6 +25,8 @@ WITHOUT_TORCH = (
     "effect_table",
     "diagnosis",
     "mean_nll",
+    "context_effects",
+    "unmatched",
     "pairs",
     "figures.style",
     "figures.intervals",

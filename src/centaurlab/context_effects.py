@@ -31,12 +31,18 @@ Runs = Mapping[str, ScoreRun]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Effects d(first − second) of two contexts, which ``first`` and ``second`` name in words."""
+    """Effects d(first − second) of two contexts, named in words, of which ``noun`` is the last where they share it."""
 
     name: str
     first: str
     second: str
     effects: Sequence[Effect]
+    noun: str = ""
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The two contexts in full."""
+        return f"{self.first} {self.noun}".strip(), f"{self.second} {self.noun}".strip()
 
     @property
     def overall(self) -> Effect:
@@ -54,12 +60,13 @@ def compare_contexts(
     second: tuple[str, Runs],
     n_resamples: int,
     seed: int,
+    noun: str = "",
     same_sessions: bool = True,
 ) -> Comparison:
     """Effects of two contexts, each given in words and as the runs of the models in it.
 
-    ``same_sessions=False``: ``second`` holds only some of the sessions of ``first``. Raises ``UserError`` where the runs
-    cannot be compared.
+    ``same_sessions=False``: ``second`` holds only some of the sessions of ``first``. Raises ``UserError`` where the
+    runs cannot be compared.
     """
     pairs = []
     for model, run in second[1].items():
@@ -70,7 +77,7 @@ def compare_contexts(
         if not same_sessions:
             studies = [replace(sums, unmatched_post=0) for sums in studies if len(sums.participant_P)]
         pairs.append(ComparedPair(second[0], model, studies, post_training=_kind(model)))
-    return Comparison(name, first[0], second[0], estimate_effects(pairs, n_resamples, seed))
+    return Comparison(name, first[0], second[0], estimate_effects(pairs, n_resamples, seed), noun)
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> "pd.DataFrame":
@@ -87,8 +94,9 @@ def comparison_table(comparisons: Sequence[Comparison]) -> "pd.DataFrame":
             for side, name in (("post", "first"), ("base", "second"))
         }
         table = table.rename(columns=renamed | {"group_name": "models", "n_pairs": "n_models"})
-        for i, column in enumerate(("name", "first", "second")):
-            table.insert(i, "comparison" if column == "name" else column, getattr(comparison, column))
+        columns = zip(("comparison", "first", "second"), (comparison.name, *comparison.names), strict=True)
+        for i, (column, value) in enumerate(columns):
+            table.insert(i, column, value)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
@@ -133,11 +141,12 @@ def print_comparisons(comparisons: Sequence[Comparison], title: str) -> None:
     detailed = [row for row in rows if row[:2] == groups[0]]
     name = f"{title}: {escape(_models(detailed[0]))}"
     console.print(_table(name, comparisons, by_row, detailed, [row[3] for row in detailed]))
-    console.print("NLL: nats per response; d(a − b) is positive where a is the worse way to read", highlight=False)
+    console.print("NLL: nats per response; d(a − b): positive where people are predicted worse with a", highlight=False)
     for one in comparisons:
         left_out = one.overall.unmatched_base + one.overall.unmatched_post
         if left_out:
-            console.print(f"{one.first} against {one.second}: {left_out:,} responses scored in one of them alone")
+            named = " and ".join(one.names)
+            console.print(f"left out, scored with only one of {named}: {left_out:,} responses", highlight=False)
         console.print(one.verdict(), style="bold", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -150,12 +159,12 @@ def print_each(comparisons: Sequence[Comparison], title: str) -> None:
         effect = one.overall
         nlls = (f"{nll:.4f}" for nll in (effect.nll_post, effect.nll_base))
         counts = (f"{n:,}" for n in (effect.n_responses, effect.n_participants, effect.n_studies))
-        table.add_row(escape(f"{one.first} − {one.second}"), *nlls, *_cells(effect.d), *counts)
+        table.add_row(escape(" − ".join(one.names)), *nlls, *_cells(effect.d), *counts)
     terminal.console().print(table)
 
 
 def _verdict(comparison: Comparison, effect: Effect) -> str:
-    d, first, second = effect.d, comparison.first, comparison.second
+    d, (first, second) = effect.d, comparison.names
     if not np.isfinite(d.value):
         return f"d({first} − {second}) is not defined: too few responses, or all with the same NLL"
     size = f"d({first} − {second}) = {d.value:+.3f}"

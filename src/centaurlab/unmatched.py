@@ -23,7 +23,7 @@ _KEY = ["study", "experiment", "participant"]
 
 
 def compare_unmatched(
-    name: str, first: tuple[str, ScoreRun], second: tuple[str, ScoreRun], n_resamples: int, seed: int
+    name: str, first: tuple[str, ScoreRun], second: tuple[str, ScoreRun], n_resamples: int, seed: int, noun: str = ""
 ) -> Comparison:
     """d(first − second) per study and overall; the SDs (ddof 1) are over the responses of each group."""
     frames = [_read(run.folder) for _, run in (first, second)]
@@ -39,8 +39,6 @@ def compare_unmatched(
         replicates.append(_d(resampled_sums(sums_P6, n_resamples, rng), means))
         d = Estimate(value, *(percentile_interval(replicates[-1]) if len(people) > 1 else (NAN, NAN)))
         effects.append(_effect(second, "study", study, d, means, sum(map(len, groups)), len(people), 1))
-    if not effects:
-        return Comparison(name, first[0], second[0], [])
     values = np.array([effect.d.value for effect in effects])
     interval = (NAN, NAN)
     if len(effects) > 1:
@@ -50,15 +48,15 @@ def compare_unmatched(
     overall = Estimate(float(np.nanmean(values)) if np.isfinite(values).any() else NAN, *interval)
     means = [float(np.mean([effect.nll_post for effect in effects])), float(np.mean([e.nll_base for e in effects]))]
     counts = (sum(e.n_responses for e in effects), sum(e.n_participants for e in effects), len(effects))
-    return Comparison(
-        name, first[0], second[0], [_effect(second, "overall", "all studies", overall, means, *counts), *effects]
-    )
+    effects.insert(0, _effect(second, "overall", "all studies", overall, means, *counts))
+    return Comparison(name, first[0], second[0], effects, noun)
 
 
 def _read(folder: Path) -> pd.DataFrame:
     table = pd.read_parquet(folder / "scores.parquet", columns=[*_KEY, "nll"])
     table = table.astype(dict.fromkeys(_KEY, str) | {"nll": float})
-    return table.assign(person=list(zip(table["experiment"], table["participant"], strict=True)))
+    table["person"] = pd.MultiIndex.from_frame(table[["experiment", "participant"]]).to_flat_index()
+    return table
 
 
 def _sums(group: pd.DataFrame, people: pd.Index, mean: float) -> FloatArray:
