@@ -1,5 +1,6 @@
 """A stored result comes back as it was, survives a kill, and is never believed when the disk changed it."""
 
+import json
 import os
 import random
 import signal
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from centaurlab import store as module
 from centaurlab.encoding import Coverage
 from centaurlab.errors import UserError
 from centaurlab.scoring import TEMPERATURES, ResponseScores
@@ -157,6 +159,18 @@ def test_scores_of_something_else_are_refused_and_the_difference_named(
         ScoreStore(tmp_path / "run" / "store", IDENTITY | {name: value})
     assert repr(value) in str(refusal.value)
     assert "--output_dir" in str(refusal.value)
+
+
+def test_a_row_changes_its_layout_only_with_its_format() -> None:
+    assert (module._FORMAT, module._ROW.itemsize) == (3, 121), "raise _FORMAT with every change of _ROW"
+
+
+def test_rows_of_another_layout_are_refused(tmp_path: Path) -> None:
+    filled(tmp_path, 1)
+    known = json.loads((tmp_path / "identity.json").read_text())
+    (tmp_path / "identity.json").write_text(json.dumps(known | {"format": module._FORMAT - 1}))
+    with pytest.raises(UserError, match="format"):
+        ScoreStore(tmp_path, IDENTITY)
 
 
 def test_two_writers_share_a_folder_and_read_each_other(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ _ROW = np.dtype(
         ("option_nll_t", "<f4", (len(TEMPERATURES),)),
     ]
 )
-_FORMAT = 2  # of a row: one more than that of stores without options
+_FORMAT = 3  # raised with every change of _ROW, so that rows of another layout are refused and never misread
 _INSERT = "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)"
 _DAMAGE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _ROW_GROUP_ROWS = 100_000
