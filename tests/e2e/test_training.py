@@ -72,6 +72,7 @@ def losses(folder: Path) -> list[float]:
     return [line["train/loss"] for line in lines if "train/loss" in line]
 
 
+@pytest.mark.slow
 def test_a_killed_run_continues_to_the_same_adapter(config: Path, tmp_path: Path) -> None:
     assert run(command(config, tmp_path / "whole")).returncode == 0
     killed = subprocess.Popen(command(config, tmp_path / "killed"), env=environment(), stdout=subprocess.DEVNULL)
@@ -89,6 +90,7 @@ def test_a_killed_run_continues_to_the_same_adapter(config: Path, tmp_path: Path
         np.testing.assert_allclose(resumed[name], whole[name], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_loss_curve_of_one(config: Path, tmp_path: Path) -> None:
     assert run(command(config, tmp_path / "one")).returncode == 0
     # With --cpu, accelerate starts one process unless there is an MPI; --multi_gpu starts torchrun, on a CPU too.
