@@ -10,9 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "centaurlab"
 ORDER = (
     *("transcripts", "catalog", "splits", "sources", "prompts", "models", "encoding", "personas", "scoring", "store"),
-    *("plan", "runs", "measure", "effects", "diagnosis", "mean_nll", "context_effects", "unmatched", "chat"),
-    *("assistant", "training", "generalisation", "trajectory", "frontier", "figures", "generations", "report"),
-    *("demo", "cli"),
+    *("plan", "chat", "templates", "template_audit", "runs", "measure", "effects", "diagnosis", "mean_nll"),
+    *("context_effects", "unmatched", "assistant", "training", "generalisation", "trajectory", "frontier"),
+    *("figures", "generations", "report", "demo", "cli"),
 )
 ANYWHERE = ("errors", "arguments", "quiet", "allocator", "terminal", "threads")
 WITHOUT_TORCH = (

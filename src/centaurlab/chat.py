@@ -40,14 +40,20 @@ class EncodedReplies:
 
 
 def chat_tokenizer(args: ModelArguments) -> "PreTrainedTokenizerFast":
-    """The model's tokenizer with a chat template: that of its own folder, of its base, or ``PLAIN_TEMPLATE``."""
+    """The model's tokenizer with a chat template: its own, that of its base, or ``PLAIN_TEMPLATE``."""
+    tokenizer = own_chat_tokenizer(args)
+    tokenizer.chat_template = tokenizer.chat_template or PLAIN_TEMPLATE
+    return tokenizer
+
+
+def own_chat_tokenizer(args: ModelArguments) -> "PreTrainedTokenizerFast":
+    """The model's tokenizer with the chat template of its own folder or of its base, if there is one."""
     tokenizer = load_tokenizer(args)
     for name in filter(None, (args.adapter_name_or_path, args.model_name_or_path)):
         own = find_checkpoint(name, None, False, False).folder / "chat_template.jinja"
         if own.is_file():
             tokenizer.chat_template = own.read_text(encoding="utf-8")
             break
-    tokenizer.chat_template = tokenizer.chat_template or PLAIN_TEMPLATE
     return tokenizer
 
 

@@ -1,0 +1,129 @@
+"""Does a chat template help a model to predict people? Sessions in the model's own template, against plain text.
+
+examples:
+  python eval/templates.py --model_name_or_path Qwen/Qwen3-8B --data starter --output_dir runs/template
+  python eval/templates.py --model_name_or_path Qwen/Qwen3-8B meta-llama/Llama-3.1-8B-Instruct \\
+      --data marcelbinz/Psych-201-test --output_dir runs/templates
+
+In the template, what people are told is the user's turn and each response a turn of the assistant's; thinking is off
+where the template knows 'enable_thinking', and the date is always the same. d(chat template − plain text) > 0: the
+model predicts people worse in its template. What the template does to the sessions (text trimmed, dropped or
+rewritten, a system prompt or date inserted) is found before anything is scored, and listed.
+Output: templates.csv, audit.csv, run.json, and the folders of scores.
+"""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from accelerate import PartialState
+
+from centaurlab.allocator import keep_freed_memory
+from centaurlab.arguments import parse_arguments
+from centaurlab.bootstrap import CONFIDENCE
+from centaurlab.comparison import is_score_folder
+from centaurlab.context_effects import Runs, compare_contexts, metrics_of, print_comparisons, write_comparisons
+from centaurlab.errors import UserError, exit_on_user_error
+from centaurlab.measure import ScoreArguments
+from centaurlab.misalignment import LoadArguments, score_models
+from centaurlab.models import ModelArguments
+from centaurlab.runs import RunFolder, provenance
+from centaurlab.sources import DataArguments, open_source
+from centaurlab.template_audit import Finding, audit, print_audit, write_audit
+from centaurlab.templates import template_context
+from centaurlab.tracking import Tracker, TrackingArguments
+
+
+@dataclass
+class TemplateArguments:
+    """Whose templates are tried."""
+
+    model_name_or_path: list[str] = field(metadata={"help": "one model or several, each with a chat template"})
+    output_dir: str = field(metadata={"help": "folder for templates.csv, audit.csv, run.json and scores"})
+    resamples: int = field(default=2000, metadata={"help": "bootstrap resamples of studies and participants"})
+    seed: int = field(default=0, metadata={"help": "seed of the bootstrap"})
+    protocol: Literal["full", "paper"] = field(default="full", metadata={"help": "as for eval/score.py"})
+    max_length: int | None = field(default=None, metadata={"help": "context window in tokens"})
+
+    def __post_init__(self) -> None:
+        if isinstance(self.model_name_or_path, str):  # as YAML gives it
+            self.model_name_or_path = self.model_name_or_path.split()
+        if self.resamples < 1 or self.seed < 0:
+            raise UserError("--resamples must be at least 1, and --seed at least 0")
+        for name in self.model_name_or_path:
+            if is_score_folder(Path(name)):
+                raise UserError(f"{name} is a folder of scores; name the model, to score it with its template")
+
+
+def main() -> None:
+    keep_freed_memory()
+    args, load_args, data_args, tracking_args = parse_arguments(
+        [TemplateArguments, LoadArguments, DataArguments, TrackingArguments], __doc__
+    )
+    audits = {
+        name: audit(
+            template_context(ModelArguments(**asdict(load_args) | {"model_name_or_path": name})),
+            open_source(data_args),
+            args.protocol,
+        )
+        for name in args.model_name_or_path
+    }
+    if PartialState().is_main_process:
+        for name, findings in audits.items():
+            print_audit(name, findings)
+    tracking = tracking_args.grouped(args.output_dir)
+    runs: dict[str, Runs] = {}
+    failures: dict[str, str] = {}
+    for condition, context_of in (("plain", None), ("template", template_context)):
+        runs[condition], failed = score_models(
+            [name for name in audits if name not in failures],
+            ModelArguments(**asdict(load_args)),
+            data_args,
+            ScoreArguments(str(Path(args.output_dir) / "scores" / condition), args.protocol, args.max_length),
+            len(audits) > 1,
+            tracking.part(f"score {condition}"),
+            context_of,
+        )
+        failures |= failed
+    if not PartialState().is_main_process:
+        return
+    missing = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+    if not runs["template"]:
+        raise UserError(f"no model is left to compare; {missing}")
+    comparison = compare_contexts(
+        "template", ("chat template", runs["template"]), ("plain text", runs["plain"]), args.resamples, args.seed
+    )
+    folder = RunFolder(Path(args.output_dir), "templates")
+    config = asdict(args) | asdict(load_args) | asdict(data_args) | {"model_name_or_path": args.model_name_or_path}
+    with folder.lock():
+        folder.write_json("config.json", config)
+        with Tracker(folder, tracking, config):
+            write_comparisons(folder.path / "templates.csv", [comparison])
+            write_audit(folder.path / "audit.csv", audits)
+            overall = {comparison.name: asdict(comparison.overall) | {"verdict": comparison.verdict()}}
+            folder.write_json("run.json", run_json(args, runs, audits) | {"overall": overall})
+            folder.log(metrics_of([comparison]))
+    print_comparisons([comparison], f"chat templates on {data_args.data}")
+    print(f"templates: {folder.path / 'templates.csv'}\naudit: {folder.path / 'audit.csv'}")
+    if failures:
+        raise UserError(f"{len(failures)} of {len(audits)} models could not be scored; {missing}")
+
+
+def run_json(args: TemplateArguments, runs: dict[str, Runs], audits: dict[str, list[Finding]]) -> dict[str, object]:
+    """Where the table comes from."""
+    first = next(iter(runs["template"].values()))
+    return provenance() | {
+        "job": "templates",
+        "audit": {name: [asdict(one) for one in findings] for name, findings in audits.items()},
+        "bootstrap": {"resamples": args.resamples, "seed": args.seed, "confidence": CONFIDENCE},
+        "data": {key: first.about["data"][key] for key in ("name", "fingerprint", "studies")},
+        "models": [
+            run.about["model"] | {"protocol": run.about["protocol"], "context": run.about["context"]}
+            for run in runs["template"].values()
+        ],
+        "scores": {name: {model: str(run.folder) for model, run in of.items()} for name, of in runs.items()},
+    }
+
+
+if __name__ == "__main__":
+    exit_on_user_error(main)
