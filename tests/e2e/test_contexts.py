@@ -1,13 +1,19 @@
-"""``eval/personas.py`` as a user runs it: the same people and responses in every context, and folders kept apart."""
+"""``eval/personas.py`` and ``eval/templates.py`` as a user runs them.
+
+In every context the same people and responses, and each context's folder kept apart from the others'.
+"""
 
 import json
 import runpy
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from centaurlab.comparison import check_same, read_run
 from centaurlab.errors import UserError
@@ -51,6 +57,10 @@ def write_people(path: Path) -> Path:
     return path
 
 
+def on(model: Path, data: Path) -> tuple[object, ...]:
+    return ("--model_name_or_path", model, "--data", data)
+
+
 def people_of(folder: Path) -> set[tuple[str, str]]:
     (scores,) = folder.glob("*/scores.parquet")
     table = pd.read_parquet(scores)
@@ -66,7 +76,7 @@ def test_personas_are_compared_on_the_same_people_and_responses(
     tmp_path: Path, tiny_llama_dir: Path, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, out = write_people(tmp_path / "people.jsonl"), tmp_path / "out"
-    asked = ("--model_name_or_path", tiny_llama_dir, "--data", data, "--output_dir", out)
+    asked = (*on(tiny_llama_dir, data), "--output_dir", out)
     assert run("personas.py", *asked, "--fields", "each", "--unmatched", "--resamples", 50) == 0
     scores = out / "scores"
     with_metadata = {(study, str(i)) for study in ("alpha", "beta") for i in range(4)}
@@ -109,7 +119,7 @@ def test_a_persona_folder_and_a_plain_one_are_kept_apart(
     tmp_path: Path, tiny_llama_dir: Path, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, out = write_people(tmp_path / "people.jsonl"), tmp_path / "out"
-    asked = ("--model_name_or_path", tiny_llama_dir, "--data", data)
+    asked = on(tiny_llama_dir, data)
     assert run("personas.py", *asked, "--output_dir", out, "--resamples", 5) == 0
     (own,) = (out / "scores" / "with").iterdir()
     (without,) = (out / "scores" / "without").iterdir()
@@ -125,7 +135,7 @@ def test_a_persona_folder_and_a_plain_one_are_kept_apart(
 
 def test_a_persona_does_not_change_which_sessions_were_scored(tmp_path: Path, tiny_llama_dir: Path, run: Run) -> None:
     data, out = write_people(tmp_path / "people.jsonl"), tmp_path / "out"
-    asked = ("--model_name_or_path", tiny_llama_dir, "--data", data, "--output_dir", out, "--max_participants", 3)
+    asked = (*on(tiny_llama_dir, data), "--output_dir", out, "--max_participants", 3)
     assert run("personas.py", *asked, "--resamples", 5) == 0
     without, own = (read_run(next((out / "scores" / name).iterdir())) for name in ("without", "with"))
     assert without.about["data"]["studies"].keys() == {"alpha", "beta"}
@@ -142,10 +152,92 @@ def test_data_without_metadata_are_refused(
 ) -> None:
     data = tmp_path / "people.jsonl"
     data.write_text('{"text": "You press <<J>>.", "experiment": "a/b", "participant": 1, "age": "N/A", "cond": 1}\n')
-    asked = ("--model_name_or_path", tiny_llama_dir, "--data", data, "--output_dir", tmp_path / "out")
+    asked = (*on(tiny_llama_dir, data), "--output_dir", tmp_path / "out")
     assert run("personas.py", *asked) == 2
     assert "no participant has metadata of the persona table (age, gender, " in capsys.readouterr().err
     write_people(data)
     assert run("personas.py", *asked, "--fields", "IUS") == 2
     assert "--fields 'IUS': nobody in the data answers it; there are age, gender" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+CHATML = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+)
+
+
+@pytest.fixture
+def chat_model(tiny_llama_dir: Path, tmp_path: Path) -> Path:
+    """The tiny Llama with a chat template."""
+    folder = Path(shutil.copytree(tiny_llama_dir, tmp_path / "chat"))
+    (folder / "chat_template.jinja").write_text(CHATML)
+    return folder
+
+
+def nll_of_reply(folder: Path, messages: list[dict[str, str]], reply: str) -> float:
+    """By the library's own functions: the whole conversation, then the reply, in one forward pass."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    before = tokenizer.apply_chat_template(messages, add_generation_prompt=True)["input_ids"]
+    ids = tokenizer(reply, add_special_tokens=False)["input_ids"]
+    with torch.no_grad():
+        log_p_TV = model(torch.tensor([before + ids])).logits[0].log_softmax(-1)
+    return -sum(float(log_p_TV[len(before) - 1 + i, token]) for i, token in enumerate(ids))
+
+
+def test_a_template_is_compared_with_plain_text_response_by_response(
+    tmp_path: Path, chat_model: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = write_people(tmp_path / "people.jsonl"), tmp_path / "out"
+    assert run("templates.py", *on(chat_model, data), "--output_dir", out, "--resamples", 50) == 0
+    plain, template = nlls(out / "scores" / "plain"), nlls(out / "scores" / "template")
+    assert len(plain) == len(template) == 20
+    person = ("alpha", "alpha/exp.csv", "2")
+    messages = [{"role": "user", "content": "Study alpha. You press "}]
+    assert template[(*person, 0)] == pytest.approx(nll_of_reply(chat_model, messages, "J"), abs=1e-4)
+    messages += [{"role": "assistant", "content": "J"}, {"role": "user", "content": " and win 2. You press "}]
+    assert template[(*person, 1)] == pytest.approx(nll_of_reply(chat_model, messages, "F"), abs=1e-4)
+
+    table = pd.read_csv(out / "templates.csv").set_index(["level", "name"])
+    for study in ("alpha", "beta"):
+        a, b = template[study], plain[study]
+        d = (a.mean() - b.mean()) / ((a.var() + b.var()) / 2) ** 0.5
+        assert table.loc[("study", study), "d"] == pytest.approx(d, abs=1e-5)
+    about = json.loads((out / "run.json").read_text())
+    assert about["overall"]["template"]["verdict"] in capsys.readouterr().out
+    assert about["models"][0]["context"]["date"] == "2024-07-26"
+
+
+def test_the_audit_is_written_beside(tmp_path: Path, chat_model: Path, run: Run) -> None:
+    trimming = CHATML.replace("message['content'] +", "message['content'] | trim +")
+    (chat_model / "chat_template.jinja").write_text("You are a helpful assistant.\n" + trimming)
+    data, out = write_people(tmp_path / "people.jsonl"), tmp_path / "out"
+    assert run("templates.py", *on(chat_model, data), "--output_dir", out, "--resamples", 5) == 0
+    found = pd.read_csv(out / "audit.csv").fillna("").set_index(["study", "kind"])
+    assert found.loc[("alpha", "user trimmed"), "n"] == 10
+    assert found.loc[("alpha", "user trimmed"), "of"] == 15
+    assert "helpful assistant" in found.loc[("", "system prompt inserted"), "example"]
+    assert ("alpha", "response trimmed") not in found.index
+
+
+def test_a_folder_of_template_scores_is_not_one_of_plain_scores(
+    tmp_path: Path, chat_model: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = write_people(tmp_path / "people.jsonl"), tmp_path / "out"
+    assert run("templates.py", *on(chat_model, data), "--output_dir", out, "--resamples", 5) == 0
+    (folder,) = (out / "scores" / "template").iterdir()
+    assert run("score.py", *on(chat_model, data), "--output_dir", folder) == 2
+    assert "holds scores with context {'chat_template'" in capsys.readouterr().err
+    (plain,) = (out / "scores" / "plain").iterdir()
+    assert run("misalignment.py", "--base", plain, "--post", folder, "--output_dir", tmp_path / "effect") == 2
+    assert "score both alike" in capsys.readouterr().err
+
+
+def test_a_model_without_a_template_is_refused(
+    tmp_path: Path, tiny_llama_dir: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = write_people(tmp_path / "people.jsonl"), tmp_path / "out"
+    assert run("templates.py", *on(tiny_llama_dir, data), "--output_dir", out) == 2
+    assert "has no chat template" in capsys.readouterr().err
+    assert not out.exists()
