@@ -12,8 +12,10 @@ divided by a constant is the other at T*: the two differ in calibration alone.
 
 Options are the answers that a session holds, where these are single tokens, two to ten of them (``scoring.py``); an
 option that a person never chose counts as none of them. Sessions without such a set are left out, and counted.
-Both functions of T are read off a cubic spline in log T through the temperatures that are scored, with errors below
-0.002 nats (measured with Gemma 3 270M); T* lies between the lowest and the highest.
+Both functions of T are read off a cubic spline in log T through the temperatures that are scored. Halfway between
+them it is off by at most 0.0041 nats for a response and 0.0033 for a study's mean (96 responses of five starter
+studies, Gemma 3 270M and SmolLM2 135M Instruct, against the whole vocabulary). T* lies between the lowest and the
+highest. Intervals hold T* fixed: that of format is too narrow as a statement about the T* of other studies.
 
 Shapes: R responses, P participants, K temperatures, B resamples, S studies.
 """
