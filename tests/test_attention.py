@@ -21,6 +21,6 @@ def test_logits_equal_those_of_sdpa(
         expected = model(ids).logits
         attention.attend_in_blocks(model)
         cache = DynamicCache(config=model.config)
-        chunks = [model(ids[:, i : i + 50], past_key_values=cache).logits for i in (0, 50, 100)]
+        chunks = [model(ids[:, i : i + 50], cache=cache).logits for i in (0, 50, 100)]
     assert model.config._attn_implementation == attention.NAME
     torch.testing.assert_close(torch.cat(chunks, dim=1), expected, rtol=1e-4, atol=1e-4)

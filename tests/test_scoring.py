@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
+from centaurlab import scoring
 from centaurlab.encoding import Encoding, encode
 from centaurlab.scoring import (
     TEMPERATURES,
@@ -86,6 +87,16 @@ def test_scores_equal_those_of_a_plain_loop(
         encoding = encode(text, tokenizer)
         assert len(encoding.start_R)
         assert_equal_by_hand(SessionScorer(model, chunk_tokens).score(encoding), model, encoding)
+
+
+@pytest.mark.parametrize("head_rows", [1, 5])
+def test_scores_do_not_depend_on_how_many_tokens_wait_for_the_head(
+    loaded: tuple[PreTrainedModel, PreTrainedTokenizerFast], head_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, tokenizer = loaded
+    monkeypatch.setattr(scoring, "HEAD_ROWS", head_rows)
+    encoding = encode(SESSIONS[0], tokenizer)
+    assert_equal_by_hand(SessionScorer(model, 16).score(encoding), model, encoding)
 
 
 @pytest.mark.parametrize("chunk_tokens", [None, 16, 4096])

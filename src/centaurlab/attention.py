@@ -13,7 +13,7 @@ from transformers.masking_utils import sdpa_mask
 
 # B: batch, H: query heads, G: key heads, Q: queries, K: keys, D: size of a head.
 NAME = "sdpa_in_blocks"
-QUERIES_PER_BLOCK = 128
+QUERIES_PER_BLOCK = 256
 
 
 def attend_in_blocks(model: PreTrainedModel) -> None:
@@ -35,7 +35,7 @@ def _attention(
 ) -> tuple[torch.Tensor, None]:
     """Outputs (B, Q, H, D). No mask means plain causal attention; the last query sees the last key."""
     n_queries, n_keys = query_BHQD.shape[2], key_BGKD.shape[2]
-    scale = query_BHQD.shape[-1] ** -0.5 if scaling is None else scaling
+    query_BHQD = query_BHQD * (query_BHQD.shape[-1] ** -0.5 if scaling is None else scaling)
     outputs = []
     for first in range(0, n_queries, QUERIES_PER_BLOCK):
         last = min(first + QUERIES_PER_BLOCK, n_queries)
@@ -48,7 +48,6 @@ def _attention(
                 key_BGKD[:, :, keys],
                 value_BGKD[:, :, keys],
                 None if mask_B1QK is None else mask_B1QK[..., first:last, keys],
-                scale,
             )
         )
     return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
@@ -59,17 +58,19 @@ def _attend(
     key_BGKD: torch.Tensor,
     value_BGKD: torch.Tensor,
     mask_B1QK: torch.Tensor | None,
-    scale: float,
 ) -> torch.Tensor:
-    """softmax(scale · query · keyᵀ) · value: (B, H, Q, D), rounded to the dtype where eager attention is."""
+    """softmax(query · keyᵀ) · value: (B, H, Q, D), rounded to the dtype where eager attention is."""
     batch, n_heads, n_queries, _ = query_BHQD.shape
     n_groups, n_keys = key_BGKD.shape[1:3]
     scores_BGRK = torch.matmul(query_BHQD.reshape(batch, n_groups, -1, query_BHQD.shape[-1]), key_BGKD.mT)
     scores_BHQK = scores_BGRK.view(batch, n_heads, n_queries, n_keys)
-    lowest = torch.finfo(scores_BHQK.dtype).min / 2  # finite: a padding token that sees nothing must not become NaN
     if mask_B1QK is None:
-        hidden = scores_BHQK.new_full((n_queries, n_keys), lowest).triu_(n_keys - n_queries + 1)
-    else:
-        hidden = scores_BHQK.new_zeros(mask_B1QK.shape).masked_fill_(~mask_B1QK, lowest)
-    weights_BHQK = torch.add(hidden, scores_BHQK, alpha=scale).softmax(-1)
+        n_seen = n_keys - n_queries
+        visible = torch.ones(n_queries, n_queries, dtype=torch.bool, device=scores_BHQK.device).tril()
+    else:  # keys that every query sees are left out: a pass over all scores costs a third of their product
+        n_seen = int(mask_B1QK.view(torch.uint8).amin((0, 1, 2)).cumprod(0).sum())
+        visible = mask_B1QK[..., n_seen:]
+    lowest = torch.finfo(scores_BHQK.dtype).min / 2  # finite: a padding token that sees nothing must not become NaN
+    scores_BHQK[..., n_seen:] += scores_BHQK.new_zeros(visible.shape).masked_fill_(~visible, lowest)
+    weights_BHQK = scores_BHQK.softmax(-1)
     return torch.matmul(weights_BHQK.view_as(scores_BGRK), value_BGKD).view(batch, n_heads, n_queries, -1)

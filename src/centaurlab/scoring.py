@@ -10,7 +10,7 @@ on several processes give the same numbers, bit for bit.
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -35,9 +35,11 @@ WHOLE_SEQUENCE_TOKENS = 4_096
 CPU_CHUNK_TOKENS = 512
 """The same on a CPU, and never above a model's sliding window."""
 
-_CPU_BLOCK_ELEMENTS = 1 << 16  # float32 log-probabilities that stay in a core's cache
+HEAD_ROWS = 256
+"""Response tokens that wait for the LM head, which on a CPU reads all its weights for every product, large or small."""
+
+_CPU_BLOCK_ELEMENTS = 1 << 19  # float32 log-probabilities that stay in a CPU's shared cache
 _GPU_BLOCK_ELEMENTS = 1 << 26
-_MIN_BLOCK_ROWS = 2
 
 
 class NonFiniteNLLError(ValueError):
@@ -108,20 +110,25 @@ class SessionScorer:
         ids_T = torch.from_numpy(encoding.input_ids_T[:n_inputs].astype(np.int64)).to(self._device)
 
         start, cache = self._resume(encoding.input_ids_T, shared)
-        parts = []
-        for first, last in self._chunks(start, n_inputs, shared):
-            if cache is None and (last < n_inputs):
-                cache = DynamicCache(config=self._model.config)
-            in_chunk_N = (positions_N >= first) & (positions_N < last)
-            logits_NV = self._model(
-                input_ids=ids_T[None, first:last],
-                past_key_values=cache,
-                use_cache=cache is not None,
-                logits_to_keep=torch.from_numpy(positions_N[in_chunk_N] - first).to(self._device),
-            ).logits[0]
-            parts.append(token_statistics(logits_NV, target_ids_N[torch.from_numpy(in_chunk_N)], options_O))
-            if cache is not None and last in shared:
-                self._prefixes.append((encoding.input_ids_T[:last], copy.deepcopy(cache)))
+        parts: list[TokenStatistics] = []
+        n_scored = 0
+        with _RowsForHead(self._model.get_output_embeddings()) as rows:
+            for first, last in self._chunks(start, n_inputs, shared):
+                if cache is None and (last < n_inputs):
+                    cache = DynamicCache(config=self._model.config)
+                in_chunk_N = (positions_N >= first) & (positions_N < last)
+                rows.are_last = last == n_inputs
+                logits_NV = self._model(
+                    input_ids=ids_T[None, first:last],
+                    cache=cache,
+                    use_cache=cache is not None,
+                    logits_to_keep=torch.from_numpy(positions_N[in_chunk_N] - first).to(self._device),
+                ).logits[0]
+                targets_of_logits_N = target_ids_N[n_scored : n_scored + len(logits_NV)]
+                parts.append(token_statistics(logits_NV, targets_of_logits_N, options_O))
+                n_scored += len(logits_NV)
+                if cache is not None and last in shared:
+                    self._prefixes.append((encoding.input_ids_T[:last], copy.deepcopy(cache)))
         self.tokens_computed += n_inputs - start
         statistics = TokenStatistics(*(np.concatenate(column) for column in zip(*parts, strict=True)))
         return _per_response(encoding, statistics, len(options_O))
@@ -142,6 +149,30 @@ class SessionScorer:
             n_pieces = -(-(last - first) // self._chunk_tokens)
             chunks += pairs(np.linspace(first, last, n_pieces + 1).round().astype(int).tolist())
         return chunks
+
+
+class _RowsForHead:
+    """While open, ``head`` sees hidden states of several chunks at once; those that wait give no logits yet."""
+
+    def __init__(self, head: torch.nn.Module) -> None:
+        self._head = head
+        self._waiting: list[torch.Tensor] = []
+        self.are_last = False
+
+    def __enter__(self) -> Self:
+        self._hook = self._head.register_forward_pre_hook(self._gather)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._hook.remove()
+
+    def _gather(self, _: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+        """From the rows (1, N, hidden) of a chunk: none, or with those that wait all."""
+        self._waiting.append(inputs[0])
+        if not self.are_last and sum(rows.shape[1] for rows in self._waiting) < HEAD_ROWS:
+            return (inputs[0][:, :0],)
+        together, self._waiting = torch.cat(self._waiting, dim=1), []
+        return (together,)
 
 
 def session_options(encoding: Encoding) -> Ints:
@@ -168,26 +199,25 @@ def token_statistics(logits_NV: torch.Tensor, targets_N: torch.Tensor, options_O
     """Statistics of ``targets_N`` under ``logits_NV``: a float32 log-softmax, whatever the logits' dtype.
 
     With l the log-probabilities, the NLL at temperature T is log sum exp(l / T) - l[target] / T over the
-    vocabulary. Rows are taken in blocks, and their columns in slices that fit a CPU's cache.
+    vocabulary.
     """
     n_rows, n_vocabulary = logits_NV.shape
     device = logits_NV.device
     targets_N = targets_N.to(device)
     elements = _CPU_BLOCK_ELEMENTS if device.type == "cpu" else _GPU_BLOCK_ELEMENTS
-    rows = max(_MIN_BLOCK_ROWS, elements // n_vocabulary)
     inverse_temperature_K = 1 / torch.tensor(TEMPERATURES, device=device)
     target_N, maximum_N = (torch.empty(n_rows, device=device) for _ in range(2))
     ids_O = torch.from_numpy(options_O.astype(np.int64)).to(device)
     option_NO = torch.empty(n_rows, len(ids_O), device=device)
-    sums_NK1 = torch.zeros(n_rows, len(TEMPERATURES) + 1, device=device)
+    sums_NK1 = torch.empty(n_rows, len(TEMPERATURES) + 1, device=device)
+    rows = max(1, elements // n_vocabulary)
     for row in range(0, n_rows, rows):
         block = slice(row, row + rows)
         log_p_BV = logits_NV[block].float().log_softmax(-1)
         target_N[block] = log_p_BV.gather(-1, targets_N[block, None])[:, 0]
         maximum_N[block] = log_p_BV.amax(-1)
         option_NO[block] = log_p_BV[:, ids_O]
-        for slice_BV in torch.split(log_p_BV, max(1, elements // rows), dim=-1):
-            sums_NK1[block] += _temperature_sums(slice_BV)
+        sums_NK1[block] = _temperature_sums(log_p_BV)
     log_sum_NK = sums_NK1[:, :-1].log()
     nll_NK = log_sum_NK - target_N[:, None] * inverse_temperature_K
     option_nll_NK = log_sum_NK - (option_NO[:, None] * inverse_temperature_K[:, None]).logsumexp(-1)

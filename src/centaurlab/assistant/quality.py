@@ -166,7 +166,7 @@ def _margins(model: "PreTrainedModel", batch: Sequence[_Asked]) -> Floats:
         input_ids=prefix_BT.to(device),
         attention_mask=inside_BT.long().to(device),
         position_ids=(inside_BT.cumsum(1) - 1).clamp(min=0).to(device),
-        past_key_values=cache,
+        cache=cache,
         logits_to_keep=last,
     ).logits
     cache.batch_repeat_interleave(2)
@@ -175,7 +175,7 @@ def _margins(model: "PreTrainedModel", batch: Sequence[_Asked]) -> Floats:
         input_ids=tail_AN.to(device),
         attention_mask=visible_AT.long().to(device),
         position_ids=positions_AN.to(device),
-        past_key_values=cache,
+        cache=cache,
         logits_to_keep=torch.arange(tail_AN.shape[1] - 1, device=device),
     ).logits
     logits_ANV = torch.cat([before_B1V.repeat_interleave(2, 0), within_ANV], 1)
