@@ -14,6 +14,7 @@ from transformers.masking_utils import sdpa_mask
 # B: batch, H: query heads, G: key heads, Q: queries, K: keys, D: size of a head.
 NAME = "sdpa_in_blocks"
 QUERIES_PER_BLOCK = 256
+BLOCKS_PER_WINDOW = 4  # a block reads keys outside the window of some of its queries: a fifth of its keys, on average
 
 
 def attend_in_blocks(model: PreTrainedModel) -> None:
@@ -36,9 +37,12 @@ def _attention(
     """Outputs (B, Q, H, D). No mask means plain causal attention; the last query sees the last key."""
     n_queries, n_keys = query_BHQD.shape[2], key_BGKD.shape[2]
     query_BHQD = query_BHQD * (query_BHQD.shape[-1] ** -0.5 if scaling is None else scaling)
+    block = QUERIES_PER_BLOCK
+    if sliding_window:
+        block = max(1, min(block, sliding_window // BLOCKS_PER_WINDOW))
     outputs = []
-    for first in range(0, n_queries, QUERIES_PER_BLOCK):
-        last = min(first + QUERIES_PER_BLOCK, n_queries)
+    for first in range(0, n_queries, block):
+        last = min(first + block, n_queries)
         end = n_keys - n_queries + last
         start = max(0, end - (last - first) - sliding_window + 1) if sliding_window else 0
         keys = slice(start, end)
