@@ -7,14 +7,17 @@ examples:
   python eval/score.py --model_name_or_path gemma-3-270m --data my_sessions.jsonl --protocol paper \\
       --dtype float32 --output_dir runs/mine
 
-The same command again computes only what is missing. Output: scores.parquet, run.json (see README.md).
+The same command again computes only what is missing. Output: scores.parquet, run.json (see README.md). Exit code 1:
+some sessions could not be scored (run.json names them), the others are.
 """
+
+from pathlib import Path
 
 from accelerate import PartialState
 
 from centaurlab.allocator import keep_freed_memory
 from centaurlab.arguments import parse_arguments
-from centaurlab.errors import exit_on_user_error
+from centaurlab.errors import IncompleteError, exit_on_user_error
 from centaurlab.measure import ScoreArguments, measure, print_run
 from centaurlab.models import ModelArguments
 from centaurlab.sources import DataArguments
@@ -26,7 +29,13 @@ def main() -> None:
     model_args, data_args, score_args, tracking_args = parse_arguments(
         [ModelArguments, DataArguments, ScoreArguments, TrackingArguments], __doc__
     )
-    folder = measure(model_args, data_args, score_args, tracking_args)
+    folder = Path(score_args.output_dir)
+    try:
+        measure(model_args, data_args, score_args, tracking_args)
+    except IncompleteError:
+        if PartialState().is_main_process:
+            print_run(folder)
+        raise
     if PartialState().is_main_process:
         print_run(folder)
 

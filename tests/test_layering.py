@@ -10,11 +10,11 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "centaurlab"
 ORDER = (
     *("transcripts", "catalog", "splits", "sources", "prompts", "models", "encoding", "personas", "scoring", "store"),
-    *("plan", "chat", "templates", "template_audit", "runs", "measure", "effects", "diagnosis", "mean_nll"),
+    *("plan", "failures", "chat", "templates", "template_audit", "runs", "measure", "effects", "diagnosis", "mean_nll"),
     *("context_effects", "unmatched", "assistant", "training", "generalisation", "trajectory", "frontier"),
     *("figures", "generations", "report", "demo", "cli"),
 )
-ANYWHERE = ("errors", "arguments", "quiet", "allocator", "terminal", "threads")
+ANYWHERE = ("errors", "arguments", "quiet", "allocator", "terminal", "launcher")
 WITHOUT_TORCH = (
     "catalog",
     "transcripts",

@@ -12,7 +12,7 @@ from centaurlab import scoring
 from centaurlab.encoding import Encoding, encode
 from centaurlab.scoring import (
     TEMPERATURES,
-    NonFiniteNLLError,
+    NonFiniteError,
     ResponseScores,
     SessionScorer,
     prepare_for_scoring,
@@ -174,7 +174,7 @@ def test_a_model_that_gives_nan_is_an_error_not_a_score(
     broken.load_state_dict(model.state_dict())
     with torch.no_grad():
         broken.get_output_embeddings().weight[5, 0] = torch.nan
-    with pytest.raises(NonFiniteNLLError, match="response 0"):
+    with pytest.raises(NonFiniteError, match="response 0"):
         SessionScorer(broken).score(encode("You choose <<J>> and <<F>>", tokenizer))
 
 

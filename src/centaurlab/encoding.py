@@ -8,7 +8,7 @@ Scoring and training both start from here: the tokens that train a model and tho
 """
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Literal, Self
 
@@ -33,10 +33,11 @@ _CONTEXTS = ("\n", "a", "0", ".", "|", "ж", "一", " ")
 
 @dataclass(frozen=True)
 class Coverage:
-    """What became of the responses in a text: ``responses == scored + cut + empty``.
+    """What became of the responses in a text: ``responses == scored + cut + empty + failed``.
 
     ``cut``: beyond the context window or the protocol's character limit. ``malformed``: ``<<`` that open no
-    response. ``straddling``: responses (scored ones) at whose boundary a token had to be split.
+    response. ``straddling``: responses (scored ones) at whose boundary a token had to be split. ``failed``: of sessions
+    for which memory did not suffice, or the model gave a NaN or infinite number.
     """
 
     responses: int = 0
@@ -45,6 +46,12 @@ class Coverage:
     empty: int = 0
     malformed: int = 0
     straddling: int = 0
+    failed: int = 0
+
+    @property
+    def of_failed_session(self) -> "Coverage":
+        """The same responses where none could be scored."""
+        return replace(self, scored=0, straddling=0, failed=self.scored)
 
     def __add__(self, other: Self) -> "Coverage":
         return Coverage(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))

@@ -7,20 +7,28 @@ says where and what to do. Anything else is a bug of ours and keeps its tracebac
 import sys
 from collections.abc import Callable
 
-EXIT_USER_ERROR = 2
+EXIT_INCOMPLETE, EXIT_USER_ERROR = 1, 2
 
 
 class UserError(Exception):
     """A mistake in input or settings: the message names the place and the remedy."""
 
+    exit_code = EXIT_USER_ERROR
+
+
+class IncompleteError(UserError):
+    """All that could be done is done and written, but something is missing: the message says what."""
+
+    exit_code = EXIT_INCOMPLETE
+
 
 def exit_on_user_error(main: Callable[[], None]) -> None:
-    """Run a script's ``main``; print a ``UserError`` as one line on stderr and exit with code 2."""
+    """Run a script's ``main``; print a ``UserError`` as one line on stderr and exit with its code."""
     try:
         main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("interrupted: what is done is saved, the same command continues", file=sys.stderr)
         sys.exit(130)

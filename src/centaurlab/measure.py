@@ -2,15 +2,17 @@
 
 Joins the parts: sessions are read window by window, planned, divided among the processes of ``accelerate launch``
 and scored; each result is durable at once, and at the end ``scores.parquet`` (a row per response) and ``run.json``
-(provenance, coverage, speed) are written. Given again, the same command computes only what is missing.
+(provenance, coverage, speed) are written. A session that cannot be scored is left out and named. Given again, the same
+command computes only what is missing.
 """
 
 import hashlib
 import json
 import resource
+import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
@@ -27,6 +29,8 @@ from transformers import PreTrainedTokenizerBase
 from centaurlab import terminal
 from centaurlab.encoding import Coverage, Encoding, encode_prompt, session_prompt
 from centaurlab.errors import UserError
+from centaurlab.failures import Failure, check_complete, gather_failures, wait_for_all
+from centaurlab.launcher import end_with_launcher
 from centaurlab.models import (
     ModelArguments,
     context_window,
@@ -38,7 +42,7 @@ from centaurlab.models import (
 from centaurlab.plan import cost, plan_sessions, split_by_cost
 from centaurlab.prompts import Context, Prompt
 from centaurlab.runs import RunFolder, provenance
-from centaurlab.scoring import NonFiniteNLLError, ResponseScores, SessionScorer
+from centaurlab.scoring import ResponseScores, SessionError, SessionScorer
 from centaurlab.sources import DataArguments, TranscriptSource, open_source
 from centaurlab.store import ScoreStore, SessionResult, write_scores
 from centaurlab.tracking import Tracker, TrackingArguments
@@ -80,17 +84,24 @@ class _StudyTotals:
     seconds: float = 0.0
     coverage: Coverage = field(default_factory=Coverage)
     digests: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
 
-    def add(self, transcript: Transcript, result: SessionResult) -> None:
+    def add(self, transcript: Transcript, outcome: SessionResult | Failure) -> None:
         self.sessions += 1
+        self.coverage += outcome.coverage
+        self.digests.append(f"{transcript.experiment}\0{transcript.participant}\0{text_digest(transcript.text)}")
+        if isinstance(outcome, Failure):
+            self.failed.append(outcome.reason)
+        else:
+            self._add_scores(outcome)
+
+    def _add_scores(self, result: SessionResult) -> None:
         self.nll_sum += float(result.scores.nll_R.sum(dtype="float64"))
         self.n_single += int((result.scores.greedy_correct_R >= 0).sum())
         self.n_correct += int((result.scores.greedy_correct_R == 1).sum())
         self.n_tokens += result.n_tokens
         self.n_computed += result.n_computed
         self.seconds += result.seconds
-        self.coverage += result.coverage
-        self.digests.append(f"{transcript.experiment}\0{transcript.participant}\0{text_digest(transcript.text)}")
 
     @property
     def fingerprint(self) -> str:
@@ -109,15 +120,16 @@ def measure(
 
     Call it on every process of the launch. The run is mirrored to the trackers of ``tracking``. A ``context`` is put
     around every session; only those that it can be put around are scored. Raises ``UserError`` for whatever a user
-    can mend.
+    can mend, and ``IncompleteError`` when all is written but the scores of some sessions.
     """
     started = time.monotonic()
+    end_with_launcher()
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
     if state.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     folder = RunFolder(Path(arguments.output_dir), "score")
     with folder.lock() if state.is_main_process else nullcontext():
-        state.wait_for_everyone()
+        wait_for_all(state)
         source = open_source(data_arguments, context.sessions if context else None)
         n_characters = sum(len(transcript.text) for transcript in source)
         tokenizer = load_tokenizer(model_arguments)
@@ -129,7 +141,7 @@ def measure(
             if context and context.identity:
                 identity["context"] = dict(context.identity)
             store = ScoreStore(folder.path / "store", identity, writer=state.process_index)
-        state.wait_for_everyone()  # all see the same results as missing
+        wait_for_all(state)  # all see the same results as missing
         config = asdict(model_arguments) | asdict(data_arguments) | asdict(arguments)
         if state.is_main_process:
             folder.write_json("config.json", config)
@@ -140,10 +152,10 @@ def measure(
         with Tracker(folder, tracking, config) if tracking else nullcontext():
             worker.score(source, n_characters)
             store.close()
-            state.wait_for_everyone()
+            failures = gather_failures(worker.failures)
             if state.is_main_process:
                 store = ScoreStore(folder.path / "store", identity)
-                totals = _write_scores(folder.path / "scores.parquet", source, reading, store)
+                totals = _write_scores(folder.path / "scores.parquet", source, reading, store, failures)
                 store.close()
                 run = {
                     "processes": state.num_processes,
@@ -154,7 +166,8 @@ def measure(
                 if state.device.type == "cuda":
                     run["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
                 _write_run(folder, source, model, identity, totals, run)
-        state.wait_for_everyone()
+        wait_for_all(state)
+    check_complete(folder.path, failures)
     return folder.path
 
 
@@ -204,6 +217,7 @@ class _Worker:
         self._store = store
         self._state = state
         self._scorer: SessionScorer | None = None
+        self.failures: dict[str, Failure] = {}
 
     def score(self, source: TranscriptSource, n_characters: int) -> None:
         """Score this process's sessions; ``n_characters`` of the whole source set the scale of the progress bar."""
@@ -259,16 +273,20 @@ class _Worker:
                 "sessions out with --on_malformed skip"
             )
         before = self._scorer.tokens_computed
+        digest = self._reading.digest(transcript)
+        name = f"{self._model_arguments.model_name_or_path}: {transcript.origin}: {transcript.key}"
         try:
             scores = self._scorer.score(encoding, _shared_tokens(encoding, shared_characters))
-        except NonFiniteNLLError as error:
-            raise UserError(
-                f"{self._model_arguments.model_name_or_path}: {error}, {transcript.key}; try --dtype float32"
-            ) from error
+        except SessionError as error:
+            self.failures[digest] = Failure(f"{name}: {error}", encoding.coverage.of_failed_session)
+            tqdm.write(f"not scored: {self.failures[digest].reason}", file=sys.stderr)
+            return len(encoding.input_ids_T)
+        if self._scorer.out_of_memory:
+            tqdm.write(f"note: {name}: computed in smaller chunks, as memory ran out", file=sys.stderr)
         seconds = time.perf_counter() - started
         n_computed = self._scorer.tokens_computed - before
         result = SessionResult(scores, encoding.coverage, len(encoding.input_ids_T), n_computed, seconds)
-        self._store.add(self._reading.digest(transcript), result)
+        self._store.add(digest, result)
         return len(encoding.input_ids_T)
 
 
@@ -295,15 +313,17 @@ def _shared_tokens(encoding: Encoding, characters: tuple[int, ...]) -> list[int]
 
 
 def _write_scores(
-    path: Path, source: TranscriptSource, reading: _Reading, store: ScoreStore
+    path: Path, source: TranscriptSource, reading: _Reading, store: ScoreStore, failures: Mapping[str, Failure]
 ) -> dict[str, _StudyTotals]:
     totals: dict[str, _StudyTotals] = defaultdict(_StudyTotals)
 
     def sessions() -> Iterator[tuple[SessionKey, ResponseScores]]:
         for transcript in source:
-            result = store.get(reading.digest(transcript))
-            totals[transcript.study].add(transcript, result)
-            yield transcript.key, result.scores
+            digest = reading.digest(transcript)
+            outcome = failures.get(digest) or store.get(digest)
+            totals[transcript.study].add(transcript, outcome)
+            if isinstance(outcome, SessionResult):
+                yield transcript.key, outcome.scores
 
     write_scores(path, sessions())
     return dict(sorted(totals.items()))
@@ -356,6 +376,7 @@ def _write_run(
                 "skipped_sessions": [str(problem) for problem in source.skipped],
             },
             "coverage": {study: asdict(t.coverage) for study, t in totals.items()},
+            "failed_sessions": [reason for t in totals.values() for reason in t.failed],
             "nll_mean": sum(nlls) / len(nlls) if nlls else None,
             "speed": speed,
         },
@@ -363,7 +384,7 @@ def _write_run(
     metrics: dict[str, float] = {f"nll/{study}": s["nll"] for study, s in studies.items() if s["nll"] is not None}
     if nlls:
         metrics["nll/mean"] = sum(nlls) / len(nlls)
-    metrics |= {"coverage/responses": covered.responses, "coverage/scored": covered.scored}
+    metrics |= {f"coverage/{name}": getattr(covered, name) for name in ("responses", "scored", "failed")}
     folder.log(metrics | speed)
 
 
@@ -378,11 +399,12 @@ def print_run(folder: Path) -> None:
         show_footer=True,
     )
     table.columns[0].footer = "mean over studies"
-    for name in ("sessions", "responses", "scored", "cut", "empty", "NLL", "accuracy"):
+    counted = ("responses", "scored", "cut", "empty", "failed")
+    for name in ("sessions", *counted, "NLL", "accuracy"):
         table.add_column(name, justify="right", footer=mean if name == "NLL" else "")
     for study, about in run["data"]["studies"].items():
         coverage = run["coverage"][study]
-        counts = [about["sessions"], *(coverage[name] for name in ("responses", "scored", "cut", "empty"))]
+        counts = [about["sessions"], *(coverage[name] for name in counted)]
         measures = ["–" if about[name] is None else f"{about[name]:.4f}" for name in ("nll", "accuracy")]
         table.add_row(study, *(f"{count:,}" for count in counts), *measures)
     console = terminal.console()

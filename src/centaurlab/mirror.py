@@ -32,7 +32,7 @@ LARGE_FILE_BYTES = 200_000_000
 _OUTPUTS = ("*.parquet", "*.json", "metrics.jsonl", "README.md", "adapter_model*.safetensors")
 _FIGURES = ("*.png", "*.svg", "*.pdf", "figures/*.png", "figures/*.svg", "figures/*.pdf")
 _RESULTS = (
-    *("speed", "coverage", "studies", "skipped_sessions", "notes", "held_out"),
+    *("speed", "coverage", "studies", "skipped_sessions", "failed_sessions", "notes", "held_out"),
     *("overall", "summaries", "time", "nll_mean"),
 )
 _SECRET_NAME = re.compile(r"(token|api_key|password|secret)$")

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from centaurlab.checkpoints import TOKENIZER_FILES, Checkpoint, find_checkpoint
 from centaurlab.errors import UserError
 from centaurlab.fingerprints import content_digest, fingerprint, json_digest
+from centaurlab.launcher import share_cores
 from centaurlab.quiet import import_bitsandbytes, quiet_transformers
-from centaurlab.threads import share_cores
 
 if TYPE_CHECKING:
     import torch

@@ -42,6 +42,7 @@ class RunFolder:
     def __init__(self, path: Path, job: str) -> None:
         self.path = path
         self.job = job
+        self._last_logged: float | None = None
         with _disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
             if not os.access(path, os.W_OK):
@@ -80,8 +81,15 @@ class RunFolder:
         return content
 
     def log(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Append a line to ``metrics.jsonl``; one that a kill has torn is ended first."""
-        line = {"time": time.time()} | ({} if step is None else {"step": step}) | _finite(metrics)
+        """Append a line to ``metrics.jsonl``; one that a kill has torn is ended first.
+
+        Its time is later than those of all lines before, also after a clock went back: of two values at the same step,
+        MLflow takes the one with the later time as current.
+        """
+        if self._last_logged is None:
+            self._last_logged = max((seconds for seconds, *_ in read_metrics(self.path)), default=0.0)
+        self._last_logged = max(time.time(), self._last_logged + 0.001)
+        line = {"time": self._last_logged} | ({} if step is None else {"step": step}) | _finite(metrics)
         with _disk_errors(self.path), (self.path / "metrics.jsonl").open("ab+") as file:
             if file.tell():
                 file.seek(-1, os.SEEK_END)

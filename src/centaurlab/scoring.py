@@ -15,6 +15,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 import torch
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from transformers import DynamicCache, PreTrainedModel
 
 from centaurlab.attention import attend_in_blocks
@@ -38,12 +39,25 @@ CPU_CHUNK_TOKENS = 512
 HEAD_ROWS = 256
 """Response tokens that wait for the LM head, which on a CPU reads all its weights for every product, large or small."""
 
+_REASON_CHARACTERS = 200
 _CPU_BLOCK_ELEMENTS = 1 << 19  # float32 log-probabilities that stay in a CPU's shared cache
 _GPU_BLOCK_ELEMENTS = 1 << 26
 
 
-class NonFiniteNLLError(ValueError):
-    """The model gave a NaN or infinite log-probability for a response."""
+_SMALLER_CHUNKS = (1, 4, 16)
+"""Divisors of a chunk: what is tried in turn while memory does not suffice."""
+
+
+class SessionError(ValueError):
+    """A session that cannot be scored, while others may be: says which response or how much memory, and a remedy."""
+
+
+class NonFiniteError(SessionError):
+    """The model gave a NaN or infinite number for a response."""
+
+
+class SessionMemoryError(SessionError):
+    """Memory does not suffice for the session, however small the chunks."""
 
 
 @dataclass(frozen=True)
@@ -92,16 +106,38 @@ class SessionScorer:
         self._chunk_tokens = chunk_tokens or default
         self._prefixes: list[tuple[Ints, DynamicCache]] = []
         self.tokens_computed = 0
+        self.out_of_memory = 0
+        """How often memory did not suffice in the last session, which was then computed in smaller chunks."""
 
     @torch.inference_mode()
     def score(self, encoding: Encoding, shared: Sequence[int] = ()) -> ResponseScores:
         """Score all responses of ``encoding``.
 
         ``shared``: increasing numbers of leading tokens that this session has in common with neighbours; each
-        ends before the position that predicts the first response. Raises ``NonFiniteNLLError``.
+        ends before the position that predicts the first response. Raises ``SessionError``.
         """
+        self.out_of_memory = 0
         if not len(encoding.start_R):
             return _no_scores()
+        for divisor in _SMALLER_CHUNKS:
+            try:
+                return self._score(encoding, shared, max(1, self._chunk_tokens // divisor))
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                reason = " ".join(str(error).split()) or "out of memory"
+            # Only here, where the error no longer holds the tensors of the attempt, is their memory free.
+            self.out_of_memory += 1
+            self._prefixes.clear()
+            shared = ()
+            clear_device_cache(garbage_collection=True)
+        raise SessionMemoryError(
+            f"memory does not suffice for its {len(encoding.input_ids_T):,} tokens, even in chunks of "
+            f"{max(1, self._chunk_tokens // divisor)} ({reason[:_REASON_CHARACTERS]}); free memory, or try "
+            "--load_in_4bit, --device_map auto or a shorter --max_length"
+        )
+
+    def _score(self, encoding: Encoding, shared: Sequence[int], chunk_tokens: int) -> ResponseScores:
         targets_N = np.concatenate([np.arange(s, e) for s, e in zip(encoding.start_R, encoding.end_R, strict=True)])
         target_ids_N = torch.from_numpy(encoding.input_ids_T[targets_N].astype(np.int64))
         options_O = session_options(encoding)
@@ -112,8 +148,8 @@ class SessionScorer:
         start, cache = self._resume(encoding.input_ids_T, shared)
         parts: list[TokenStatistics] = []
         n_scored = 0
-        with _RowsForHead(self._model.get_output_embeddings()) as rows:
-            for first, last in self._chunks(start, n_inputs, shared):
+        with _RowsForHead(self._model.get_output_embeddings(), min(HEAD_ROWS, chunk_tokens)) as rows:
+            for first, last in _chunks(start, n_inputs, shared, chunk_tokens):
                 if cache is None and (last < n_inputs):
                     cache = DynamicCache(config=self._model.config)
                 in_chunk_N = (positions_N >= first) & (positions_N < last)
@@ -142,20 +178,27 @@ class SessionScorer:
             self._prefixes.pop()
         return 0, None
 
-    def _chunks(self, start: int, end: int, shared: Sequence[int]) -> list[tuple[int, int]]:
-        """Equal pieces of at most ``chunk_tokens`` between the shared boundaries."""
-        chunks = []
-        for first, last in pairs([start, *(p for p in shared if p > start), end]):
-            n_pieces = -(-(last - first) // self._chunk_tokens)
-            chunks += pairs(np.linspace(first, last, n_pieces + 1).round().astype(int).tolist())
-        return chunks
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Of the device, of PyTorch's allocator on a CPU, or of Python and NumPy."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or should_reduce_batch_size(error)
+
+
+def _chunks(start: int, end: int, shared: Sequence[int], chunk_tokens: int) -> list[tuple[int, int]]:
+    """Equal pieces of at most ``chunk_tokens`` between the shared boundaries."""
+    chunks = []
+    for first, last in pairs([start, *(p for p in shared if p > start), end]):
+        n_pieces = -(-(last - first) // chunk_tokens)
+        chunks += pairs(np.linspace(first, last, n_pieces + 1).round().astype(int).tolist())
+    return chunks
 
 
 class _RowsForHead:
     """While open, ``head`` sees hidden states of several chunks at once; those that wait give no logits yet."""
 
-    def __init__(self, head: torch.nn.Module) -> None:
+    def __init__(self, head: torch.nn.Module, n_rows: int) -> None:
         self._head = head
+        self._n_rows = n_rows
         self._waiting: list[torch.Tensor] = []
         self.are_last = False
 
@@ -169,7 +212,7 @@ class _RowsForHead:
     def _gather(self, _: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
         """From the rows (1, N, hidden) of a chunk: none, or with those that wait all."""
         self._waiting.append(inputs[0])
-        if not self.are_last and sum(rows.shape[1] for rows in self._waiting) < HEAD_ROWS:
+        if not self.are_last and sum(rows.shape[1] for rows in self._waiting) < self._n_rows:
             return (inputs[0][:, :0],)
         together, self._waiting = torch.cat(self._waiting, dim=1), []
         return (together,)
@@ -264,16 +307,10 @@ def _per_response(encoding: Encoding, tokens: TokenStatistics, n_options: int) -
     n_tokens_R = encoding.end_R - encoding.start_R
     first_R = np.concatenate([[0], np.cumsum(n_tokens_R)[:-1]])
     nll_R = np.add.reduceat(-tokens.log_probability_N.astype(np.float64), first_R)
-    if not np.isfinite(nll_R).all():
-        bad = int(np.flatnonzero(~np.isfinite(nll_R))[0])
-        raise NonFiniteNLLError(
-            f"response {encoding.response_R[bad]} (tokens {encoding.start_R[bad]} to {encoding.end_R[bad]}) "
-            f"has NLL {nll_R[bad]}"
-        )
     option_nll_R1K = (
         tokens.option_nll_N1K[first_R] if n_options else np.full_like(tokens.option_nll_N1K[first_R], np.nan)
     )
-    return ResponseScores(
+    scores = ResponseScores(
         response_R=encoding.response_R,
         n_tokens_R=n_tokens_R.astype(np.int32),
         nll_R=nll_R.astype(np.float32),
@@ -284,3 +321,20 @@ def _per_response(encoding: Encoding, tokens: TokenStatistics, n_options: int) -
         option_nll_R=option_nll_R1K[:, 0],
         option_nll_RK=option_nll_R1K[:, 1:],
     )
+    _check_finite(encoding, scores)
+    return scores
+
+
+def _check_finite(encoding: Encoding, scores: ResponseScores) -> None:
+    """An infinite logit of another token shows in the entropy, where the response's own NLL is finite."""
+    columns = {"NLL": scores.nll_R, "entropy": scores.entropy_R, "NLL at another temperature": scores.nll_RK}
+    if scores.n_options_R.any():
+        columns |= {"NLL of its options": np.column_stack([scores.option_nll_R, scores.option_nll_RK])}
+    for name, column in columns.items():
+        bad_R = np.flatnonzero(~np.isfinite(column.reshape(len(column), -1)).all(axis=1))
+        if len(bad_R):
+            r = bad_R[0]
+            raise NonFiniteError(
+                f"response {encoding.response_R[r]} (tokens {encoding.start_R[r]} to {encoding.end_R[r]}) has a NaN or "
+                f"infinite {name}; try --dtype float32"
+            )

@@ -6,6 +6,7 @@ session's text: what is known is never computed again. ``scores.parquet`` is wri
 """
 
 import json
+import os
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
@@ -38,8 +39,10 @@ _ROW = np.dtype(
 )
 _FORMAT = 3  # raised with every change of _ROW, so that rows of another layout are refused and never misread
 _INSERT = "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)"
+_SELECT_DIGESTS = "SELECT digest FROM results"
 _DAMAGE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _ROW_GROUP_ROWS = 100_000
+_PROBLEM_CHARACTERS = 200
 
 SCORE_SCHEMA = pa.schema(
     [
@@ -90,7 +93,7 @@ class ScoreStore:
             self._parts = {path: self._open(path) for path in sorted({own, *folder.glob("process-*.sqlite")})}
             self._own = self._parts[own]
             self._where = {
-                digest: path for path, part in self._parts.items() for digest in self._intact_digests(path, part)
+                digest: path for path, part in self._parts.items() for (digest,) in part.execute(_SELECT_DIGESTS)
             }
 
     def __contains__(self, digest: str) -> bool:
@@ -131,37 +134,40 @@ class ScoreStore:
         else:
             temporary = path.with_suffix(".tmp")
             temporary.write_text(json.dumps(identity, indent=2, sort_keys=True))
-            temporary.replace(path)
+            _replace_durably(temporary, path)
 
     def _open(self, path: Path) -> sqlite3.Connection:
         try:
-            part = _connect(path)
-            (problem,) = part.execute("PRAGMA integrity_check").fetchone()
+            with closing(_connect(path)) as part:
+                problem = _problem(part)
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode not in _DAMAGE:
                 raise
             problem = str(error)
-        return part if problem == "ok" else self._rebuild(path, problem)
+        if problem:
+            self._rebuild(path, problem)
+        return _connect(path)
 
-    def _rebuild(self, path: Path, problem: str) -> sqlite3.Connection:
-        """Put a damaged file aside and start another with the results that can still be read from it."""
+    def _rebuild(self, path: Path, problem: str) -> None:
+        """Put a damaged file aside and write another with the results in it that are intact."""
         aside = path.with_suffix(".damaged")
         path.replace(aside)
         path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
-        self.damaged.append(f"{path} is damaged ({problem}): kept as {aside.name}, what is lost is scored again")
-        part = _connect(path)
-        with closing(sqlite3.connect(aside)) as old, suppress(sqlite3.DatabaseError), part:
-            for row in old.execute("SELECT * FROM results"):
-                if _is_intact(*row):
-                    part.execute(_INSERT, row)
-        return part
+        with closing(sqlite3.connect(aside)) as old, closing(_connect(path)) as new, new:
+            old.text_factory = new.text_factory
+            for order in ("ASC", "DESC"):  # from both ends up to the damage
+                new.executemany(_INSERT, _intact_rows(old, order))
+            (n_kept,) = new.execute("SELECT count(*) FROM results").fetchone()
+        self.damaged.append(
+            f"{path} is damaged ({problem}) and kept as {aside.name}: {n_kept:,} of its results are intact, what is "
+            "lost is scored again"
+        )
 
-    def _intact_digests(self, path: Path, part: sqlite3.Connection) -> Iterator[str]:
-        for digest, about, blob, checksum in part.execute("SELECT * FROM results"):
-            if _is_intact(digest, about, blob, checksum):
-                yield digest
-            else:
-                self.damaged.append(f"{path}: result {digest[:12]!r} fails its checksum and is computed again")
+
+def _intact_rows(part: sqlite3.Connection, order: str) -> Iterator[tuple[str, str, bytes, int]]:
+    """The results whose checksum is right, by digest, up to where the file cannot be read."""
+    with suppress(sqlite3.DatabaseError):
+        yield from (row for row in part.execute(f"SELECT * FROM results ORDER BY digest {order}") if _is_intact(*row))
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -173,6 +179,17 @@ def _connect(path: Path) -> sqlite3.Connection:
         "(digest TEXT PRIMARY KEY, about TEXT, scores BLOB, checksum INTEGER) WITHOUT ROWID"
     )
     return part
+
+
+def _problem(part: sqlite3.Connection) -> str | None:
+    """What is wrong with a file, in words: its structure, or results that fail their checksum."""
+    (problem,) = part.execute("PRAGMA integrity_check").fetchone()
+    if problem != "ok":
+        return " ".join(problem.split())[:_PROBLEM_CHARACTERS]
+    bad = [str(row[0])[:12] for row in part.execute("SELECT * FROM results") if not _is_intact(*row)]
+    if bad:
+        return f"result {bad[0]!r}{f' and {len(bad) - 1} more fail' if len(bad) > 1 else ' fails'} the checksum"
+    return None
 
 
 def write_scores(path: Path, sessions: Iterable[tuple[SessionKey, ResponseScores]]) -> None:
@@ -190,7 +207,14 @@ def write_scores(path: Path, sessions: Iterable[tuple[SessionKey, ResponseScores
                     rows, n_rows = [], 0
             if rows:
                 writer.write_table(pa.Table.from_batches(rows).unify_dictionaries())
-        temporary.replace(path)
+        _replace_durably(temporary, path)
+
+
+def _replace_durably(temporary: Path, path: Path) -> None:
+    """Rename a written file; after a power cut, ``path`` is the old file or the whole new one."""
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
 
 
 def _record_batch(key: SessionKey, scores: ResponseScores) -> pa.RecordBatch:

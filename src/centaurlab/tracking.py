@@ -72,8 +72,8 @@ class Tracker:
     """Mirrors ``folder`` to the trackers while the ``with`` block runs; at its end everything the folder holds.
 
     ``config`` is what the run was asked, as it will stand in ``config.json``. A run that leaves the block by an
-    exception, is killed in it, or has no ``run.json`` at its end, is marked as failed. Processes other than the main
-    one of a launch track nothing. Enter it inside ``folder.lock()``.
+    exception, is killed in it, or at its end has no ``run.json`` or lacks sessions, is marked as failed. Processes
+    other than the main one of a launch track nothing. Enter it inside ``folder.lock()``.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Tracker:
         if self._process is None:
             return
         done = kind is None or (isinstance(error, SystemExit) and error.code in (None, 0))
-        ended = FINISHED if done and (self._folder.path / "run.json").exists() else FAILED
+        ended = FINISHED if done and _is_complete(read_json(self._folder.path / "run.json")) else FAILED
         try:
             self._process.communicate(ended + "\n", timeout=_END_SECONDS)
             if self._process.returncode:
@@ -162,4 +162,9 @@ def track(path: Path, arguments: TrackingArguments) -> None:
     with inheritable_lock(path / LOCK) as lock:
         if lock is None:
             raise UserError(f"the run in {path} is still being tracked; wait for it to end")
-        Mirror(RunFolder(path, job), arguments.trackers, arguments.run_name, group, {}, {}).end(failed=not about)
+        Mirror(RunFolder(path, job), arguments.trackers, arguments.run_name, group, {}, {}).end(not _is_complete(about))
+
+
+def _is_complete(about: Mapping[str, Any]) -> bool:
+    """Whether a run wrote its ``run.json``, and all that it was asked to score is there."""
+    return bool(about) and not about.get("failed_sessions")

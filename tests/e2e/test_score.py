@@ -7,52 +7,19 @@ import os
 import random
 import runpy
 import shutil
-import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-import torch
 from transformers import ByT5Tokenizer
 
-SCRIPT = Path(__file__).parents[2] / "eval" / "score.py"
-INSTRUCTIONS = "You will be shown two slot machines, J and F, and win or lose points with each of them. " * 4
+from score_runs import SCRIPT, command, ended, n_stored, run_json, start, table_bytes, write_sessions
 
-
-def text(person: int, n_trials: int = 5) -> str:
-    draw = random.Random(person)
-    trials = (f"You choose <<{draw.choice(['J', 'F', '-3', 'left'])}>> and win {i}. " for i in range(n_trials))
-    return INSTRUCTIONS + f"You are person {person}. " + "".join(trials)
-
-
-def write_sessions(path: Path, n: int, n_trials: int = 5) -> Path:
-    rows = [
-        {"text": text(person, n_trials), "study": f"study{person % 2}", "experiment": "exp1.csv", "participant": person}
-        for person in range(n)
-    ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-@pytest.fixture(autouse=True)
-def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("CENTAURLAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.syspath_prepend(str(SCRIPT.parents[1]))
-
-
-def command(model: Path, data: Path, output: Path, *more: str) -> list[str]:
-    return [
-        *(str(SCRIPT), "--model_name_or_path", str(model), "--data", str(data)),
-        *("--output_dir", str(output), "--dtype", "float32", "--report_to", "none", *more),
-    ]
+pytestmark = pytest.mark.usefixtures("offline")
 
 
 @pytest.fixture
@@ -69,41 +36,6 @@ def score(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
         return 0
 
     return run
-
-
-def start(argv: list[str]) -> int:
-    """The script in a process of its own that has the imports of this one; its process id."""
-    sys.stdout.flush()
-    if (child := os.fork()) == 0:
-        status = 1
-        try:
-            torch.set_num_threads(1)
-            null = os.open(os.devnull, os.O_RDWR)
-            os.dup2(null, 1)
-            os.dup2(null, 2)
-            sys.argv = argv
-            runpy.run_path(str(SCRIPT), run_name="__main__")
-            status = 0
-        finally:
-            os._exit(status)
-    return child
-
-
-def table_bytes(folder: Path) -> bytes:
-    return (folder / "scores.parquet").read_bytes()
-
-
-def n_stored(folder: Path) -> int:
-    part = folder / "store" / "process-0.sqlite"
-    if not part.exists():
-        return 0
-    with closing(sqlite3.connect(part)) as store:
-        found = store.execute("SELECT count(*) FROM sqlite_master WHERE name = 'results'").fetchone()[0]
-        return int(store.execute("SELECT count(*) FROM results").fetchone()[0]) if found else 0
-
-
-def run_json(folder: Path) -> dict:
-    return json.loads((folder / "run.json").read_text())
 
 
 def test_a_run_writes_its_table_and_where_it_comes_from(
@@ -161,8 +93,7 @@ def test_more_participants_reuse_those_already_scored(
 def test_fifty_kills_change_nothing(tmp_path: Path, tiny_llama_dir: Path) -> None:
     data = write_sessions(tmp_path / "data.jsonl", 24)
     started = time.monotonic()
-    whole = start(command(tiny_llama_dir, data, tmp_path / "whole"))
-    assert os.waitpid(whole, 0)[1] == 0
+    assert ended(start(command(tiny_llama_dir, data, tmp_path / "whole"))) == 0
     seconds = time.monotonic() - started
     expected = table_bytes(tmp_path / "whole")
 
@@ -170,40 +101,22 @@ def test_fifty_kills_change_nothing(tmp_path: Path, tiny_llama_dir: Path) -> Non
     for _ in range(50):
         child = start(command(tiny_llama_dir, data, run))
         time.sleep(draw.uniform(0.3, 1.0) * seconds)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        child.kill()
+        child.join()
         if (run / "scores.parquet").exists():
             assert table_bytes(run) == expected
             shutil.rmtree(run)
         partial += 0 < n_stored(run) < 24
     assert partial >= 5, "the kills missed the scoring"
-    child = start(command(tiny_llama_dir, data, run))
-    assert os.waitpid(child, 0)[1] == 0
+    assert ended(start(command(tiny_llama_dir, data, run))) == 0
     assert table_bytes(run) == expected
-
-
-def test_a_second_run_into_the_same_folder_is_refused(
-    tmp_path: Path, tiny_llama_dir: Path, score: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    data = write_sessions(tmp_path / "data.jsonl", 300, n_trials=40)
-    child = start(command(tiny_llama_dir, data, tmp_path / "run"))
-    try:
-        while not list((tmp_path / "run").glob("store/process-0.sqlite")):
-            time.sleep(0.01)
-        assert score(tiny_llama_dir, data, tmp_path / "run") == 2
-        assert "another run is writing" in capsys.readouterr().err
-        assert os.waitpid(child, os.WNOHANG) == (0, 0), "the first run ended too early to tell"
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["torchrun", "accelerate"])
 def test_two_processes_give_the_table_of_one(tmp_path: Path, tiny_gemma_dir: Path, launcher: str) -> None:
     data = write_sessions(tmp_path / "data.jsonl", 20)
-    child = start(command(tiny_gemma_dir, data, tmp_path / "one"))
-    assert os.waitpid(child, 0)[1] == 0
+    assert ended(start(command(tiny_gemma_dir, data, tmp_path / "one"))) == 0
     two = tmp_path / "two"
     options = {
         "torchrun": ["--nproc_per_node", "2", "--master_port", "29611"],

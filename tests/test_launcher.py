@@ -3,7 +3,7 @@ import os
 import pytest
 import torch
 
-from centaurlab.threads import share_cores
+from centaurlab.launcher import share_cores
 
 
 @pytest.fixture
