@@ -44,6 +44,11 @@ class ScoreRun:
         """The model's fingerprint: equal for the same weights in the same precision, whatever the name."""
         return str(self.about["model"]["fingerprint"])
 
+    @property
+    def n_failed(self) -> int:
+        """Sessions of the data that could not be scored, hence are in no comparison."""
+        return len(self.about.get("failed_sessions", ()))
+
 
 @dataclass(frozen=True)
 class StudyScores:

@@ -1,0 +1,102 @@
+"""A NaN or infinite number of the model: named by model, study, participant and response, never among the scores."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from centaurlab.comparison import read_run
+from centaurlab.encoding import encode
+from centaurlab.scoring import NonFiniteError, SessionScorer
+from conftest import save_tiny_llama
+from score_runs import command, ended, n_stored, run_json, start, table_bytes, text, write_sessions
+
+pytestmark = pytest.mark.usefixtures("offline")
+
+
+def broken(folder: Path, beginning: str, value: float) -> Path:
+    """A tiny Llama whose embedding of the first token holds ``value``: whoever reads it gets NaN from there on."""
+    save_tiny_llama(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    token, *_ = AutoTokenizer.from_pretrained(folder).encode(beginning)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[token, 3] = value
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_session_with_a_number_that_is_none_is_named_and_the_others_are_scored(
+    tmp_path: Path, tiny_llama_dir: Path, value: float
+) -> None:
+    model = broken(tmp_path / "broken", "~", value)
+    data, run = write_sessions(tmp_path / "data.jsonl", 5), tmp_path / "run"
+    sane = data.read_text()
+    bad = text(7, n_trials=4).replace("and win 1.", "and win 1~.")
+    bad_row = {"text": bad, "study": "study1", "experiment": "exp1.csv", "participant": "p7"}
+    data.write_text(sane + json.dumps(bad_row) + "\n")
+    (tmp_path / "sane.jsonl").write_text(sane)
+    by_token = ("--chunk_tokens", "1")  # in a chunk, NaN spreads to earlier tokens: a masked weight of 0 times NaN
+    assert ended(start(command(tiny_llama_dir, tmp_path / "sane.jsonl", tmp_path / "whole", *by_token))) == 0
+
+    for _ in range(2):
+        assert ended(start(command(model, data, run, *by_token), tmp_path / "log")) == 1
+        log = (tmp_path / "log").read_text()
+        (sentence,) = (row for row in log.splitlines() if row.startswith("error: "))
+        assert f"{model}: {data}:6: participant 'p7' of 'study1' (experiment 'exp1.csv'): response 2 (" in sentence
+        assert "NaN or infinite" in sentence
+        assert "Traceback" not in log
+        assert n_stored(run) == 5
+
+    assert table_bytes(run) == table_bytes(tmp_path / "whole")
+    about, sane_about = run_json(run), run_json(tmp_path / "whole")
+    assert len(about["failed_sessions"]) == 1
+    for study in ("study0", "study1"):
+        assert about["data"]["studies"][study]["nll"] == sane_about["data"]["studies"][study]["nll"]
+    counts = about["coverage"]["study1"]
+    assert (counts["responses"], counts["scored"], counts["failed"]) == (14, 10, 4)
+    assert about["data"]["studies"]["study1"]["sessions"] == 3
+    assert about["data"]["fingerprint"] != sane_about["data"]["fingerprint"], "these are not all the data"
+    assert read_run(run).n_failed == 1
+
+
+def test_where_every_session_fails_the_table_is_empty(tmp_path: Path) -> None:
+    model = broken(tmp_path / "broken", text(0), torch.nan)
+    data, run = write_sessions(tmp_path / "data.jsonl", 3), tmp_path / "run"
+    assert ended(start(command(model, data, run), tmp_path / "log")) == 1
+    assert "3 sessions could not be scored" in (tmp_path / "log").read_text()
+    assert pq.read_table(run / "scores.parquet").num_rows == 0
+    assert len(run_json(run)["failed_sessions"]) == 3
+    assert run_json(run)["nll_mean"] is None
+
+
+@pytest.fixture
+def model(tiny_llama_dir: Path) -> PreTrainedModel:
+    return AutoModelForCausalLM.from_pretrained(tiny_llama_dir, dtype=torch.float32).eval()
+
+
+@pytest.mark.parametrize("position", ["of the response", "of another token"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_one_bad_logit_is_found_wherever_it_stands(
+    value: float, position: str, model: PreTrainedModel, tiny_llama_dir: Path
+) -> None:
+    """At the second response alone: also a logit of minus infinity that only the entropy shows."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama_dir)
+    encoding = encode("You press <<J>>. You press <<left>>. You press <<F>>.", tokenizer)
+    expected = SessionScorer(model).score(encoding)
+    second = int(encoding.end_R[0] - encoding.start_R[0])  # row of its first token among the response tokens
+    token = int(encoding.input_ids_T[encoding.start_R[1]])
+
+    def spoil(_module: torch.nn.Module, _inputs: tuple[torch.Tensor], logits_1NV: torch.Tensor) -> torch.Tensor:
+        logits_1NV[0, second, token if position == "of the response" else token - 1] = value
+        return logits_1NV
+
+    hook = model.get_output_embeddings().register_forward_hook(spoil)
+    with pytest.raises(NonFiniteError, match=rf"response 1 \(tokens {encoding.start_R[1]} to {encoding.end_R[1]}\)"):
+        SessionScorer(model).score(encoding)
+    hook.remove()
+    np.testing.assert_array_equal(SessionScorer(model).score(encoding).nll_R, expected.nll_R)
