@@ -106,7 +106,7 @@ def score_run(folder: Path, model: str, studies: list[str], seed: int = 0, data:
     table["greedy_correct"] = pd.array(rng.integers(0, 2, len(table)) > 0, dtype="boolean")
     pq.write_table(pa.Table.from_pandas(table), folder / "scores.parquet")
     nll = table.groupby("study")["nll"].mean()
-    covered = {"responses": 20, "scored": 20, "cut": 0, "empty": 0, "malformed": 0, "straddling": 0}
+    covered = {"responses": 20, "scored": 20, "cut": 0, "empty": 0, "malformed": 0, "straddling": 0, "failed": 3}
     known = about("score", "/somewhere/eval/score.py", "--model_name_or_path", model)
     known |= {
         "model": {"name": model, "fingerprint": f"f{seed}", "dtype": "bfloat16", "adapter": None},
@@ -235,6 +235,7 @@ def test_coverage_counts_every_response(page: Page) -> None:
     shown = [table for table in page.tables if "malformed" in table.head]
     assert len(shown) == 2, "one for the scores, one for the comparison: equal for both models"
     assert all(table.column(2)["all studies"] == "60" for table in shown)
+    assert all(table.column(table.head.index("failed"))["all studies"] == "9" for table in shown)
 
 
 def test_the_answer_says_which_way_is_worse(page: Page) -> None:

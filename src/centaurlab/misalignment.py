@@ -64,6 +64,12 @@ def score_models(
             failures[name] = " ".join(str(error).split())
             print(f"left out {name}: {failures[name]}")
         gc.collect()  # or this model and the next are in memory together
+    for run in runs.values():
+        if run.n_failed:
+            PartialState().print(
+                f"note: {run.folder} lacks {run.n_failed} sessions that could not be scored (run.json names them): "
+                "these are in no comparison"
+            )
     return runs, failures
 
 
@@ -93,7 +99,8 @@ def compare_pairs(
                 "studies": {study: {"fingerprint": about["fingerprint"]} for study, about in data["studies"].items()},
             },
             "models": [
-                {"asked": name, "folder": str(run.folder), "protocol": run.about["protocol"]} | run.about["model"]
+                {"asked": name, "folder": str(run.folder), "protocol": run.about["protocol"], "failed": run.n_failed}
+                | run.about["model"]
                 for name, run in used.items()
             ],
             "pairs": [asdict(pair) for pair in pairs],

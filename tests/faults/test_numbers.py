@@ -9,9 +9,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from centaurlab.comparison import read_run
 from centaurlab.encoding import encode
+from centaurlab.measure import ScoreArguments
+from centaurlab.misalignment import compare_pairs, score_models
+from centaurlab.models import ModelArguments
+from centaurlab.pairs import single_pair
+from centaurlab.runs import RunFolder
 from centaurlab.scoring import NonFiniteError, SessionScorer
+from centaurlab.sources import DataArguments
 from conftest import save_tiny_llama
 from score_runs import command, ended, n_stored, run_json, start, table_bytes, text, write_sessions
 
@@ -61,7 +66,24 @@ def test_a_session_with_a_number_that_is_none_is_named_and_the_others_are_scored
     assert (counts["responses"], counts["scored"], counts["failed"]) == (14, 10, 4)
     assert about["data"]["studies"]["study1"]["sessions"] == 3
     assert about["data"]["fingerprint"] != sane_about["data"]["fingerprint"], "these are not all the data"
-    assert read_run(run).n_failed == 1
+
+
+def test_a_comparison_leaves_out_what_one_model_could_not_score_and_says_so(
+    tmp_path: Path, tiny_llama_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_sessions(tmp_path / "data.jsonl", 4)
+    data.write_text(data.read_text().replace("person 3. You", "person 3~. You"))
+    model = broken(tmp_path / "broken", "~", torch.nan)
+    base, post = tmp_path / "base", tmp_path / "post"
+    assert ended(start(command(tiny_llama_dir, data, base))) == 0
+    assert ended(start(command(model, data, post))) == 1
+    none = ModelArguments(""), DataArguments(""), ScoreArguments("")
+    runs, _ = score_models([str(base), str(post)], *none)
+    assert f"note: {post} lacks 1 session" in capsys.readouterr().out
+    folder = RunFolder(tmp_path / "effect", "misalignment")
+    effects = compare_pairs(folder, [single_pair(str(base), str(post))], runs, 20, 0)
+    assert (effects[0].n_responses, effects[0].unmatched_base, effects[0].unmatched_post) == (15, 5, 0)
+    assert [model["failed"] for model in folder.read_json("run.json")["models"]] == [0, 1]
 
 
 def test_where_every_session_fails_the_table_is_empty(tmp_path: Path) -> None:

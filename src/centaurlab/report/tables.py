@@ -11,8 +11,11 @@ from centaurlab.mean_nll import MeanNll
 from centaurlab.report.content import ReportFigure, ReportTable, table_of
 from centaurlab.report.folders import Run
 
-_COVERAGE = ("sessions", "responses", "scored", "cut", "empty", "malformed")
-_COVERAGE_NOTE = "cut: beyond the context window; malformed: an opening mark of a response that is never closed"
+_COVERAGE = ("sessions", "responses", "scored", "cut", "empty", "failed", "malformed")
+_COVERAGE_NOTE = (
+    "cut: beyond the context window; failed: memory did not suffice for the session, or the model gave a NaN or "
+    "infinite number; malformed: an opening mark of a response that is never closed"
+)
 
 
 def nll_table(name: str, means: Sequence[MeanNll]) -> ReportTable:
@@ -59,7 +62,8 @@ def coverage_tables(names: Sequence[str], runs: Sequence[Run]) -> list[ReportTab
     for name, run in zip(names, runs, strict=True):
         sessions = {study: about["sessions"] for study, about in run.about["data"]["studies"].items()}
         rows = [
-            {"study": study, "sessions": sessions[study]} | counts for study, counts in run.about["coverage"].items()
+            {"study": study, "sessions": sessions[study], "failed": 0} | counts
+            for study, counts in run.about["coverage"].items()
         ]
         frame = pd.DataFrame(rows, columns=["study", *_COVERAGE])
         found.setdefault(frame.to_json(), ([], frame))[0].append(name)
