@@ -125,6 +125,20 @@ def test_no_changed_byte_is_believed(tmp_path: Path) -> None:
     assert noticed > 20
 
 
+def test_a_lost_page_takes_little_with_it(tmp_path: Path) -> None:
+    filled(tmp_path, 200)
+    content = bytearray((tmp_path / "process-0.sqlite").read_bytes())
+    leaf = next(p for p in range(len(content) // 2 // 4096 * 4096, len(content), 4096) if content[p] == 10)
+    content[leaf : leaf + 4096] = random.Random(0).randbytes(4096)
+    (tmp_path / "process-0.sqlite").write_bytes(content)
+    store = ScoreStore(tmp_path, IDENTITY)
+    lost = [seed for seed in range(200) if digest(seed) not in store]
+    assert 0 < len(lost) < 10
+    assert all(same(store.get(digest(seed)), result(seed)) for seed in range(200) if seed not in lost)
+    assert f"{200 - len(lost)} of its results are intact" in store.damaged[0]
+    store.close()
+
+
 def test_a_file_that_is_no_store_is_put_aside(tmp_path: Path) -> None:
     filled(tmp_path, 2, writer=1)
     (tmp_path / "process-0.sqlite").write_bytes(b"not a database, but long enough to be read as one" * 100)

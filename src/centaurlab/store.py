@@ -41,6 +41,9 @@ _FORMAT = 3  # raised with every change of _ROW, so that rows of another layout 
 _INSERT = "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)"
 _SELECT_DIGESTS = "SELECT digest FROM results"
 _DAMAGE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_PREFIXES = [f"{number:03x}" for number in range(16**3)]
+"""Of digests: a damaged file is read in so many pieces, each on its own, to lose little beside the damage."""
+
 _ROW_GROUP_ROWS = 100_000
 _PROBLEM_CHARACTERS = 200
 
@@ -155,8 +158,9 @@ class ScoreStore:
         path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
         with closing(sqlite3.connect(aside)) as old, closing(_connect(path)) as new, new:
             old.text_factory = new.text_factory
-            for order in ("ASC", "DESC"):  # from both ends up to the damage
-                new.executemany(_INSERT, _intact_rows(old, order))
+            old.execute("PRAGMA writable_schema = ON")  # or SQLite reads nothing of a file that has lost its end
+            for prefix in _PREFIXES:
+                new.executemany(_INSERT, _intact_rows(old, prefix))
             (n_kept,) = new.execute("SELECT count(*) FROM results").fetchone()
         self.damaged.append(
             f"{path} is damaged ({problem}) and kept as {aside.name}: {n_kept:,} of its results are intact, what is "
@@ -164,10 +168,11 @@ class ScoreStore:
         )
 
 
-def _intact_rows(part: sqlite3.Connection, order: str) -> Iterator[tuple[str, str, bytes, int]]:
-    """The results whose checksum is right, by digest, up to where the file cannot be read."""
+def _intact_rows(part: sqlite3.Connection, prefix: str) -> Iterator[tuple[str, str, bytes, int]]:
+    """The results with a right checksum among the digests that begin so, up to where the file cannot be read."""
     with suppress(sqlite3.DatabaseError):
-        yield from (row for row in part.execute(f"SELECT * FROM results ORDER BY digest {order}") if _is_intact(*row))
+        rows = part.execute("SELECT * FROM results WHERE digest BETWEEN ? AND ?", (prefix, f"{prefix}~"))
+        yield from (row for row in rows if _is_intact(*row))
 
 
 def _connect(path: Path) -> sqlite3.Connection:
