@@ -25,6 +25,12 @@ def quiet_transformers() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
+def ignore_renamed_checkpointing() -> None:
+    """From here on, no warnings that TRL 1.16 and PEFT 0.21 use names which transformers 5.24 gave up."""
+    renamed = r"`(is_)?gradient_checkpointing(_enable|_disable)?` is deprecated"
+    warnings.filterwarnings("ignore", renamed, FutureWarning, module=r"transformers\.")
+
+
 def import_bitsandbytes() -> None:
     """Import bitsandbytes without the compiled kernel that it would fetch from a hub for some processors.
 

@@ -45,7 +45,7 @@ def config(tmp_path: Path, tiny_llama_dir: Path) -> Path:
         "learning_rate": 1e-2,
         "logging_steps": 1,
         "save_steps": 1,
-        "gradient_checkpointing": False,
+        "activation_checkpointing": False,
         "bf16": False,
         "report_to": "none",
         "disable_tqdm": True,

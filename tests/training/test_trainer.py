@@ -49,7 +49,7 @@ def settings(
         "logging_steps": 1,
         "use_cpu": True,
         "bf16": False,
-        "gradient_checkpointing": False,
+        "activation_checkpointing": False,
         "save_steps": 2,
         "disable_tqdm": True,
         "report_to": "none",

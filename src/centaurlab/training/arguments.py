@@ -24,10 +24,17 @@ class CentaurConfig(SFTConfig):  # type: ignore[misc]
         default="mlflow", metadata={"help": "trackers: mlflow, wandb, both, all or none", "nargs": "+"}
     )
 
+    activation_checkpointing: bool | None = field(
+        default=None,
+        metadata={"help": "compute activations again in the backward pass: less memory, slower (default: true)"},
+    )
+
     def __post_init__(self) -> None:
         report_to = self.report_to.split() if isinstance(self.report_to, str) else self.report_to
         self.tracking = TrackingArguments(report_to, self.run_name)
         self.report_to = "none"  # to the trainer: its own callbacks would make a second run
+        if self.activation_checkpointing is None:
+            self.activation_checkpointing = self.gradient_checkpointing  # TRL 1.16 has its default under the old name
         if not torch.accelerator.is_available():
             self.use_cpu, self.dataloader_pin_memory = True, False
         super().__post_init__()

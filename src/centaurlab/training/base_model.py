@@ -11,7 +11,7 @@ from centaurlab.attention import attend_in_blocks
 from centaurlab.checkpoints import find_checkpoint
 from centaurlab.errors import UserError
 from centaurlab.models import ModelArguments, load_model
-from centaurlab.quiet import import_bitsandbytes, quiet_transformers
+from centaurlab.quiet import ignore_renamed_checkpointing, import_bitsandbytes, quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -41,6 +41,7 @@ def load_base(args: ModelArguments, device: torch.device) -> "PreTrainedModel":
 
     Its ``name_or_path`` is what the adapter's configuration will name: a hub id or a folder.
     """
+    ignore_renamed_checkpointing()
     if args.load_in_4bit or args.load_in_8bit:
         check_quantised_device(device.type)
     checkpoint = find_checkpoint(args.model_name_or_path, args.model_revision, True, False)
