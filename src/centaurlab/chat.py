@@ -71,12 +71,23 @@ def encode_conversation(messages: Sequence[Message], tokenizer: "PreTrainedToken
     for i in turns:
         before, upto = _render(messages[:i], tokenizer, reply_follows=True), _render(messages[: i + 1], tokenizer)
         if not (upto.startswith(before) and text.startswith(upto)):
-            raise UserError(
-                f"the chat template of {tokenizer.name_or_path} changes earlier turns when later ones are added; use "
-                "conversations of one reply, or another chat template (chat_template_path)"
-            )
+            raise _rewritten(tokenizer)
         spans.append((len(before), len(upto)))
     return _encode(text, spans, tokenizer)
+
+
+def encode_completion(
+    prompt: Sequence[Message], completion: Sequence[Message], tokenizer: "PreTrainedTokenizerBase"
+) -> EncodedReplies:
+    """Token ids of ``prompt`` and ``completion``, all of which counts as the reply.
+
+    Raises ``UserError`` where the template writes the prompt differently once the completion follows.
+    """
+    before = _render(prompt, tokenizer, reply_follows=True)
+    text = _render([*prompt, *completion], tokenizer)
+    if not text.startswith(before):
+        raise _rewritten(tokenizer)
+    return _encode(text, [(len(before), len(text))], tokenizer)
 
 
 def encode_reply(question: str, reply: str, tokenizer: "PreTrainedTokenizerBase") -> EncodedReplies:
@@ -86,11 +97,23 @@ def encode_reply(question: str, reply: str, tokenizer: "PreTrainedTokenizerBase"
 
 
 def _render(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase", reply_follows: bool = False) -> str:
-    text = tokenizer.apply_chat_template(
-        [dict(message) for message in messages], tokenize=False, add_generation_prompt=reply_follows
-    )
+    from jinja2 import TemplateError
+
+    try:
+        text = tokenizer.apply_chat_template(
+            [dict(message) for message in messages], tokenize=False, add_generation_prompt=reply_follows
+        )
+    except (TemplateError, TypeError, ValueError) as error:
+        raise UserError(f"the chat template of {tokenizer.name_or_path} refuses it ({error})") from error
     assert isinstance(text, str), "it was not asked to tokenize"
     return text
+
+
+def _rewritten(tokenizer: "PreTrainedTokenizerBase") -> UserError:
+    return UserError(
+        f"the chat template of {tokenizer.name_or_path} changes earlier turns when later ones are added; use "
+        "conversations of one reply, or another chat template (chat_template_path)"
+    )
 
 
 def _encode(text: str, spans: Sequence[tuple[int, int]], tokenizer: "PreTrainedTokenizerBase") -> EncodedReplies:

@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import torch
 from datasets import Dataset
 from safetensors.torch import load_file
 from scipy.stats import entropy
-from trl import ModelConfig, SFTConfig, SFTTrainer
+from trl import DPOConfig, DPOTrainer, ModelConfig, SFTConfig, SFTTrainer
 
 from centaurlab.assistant import assistant_items
 from centaurlab.chat import PLAIN_TEMPLATE, chat_tokenizer, encode_conversation
@@ -17,6 +16,7 @@ from centaurlab.models import ModelArguments, load_model, load_tokenizer
 from centaurlab.training.base_model import load_base
 from centaurlab.training.conversations import encode_conversations, learned_tokens, read_conversations, with_replay
 from centaurlab.training.data import IGNORED
+from centaurlab.training.layouts import Preference, conversation_of, preference_of
 from centaurlab.training.posttrain import PostTrainRun, posttrain, prepare_posttraining
 from centaurlab.training.posttrain_arguments import PostTrainArguments
 from centaurlab.training.posttrainers import kl_divergence
@@ -32,7 +32,7 @@ def start(model: Path, output: Path, *, peft: bool = True, **options: object) ->
         "logging_steps": 1,
         "use_cpu": True,
         "bf16": False,
-        "gradient_checkpointing": False,
+        "activation_checkpointing": False,
         "save_steps": 2,
         "disable_tqdm": True,
         "report_to": "none",
@@ -89,15 +89,60 @@ def test_a_template_that_rewrites_history_is_refused(tiny_llama_dir: Path) -> No
         encode_conversation([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}] * 2, tokenizer)
 
 
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_a_conversation_that_the_template_refuses_is_named_or_left_out(method: str, tiny_llama_dir: Path) -> None:
+    tokenizer = load_tokenizer(ModelArguments(str(tiny_llama_dir)))
+    tokenizer.chat_template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + PLAIN_TEMPLATE
+    )
+
+    def row(role: str) -> dict[str, object]:
+        prompt = [{"role": role, "content": "Be brief."}, {"role": "user", "content": "a"}]
+        if method == "dpo":
+            return {"prompt": prompt, "chosen": "b", "rejected": "c"}
+        return {"prompt": prompt, "completion": "b"}
+
+    rows = Dataset.from_list([row("user"), row("system"), row("user")])
+    with pytest.raises(UserError, match=r"conversation 2: .*refuses it \(no system role\).*--on_malformed skip"):
+        encode_conversations(rows, method, tokenizer, 64)
+    encoded = encode_conversations(rows, method, tokenizer, 64, skip_malformed=True)
+    assert (len(encoded.examples), len(encoded.left_out)) == (2, 1)
+    with pytest.raises(UserError, match="none of 1 conversations can be used; conversation 1"):
+        encode_conversations(rows.select([1]), method, tokenizer, 64, skip_malformed=True)
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_what_does_not_fit_is_cut_or_named(method: str, tiny_llama_dir: Path) -> None:
+    tokenizer = chat_tokenizer(ModelArguments(str(tiny_llama_dir)))
+    replies = {"chosen": "no " * 30, "rejected": "no"} if method == "dpo" else {"completion": "no " * 30}
+    encoded = encode_conversations(Dataset.from_list([{"prompt": "a"} | replies]), method, tokenizer, 24)
+    (row,) = encoded.examples
+    assert len(row["prompt_ids"] + row["chosen_ids"] if method == "dpo" else row["input_ids"]) == 24
+    with pytest.raises(UserError, match=r"conversation 1: .*--max_length"):
+        encode_conversations(Dataset.from_list([{"prompt": "a " * 30} | replies]), method, tokenizer, 24)
+
+
+def test_preferences_are_tokens_as_trl_makes_them(tiny_gemma_dir: Path, tmp_path: Path) -> None:
+    args = ModelArguments(str(tiny_gemma_dir), dtype="float32")
+    tokenizer = chat_tokenizer(args)
+    rows = read_conversations(PostTrainArguments(method="dpo", max_examples=40), seed=0)
+    turns = Dataset.from_list([Preference(*preference_of(row))._asdict() for row in rows])
+    config = DPOConfig(str(tmp_path), use_cpu=True, bf16=False, report_to="none", activation_checkpointing=False)
+    trl = DPOTrainer(load_model(args), args=config, train_dataset=turns, processing_class=tokenizer)
+    ours = encode_conversations(rows, "dpo", tokenizer, 512).examples
+    assert list(ours) == list(trl.train_dataset.select_columns(ours.column_names))
+
+
 def test_loss_is_that_of_trl_on_the_same_conversations(tiny_llama_dir: Path, tmp_path: Path) -> None:
     args = ModelArguments(str(tiny_llama_dir), dtype="float32")
     tokenizer = chat_tokenizer(args)
     rows = read_conversations(PostTrainArguments(max_examples=6), seed=0)
+    turns = Dataset.from_list([dict(zip(("prompt", "completion"), conversation_of(row), strict=True)) for row in rows])
     config = SFTConfig(
         str(tmp_path), use_cpu=True, bf16=False, per_device_eval_batch_size=6, report_to="none", max_length=512
     )
-    trl = SFTTrainer(load_model(args), config, train_dataset=rows, eval_dataset=rows, processing_class=tokenizer)
-    encoded = encode_conversations(rows, tokenizer, 512)
+    trl = SFTTrainer(load_model(args), config, train_dataset=turns, eval_dataset=turns, processing_class=tokenizer)
+    encoded = encode_conversations(rows, "sft", tokenizer, 512).examples
     batch = SessionCollator(tokenizer.pad_token_id)(list(encoded))
     with torch.no_grad():
         nll = sequence_nll(load_model(args), batch).sum() / learned_tokens(encoded)
@@ -108,7 +153,8 @@ def test_loss_is_that_of_trl_on_the_same_conversations(tiny_llama_dir: Path, tmp
 def test_without_padding_each_conversation_still_sees_itself_alone(model: str, request: pytest.FixtureRequest) -> None:
     args = ModelArguments(str(request.getfixturevalue(model)), dtype="float32")
     tokenizer, loaded = chat_tokenizer(args), load_base(args, torch.device("cpu"))
-    rows = list(encode_conversations(read_conversations(PostTrainArguments(max_examples=5), seed=0), tokenizer, 512))
+    conversations = read_conversations(PostTrainArguments(max_examples=5), seed=0)
+    rows = list(encode_conversations(conversations, "sft", tokenizer, 512).examples)
     joined = SessionCollator(0, padding_free=True)(rows)
     assert joined["input_ids"].shape == (1, sum(len(row["input_ids"]) for row in rows))
     with torch.no_grad():
@@ -207,34 +253,90 @@ def test_a_folder_of_another_run_is_refused(tiny_llama_dir: Path, tmp_path: Path
         start(tiny_llama_dir, tmp_path / "run", max_steps=2, max_examples=10)
 
 
-def test_local_data_in_trls_formats(tmp_path: Path) -> None:
-    def turn(role: str, text: str) -> list[dict[str, str]]:
-        return [{"role": role, "content": text}]
+QUESTION, RIGHT, WRONG = ({"role": r, "content": c} for r, c in (("user", "a"), ("assistant", "b"), ("assistant", "c")))
 
-    rows = {
-        "sft": {"messages": turn("user", "a") + turn("assistant", "b")},
-        "dpo": {"prompt": turn("user", "a"), "chosen": turn("assistant", "b"), "rejected": turn("assistant", "c")},
-    }
-    for method, row in rows.items():
-        path = tmp_path / f"{method}.jsonl"
-        path.write_text(json.dumps(row) + "\n")
-        args = PostTrainArguments(method=method, dataset=str(path))
-        assert read_conversations(args, 0)[0] == row
-        other = replace(args, method="dpo" if method == "sft" else "sft")
-        with pytest.raises(UserError, match="needs"):
-            read_conversations(other, 0)
-    (tmp_path / "text.jsonl").write_text('{"messages": "hello"}\n')
-    with pytest.raises(UserError, match="not a list of messages"):
-        read_conversations(PostTrainArguments(dataset=str(tmp_path / "text.jsonl")), 0)
-    with pytest.raises(UserError, match="does not exist"):
-        read_conversations(PostTrainArguments(dataset=str(tmp_path / "absent.jsonl")), 0)
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [QUESTION, RIGHT], "prompt": "something else"},
+        {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]},
+        {"prompt": [QUESTION], "completion": [RIGHT]},
+        {"prompt": "a", "completion": "b"},
+    ],
+)
+def test_layouts_of_supervised_data(row: dict[str, object]) -> None:
+    prompt, rest = conversation_of(row)
+    assert prompt + rest == [QUESTION, RIGHT]
+    assert prompt == ([QUESTION] if "completion" in row else [])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": [QUESTION], "chosen": [RIGHT], "rejected": [WRONG]},
+        {"prompt": "a", "chosen": "b", "rejected": "c"},
+        {"chosen": [QUESTION, RIGHT], "rejected": [QUESTION, WRONG]},
+        {"prompt": "a", "chosen": [QUESTION, RIGHT], "rejected": [QUESTION, WRONG]},
+    ],
+)
+def test_layouts_of_preferences(row: dict[str, object]) -> None:
+    assert preference_of(row) == ([QUESTION], [RIGHT], [WRONG])
+
+
+@pytest.mark.parametrize(
+    ("row", "complaint"),
+    [
+        ({"messages": 3}, "neither text nor a list"),
+        ({"messages": []}, "neither text nor a list"),
+        ({"messages": [{"role": "user", "content": None}]}, "no 'role' and 'content' that are text, but role, content"),
+        ({"chosen": "b", "rejected": "c"}, "replies without a prompt"),
+        ({"chosen": [QUESTION, RIGHT], "rejected": [QUESTION | {"content": "z"}, WRONG]}, "the same prompt"),
+    ],
+)
+def test_rows_that_are_no_conversations(row: dict[str, object], complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        preference_of(row) if "chosen" in row else conversation_of(row)
+
+
+def test_only_the_completion_of_a_prompt_is_learned(tiny_llama_dir: Path) -> None:
+    tokenizer = chat_tokenizer(ModelArguments(str(tiny_llama_dir)))
+    rows = Dataset.from_list([{"prompt": [QUESTION, RIGHT, QUESTION], "completion": [WRONG]}])
+    (row,) = encode_conversations(rows, "sft", tokenizer, 64).examples
+    assert tokenizer.decode([label for label in row["labels"] if label != IGNORED]) == "c<|end|>\n\n"
+
+
+@pytest.mark.parametrize(
+    "place", ["rows.jsonl", "rows.json", "rows.parquet", "folder/train.jsonl", "folder/data/train.parquet"]
+)
+def test_data_in_files_and_folders(place: str, tmp_path: Path) -> None:
+    path = tmp_path / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = Dataset.from_list([{"messages": [QUESTION, RIGHT]}] * 3)
+    rows.to_parquet(path) if path.suffix == ".parquet" else rows.to_json(path)
+    source = tmp_path / place.partition("/")[0]
+    assert list(read_conversations(PostTrainArguments(dataset=str(source), max_examples=2), 0)) == list(rows)[:2]
+    with pytest.raises(UserError, match="has the columns messages; --method dpo needs 'chosen' and 'rejected'"):
+        read_conversations(PostTrainArguments(method="dpo", dataset=str(source)), 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [(None, "does not exist"), ("", "has no rows"), ('{"messages":\n', "cannot read the data set .*JSON")],
+)
+def test_data_that_cannot_be_read(content: str | None, complaint: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=complaint):
+        read_conversations(PostTrainArguments(dataset=str(path)), 0)
 
 
 def test_dpo_examples_prefer_the_normative_reply() -> None:
     rows = read_conversations(PostTrainArguments(method="dpo", max_examples=30), seed=4)
     for row, item in zip(rows, assistant_items("train", 30, seed=4), strict=True):
-        assert row["chosen"][0]["content"].startswith(item.answer)
-        assert row["rejected"][0]["content"].startswith(item.foil)
+        assert row["chosen"].startswith(item.answer)
+        assert row["rejected"].startswith(item.foil)
 
 
 @pytest.mark.parametrize(
@@ -244,6 +346,8 @@ def test_dpo_examples_prefer_the_normative_reply() -> None:
         ({"kl_to_base": -1.0}, "at least 0"),
         ({"method": "dpo", "kl_to_base": 0.1}, "--beta"),
         ({"method": "ppo"}, "choose sft or dpo"),
+        ({"method": "dpo", "beta": 0.0}, "above 0"),
+        ({"on_malformed": "ignore"}, "choose error or skip"),
         ({"max_examples": 0}, "at least 1"),
     ],
 )

@@ -1,77 +1,95 @@
-"""Conversations to post-train on: the built-in ones, or any data set in TRL's conversational format.
+"""Conversations to post-train on, the built-in ones or any data set of them, into token ids with labels.
 
-https://huggingface.co/docs/trl/dataset_formats describes the format. Supervised examples become token ids with
-labels at the assistant's turns; preference pairs are left to TRL.
+Supervised examples have labels at the assistant's turns; of a preference pair the prompt, the chosen and the
+rejected reply are kept apart, as TRL's ``DPOTrainer`` takes them.
 """
 
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset, DatasetDict, concatenate_datasets, load_dataset
+from datasets.exceptions import DatasetsError
 from transformers import PreTrainedTokenizerBase
 
 from centaurlab.assistant import assistant_items
 from centaurlab.assistant.items import AssistantItem
-from centaurlab.chat import encode_conversation
+from centaurlab.chat import encode_completion, encode_conversation
+from centaurlab.encoding import Ints
 from centaurlab.errors import UserError
 from centaurlab.training.data import IGNORED
+from centaurlab.training.layouts import PREFERENCES, SUPERVISED, conversation_of, preference_of
 from centaurlab.training.posttrain_arguments import STARTER_ASSISTANT, PostTrainArguments
 
 _STARTER_EXAMPLES = 2000
 _FILES = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 
 
-def read_conversations(args: PostTrainArguments, seed: int) -> Dataset:
-    """Rows of 'messages' or 'prompt' and 'completion'; for DPO 'prompt', 'chosen' and 'rejected'.
+@dataclass(frozen=True)
+class EncodedConversations:
+    """``examples``: ``input_ids`` and ``labels``, or ``prompt_ids``, ``chosen_ids`` and ``rejected_ids``.
 
-    Raises ``UserError`` for a data set that cannot be found or has other columns.
+    ``left_out``: a sentence on each row that could not be used.
+    """
+
+    examples: Dataset
+    left_out: tuple[str, ...]
+
+
+def read_conversations(args: PostTrainArguments, seed: int) -> Dataset:
+    """Rows in one of the layouts that ``layouts`` knows.
+
+    Raises ``UserError`` for a data set that cannot be found, is empty or has other columns.
     """
     if args.dataset == STARTER_ASSISTANT:
         items = assistant_items("train", args.max_examples or _STARTER_EXAMPLES, seed)
         return Dataset.from_list([_preference(item) if args.method == "dpo" else _supervised(item) for item in items])
-    found = _load(args.dataset, args.dataset_split)
-    if args.max_examples:
-        found = found.select(range(min(args.max_examples, len(found))))
-    wanted = [("chosen", "rejected")] if args.method == "dpo" else [("messages",), ("prompt", "completion")]
-    for columns in wanted:
-        if set(columns) <= set(found.column_names):
-            _check_messages(args.dataset, found, columns)
-            return found
-    needed = " or ".join(" and ".join(f"'{name}'" for name in columns) for columns in wanted)
-    raise UserError(
-        f"{args.dataset} has the columns {', '.join(found.column_names)}; --method {args.method} needs {needed}, as "
-        "lists of messages with 'role' and 'content'"
-    )
+    found = _load(args.dataset, args.dataset_config, args.dataset_split)
+    if not len(found):
+        raise UserError(f"{args.dataset} has no rows; give another data set or --dataset_split")
+    wanted = PREFERENCES if args.method == "dpo" else SUPERVISED
+    if not any(set(columns) <= set(found.column_names) for columns in wanted):
+        needed = " or ".join(" and ".join(f"'{name}'" for name in columns) for columns in wanted)
+        raise UserError(
+            f"{args.dataset} has the columns {', '.join(found.column_names)}; --method {args.method} needs {needed}"
+        )
+    return found.select(range(min(args.max_examples or len(found), len(found))))
 
 
-def encode_conversations(rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
-    """Columns ``input_ids`` and ``labels``; what is longer than ``max_length`` tokens is cut at the end.
+def encode_conversations(
+    rows: Dataset, method: str, tokenizer: PreTrainedTokenizerBase, max_length: int, skip_malformed: bool = False
+) -> EncodedConversations:
+    """Token ids of every row; what is longer than ``max_length`` tokens is cut at the end.
 
-    A conversation without a reply within ``max_length`` raises ``UserError``.
+    A row that is no conversation, that the chat template refuses or that has no reply within ``max_length`` raises
+    ``UserError`` or, with ``skip_malformed``, is left out, unless none is left.
     """
-    ids, labels = [], []
-    for number, row in enumerate(rows):
-        messages = row["messages"] if "messages" in row else row["prompt"] + row["completion"]
-        encoded = encode_conversation(messages, tokenizer)
-        ids_T = encoded.input_ids_T[:max_length]
-        labels_T = np.where(encoded.is_reply_T[:max_length], ids_T, IGNORED).astype(np.int32)
-        if not (labels_T[1:] != IGNORED).any():
-            raise UserError(
-                f"conversation {number} has no reply within {max_length} tokens; raise --max_length or take it out"
-            )
-        ids.append(pa.array(ids_T))
-        labels.append(pa.array(labels_T))
-    columns = {
-        "input_ids": pa.array(ids, pa.large_list(pa.int32())),
-        "labels": pa.array(labels, pa.large_list(pa.int32())),
-    }
-    return Dataset(pa.table(columns))
+    encode_row: Callable[..., dict[str, Ints]] = _encode_preference if method == "dpo" else _encode_supervised
+    columns: dict[str, list[pa.Array]] = {}
+    left_out = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            encoded = encode_row(row, tokenizer, max_length)
+        except UserError as error:
+            left_out.append(f"conversation {number}: {error}")
+            if not skip_malformed:
+                remedy = "correct it, or leave such conversations out with --on_malformed skip"
+                raise UserError(f"{left_out[-1]}; {remedy}") from error
+            continue
+        for name, ids_T in encoded.items():
+            columns.setdefault(name, []).append(pa.array(ids_T))
+    if not columns:
+        raise UserError(f"none of {len(rows)} conversations can be used; {left_out[0]}")
+    ids = pa.large_list(pa.int32())
+    table = pa.table({name: pa.array(values, ids) for name, values in columns.items()})
+    return EncodedConversations(Dataset(table), tuple(left_out))
 
 
 def with_replay(conversations: Dataset, sessions: Dataset, share: float) -> Dataset:
@@ -98,22 +116,40 @@ def digest(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def _supervised(item: AssistantItem) -> dict[str, Any]:
-    return {"prompt": _turn("user", item.question), "completion": _turn("assistant", item.reply)}
+    return {"prompt": item.question, "completion": item.reply}
 
 
 def _preference(item: AssistantItem) -> dict[str, Any]:
+    return {"prompt": item.question, "chosen": item.reply, "rejected": item.rejected_reply}
+
+
+def _encode_supervised(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, Ints]:
+    prompt, rest = conversation_of(row)
+    encoded = encode_completion(prompt, rest, tokenizer) if prompt else encode_conversation(rest, tokenizer)
+    ids_T = encoded.input_ids_T[:max_length]
+    labels_T = np.where(encoded.is_reply_T[:max_length], ids_T, IGNORED).astype(np.int32)
+    if not (labels_T[1:] != IGNORED).any():
+        raise UserError(f"it has no reply within {max_length} tokens (--max_length)")
+    return {"input_ids": ids_T, "labels": labels_T}
+
+
+def _encode_preference(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, Ints]:
+    prompt, *replies = preference_of(row)
+    chosen, rejected = (encode_completion(prompt, reply, tokenizer) for reply in replies)
+    # A token may hold the end of the prompt and the beginning of one reply: it is of the reply, in both.
+    shared = min(int(np.argmax(encoded.is_reply_T)) for encoded in (chosen, rejected))
+    differing = np.flatnonzero(chosen.input_ids_T[:shared] != rejected.input_ids_T[:shared])
+    length = int(differing[0]) if len(differing) else shared
+    if length >= max_length:
+        raise UserError(f"its prompt alone has {length} tokens; raise --max_length above it")
     return {
-        "prompt": _turn("user", item.question),
-        "chosen": _turn("assistant", item.reply),
-        "rejected": _turn("assistant", item.rejected_reply),
+        "prompt_ids": chosen.input_ids_T[:length],
+        "chosen_ids": chosen.input_ids_T[length:max_length],
+        "rejected_ids": rejected.input_ids_T[length:max_length],
     }
 
 
-def _turn(role: str, content: str) -> list[dict[str, str]]:
-    return [{"role": role, "content": content}]
-
-
-def _load(name: str, split: str) -> Dataset:
+def _load(name: str, config: str | None, split: str) -> Dataset:
     path = Path(name).expanduser()
     if path.is_file() and path.suffix not in _FILES:
         raise UserError(f"{name} is none of {', '.join(_FILES)}; convert it to one of these")
@@ -122,20 +158,11 @@ def _load(name: str, split: str) -> Dataset:
     try:
         if path.is_file():
             return load_dataset(_FILES[path.suffix], data_files=str(path), split="train")
-        found = load_dataset(str(path) if path.is_dir() else name, split=split)
-    except (OSError, ValueError, ConnectionError) as error:
-        raise UserError(f"cannot read the data set {name}: {' '.join(str(error).split())[:300]}") from error
+        found = load_dataset(str(path) if path.is_dir() else name, config, split=split)
+    except StopIteration as error:  # what datasets 5.2 makes of an empty file
+        raise UserError(f"{name} has no rows; give another data set") from error
+    except (OSError, ValueError, DatasetsError) as error:
+        reason = textwrap.shorten(str(error.__cause__ or error), 300, placeholder=" …")
+        raise UserError(f"cannot read the data set {name}: {reason}") from error
     assert not isinstance(found, DatasetDict), "one split was asked for"
     return found
-
-
-def _check_messages(name: str, rows: Dataset, columns: Sequence[str]) -> None:
-    if not len(rows):
-        raise UserError(f"{name} has no rows; give another data set or --dataset_split")
-    for column in columns:
-        value = rows[0][column]
-        if not (isinstance(value, list) and value and {"role", "content"} <= set(value[0])):
-            raise UserError(
-                f"{name}: {column!r} of the first row is not a list of messages with 'role' and 'content'; convert it "
-                "to TRL's conversational format"
-            )

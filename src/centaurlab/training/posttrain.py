@@ -59,9 +59,11 @@ def prepare_posttraining(args: PostTrainArguments, training_args: SFTConfig, mod
     window = context_window(load_config(base_args))
     max_length = min(window, training_args.max_length or window)
     rows = read_conversations(args, training_args.seed)
-    about: dict[str, Any] = {"conversations": len(rows), "data_digest": digest(rows)}
+    data_digest = digest(rows)
+    encoded = encode_conversations(rows, args.method, tokenizer, max_length, args.on_malformed == "skip")
+    rows = encoded.examples
+    about: dict[str, Any] = {"conversations": len(rows), "data_digest": data_digest, "left_out": encoded.left_out}
     if args.method == "sft":
-        rows = encode_conversations(rows, tokenizer, max_length)
         about["learned_tokens"] = learned_tokens(rows)
         if args.replay_share:
             sessions = prepare_data(

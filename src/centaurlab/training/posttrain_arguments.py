@@ -25,13 +25,20 @@ class PostTrainArguments:
     dataset: str = field(
         default=STARTER_ASSISTANT,
         metadata={
-            "help": "'starter-assistant', or a hub data set, folder or .jsonl, .json or .parquet file in TRL's "
-            "conversational format: 'messages' or 'prompt' and 'completion'; for dpo 'chosen' and 'rejected'"
+            "help": "'starter-assistant', or a hub data set, folder or .jsonl, .json or .parquet file with 'messages', "
+            "'conversations' or 'prompt' and 'completion'; for dpo 'chosen' and 'rejected'"
         },
+    )
+    dataset_config: str | None = field(
+        default=None, metadata={"help": "configuration of a hub data set that has several"}
     )
     dataset_split: str = field(default="train", metadata={"help": "split of a hub data set or folder"})
     max_examples: int | None = field(
         default=None, metadata={"help": "at most so many conversations (starter-assistant: 2000 unless given)"}
+    )
+    on_malformed: str = field(
+        default="error",
+        metadata={"help": "conversations that cannot be used: error, or skip (they are listed in run.json)"},
     )
     beta: float = field(default=0.1, metadata={"help": "dpo: how strongly to stay near the base model"})
     replay_share: float = field(
@@ -48,6 +55,10 @@ class PostTrainArguments:
     def __post_init__(self) -> None:
         if self.method not in ("sft", "dpo"):
             raise UserError(f"--method is {self.method!r}; choose sft or dpo")
+        if self.on_malformed not in ("error", "skip"):
+            raise UserError(f"--on_malformed is {self.on_malformed!r}; choose error or skip")
+        if not (self.beta > 0 and math.isfinite(self.beta)):
+            raise UserError(f"--beta is {self.beta}; it must be above 0")
         if not 0 <= self.replay_share < 1:
             raise UserError(f"--replay_share is {self.replay_share}; it must be at least 0 and below 1")
         if not (self.kl_to_base >= 0 and math.isfinite(self.kl_to_base)):

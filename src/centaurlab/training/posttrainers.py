@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from datasets import Dataset
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from trl import DPOTrainer
@@ -49,7 +50,14 @@ class SupervisedTrainer(CentaurTrainer):
 
 
 class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
-    """TRL's ``DPOTrainer`` (arXiv 2305.18290); the reference is the base model."""
+    """TRL's ``DPOTrainer`` (arXiv 2305.18290) on pairs that are token ids already.
+
+    The reference is the base model: the trained one without its adapter, or for whole models ``ref_model``.
+    """
+
+    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
+        """As it is: ``encode_conversations`` has done it, by the same rule as for supervised examples."""
+        return dataset
 
     def create_model_card(self, **kwargs: Any) -> None:
         """The run writes its own."""
