@@ -4,11 +4,14 @@ examples:
   accelerate launch recipes/centaur.py --config recipes/configs/gemma-3-270m-starter.yaml
   accelerate launch recipes/centaur.py --config recipes/configs/gemma-3-270m-starter.yaml --load_in_4bit true \\
       --output_dir runs/centaur-4bit
+  accelerate launch recipes/centaur.py --config recipes/configs/gemma-3-270m-starter.yaml \\
+      --model_name_or_path runs/posttrain --output_dir runs/centaur-after
   accelerate launch --config_file recipes/accelerate/fsdp_qlora.yaml recipes/centaur.py \\
       --config recipes/configs/centaur-llama-3.1-70b.yaml
 
-Any field of TRL's SFTConfig and ModelConfig can be set in the YAML or here. The same command again continues an
-interrupted run. Output: a PEFT adapter with its model card (README.md), split.json, metrics.jsonl, run.json.
+Any field of TRL's SFTConfig and ModelConfig can be set in the YAML or here. An adapter named as the model, such as one
+that recipes/posttrain.py wrote, is merged into its base first, in the run's folder. The same command again continues
+an interrupted run. Output: a PEFT adapter with its model card (README.md), split.json, metrics.jsonl, run.json.
 """
 
 from contextlib import nullcontext

@@ -1,5 +1,6 @@
 """The base model as training needs it: on this process's device, or left to FSDP or DeepSpeed to shard."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +13,7 @@ from centaurlab.checkpoints import find_checkpoint
 from centaurlab.errors import UserError
 from centaurlab.models import ModelArguments, load_model
 from centaurlab.quiet import ignore_renamed_checkpointing, import_bitsandbytes, quiet_transformers
+from centaurlab.training.merge import merged_if_adapter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -20,12 +22,15 @@ _QUANTISED_DEVICES = ("cpu", "cuda", "xpu", "hpu")  # of bitsandbytes 0.50
 
 
 def base_arguments(model_args: ModelConfig, training_args: SFTConfig) -> ModelArguments:
-    """The part of TRL's ``ModelConfig`` that says which base model, in the words of the rest of the package."""
+    """The part of TRL's ``ModelConfig`` that says which base model, in the words of the rest of the package.
+
+    An adapter stands for the model that it makes with its base, which is merged into the run's folder.
+    """
     if not model_args.model_name_or_path:
         raise UserError("no base model: give --model_name_or_path, or a --config that holds it")
     if not model_args.use_peft:
         raise UserError("use_peft is false; set use_peft: true, since a Centaur is an adapter on its base model")
-    return ModelArguments(
+    named = ModelArguments(
         model_name_or_path=model_args.model_name_or_path,
         model_revision=None if model_args.model_revision == "main" else model_args.model_revision,
         dtype=model_args.dtype or "bfloat16",
@@ -34,6 +39,8 @@ def base_arguments(model_args: ModelConfig, training_args: SFTConfig) -> ModelAr
         attn_implementation=model_args.attn_implementation,
         trust_remote_code=training_args.trust_remote_code,
     )
+    with training_args.main_process_first(local=False):
+        return merged_if_adapter(named, Path(training_args.output_dir))
 
 
 def load_base(args: ModelArguments, device: torch.device) -> "PreTrainedModel":
@@ -46,7 +53,7 @@ def load_base(args: ModelArguments, device: torch.device) -> "PreTrainedModel":
         check_quantised_device(device.type)
     checkpoint = find_checkpoint(args.model_name_or_path, args.model_revision, True, False)
     if checkpoint.is_adapter:
-        raise UserError(f"{checkpoint.source} is an adapter; train on a base model, or merge it: recipes/merge.py")
+        raise UserError(f"{checkpoint.source} is an adapter; merge it into its base first: recipes/merge.py")
     sharded = is_fsdp_enabled() or is_deepspeed_zero3_enabled()
     model = _load_for_sharding(args, str(checkpoint.folder)) if sharded else load_model(args, device)
     if checkpoint.source != args.model_name_or_path or "/" not in checkpoint.source:
