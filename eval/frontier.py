@@ -8,7 +8,7 @@ example:
 Each model is a name of its own and a model: NAME=MODEL. d is against the base model: below 0, people are predicted
 better. Assistant accuracy: share of held-out starter-assistant items whose right answer is more probable than the
 wrong one (guessing: 0.5). Given again, the same command computes only what is missing.
-Output: frontier.csv, frontier.png, run.json, and the folders of scores.
+Output: frontier.csv, figures/, run.json, and the folders of scores.
 """
 
 from dataclasses import asdict, dataclass, field, replace
@@ -22,7 +22,9 @@ from centaurlab.arguments import parse_arguments
 from centaurlab.assistant.quality import assistant_quality, held_out_items
 from centaurlab.effects import compare, estimate_effects
 from centaurlab.errors import UserError, exit_on_user_error
-from centaurlab.frontier import NamedModel, Standing, frontier_table, named_models, plot_frontier
+from centaurlab.figures.posttraining import frontier_figure
+from centaurlab.figures.style import save_figure
+from centaurlab.frontier import NamedModel, Standing, frontier_table, named_models
 from centaurlab.measure import ScoreArguments
 from centaurlab.misalignment import score_models
 from centaurlab.models import ModelArguments
@@ -78,7 +80,7 @@ def main() -> None:
             about.append(identity | {"assistant": asdict(quality), "overall": asdict(overall) if overall else None})
         table = frontier_table(standings)
         table.to_csv(folder.path / "frontier.csv", index=False)
-        plot_frontier(table).savefig(folder.path / "frontier.png", dpi=150)
+        save_figure(frontier_figure(table), folder.path / "figures", "frontier")
         (folder.path / "metrics.jsonl").unlink(missing_ok=True)
         for row in table.itertuples():
             folder.log({f"d/{row.name}": row.d, f"assistant/{row.name}": row.accuracy, f"nll/{row.name}": row.nll})
@@ -86,7 +88,7 @@ def main() -> None:
         folder.write_json("run.json", provenance() | {"job": folder.job} | found)
     terminal.console().print(table.drop(columns="model").to_string(index=False, float_format="{:.3f}".format))
     print("d below 0: predicts people better than the base; accuracy: right answers on held-out items (guessing: 0.5)")
-    print(f"figure: {folder.path / 'frontier.png'}")
+    print(f"figure: {folder.path / 'figures' / 'frontier.png'}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ examples:
 Scores the base model and every checkpoint once; given again, only what is missing. d > 0: the checkpoint predicts
 people worse than the base model. Assistant accuracy: share of held-out starter-assistant items whose right answer is
 more probable than the wrong one (guessing: 0.5). Also follows runs of recipes/centaur.py.
-Output: trajectory.csv, trajectory.png, run.json, and the folders of scores.
+Output: trajectory.csv, figures/, run.json, and the folders of scores.
 """
 
 from dataclasses import asdict, dataclass, field, replace
@@ -23,6 +23,8 @@ from centaurlab.arguments import parse_arguments
 from centaurlab.assistant.quality import assistant_quality, held_out_items
 from centaurlab.effects import compare, estimate_effects
 from centaurlab.errors import UserError, exit_on_user_error
+from centaurlab.figures.posttraining import trajectory_figure
+from centaurlab.figures.style import save_figure
 from centaurlab.measure import ScoreArguments
 from centaurlab.misalignment import score_models
 from centaurlab.models import ModelArguments
@@ -34,7 +36,6 @@ from centaurlab.trajectory import (
     base_model,
     checkpoints,
     metrics_at,
-    plot_trajectory,
     trajectory_table,
     verdict,
 )
@@ -89,7 +90,7 @@ def main() -> None:
             about[-1]["assistant"] = asdict(quality) if quality else None
         table = trajectory_table(points)
         table.to_csv(folder.path / "trajectory.csv", index=False)
-        plot_trajectory(table).savefig(folder.path / "trajectory.png", dpi=150)
+        save_figure(trajectory_figure(table), folder.path / "figures", "trajectory")
         (folder.path / "metrics.jsonl").unlink(missing_ok=True)
         for point in points:
             folder.log(metrics_at(point, table), point.step)
@@ -98,7 +99,7 @@ def main() -> None:
     shown = table[table["level"] == "overall"].drop(columns=["model", "level", "name"])
     terminal.console().print(shown.to_string(index=False, float_format="{:.3f}".format))
     print(verdict(points[0], points[-1]))
-    print(f"figure: {folder.path / 'trajectory.png'}")
+    print(f"figure: {folder.path / 'figures' / 'trajectory.png'}")
 
 
 if __name__ == "__main__":

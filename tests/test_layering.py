@@ -32,6 +32,7 @@ WITHOUT_TORCH = (
     "figures.intervals",
     "figures.curves",
     "figures.paper",
+    "figures.posttraining",
     "figures.saved",
     "generations",
     "report",

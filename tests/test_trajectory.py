@@ -17,9 +17,10 @@ from centaurlab.assistant.quality import (
 from centaurlab.chat import chat_tokenizer
 from centaurlab.effects import Effect, Estimate
 from centaurlab.errors import UserError
-from centaurlab.frontier import Standing, coinciding, frontier_table, named_models, on_frontier, plot_frontier
+from centaurlab.figures.posttraining import coinciding, frontier_figure, trajectory_figure
+from centaurlab.frontier import Standing, frontier_table, named_models, on_frontier
 from centaurlab.models import ModelArguments, load_model
-from centaurlab.trajectory import Point, base_model, checkpoints, plot_trajectory, trajectory_table, verdict
+from centaurlab.trajectory import Point, base_model, checkpoints, trajectory_table, verdict
 
 ACCURACY = Accuracy(100, 0.5, 0.4, 0.6)
 
@@ -74,8 +75,8 @@ def test_table_starts_at_the_base_model() -> None:
         [10, "overall", 1.2, 0.2, 0.5],
         [10, "study", 1.2, 0.2, 0.5],
     ]
-    assert len(plot_trajectory(table).axes) == 2
-    assert len(plot_trajectory(table.drop(columns="assistant_accuracy")).axes) == 1
+    assert len(trajectory_figure(table).axes) == 2
+    assert len(trajectory_figure(table.drop(columns="assistant_accuracy")).axes) == 1
 
 
 @pytest.mark.parametrize(
@@ -169,10 +170,11 @@ def test_frontier_table_and_figure() -> None:
         ["base", 0, 1.0, 0.5],
         ["sft", 0.2, 1.2, 0.55],
     ]
-    (axes,) = plot_frontier(table).axes
+    figure = frontier_figure(table)
+    (axes,) = figure.axes
     low, high = sorted(axes.get_ylim())
     assert low < 0 < 0.2 < high
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["0  base", "1  sft"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["0  base", "1  sft"]
 
 
 def test_models_have_names_of_their_own() -> None:

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from centaurlab.assistant.quality import Accuracy
 from centaurlab.effects import Effect
 from centaurlab.errors import UserError
-from centaurlab.trajectory import CHANCE, accuracy_columns
+from centaurlab.trajectory import accuracy_columns
 
 
 @dataclass(frozen=True)
@@ -64,59 +63,6 @@ def on_frontier(accuracy: Sequence[float], d: Sequence[float]) -> list[bool]:
     """Whether each point is not dominated: higher accuracy is better, lower d is better."""
     points = list(zip(accuracy, d, strict=True))
     return [not any(a >= x and e <= y and (a, e) != (x, y) for a, e in points) for x, y in points]
-
-
-def plot_frontier(table: pd.DataFrame) -> Figure:
-    """Assistant accuracy to the right, human-likeness upwards; filled: on the frontier; bars: 95 % intervals.
-
-    The points carry numbers, whose names stand beside; points that coincide share a label.
-    """
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
-    for number, row in enumerate(table.to_dict("records")):
-        colour = f"C{(number - 1) % 10}" if number else "black"
-        x, y = row["accuracy"], row["d"]
-        axes.errorbar(
-            x,
-            y,
-            xerr=[[x - row["accuracy_low"]], [row["accuracy_high"] - x]],
-            yerr=[[y - row["d_low"]], [row["d_high"] - y]],
-            fmt="o",
-            markersize=8,
-            color=colour,
-            markerfacecolor=colour if row["on_frontier"] else "white",
-            elinewidth=0.6,
-            label=f"{number}  {row['name']}",
-        )
-    for group in coinciding(table["accuracy"].tolist(), table["d"].tolist()):
-        x, y = table.loc[group[0], ["accuracy", "d"]]
-        text = ", ".join(map(str, group))
-        axes.annotate(text, (x, y), xytext=(7, 5), textcoords="offset points", fontsize=9)
-    axes.axhline(0, color="grey", linewidth=0.8)
-    axes.axvline(CHANCE, color="grey", linewidth=0.8, linestyle="--")
-    axes.invert_yaxis()
-    axes.set(
-        xlabel="assistant accuracy, held-out items (dashed: guessing)",
-        ylabel=f"d against {table['name'][0]}\n(higher up: predicts people better)",
-    )
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, frameon=False)
-    return figure
-
-
-def coinciding(x: Sequence[float], y: Sequence[float], near: float = 0.03) -> list[list[int]]:
-    """Indices of points in groups: each is within ``near`` of the spread of all, in x and y, of its group's first."""
-    spread_x, spread_y = (max(values) - min(values) for values in (x, y))
-    groups: list[list[int]] = []
-    for i in range(len(x)):
-        for group in groups:
-            first = group[0]
-            if abs(x[i] - x[first]) <= near * spread_x and abs(y[i] - y[first]) <= near * spread_y:
-                group.append(i)
-                break
-        else:
-            groups.append([i])
-    return groups
 
 
 def _base_nll(standings: Sequence[Standing]) -> float:

@@ -5,16 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from centaurlab.assistant.quality import Accuracy
 from centaurlab.bootstrap import CONFIDENCE
 from centaurlab.effects import Effect
 from centaurlab.errors import UserError
 from centaurlab.runs import read_json
-
-CHANCE = 0.5
-_LABELLED = 12  # studies that get a name in the figure
 
 
 @dataclass(frozen=True)
@@ -114,38 +110,3 @@ def verdict(first: Point, last: Point) -> str:
         assistant = "is neither clearly a better nor a worse assistant"
     accuracies = f"accuracy {first.accuracy.value:.2f} -> {last.accuracy.value:.2f}"
     return f"step {last.step} {assistant} ({accuracies}) and {people}, {nlls}"
-
-
-def plot_trajectory(table: pd.DataFrame) -> Figure:
-    """d against steps overall, with its interval, and per study; beside it assistant accuracy, if it was asked."""
-    has_accuracy = "assistant_accuracy" in table
-    figure = Figure(figsize=(10 if has_accuracy else 6, 4), layout="constrained")
-    axes = figure.subplots(1, 1 + has_accuracy, squeeze=False)[0]
-    people = axes[0]
-    studies = table[table["level"] == "study"]
-    for name, rows in studies.groupby("name"):
-        line = people.plot(rows["step"], rows["d"], linewidth=1, alpha=0.6)[0]
-        if studies["name"].nunique() <= _LABELLED:
-            line.set_label(str(name))
-    overall = table[table["level"] == "overall"]
-    people.fill_between(overall["step"], overall["d_low"], overall["d_high"], color="black", alpha=0.12, linewidth=0)
-    people.plot(overall["step"], overall["d"], color="black", linewidth=2.5, marker="o", label="all studies")
-    people.axhline(0, color="grey", linewidth=0.8)
-    people.set(xlabel="training step", ylabel="d against the base model\n(above 0: predicts people worse)")
-    people.legend(fontsize=7, frameon=False)
-    if has_accuracy:
-        assistant = axes[1]
-        assistant.fill_between(
-            overall["step"],
-            overall["assistant_accuracy_low"],
-            overall["assistant_accuracy_high"],
-            alpha=0.15,
-            linewidth=0,
-        )
-        assistant.plot(overall["step"], overall["assistant_accuracy"], linewidth=2.5, marker="o")
-        assistant.axhline(CHANCE, color="grey", linewidth=0.8, linestyle="--")
-        assistant.annotate("guessing", (0, CHANCE), color="grey", fontsize=8, va="bottom")
-        assistant.set(xlabel="training step", ylabel="assistant accuracy, held-out items", ylim=(0, 1))
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure

@@ -68,4 +68,4 @@ def test_from_base_to_frontier(tiny_llama_dir: Path, tmp_path: Path) -> None:
     assert table.loc["zero", "nll"] == pytest.approx(table.loc["base", "nll"], abs=1e-5)
     assert table.loc["one", "nll"] == pytest.approx(table.loc["sft", "nll"], abs=1e-5)
     assert table.loc["sft", "nll"] != pytest.approx(table.loc["base", "nll"], abs=1e-3)
-    assert (tmp_path / "frontier" / "frontier.png").stat().st_size > 1000
+    assert (tmp_path / "frontier" / "figures" / "frontier.png").stat().st_size > 1000
