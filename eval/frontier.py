@@ -24,7 +24,7 @@ from centaurlab.effects import compare, estimate_effects
 from centaurlab.errors import UserError, exit_on_user_error
 from centaurlab.figures.posttraining import frontier_figure
 from centaurlab.figures.style import save_figure
-from centaurlab.frontier import NamedModel, Standing, frontier_table, named_models
+from centaurlab.frontier import NamedModel, Standing, frontier_table, named_models, verdict
 from centaurlab.measure import ScoreArguments
 from centaurlab.misalignment import score_models
 from centaurlab.models import ModelArguments
@@ -84,10 +84,11 @@ def main() -> None:
         (folder.path / "metrics.jsonl").unlink(missing_ok=True)
         for row in table.itertuples():
             folder.log({f"d/{row.name}": row.d, f"assistant/{row.name}": row.accuracy, f"nll/{row.name}": row.nll})
-        found = {"models": about, "data": runs[args.base].about["data"]["name"]}
+        found = {"models": about, "verdict": verdict(table), "data": runs[args.base].about["data"]["name"]}
         folder.write_json("run.json", provenance() | {"job": folder.job} | found)
     terminal.console().print(table.drop(columns="model").to_string(index=False, float_format="{:.3f}".format))
     print("d below 0: predicts people better than the base; accuracy: right answers on held-out items (guessing: 0.5)")
+    print(verdict(table))
     print(f"figure: {folder.path / 'figures' / 'frontier.png'}")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from centaurlab import frontier
 from centaurlab.assistant.items import AssistantItem
 from centaurlab.assistant.quality import (
     Accuracy,
@@ -175,6 +176,21 @@ def test_frontier_table_and_figure() -> None:
     low, high = sorted(axes.get_ylim())
     assert low < 0 < 0.2 < high
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["0  base", "1  sft"]
+
+
+def test_frontier_verdict_says_no_more_than_the_intervals() -> None:
+    standings = [
+        Standing("base", "b", None, ACCURACY),
+        Standing("sft", "s", effect(0.2, 0.1, 0.3), replace(ACCURACY, value=0.8)),
+        Standing("kl", "k", effect(0.3, 0.2, 0.4), replace(ACCURACY, value=0.7)),
+        Standing("half", "h", effect(0.1, -0.1, 0.3), replace(ACCURACY, value=0.6)),
+        Standing("centaur", "c", effect(-0.2, -0.3, -0.1), replace(ACCURACY, value=0.55)),
+    ]
+    assert frontier.verdict(frontier_table(standings)) == (
+        "on the frontier, where no other is at least as good in both: sft, half and centaur; "
+        "sft and kl predict people worse than base; centaur predicts people better than base; "
+        "these data do not tell half from base in predicting people"
+    )
 
 
 def test_models_have_names_of_their_own() -> None:

@@ -65,5 +65,24 @@ def on_frontier(accuracy: Sequence[float], d: Sequence[float]) -> list[bool]:
     return [not any(a >= x and e <= y and (a, e) != (x, y) for a, e in points) for x, y in points]
 
 
+def verdict(table: pd.DataFrame) -> str:
+    """Which models are on the frontier, and which predict people clearly worse or better than the base, in words."""
+    base, *others = table.to_dict("records")
+    front = [str(row["name"]) for row in table.to_dict("records") if row["on_frontier"]]
+    parts = [f"on the frontier, where no other is at least as good in both: {_listed(front)}"]
+    worse = [str(row["name"]) for row in others if row["d_low"] > 0]
+    better = [str(row["name"]) for row in others if row["d_high"] < 0]
+    for word, names in (("worse", worse), ("better", better)):
+        if names:
+            parts.append(f"{_listed(names)} predict{'s' * (len(names) == 1)} people {word} than {base['name']}")
+    if open_ := [str(row["name"]) for row in others if row["name"] not in worse + better]:
+        parts.append(f"these data do not tell {_listed(open_)} from {base['name']} in predicting people")
+    return "; ".join(parts)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+
+
 def _base_nll(standings: Sequence[Standing]) -> float:
     return next((s.overall.nll_base for s in standings if s.overall), float("nan"))
