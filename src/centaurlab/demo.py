@@ -44,7 +44,10 @@ class Step:
     @property
     def arguments(self) -> list[str]:
         """The script and its options, as they are typed."""
-        return [self.script, *(word for name, value in self.options.items() for word in (f"--{name}", str(value)))]
+        words = [self.script]
+        for name, value in self.options.items():
+            words += [f"--{name}", *map(str, value if isinstance(value, tuple) else (value,))]
+        return words
 
 
 def steps(settings: Settings) -> list[Step]:
@@ -52,7 +55,6 @@ def steps(settings: Settings) -> list[Step]:
     out = settings.output_dir
     model = {"model_name_or_path": settings.model}
     people = {"data": settings.data, "max_participants": 2 if settings.quick else 4}
-    novel = {"novel_studies": settings.novel_studies} if settings.novel_studies else {}
     short = {"max_steps": 4, "save_steps": 4} if settings.quick else {}
     both = {"base": out / "base", "post": out / "post"}
     return [
@@ -83,17 +85,36 @@ def steps(settings: Settings) -> list[Step]:
         Step(
             "Train a small Centaur: the base model again, this time on what people did",
             "recipes/centaur.py",
-            {"config": "recipes/configs/gemma-3-270m-starter.yaml"}
-            | model
-            | {"data": settings.data}
-            | novel
-            | (short | {"eval_steps": 4} if short else {})
-            | {"output_dir": out / "centaur"},
+            _centaur(settings) | model | (short | {"eval_steps": 4} if short else {}) | {"output_dir": out / "centaur"},
         ),
         Step(
             "Generalisation: the Centaur on people and on studies that it never saw",
             "eval/generalisation.py",
             {"base": settings.model, "adapter": out / "centaur"} | people | {"output_dir": out / "generalisation"},
+        ),
+    ]
+
+
+def next_steps(settings: Settings) -> list[Step]:
+    """Commands to try after the demo, on what it has made."""
+    out = settings.output_dir
+    post = out / "post-trained"
+    return [
+        Step(
+            "Follow the post-training, checkpoint by checkpoint",
+            "eval/trajectory.py",
+            {"run": post, "data": settings.data, "max_participants": 4, "output_dir": out / "trajectory"},
+        ),
+        Step(
+            "Win it back: train a Centaur on the post-trained model",
+            "recipes/centaur.py",
+            _centaur(settings) | {"model_name_or_path": post, "output_dir": out / "centaur-after"},
+        ),
+        Step(
+            "Hold them against each other, as predictors of people and as assistants",
+            "eval/frontier.py",
+            {"base": settings.model, "models": (f"post={post}", f"won_back={out / 'centaur-after'}")}
+            | {"data": settings.data, "participants": "test", "max_participants": 4, "output_dir": out / "frontier"},
         ),
     ]
 
@@ -125,6 +146,15 @@ def run_demo(settings: Settings) -> None:
         record.write_text(json.dumps(finished, indent=1))
         console.print(f"   {time.monotonic() - started:.0f} s", style="dim")
     _report(settings.output_dir, console)
+    console.print("\n[bold]Next[/bold]")
+    for step in next_steps(settings):
+        print(f"{step.title}:\n   python {shlex.join(step.arguments)}")
+    print("Your own models and data: README.md")
+
+
+def _centaur(settings: Settings) -> dict[str, object]:
+    options: dict[str, object] = {"config": "recipes/configs/gemma-3-270m-starter.yaml", "data": settings.data}
+    return options | ({"novel_studies": settings.novel_studies} if settings.novel_studies else {})
 
 
 def _run(arguments: Sequence[str], group: str) -> None:
@@ -144,4 +174,3 @@ def _report(output_dir: Path, console: Console) -> None:
         print(section.title, *section.answers, sep="\n  ")
     print(f"\nreport: {report}")
     print("every run: .venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db")
-    print("next: eval/trajectory.py and eval/frontier.py with --help; README.md for your own models and data")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,14 @@ def test_the_story_is_told_and_the_second_time_only_its_end(tiny_llama_dir: Path
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("done before") == 7
     assert first.stdout[first.stdout.index("What was found") :] == again.stdout[again.stdout.index("What was found") :]
+    _, _, after = again.stdout.partition("\nNext\n")
+    follow_up = [line.removeprefix("   python ") for line in after.splitlines() if line.startswith("   python ")]
+    assert len(follow_up) == 3
+    for line in follow_up:
+        steps = ("--max_steps", "2", "--save_steps", "2", "--eval_steps", "2") if "recipes/" in line else ()
+        command = [sys.executable, *shlex.split(line), *steps, "--report_to", "none"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
 
 
 def test_outside_a_clone_it_says_where_to_start(tmp_path: Path) -> None:
