@@ -7,7 +7,7 @@ import torch
 from datasets import Dataset
 from safetensors.torch import load_file
 from scipy.stats import entropy
-from trl import DPOConfig, DPOTrainer, ModelConfig, SFTConfig, SFTTrainer
+from trl import DPOConfig, DPOTrainer, ModelConfig, SFTConfig, SFTTrainer, get_peft_config
 
 from centaurlab.assistant import assistant_items
 from centaurlab.chat import PLAIN_TEMPLATE, chat_tokenizer, encode_conversation
@@ -41,8 +41,12 @@ def start(model: Path, output: Path, *, peft: bool = True, **options: object) ->
     return prepare_posttraining(
         PostTrainArguments(**{"max_examples": 12} | names),
         SFTConfig(str(output), **training | options),
-        ModelConfig(str(model), dtype="float32", use_peft=peft, lora_target_modules=["q_proj", "v_proj"]),
+        model_config(model, peft),
     )
+
+
+def model_config(model: Path, peft: bool) -> ModelConfig:
+    return ModelConfig(str(model), dtype="float32", use_peft=peft, lora_target_modules=["q_proj", "v_proj"])
 
 
 @pytest.fixture
@@ -131,6 +135,35 @@ def test_preferences_are_tokens_as_trl_makes_them(tiny_gemma_dir: Path, tmp_path
     trl = DPOTrainer(load_model(args), args=config, train_dataset=turns, processing_class=tokenizer)
     ours = encode_conversations(rows, "dpo", tokenizer, 512).examples
     assert list(ours) == list(trl.train_dataset.select_columns(ours.column_names))
+
+
+@pytest.mark.parametrize("padding_free", [True, False])
+@pytest.mark.parametrize("peft", [True, False])
+def test_preference_training_is_trls(peft: bool, padding_free: bool, tiny_gemma_dir: Path, tmp_path: Path) -> None:
+    """TRL's own trainer, on the same pairs in the same order, has the same losses and rewards at every step."""
+    options = {"method": "dpo", "gradient_accumulation_steps": 2, "save_strategy": "no"}
+    ours = start(tiny_gemma_dir, tmp_path / "ours", peft=peft, padding_free=padding_free, **options)
+    ours.trainer.train()
+    rows = read_conversations(PostTrainArguments(method="dpo", max_examples=12), seed=ours.trainer.args.seed)
+    args = ModelArguments(str(tiny_gemma_dir), dtype="float32")
+    theirs = DPOTrainer(
+        load_model(args),
+        ref_model=None if peft else load_model(args),
+        args=ours.trainer.args,
+        train_dataset=Dataset.from_list([Preference(*preference_of(row))._asdict() for row in rows]),
+        processing_class=chat_tokenizer(args),
+        peft_config=get_peft_config(model_config(tiny_gemma_dir, peft)),
+    )
+    theirs.train()
+    names = ("loss", *(f"rewards/{name}" for name in ("chosen", "rejected", "margins", "accuracies")))
+    logged = [
+        [[line[name] for name in names] for line in trainer.state.log_history if "loss" in line]
+        for trainer in (ours.trainer, theirs)
+    ]
+    assert len(logged[0]) == 4
+    assert logged[0][0][0] == pytest.approx(np.log(2), abs=1e-4)
+    assert logged[0][-1][0] < 0.6
+    np.testing.assert_allclose(logged[0], logged[1], atol=2e-4)
 
 
 def test_loss_is_that_of_trl_on_the_same_conversations(tiny_llama_dir: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from centaurlab.training.conversations import (
 )
 from centaurlab.training.data import prepare_data
 from centaurlab.training.posttrain_arguments import PostTrainArguments, dpo_config
-from centaurlab.training.posttrainers import PreferenceTrainer, SupervisedTrainer
+from centaurlab.training.posttrainers import PreferenceCollator, PreferenceTrainer, SupervisedTrainer
 from centaurlab.training.resume import last_complete_checkpoint, logged_until
 from centaurlab.training.trainer import SessionCollator
 
@@ -74,7 +74,7 @@ def prepare_posttraining(args: PostTrainArguments, training_args: SFTConfig, mod
     base = identify(base_args)
     settings = {"posttrain": asdict(args), "training": training_args.to_dict(), "model": asdict(model_args)}
     checkpoint = _begin(folder, about | {"base_fingerprint": base.fingerprint}, settings, training_args)
-    trainer = _build_trainer(args, training_args, model_args, base_args, tokenizer, rows, max_length)
+    trainer = _build_trainer(args, training_args, model_args, base_args, tokenizer, rows)
     trainer.add_callback(RunFolderCallback(folder))
     return PostTrainRun(trainer, folder, base, settings, about, checkpoint)
 
@@ -123,7 +123,6 @@ def _build_trainer(
     base_args: ModelArguments,
     tokenizer: PreTrainedTokenizerFast,
     rows: Dataset,
-    max_length: int,
 ) -> Trainer:
     model = load_base(base_args, training_args.device)
     reference = None
@@ -131,18 +130,18 @@ def _build_trainer(
         model.requires_grad_(True)
         reference = load_base(base_args, training_args.device) if args.method == "dpo" else None
     peft_config = get_peft_config(model_args)
+    collator = SessionCollator(tokenizer.pad_token_id, training_args.padding_free)
+    training_args.padding_free = False  # the collator does it, on every attention kernel
     if args.method == "dpo":
-        training_args.max_length = max_length
         return PreferenceTrainer(
             model=model,
             ref_model=reference,
             args=dpo_config(training_args, args.beta),
             train_dataset=rows,
             processing_class=tokenizer,
+            data_collator=PreferenceCollator(collator),
             peft_config=peft_config,
         )
-    collator = SessionCollator(tokenizer.pad_token_id, training_args.padding_free)
-    training_args.padding_free = False  # the collator does it, on every attention kernel
     training_args.dataset_kwargs = {"skip_prepare_dataset": True}
     training_args.chat_template_path = None  # it is set already
     return SupervisedTrainer(

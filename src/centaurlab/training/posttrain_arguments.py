@@ -86,4 +86,4 @@ def dpo_config(training_args: SFTConfig, beta: float) -> DPOConfig:
     shared: dict[str, Any] = {
         f.name: getattr(training_args, f.name) for f in fields(SFTConfig) if f.init and f.name in known
     }
-    return DPOConfig(**shared | {"loss_type": ["sigmoid"], "padding_free": False, "beta": beta})
+    return DPOConfig(**shared | {"loss_type": ["sigmoid"], "beta": beta})

@@ -1,4 +1,4 @@
-"""The trainers of post-training: supervised, with a penalty for leaving the base model, and TRL's DPO."""
+"""The trainers of post-training: supervised, with a penalty for leaving the base model, and DPO."""
 
 from typing import Any
 
@@ -9,9 +9,10 @@ from transformers import PreTrainedModel
 from trl import DPOTrainer
 
 from centaurlab.training.data import IGNORED
-from centaurlab.training.trainer import Batch, CentaurTrainer, response_logits, token_nll
+from centaurlab.training.trainer import Batch, CentaurTrainer, SessionCollator, response_logits, token_nll
 
-# B: sequences of a batch, N: positions that predict a learned token (within a batch, or of all of it), V: vocabulary.
+# B: rows of a batch, S: its sequences, T: length of a row, V: vocabulary;
+# N: positions that predict a learned token in any row, L: learned tokens.
 _BLOCK_LOGITS = 1 << 24  # float32 logits of each model at once: 64 MiB
 
 
@@ -49,21 +50,88 @@ class SupervisedTrainer(CentaurTrainer):
         super().log(logs, start_time)
 
 
-class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
-    """TRL's ``DPOTrainer`` (arXiv 2305.18290) on pairs that are token ids already.
+class PreferenceCollator:
+    """Preference pairs into a batch of n chosen and then n rejected replies, each after its prompt."""
 
-    The reference is the base model: the trained one without its adapter, or for whole models ``ref_model``.
+    def __init__(self, collate: SessionCollator) -> None:
+        self._collate = collate
+
+    def __call__(self, pairs: list[dict[str, Any]]) -> Batch:
+        """What ``SessionCollator`` makes of the 2 n sequences, with labels at the replies."""
+        return self._collate(
+            [
+                {
+                    "input_ids": pair["prompt_ids"] + pair[reply],
+                    "labels": [IGNORED] * len(pair["prompt_ids"]) + pair[reply],
+                }
+                for reply in ("chosen_ids", "rejected_ids")
+                for pair in pairs
+            ]
+        )
+
+
+class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
+    """TRL's ``DPOTrainer`` on pairs that are token ids already, with the scorer's log-probabilities.
+
+    TRL 1.16 takes several statistics over the vocabulary at every reply token, which on a CPU is most of the work. The
+    reference is the base model: the trained one without its adapter, or for whole models ``ref_model``.
     """
+
+    _tag_names = ("centaurlab", "dpo")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.model_accepts_loss_kwargs = False  # the loss is a mean over pairs, not over the step's tokens
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
         """As it is: ``encode_conversations`` has done it, by the same rule as for supervised examples."""
         return dataset
+
+    def compute_loss(
+        self,
+        model: PreTrainedModel,
+        inputs: Batch,
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """−log σ(β (log-ratio of the chosen − that of the rejected reply)), mean over pairs.
+
+        Source: arXiv 2305.18290, eq. 7.
+        """
+        assert not return_outputs, "the loss has no outputs besides itself"
+        log_p_S = -summed_nll(model, inputs)
+        with torch.no_grad():
+            if self.ref_model is None:
+                with self.accelerator.unwrap_model(model).disable_adapter():
+                    log_q_S = -summed_nll(model, inputs)
+            else:
+                log_q_S = -summed_nll(self.ref_model, inputs)
+        chosen, rejected = (self.beta * (log_p_S - log_q_S)).chunk(2)
+        measured = {"chosen": chosen, "rejected": rejected, "margins": chosen - rejected}
+        for name, rewards in (measured | {"accuracies": (chosen > rejected).float()}).items():
+            self._metrics["train"][f"rewards/{name}"].append(self.accelerator.gather(rewards.detach()).mean().item())
+        return -torch.nn.functional.logsigmoid(chosen - rejected).mean()
 
     def create_model_card(self, **kwargs: Any) -> None:
         """The run writes its own."""
 
     def _send_telemetry(self) -> None:
         """Nothing is sent."""
+
+
+def summed_nll(model: PreTrainedModel, inputs: Batch) -> torch.Tensor:
+    """(S,) NLL in nats of the learned tokens of each of S sequences: rows of the batch, or joined in a single row."""
+    logits_BNV, targets_BN = response_logits(model, inputs)
+    learned_BN = targets_BN != IGNORED
+    nll_L = token_nll(logits_BNV[learned_BN], targets_BN[learned_BN])
+    learned_BT = inputs["labels"][:, 1:] != IGNORED
+    if "position_ids" in inputs:
+        sequence_BT = (inputs["position_ids"] == 0).cumsum(1) - 1
+        count = int(sequence_BT[0, -1]) + 1
+    else:
+        count = len(learned_BT)
+        sequence_BT = torch.arange(count, device=learned_BT.device)[:, None].expand_as(inputs["labels"])
+    return nll_L.new_zeros(count).index_add(0, sequence_BT[:, 1:][learned_BT], nll_L)
 
 
 def kl_divergence(logits_NV: torch.Tensor, base_NV: torch.Tensor) -> torch.Tensor:
