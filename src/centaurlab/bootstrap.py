@@ -4,19 +4,26 @@ A sum over responses is a sum over participants, so a resample of participants i
 resamples of a study are one matrix product: counts (resamples × participants) times sums (participants × k).
 The cost is that of drawing participants, whatever the number of responses.
 
-Nested resampling, with replacement at both levels: Davison & Hinkley 1997, Bootstrap Methods and their
-Application, section 3.8. As they show, it counts the variation within studies twice (once drawn anew, once in the
-spread of the studies' estimates), so the intervals over studies err on the wide side where studies hold few
-participants; with few studies (under about 20) percentile intervals err on the narrow side.
+What is drawn are the outermost units that an estimate generalises over: participants for one study; for a mean over
+studies the studies, each with everybody in it. Drawing people anew within the drawn studies would count the variation
+within studies twice, as it is already in the spread of the studies' estimates (Davison & Hinkley 1997, Bootstrap
+Methods and their Application, section 3.8), and with few people per study widen the interval by up to 40 %.
 
-Shapes: P participants, B resamples, S studies, K sums.
+An interval is the estimate ± Student's t with n - 1 degrees of freedom times the standard deviation of the resampled
+estimates times sqrt(n / (n - 1)), for n units drawn. Percentiles of the resampled estimates are too narrow with few
+units, by that root and by the difference of Student's t from the normal distribution (Hesterberg 2015,
+doi:10.1080/00031305.2015.1089789); t with n - 1 degrees of freedom is usual for n clusters (Cameron & Miller 2015,
+doi:10.3368/jhr.50.2.317, section VI). In simulations 95 % intervals held the truth in 92 to 98 % of data sets from two
+units on where units vary normally (``tests/test_coverage.py``, where percentiles of 5 units held it in 85 %).
+
+Shapes: P participants, B resamples, S studies, K sums or values.
 """
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import t as student_t
 
 FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 CONFIDENCE = 0.95
 _MAX_UNDEFINED = 0.05  # of all resamples
@@ -29,44 +36,42 @@ def resampled_sums(sums_PK: FloatArray, n_resamples: int, rng: np.random.Generat
     n_rows = max(1, _BLOCK // n_participants)
     totals_BK = np.empty((n_resamples, n_sums))
     for start in range(0, n_resamples, n_rows):
-        n = min(n_rows, n_resamples - start)
-        drawn_BP = rng.integers(n_participants, size=(n, n_participants))
-        drawn_BP += np.arange(0, n * n_participants, n_participants)[:, None]
-        counts = np.bincount(drawn_BP.ravel(), minlength=n * n_participants)
-        totals_BK[start : start + n] = counts.reshape(n, n_participants).astype(np.float64) @ sums_PK
+        counts_BP = draw_counts(n_participants, min(n_rows, n_resamples - start), rng)
+        totals_BK[start : start + len(counts_BP)] = counts_BP @ sums_PK
     return totals_BK
 
 
-def draw_studies(n_studies: int, n_resamples: int, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
-    """S studies drawn with replacement, ``n_resamples`` times: the study and the replicate (B, S) of each draw.
+def draw_counts(n_units: int, n_resamples: int, rng: np.random.Generator) -> FloatArray:
+    """How often each of ``n_units`` is drawn (B, n_units) in as many draws with replacement, ``n_resamples`` times."""
+    drawn_BU = rng.integers(n_units, size=(n_resamples, n_units))
+    drawn_BU += np.arange(0, n_resamples * n_units, n_units)[:, None]
+    counts = np.bincount(drawn_BU.ravel(), minlength=n_resamples * n_units)
+    return counts.reshape(n_resamples, n_units).astype(np.float64)
 
-    A replicate is a study's estimate under one resample of its participants; there are B of each study. A study
-    drawn twice in one resample brings two different ones: they are handed out in order, and from the first again
-    where a study is drawn more than B times in all.
+
+def resampled_means(values_SK: FloatArray, n_resamples: int, rng: np.random.Generator) -> FloatArray:
+    """Means (B, K) over studies drawn with replacement from those that have a value.
+
+    An undefined value (NaN) is left out of its mean; a study that has no other is not drawn.
     """
-    study_BS = rng.integers(n_studies, size=(n_resamples, n_studies))
-    replicate_BS = np.empty_like(study_BS)
-    for study in range(n_studies):
-        is_drawn_BS = study_BS == study
-        replicate_BS[is_drawn_BS] = np.arange(is_drawn_BS.sum()) % n_resamples
-    return study_BS, replicate_BS
+    is_defined_SK = np.isfinite(values_SK)
+    columns = np.concatenate([np.where(is_defined_SK, values_SK, 0.0), is_defined_SK], axis=1)
+    columns = columns[is_defined_SK.any(axis=1)]
+    if not len(columns):
+        return np.full((n_resamples, values_SK.shape[1]), np.nan)
+    total_BK, n_BK = np.split(resampled_sums(columns, n_resamples, rng), 2, axis=1)
+    return np.divide(total_BK, n_BK, out=np.full_like(total_BK, np.nan), where=n_BK > 0)
 
 
-def resampled_means(replicates_SB: FloatArray, drawn: tuple[IntArray, IntArray]) -> FloatArray:
-    """Means (B,) over the studies of each draw; an undefined replicate (NaN) is left out of its mean."""
-    values_BS = replicates_SB[drawn]
-    is_defined_BS = np.isfinite(values_BS)
-    n_defined_B = is_defined_BS.sum(axis=1)
-    means_B = np.full(len(values_BS), np.nan)
-    np.divide(np.where(is_defined_BS, values_BS, 0.0).sum(axis=1), n_defined_B, out=means_B, where=n_defined_B > 0)
-    return means_B
+def interval(value: float, resampled_B: FloatArray, n_units: int) -> tuple[float, float]:
+    """The 95 % interval of ``value``, which rests on ``n_units`` of what was drawn.
 
-
-def percentile_interval(values_B: FloatArray) -> tuple[float, float]:
-    """The middle 95 % of the resampled estimates; NaN where more than 5 % of these are undefined."""
-    is_defined_B = np.isfinite(values_B)
-    if is_defined_B.mean() < 1 - _MAX_UNDEFINED:
+    NaN where there are fewer than two units, or more than 5 % of the resampled estimates are undefined.
+    """
+    is_defined_B = np.isfinite(resampled_B)
+    n_defined = int(is_defined_B.sum())
+    if n_units < 2 or n_defined < 2 or n_defined < (1 - _MAX_UNDEFINED) * len(resampled_B):
         return float("nan"), float("nan")
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(values_B[is_defined_B], [tail, 1 - tail])
-    return float(low), float(high)
+    error = float(np.std(resampled_B[is_defined_B], ddof=1)) * (n_units / (n_units - 1)) ** 0.5
+    half = float(student_t.ppf((1 + CONFIDENCE) / 2, n_units - 1)) * error
+    return value - half, value + half

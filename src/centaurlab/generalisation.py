@@ -46,7 +46,7 @@ class StudyGain:
 class Summary:
     """Over the studies of one kind: mean d and its standard error over studies, as the paper reports them.
 
-    ``d_low`` and ``d_high``: 95 % cluster bootstrap over studies and participants. ``improved``: share of studies
+    ``d_low`` and ``d_high``: 95 %, from drawing studies. ``improved``: share of studies
     whose NLL fell.
     """
 

@@ -1,6 +1,6 @@
 """A folder of scores into the mean NLL and the accuracy of each study and over studies, with intervals.
 
-The same clusters are drawn as for effects (``bootstrap.py``): studies, and participants within each.
+What is drawn is the same as for effects (``bootstrap.py``): a study's participants, and studies for means over them.
 """
 
 import zlib
@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from centaurlab.bootstrap import FloatArray, draw_studies, percentile_interval, resampled_means, resampled_sums
+from centaurlab.bootstrap import FloatArray, interval, resampled_means, resampled_sums
 from centaurlab.comparison import ScoreRun
-from centaurlab.effects import NAN, Estimate
+from centaurlab.effects import NAN, Estimate, IntArray
 from centaurlab.errors import UserError
 
 _STATISTICS = 2  # NLL, accuracy
@@ -44,22 +44,27 @@ def mean_nlls(run: ScoreRun, n_resamples: int = 2000, seed: int = 0) -> list[Mea
     NaN: the interval of a study with one participant, any interval over a single study.
     """
     studies = [_estimate(name, sums_P4, n_resamples, seed) for name, sums_P4 in sorted(_participant_sums(run).items())]
-    rows = [_row("study", study.name, [study], study.replicate_2B, len(study.sums_P4) > 1) for study in studies]
-    drawn = draw_studies(len(studies), n_resamples, np.random.default_rng([seed, zlib.crc32(b"overall")]))
+    rows = []
+    for study in studies:
+        n_people_2 = (study.sums_P4[:, [0, 2]] > 0).sum(axis=0)
+        rows.append(_row("study", study.name, [study], study.replicate_2B, n_people_2))
+    values_S2 = np.stack([study.value_2 for study in studies])
     means_2B = np.stack(
-        [resampled_means(np.stack([study.replicate_2B[q] for study in studies]), drawn) for q in range(_STATISTICS)]
+        [
+            resampled_means(value_S[:, None], n_resamples, np.random.default_rng([seed, zlib.crc32(b"overall")]))[:, 0]
+            for value_S in values_S2.T
+        ]
     )
-    return [_row("overall", "all studies", studies, means_2B, len(studies) > 1), *rows]
+    return [_row("overall", "all studies", studies, means_2B, np.isfinite(values_S2).sum(axis=0)), *rows]
 
 
-def _row(level: str, name: str, studies: list[_Study], replicate_2B: FloatArray, has_interval: bool) -> MeanNll:
+def _row(level: str, name: str, studies: list[_Study], replicate_2B: FloatArray, n_units_2: IntArray) -> MeanNll:
     estimates = []
     for q in range(_STATISTICS):
         values = np.array([study.value_2[q] for study in studies])
         defined = values[np.isfinite(values)]
         value = float(defined.mean()) if len(defined) else NAN
-        interval = percentile_interval(replicate_2B[q]) if has_interval else (NAN, NAN)
-        estimates.append(Estimate(value, *interval))
+        estimates.append(Estimate(value, *interval(value, replicate_2B[q], int(n_units_2[q]))))
     nll, accuracy = estimates
     return MeanNll(
         level,

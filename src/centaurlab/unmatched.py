@@ -2,7 +2,8 @@
 
 There, everybody without a persona is held against those who have one, with one. The difference then holds how these
 people differ from the others, too. Here for comparison with published figures: d over independent groups, with
-intervals from a bootstrap over people in which those who are in both groups are drawn into both.
+intervals from a bootstrap over people in which those who are in both groups are drawn into both. Its degrees of freedom
+are those of the smaller group: what the difference mostly varies by, and never too many.
 
 Shapes: P participants of either group, B resamples, S studies.
 """
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from centaurlab.bootstrap import FloatArray, draw_studies, percentile_interval, resampled_means, resampled_sums
+from centaurlab.bootstrap import FloatArray, interval, resampled_means, resampled_sums
 from centaurlab.comparison import ScoreRun
 from centaurlab.context_effects import Comparison
 from centaurlab.effects import Effect, Estimate
@@ -28,24 +29,23 @@ def compare_unmatched(
     """d(first − second) per study and overall; the SDs (ddof 1) are over the responses of each group."""
     frames = [_read(run.folder) for _, run in (first, second)]
     studies = sorted(set(frames[0]["study"]) & set(frames[1]["study"]))
-    effects, replicates = [], []
+    effects = []
     for study in studies:
         groups = [frame[frame["study"] == study] for frame in frames]
         people = pd.Index(groups[0]["person"]).union(pd.Index(groups[1]["person"])).unique()
         means = [float(group["nll"].mean()) for group in groups]
         sums_P6 = np.concatenate([_sums(group, people, mean) for group, mean in zip(groups, means, strict=True)], 1)
-        value = _d(sums_P6.sum(0, keepdims=True), means)[0]
+        value = float(_d(sums_P6.sum(0, keepdims=True), means)[0])
         rng = np.random.default_rng([seed, *map(zlib.crc32, (b"unmatched", study.encode()))])
-        replicates.append(_d(resampled_sums(sums_P6, n_resamples, rng), means))
-        d = Estimate(value, *(percentile_interval(replicates[-1]) if len(people) > 1 else (NAN, NAN)))
+        replicate_B = _d(resampled_sums(sums_P6, n_resamples, rng), means)
+        n_fewer = min(group["person"].nunique() for group in groups)
+        d = Estimate(value, *interval(value, replicate_B, n_fewer))
         effects.append(_effect(second, "study", study, d, means, sum(map(len, groups)), len(people), 1))
     values = np.array([effect.d.value for effect in effects])
-    interval = (NAN, NAN)
-    if len(effects) > 1:
-        rng = np.random.default_rng([seed, zlib.crc32(b"unmatched")])
-        drawn = draw_studies(len(effects), n_resamples, rng)
-        interval = percentile_interval(resampled_means(np.stack(replicates), drawn))
-    overall = Estimate(float(np.nanmean(values)) if np.isfinite(values).any() else NAN, *interval)
+    value = float(np.nanmean(values)) if np.isfinite(values).any() else NAN
+    rng = np.random.default_rng([seed, zlib.crc32(b"unmatched")])
+    means_B = resampled_means(values[:, None], n_resamples, rng)[:, 0]
+    overall = Estimate(value, *interval(value, means_B, int(np.isfinite(values).sum())))
     means = [float(np.mean([effect.nll_post for effect in effects])), float(np.mean([e.nll_base for e in effects]))]
     counts = (sum(e.n_responses for e in effects), sum(e.n_participants for e in effects), len(effects))
     effects.insert(0, _effect(second, "overall", "all studies", overall, means, *counts))

@@ -28,8 +28,8 @@ _NLL = (
     "person saw and did before. Lower is more human-like; 0.693 is a coin toss between two options."
 )
 _INTERVALS = (
-    f"A {INTERVAL} comes from drawing studies, and participants within each, again and again: the responses of one "
-    "person are not independent."
+    f"A {INTERVAL} comes from drawing people again and again, for a mean over studies whole studies: the responses of "
+    "one person are not independent, and a mean over few studies or people says little of others."
 )
 _OWN = frozenset({"effects", "studies", "forest", "pairs", "domains", "gains"})
 """Files of which a section makes tables and figures of its own."""

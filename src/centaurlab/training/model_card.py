@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from centaurlab.bootstrap import percentile_interval, resampled_sums
+from centaurlab.bootstrap import interval, resampled_sums
 from centaurlab.models import ModelIdentity
 from centaurlab.training.data import TrainingData
 
@@ -50,13 +50,10 @@ def held_out_results(
             continue
         sums_PK = np.array([[base_nll[i], nll[i], responses[i]] for i in rows], np.float64)
         base, after, count = sums_PK.sum(0)
-        low, high = float("nan"), float("nan")
-        if len(rows) > 1:
-            totals_BK = resampled_sums(sums_PK, _RESAMPLES, np.random.default_rng(0))
-            low, high = percentile_interval(totals_BK[:, 1] / totals_BK[:, 0] - 1)
-        results.append(
-            HeldOutResult(study, len(rows), int(count), base / count, after / count, after / base - 1, low, high)
-        )
+        totals_BK = resampled_sums(sums_PK, _RESAMPLES, np.random.default_rng(0))
+        change = after / base - 1
+        low, high = interval(change, totals_BK[:, 1] / totals_BK[:, 0] - 1, len(rows))
+        results.append(HeldOutResult(study, len(rows), int(count), base / count, after / count, change, low, high))
     return results
 
 
