@@ -8,7 +8,7 @@ The difference of the two models' NLLs is the sum of three parts. Calibration: w
 other participants, makes good. Format: at that temperature, probability outside the options that the session uses.
 Preference: the rest, which option is thought likely. Defined where a session's answers are two to ten single tokens for
 both models; other responses are left out and counted. Positive: the second model (--post) is worse.
-Output: diagnosis.csv, excluded.csv, run.json. Models that are named and not folders are scored first.
+Output: diagnosis.csv, excluded.csv, run.json, a figure. Models that are named and not folders are scored first.
 """
 
 import math
@@ -24,9 +24,11 @@ from rich.table import Table
 from centaurlab import terminal
 from centaurlab.allocator import keep_freed_memory
 from centaurlab.arguments import parse_arguments
+from centaurlab.bootstrap import CONFIDENCE
 from centaurlab.diagnosis import PARTS, Split, diagnose, diagnosis_table, verdict
 from centaurlab.effects import Estimate
 from centaurlab.errors import UserError, exit_on_user_error
+from centaurlab.figures.saved import save_diagnosis_figure
 from centaurlab.measure import ScoreArguments
 from centaurlab.misalignment import score_models
 from centaurlab.models import ModelArguments
@@ -74,7 +76,19 @@ def main() -> None:
             folder.log({f"effect/{part}": getattr(split.rows[0], part).value for part in ("difference", *PARTS)})
             names = {"base": runs[args.base].model, "post": runs[args.post].model}
             said = verdict(names["base"], names["post"], split.rows[0])
-            folder.write_json("run.json", provenance() | {"job": folder.job, "verdict": said} | names | asdict(split))
+            save_diagnosis_figure(split.rows, names["base"], names["post"], folder.path)
+            data = runs[args.base].about["data"]
+            about = {
+                "job": folder.job,
+                "verdict": said,
+                "bootstrap": {"resamples": args.resamples, "seed": args.seed, "confidence": CONFIDENCE},
+                "data": {name: data[name] for name in ("name", "fingerprint")},
+                "models": [
+                    {"folder": str(run.folder), "protocol": run.about["protocol"]} | run.about["model"]
+                    for run in (runs[args.base], runs[args.post])
+                ],
+            }
+            folder.write_json("run.json", provenance() | about | names | asdict(split))
     _print(split)
     print(said)
     print(f"diagnosis: {folder.path / 'diagnosis.csv'}")

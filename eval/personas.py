@@ -10,7 +10,7 @@ metadata that --persona_table lists (default: the published ones). Everybody who
 it, and with that of another participant of the study; d(without − with) > 0: the persona helps, and
 d(another's − own) > 0: it does so by what it says of this person. --fields each adds one run per field alone, of
 those who have it. --unmatched adds the published comparison, which holds people with a persona against all people.
-Output: personas.csv, run.json, and the folders of scores.
+Output: personas.csv, run.json, figures (the paper's Fig. 5 among them), and the folders of scores.
 """
 
 from dataclasses import asdict, dataclass, field, replace
@@ -34,6 +34,7 @@ from centaurlab.context_effects import (
     write_comparisons,
 )
 from centaurlab.errors import UserError, exit_on_user_error
+from centaurlab.figures.saved import save_persona_figures
 from centaurlab.measure import ScoreArguments
 from centaurlab.misalignment import LoadArguments, score_models
 from centaurlab.models import ModelArguments
@@ -52,7 +53,7 @@ from centaurlab.sources import DataArguments, open_source
 from centaurlab.tracking import Tracker, TrackingArguments
 from centaurlab.unmatched import compare_unmatched
 
-NONE, OWN, ANOTHERS = "no", "own", "another's"
+NONE, OWN, ANOTHERS, EVERYBODY = "no", "own", "another's", "everybody: no"
 
 
 @dataclass
@@ -163,6 +164,7 @@ def main() -> None:
         with Tracker(folder, tracking, config):
             everything = [*comparisons, *alone, *published]
             write_comparisons(folder.path / "personas.csv", everything)
+            save_persona_figures(comparisons, [*alone, *published], folder.path)
             about = {
                 "participants": len(chosen),
                 "fields": {
@@ -209,7 +211,7 @@ def unmatched(args: PersonaArguments, runs: dict[str, Runs]) -> list[Comparison]
     second = runs["with-late-cut" if args.protocol == "paper" else "with"]
     return [
         compare_unmatched(
-            f"unmatched {model}", (NONE, run), (OWN, second[model]), args.resamples, args.seed, noun="persona"
+            f"unmatched {model}", (EVERYBODY, run), (OWN, second[model]), args.resamples, args.seed, noun="persona"
         )
         for model, run in runs["everybody"].items()
     ]

@@ -9,7 +9,7 @@ In the template, what people are told is the user's turn and each response a tur
 where the template knows 'enable_thinking', and the date is always the same. d(chat template − plain text) > 0: the
 model predicts people worse in its template. What the template does to the sessions (text trimmed, dropped or
 rewritten, a system prompt or date inserted) is found before anything is scored, and listed.
-Output: templates.csv, audit.csv, run.json, and the folders of scores.
+Output: templates.csv, audit.csv, run.json, figures (the paper's Fig. S1 among them), and the folders of scores.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -24,6 +24,8 @@ from centaurlab.bootstrap import CONFIDENCE
 from centaurlab.comparison import is_score_folder
 from centaurlab.context_effects import Runs, compare_contexts, metrics_of, print_comparisons, write_comparisons
 from centaurlab.errors import UserError, exit_on_user_error
+from centaurlab.figures.saved import save_template_figures
+from centaurlab.mean_nll import mean_nlls
 from centaurlab.measure import ScoreArguments
 from centaurlab.misalignment import LoadArguments, score_models
 from centaurlab.models import ModelArguments
@@ -100,6 +102,11 @@ def main() -> None:
         with Tracker(folder, tracking, config):
             write_comparisons(folder.path / "templates.csv", [comparison])
             write_audit(folder.path / "audit.csv", audits)
+            nlls = [
+                (model, *(mean_nlls(runs[name][model], args.resamples, args.seed)[0].nll for name in runs))
+                for model in runs["template"]
+            ]
+            save_template_figures(comparison, nlls, folder.path)
             overall = {comparison.name: asdict(comparison.overall) | {"verdict": comparison.verdict()}}
             folder.write_json("run.json", run_json(args, runs, audits) | {"overall": overall})
             folder.log(metrics_of([comparison]))

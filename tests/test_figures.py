@@ -12,7 +12,7 @@ from centaurlab.catalog import published_effects, published_nll
 from centaurlab.effects import Estimate
 from centaurlab.errors import UserError
 from centaurlab.figures.curves import training_curve
-from centaurlab.figures.intervals import Row, forest, gain_forest, nll_rows, pair_forest
+from centaurlab.figures.intervals import Row, forest, gain_forest, nll_rows, pair_forest, part_rows, signed_forest
 from centaurlab.figures.paper import (
     ModelPoint,
     PairPoint,
@@ -38,6 +38,7 @@ def every_figure() -> dict[str, Figure]:
     gains += [{"kind": "novel", "study": n, "d": 1.0, "d_low": 0.5, "d_high": 2.0} for n in LONG_NAMES[8:]]
     summaries = [{"kind": k, "d": 0.1, "d_low": None, "d_high": None} for k in ("held_out", "novel")]
     nlls = [Row(name, Estimate(1.5, 1.2, 1.9), i, name == "mean") for name in [*LONG_NAMES, "mean"] for i in range(3)]
+    parts = [Row(name, Estimate(0.5 - i / 3, -1, 1), i) for name in LONG_NAMES for i in range(4)]
     kinds = [("base", 0.27), ("instruct", 0.135), ("instruct", NAN)]
     models = [ModelPoint(f"org/{i}", size, kind, Estimate(2, 1.5, 2.5)) for i, (kind, size) in enumerate(kinds)]
     sized = [PairPoint(s, g, Estimate(2, 1, 3), Estimate(0.1, 0, 0.3)) for s in (0.5, 7) for g in ("qwen2", "qwen2.5")]
@@ -46,6 +47,7 @@ def every_figure() -> dict[str, Figure]:
         "pairs": pair_forest(pairs),
         "gains": gain_forest(gains, summaries, "runs/centaur", "org/base"),
         "nll": nll_rows(nlls, ["one", "two", "a model of a very long name indeed, much longer than that"], "starter"),
+        "parts": part_rows(parts, ["difference", "calibration", "format", "preference"], "post: one\nbase: two"),
         "nll_by_size": nll_by_size(models),
         "accuracy_by_size": accuracy_by_size([m for m in models if m.size_b > 0]),
         "generations": generations(sized, [("qwen2", Estimate(0.1, 0.0, 0.2)), ("qwen2.5", Estimate(0.1))]),
@@ -86,7 +88,7 @@ def test_axes_are_labelled_with_their_unit(name: str) -> None:
     labels = [figure.get_supxlabel(), *(axes.get_xlabel() for axes in figure.axes)]
     assert any(labels)
     labels += [axes.get_ylabel() for axes in figure.axes]
-    units = ("standard deviations", "nats per response", "nats per token", "share of choices")
+    units = ("standard deviations", "nats per response", "nats per token", "share of choices", "nats per choice")
     assert any(unit in label for unit in units for label in labels)
     if name in ("training", "generations", "nll_by_size"):
         assert "nats per response" in " ".join(labels)
@@ -135,6 +137,17 @@ def test_filled_markers_are_intervals_that_exclude_zero() -> None:
         if line.get_marker() in ("o", "D")
     }
     assert filled == {0.3: True, 0.2: False, 0.4: False}
+
+
+def test_an_interval_too_wide_to_be_shown_ends_in_arrows() -> None:
+    rows = [Row(f"s{i}", Estimate(0.1 * i, 0.1 * i - 0.3, 0.1 * i + 0.3)) for i in range(5)]
+    figure = signed_forest([*rows, Row("two people", Estimate(0.2, -20, 24))], "title", "worse", "better", "d (units)")
+    (axes,) = figure.axes
+    left, right = axes.get_xlim()
+    assert -1 < left < -0.3
+    assert 0.7 < right < 1.5
+    arrows = {line.get_marker(): line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() in "<>"}
+    assert arrows == {"<": left, ">": right}
 
 
 def test_what_is_not_defined_is_left_out_and_counted() -> None:

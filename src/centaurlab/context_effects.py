@@ -88,6 +88,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> "pd.DataFrame":
     for comparison in comparisons:
         table = effects_table(comparison.effects).drop(columns=["base"])
         table["group"] = table["group"].replace({"pair": "model", "post_training": "models"})
+        table["group_name"] = table["group_name"].replace({"all pairs": "all models"})
         renamed = {
             f"{what}_{side}": f"{what}_{name}"
             for what in ("nll", "unmatched")
@@ -150,16 +151,25 @@ def print_comparisons(comparisons: Sequence[Comparison], title: str) -> None:
         console.print(one.verdict(), style="bold", markup=False, highlight=False, soft_wrap=True)
 
 
+def labels_of(comparisons: Sequence[Comparison]) -> list[str]:
+    """``first − second`` each, with the model where that does not tell them apart."""
+    names = [f"{one.first} − {one.second}" for one in comparisons]
+    return [
+        name if names.count(name) == 1 else f"{name}, {one.overall.group_name.rstrip('/').rpartition('/')[2]}"
+        for name, one in zip(names, comparisons, strict=True)
+    ]
+
+
 def print_each(comparisons: Sequence[Comparison], title: str) -> None:
     """Print comparisons over all studies, one per row."""
     table = Table("", title=title, box=box.SIMPLE_HEAD)
     for header in ("NLL first", "NLL second", "d(first − second)", "95 % interval", "responses", "people", "studies"):
         table.add_column(header, justify="right", no_wrap=True)
-    for one in comparisons:
+    for one, label in zip(comparisons, labels_of(comparisons), strict=True):
         effect = one.overall
         nlls = (f"{nll:.4f}" for nll in (effect.nll_post, effect.nll_base))
         counts = (f"{n:,}" for n in (effect.n_responses, effect.n_participants, effect.n_studies))
-        table.add_row(escape(" − ".join(one.names)), *nlls, *_cells(effect.d), *counts)
+        table.add_row(escape(label), *nlls, *_cells(effect.d), *counts)
     terminal.console().print(table)
 
 

@@ -31,6 +31,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -255,16 +256,21 @@ def _row(
 
 
 def verdict(base: str, post: str, row: Diagnosis) -> str:
-    """A row in a sentence: how much worse, and by which parts."""
+    """A row in a sentence: which model predicts choices worse, by how much, and by which parts."""
+    d = row.difference
+    where = "" if row.study == _ALL_STUDIES else f" of {row.study}"
     parts = ", ".join(f"{name} {_in_words(getattr(row, name))}" for name in PARTS)
-    return (
-        f"{row.study}: {post} against {base}, {_in_words(row.difference)} nats per choice (positive: worse), "
-        f"of which {parts}"
-    )
+    if d.low <= 0 <= d.high or d.value == 0:
+        said = f"no clear difference between {base} and {post} in predicting choices{where}"
+    else:
+        worse, better = (post, base) if d.value > 0 else (base, post)
+        said = f"{worse} predicts choices{where} worse than {better}"
+    return f"{said}: {_in_words(d)} nats per choice, of which {parts}; 95 % intervals, positive: {post} is worse"
 
 
 def _in_words(estimate: Estimate) -> str:
-    return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
+    interval = f" [{estimate.low:+.3f}, {estimate.high:+.3f}]" if np.isfinite(estimate.low) else " (no interval)"
+    return f"{estimate.value:+.3f}{interval}"
 
 
 def diagnosis_table(rows: Sequence[Diagnosis]) -> pd.DataFrame:
@@ -281,3 +287,14 @@ def diagnosis_table(rows: Sequence[Diagnosis]) -> pd.DataFrame:
             for row in rows
         ]
     )
+
+
+def read_diagnosis(table: pd.DataFrame) -> list[Diagnosis]:
+    """The rows that ``diagnosis_table`` made a table of."""
+    rows = []
+    for row in table.to_dict("records"):
+        values: dict[str, Any] = {str(name): row[name] for name in Diagnosis.__annotations__ if name in row}
+        for name in ("difference", *PARTS):
+            values[name] = Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
+        rows.append(Diagnosis(**values))
+    return rows

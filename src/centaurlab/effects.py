@@ -32,7 +32,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln
 
-from centaurlab.bootstrap import FloatArray, interval, resampled_means, resampled_sums
+from centaurlab.bootstrap import FloatArray, interval, jackknife_interval, resampled_means, resampled_sums
 from centaurlab.comparison import ScoreRun, StudyScores, check_same, join_scores
 from centaurlab.sources import domains_of
 
@@ -171,12 +171,16 @@ def estimate_effects(
 
 @dataclass(frozen=True)
 class _Study:
-    """A study as all M pairs see it. ``n_MP``: responses; ``replicate_MQB``: B resamples of its participants."""
+    """A study as all M pairs see it. ``n_MP``: responses; ``replicate_MQB``: B resamples of its participants.
+
+    ``paired_without_one_MP``: d_paired without each participant in turn.
+    """
 
     name: str
     n_MP: FloatArray
     value_MQ: FloatArray
     replicate_MQB: FloatArray
+    paired_without_one_MP: FloatArray
     nll_M2: FloatArray
     unmatched_M2: IntArray
 
@@ -205,7 +209,8 @@ def _estimate_study(name: str, pairs: Sequence[ComparedPair], n_resamples: int, 
     sums_PMK = np.zeros((n_participants, n_pairs, n_sums))
     for m, sums in enumerate(found):
         sums_PMK[np.searchsorted(participant_P, sums.participant_P), m] = sums.sums_PK
-    value_MQ1 = _statistics(found, sums_PMK.sum(axis=0, keepdims=True))
+    total_1MK = sums_PMK.sum(axis=0, keepdims=True)
+    value_MQ1 = _statistics(found, total_1MK)
     rng = _generator(seed, "study", name)
     totals_BK = resampled_sums(sums_PMK.reshape(n_participants, -1), n_resamples, rng)
     replicate_MQB = _statistics(found, totals_BK.reshape(n_resamples, n_pairs, n_sums))
@@ -214,6 +219,7 @@ def _estimate_study(name: str, pairs: Sequence[ComparedPair], n_resamples: int, 
         n_MP=sums_PMK[:, :, 0].T,
         value_MQ=value_MQ1[:, :, 0],
         replicate_MQB=replicate_MQB,
+        paired_without_one_MP=_statistics(found, total_1MK - sums_PMK)[:, _D_PAIRED],
         nll_M2=np.array([[sums.mean_base, sums.mean_post] for sums in found]),
         unmatched_M2=np.array([[sums.unmatched_base, sums.unmatched_post] for sums in found]),
     )
@@ -291,18 +297,20 @@ def _estimate(level: _Level, members: Sequence[int], q: int) -> Estimate:
     centre = float(level.centre_MQ[with_value, q].mean())
     replicate_B = level.replicate_MQB[with_value, q].mean(axis=0)
     n_units = int(level.has_UMQ[:, with_value, q].any(axis=1).sum())
-    of = _paired_interval if q == _D_PAIRED and level.level == "study" else interval
-    return Estimate(value, *of(centre, replicate_B, n_units))
+    if q == _D_PAIRED and level.level == "study":
+        without_one_P = level.studies[0].paired_without_one_MP[with_value].mean(axis=0)
+        return Estimate(value, *_paired_interval(value, without_one_P, n_units))
+    return Estimate(value, *interval(centre, replicate_B, n_units))
 
 
-def _paired_interval(centre: float, replicate_B: FloatArray, n_units: int) -> tuple[float, float]:
+def _paired_interval(value: float, without_one_P: FloatArray, n_units: int) -> tuple[float, float]:
     """The interval of a study's d_paired, found where its sampling variance, (1 + d²/2) / n, does not depend on it.
 
     As Hedges & Olkin 1985, Statistical Methods for Meta-Analysis, chapter 6, do for two groups. Resamples of few people
-    hold some of nearly equal differences, whose d_paired is huge: on this scale they do not rule the spread.
+    hold some of nearly equal differences, whose d_paired is huge: they are left out one by one instead.
     """
     root = math.sqrt(2)
-    low, high = interval(math.asinh(centre / root), np.arcsinh(replicate_B / root), n_units)
+    low, high = jackknife_interval(math.asinh(value / root), np.arcsinh(without_one_P / root), n_units)
     return root * math.sinh(low), root * math.sinh(high)
 
 

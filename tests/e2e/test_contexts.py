@@ -1,4 +1,4 @@
-"""``eval/personas.py`` and ``eval/templates.py`` as a user runs them.
+"""``eval/personas.py``, ``eval/templates.py`` and ``eval/diagnosis.py`` as a user runs them, and the reports on them.
 
 In every context the same people and responses, and each context's folder kept apart from the others'.
 """
@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from centaurlab.comparison import check_same, read_run
 from centaurlab.errors import UserError
+from centaurlab.report import write_report
 
 EVAL = Path(__file__).parents[2] / "eval"
 KEY = ["study", "experiment", "participant", "response"]
@@ -112,7 +113,15 @@ def test_personas_are_compared_on_the_same_people_and_responses(
     assert about["overall"]["persona"]["d"]["value"] == pytest.approx(overall["d"])
     printed = capsys.readouterr().out
     assert about["overall"]["own_or_anothers"]["verdict"] in printed
-    assert "no persona − gender-only persona" in printed
+    assert "no − gender-only" in printed
+    assert {path.stem for path in (out / "figures").glob("*.pdf")} == {"personas", "studies", "comparisons"}
+    (section,) = write_report([out], tmp_path / "report.html", "html")
+    verdicts = [about["overall"][name]["verdict"] for name in ("persona", "own_or_anothers")]
+    assert [answer.lower() for answer in section.answers] == [f"{verdict}.".lower() for verdict in verdicts]
+    assert [table.title for table in section.tables[:2]] == ["Over all studies", "Studies: d(no persona − own persona)"]
+    assert [row[0].text for row in section.tables[1].rows] == ["alpha", "beta"]
+    assert float(section.tables[1].summary[0][1].key or "nan") == pytest.approx(overall["d"])
+    assert len(section.figures) == 3
 
 
 def test_a_persona_folder_and_a_plain_one_are_kept_apart(
@@ -207,6 +216,10 @@ def test_a_template_is_compared_with_plain_text_response_by_response(
     about = json.loads((out / "run.json").read_text())
     assert about["overall"]["template"]["verdict"] in capsys.readouterr().out
     assert about["models"][0]["context"]["date"] == "2024-07-26"
+    assert {path.stem for path in (out / "figures").glob("*.png")} == {"templates", "studies"}
+    (section,) = write_report([out], tmp_path / "report.html", "html")
+    assert section.answers[0].lower() == f"{about['overall']['template']['verdict']}.".lower()
+    assert [row[0].text for row in section.tables[1].rows] == ["alpha", "beta"]
 
 
 def test_the_audit_is_written_beside(tmp_path: Path, chat_model: Path, run: Run) -> None:
@@ -214,11 +227,16 @@ def test_the_audit_is_written_beside(tmp_path: Path, chat_model: Path, run: Run)
     (chat_model / "chat_template.jinja").write_text("You are a helpful assistant.\n" + trimming)
     data, out = write_people(tmp_path / "people.jsonl"), tmp_path / "out"
     assert run("templates.py", *on(chat_model, data), "--output_dir", out, "--resamples", 5) == 0
-    found = pd.read_csv(out / "audit.csv").fillna("").set_index(["study", "kind"])
+    found = pd.read_csv(out / "audit.csv", keep_default_na=False).set_index(["study", "kind"])
     assert found.loc[("alpha", "user trimmed"), "n"] == 10
     assert found.loc[("alpha", "user trimmed"), "of"] == 15
     assert "helpful assistant" in found.loc[("", "system prompt inserted"), "example"]
     assert ("alpha", "response trimmed") not in found.index
+    (section,) = write_report([out], tmp_path / "report.html", "html")
+    (audit,) = (table for table in section.tables if table.title.startswith("What the template does"))
+    shown = {(row[1].text, row[2].text): (row[3].text, row[4].text) for row in audit.rows}
+    assert shown["alpha", "user trimmed"] == ("10", "15")
+    assert ("every session", "system prompt inserted") in shown
 
 
 def test_a_folder_of_template_scores_is_not_one_of_plain_scores(
@@ -241,3 +259,40 @@ def test_a_model_without_a_template_is_refused(
     assert run("templates.py", *on(tiny_llama_dir, data), "--output_dir", out) == 2
     assert "has no chat template" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_diagnosis_sums_to_the_difference_and_is_reported(
+    tmp_path: Path, tiny_llama_dir: Path, tiny_gemma_dir: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = write_people(tmp_path / "people.jsonl"), tmp_path / "out"
+    with data.open("a") as file:  # free text, which is no choice among options
+        for i in range(3):
+            text = f"You say <<word {i} of many>>. You say <<another>>."
+            file.write(json.dumps({"text": text, "experiment": "free/exp.csv", "participant": i}) + "\n")
+    asked = ("--base", tiny_llama_dir, "--post", tiny_gemma_dir, "--data", data, "--output_dir", out)
+    assert run("diagnosis.py", *asked, "--resamples", 50) == 0
+    table = pd.read_csv(out / "diagnosis.csv").set_index("study")
+    base, post = (
+        pd.read_parquet(next(out.glob(f"scores/*{name.name}*/scores.parquet"))).astype({"nll": float})
+        for name in (tiny_llama_dir, tiny_gemma_dir)
+    )
+    assert base["n_options"].gt(0).groupby(base["study"].astype(str)).any().to_dict() == {
+        "alpha": True,
+        "beta": True,
+        "free": False,
+    }
+    for study in ("alpha", "beta"):
+        choices = base["n_options"].gt(0) & (base["study"] == study)
+        difference = post["nll"][choices].mean() - base["nll"][choices].mean()
+        assert table.loc[study, "difference"] == pytest.approx(difference, abs=1e-6)
+        parts = table.loc[study, ["calibration", "format", "preference"]]
+        assert parts.sum() == pytest.approx(difference, abs=1e-6)
+    assert pd.read_csv(out / "excluded.csv").set_index("study").loc["free"].tolist() == [6, 6]
+    said = json.loads((out / "run.json").read_text())["verdict"]
+    assert said in capsys.readouterr().out
+    assert (out / "figures" / "parts.pdf").exists()
+    (section,) = write_report([out], tmp_path / "report.html", "html")
+    short = said.replace(str(tiny_llama_dir), tiny_llama_dir.name).replace(str(tiny_gemma_dir), tiny_gemma_dir.name)
+    assert section.answers[0].lower() == f"{short}.".lower()
+    assert [row[0].text for row in section.tables[0].rows] == ["alpha", "beta"]
+    assert "diagnosis.py" in section.commands[-1]

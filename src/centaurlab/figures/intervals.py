@@ -1,12 +1,14 @@
 """Estimates with their 95 % intervals, one row each: the forest plot of effects, gains on new people, NLLs of studies.
 
 A filled marker says that the interval excludes zero, an open one that it does not (or that there is none). Rows without
-an estimate are left out and counted in a note below the axis.
+an estimate are left out and counted in a note below the axis. Intervals of very few people, so wide that nothing else
+could be seen, go beyond the axis; an arrow at its end says so.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -32,6 +34,7 @@ _ROW_MM = 4.2
 _AROUND_MM = 22  # title, axis and its label
 _TITLE = 50
 _SMALLEST_RANGE = 0.02
+_WIDEST = 5  # intervals of so many times the median width may go beyond the axis
 
 
 @dataclass(frozen=True)
@@ -99,20 +102,40 @@ def signed_forest(rows: Sequence[Row], title: str, positive: str, negative: str,
 @styled
 def nll_rows(rows: Sequence[Row], names: Sequence[str], title: str) -> Figure:
     """Mean NLL of each study under each model (series, at most six): one line per study, models side by side."""
+    figure = _side_by_side(rows, names, title, (0, _range([row.estimate for row in rows])[1]))
+    figure.supxlabel("NLL (nats per response; lower: closer to people)")
+    return figure
+
+
+@styled
+def part_rows(rows: Sequence[Row], names: Sequence[str], title: str) -> Figure:
+    """What a difference of NLLs consists of (series, at most six): one line per study, parts side by side.
+
+    Filled: the interval excludes zero.
+    """
+    figure = _side_by_side(rows, names, title, _range([row.estimate for row in rows]), zero_matters=True)
+    figure.axes[0].axvline(0, color=INK, linewidth=0.6, zorder=1)
+    figure.supxlabel("NLL(post) − NLL(base) (nats per choice)\n← base worse   |   post worse →")
+    return figure
+
+
+def _side_by_side(
+    rows: Sequence[Row], names: Sequence[str], title: str, limits: tuple[float, float], zero_matters: bool = False
+) -> Figure:
     labels = list(dict.fromkeys(row.label for row in rows))
     worst = {label: max(row.estimate.value for row in rows if row.label == label) for label in labels}
     summaries = {row.label for row in rows if row.is_summary}
     labels.sort(key=lambda label: (label in summaries, -worst[label]))
     figure = new_figure(len(labels) * max(_ROW_MM, 2.2 * len(names)) + _AROUND_MM + 4 * (len(names) > 1))
     axes = figure.add_subplot()
+    axes.set_xlim(limits)
     step = 0.7 / max(len(names), 1)
     for row in rows:
         y = labels.index(row.label) + step * (row.series - (len(names) - 1) / 2)
         colour, marker = SERIES[row.series]
-        _interval(axes, row.estimate, y, colour, "D" if row.is_summary and len(names) == 1 else marker, filled=True)
+        filled = not zero_matters or row.estimate.low > 0 or row.estimate.high < 0
+        _interval(axes, row.estimate, y, colour, "D" if row.is_summary and len(names) == 1 else marker, filled)
     _name_rows(axes, labels, summaries)
-    axes.set_xlim(left=0)
-    figure.supxlabel("NLL (nats per response; lower: closer to people)")
     _head(figure, title, names)
     return figure
 
@@ -134,6 +157,7 @@ def _signed_rows(
     shown = sorted_rows(rows)
     figure = new_figure(len(shown) * _ROW_MM + _AROUND_MM + 4 * bool(names))
     axes = figure.add_subplot()
+    axes.set_xlim(_range([row.estimate for row in shown]))
     for y, row in enumerate(shown):
         low, high = row.estimate.low, row.estimate.high
         excludes_zero = low > 0 or high < 0
@@ -144,9 +168,6 @@ def _signed_rows(
             marker = "o"
         _interval(axes, row.estimate, y, colour, "D" if row.is_summary else marker, excludes_zero)
     axes.axvline(0, color=INK, linewidth=0.6, zorder=1)
-    left, right = axes.get_xlim()
-    if right - left < _SMALLEST_RANGE:  # nothing to see but rounding
-        axes.set_xlim(-_SMALLEST_RANGE / 2, _SMALLEST_RANGE / 2)
     _name_rows(axes, [row.label for row in shown], {row.label for row in shown if row.is_summary})
     left_out = len(rows) - len(shown)
     note = f"\nnot defined, left out: {left_out}" if left_out else ""
@@ -156,12 +177,29 @@ def _signed_rows(
 
 
 def _interval(axes: Axes, estimate: Estimate, y: float, colour: str, marker: str, filled: bool) -> None:
+    left, right = axes.get_xlim()
     if math.isfinite(estimate.low):
         axes.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=1.1, zorder=2)
+    for end, arrow, is_beyond in ((left, "<", estimate.low < left), (right, ">", estimate.high > right)):
+        if is_beyond:
+            axes.plot(end, y, arrow, color=colour, markersize=3, clip_on=False, zorder=2)
     face = colour if filled else "white"
     axes.plot(
         estimate.value, y, marker, color=colour, markerfacecolor=face, markersize=4, markeredgewidth=0.9, zorder=3
     )
+
+
+def _range(estimates: Sequence[Estimate]) -> tuple[float, float]:
+    """An axis that holds zero, all values, and those intervals that are not many times as wide as most."""
+    bounded = [e for e in estimates if math.isfinite(e.low)]
+    widest = _WIDEST * median(e.high - e.low for e in bounded) if bounded else 0.0
+    shown = [e for e in bounded if e.high - e.low <= widest]
+    ends = [0.0, *(e.value for e in estimates), *(bound for e in shown for bound in (e.low, e.high))]
+    low, high = min(ends), max(ends)
+    if high - low < _SMALLEST_RANGE:  # nothing to see but rounding
+        low, high = -_SMALLEST_RANGE / 2, _SMALLEST_RANGE / 2
+    margin = 0.05 * (high - low)
+    return low - margin, high + margin
 
 
 def _name_rows(axes: Axes, labels: Sequence[str], summaries: set[str]) -> None:
@@ -173,7 +211,7 @@ def _name_rows(axes: Axes, labels: Sequence[str], summaries: set[str]) -> None:
     if summaries and len(labels) > len(summaries):
         axes.axhline(len(labels) - len(summaries) - 0.5, color=GREY, linewidth=0.6)
     axes.grid(axis="x", color=LIGHT, linewidth=0.5)
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", length=0, pad=5)
     axes.spines["left"].set_visible(False)
 
 

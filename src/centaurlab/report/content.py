@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 
 INTERVAL = f"{CONFIDENCE:.0%} interval"
 NOTHING = "–"
+NLL = (
+    "NLL is the negative log-likelihood, in nats, that a model gives a person's response after everything that this "
+    "person saw and did before. Lower is more human-like; 0.693 is a coin toss between two options."
+)
+INTERVALS = (
+    f"A {INTERVAL} comes from drawing people again and again, for a mean over studies whole studies: the responses of "
+    "one person are not independent, and a mean over few studies or people says little of others."
+)
 
 
 @dataclass(frozen=True)

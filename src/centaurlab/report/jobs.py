@@ -18,19 +18,12 @@ from centaurlab.figures.saved import effect_figures
 from centaurlab.figures.style import SERIES, model_label, rendered
 from centaurlab.generalisation import KINDS
 from centaurlab.mean_nll import MeanNll, mean_nlls
-from centaurlab.report.content import INTERVAL, ReportFigure, Section, interval, number, table_of
+from centaurlab.report.analyses import diagnosis, personas, templates
+from centaurlab.report.content import INTERVAL, INTERVALS, NLL, ReportFigure, Section, interval, number, table_of
 from centaurlab.report.folders import Run, command, provenance, score_runs_of
 from centaurlab.report.tables import coverage_tables, folder_pictures, folder_tables, level_table, nll_table, pair_table
 from centaurlab.runs import read_json, read_metrics
 
-_NLL = (
-    "NLL is the negative log-likelihood, in nats, that a model gives a person's response after everything that this "
-    "person saw and did before. Lower is more human-like; 0.693 is a coin toss between two options."
-)
-_INTERVALS = (
-    f"A {INTERVAL} comes from drawing people again and again, for a mean over studies whole studies: the responses of "
-    "one person are not independent, and a mean over few studies or people says little of others."
-)
 _OWN = frozenset({"effects", "studies", "forest", "pairs", "domains", "gains"})
 """Files of which a section makes tables and figures of its own."""
 _UNDECIDED = "An interval that includes zero means: these data do not tell the two models apart."
@@ -43,6 +36,9 @@ def sections(runs: Sequence[Run]) -> list[Section]:
         "generations": _misalignment,
         "generalisation": _generalisation,
         "train": _training,
+        "diagnosis": diagnosis,
+        "personas": personas,
+        "templates": templates,
     }
     scored = [run for run in runs if run.job == "score"]
     made = [_scores(scored)] if scored else []
@@ -73,7 +69,7 @@ def _scores(runs: Sequence[Run]) -> Section:
         title=f"Scores on {data}",
         question=f"How well {'do models' if len(runs) > 1 else f'does {names[0]}'} predict what people did in {data}?",
         answers=tuple(answers),
-        explanation=(_NLL, _INTERVALS),
+        explanation=(NLL, INTERVALS),
         figures=(_figure("nll", caption, figure), *folder_pictures(runs, _OWN)),
         tables=(*map(nll_table, names, means), *coverage_tables(names, runs), *folder_tables(runs, _OWN)),
         provenance=tuple(fact for run in runs for fact in provenance(run)),
@@ -123,8 +119,8 @@ def _misalignment(run: Run) -> Section:
             "standard deviation of NLLs over responses (the root of the two models' mean variance). "
             f"A positive d: {post} predict{'' if several else 's'} people worse; by convention 0.2 is small, 0.5 "
             "medium and 0.8 large (Cohen, 1988).",
-            _NLL,
-            f"{_INTERVALS} Paired d is over people: the mean difference by the standard deviation of the differences.",
+            NLL,
+            f"{INTERVALS} Paired d is over people: the mean difference by the standard deviation of the differences.",
             joined,
             *([f"The scores of {', '.join(gone)} are not at hand: their coverage is not shown."] if gone else []),
         ),
@@ -158,8 +154,8 @@ def _generalisation(run: Run) -> Section:
         explanation=(
             f"Per study, d is the mean NLL of {base} minus that of {centaur} on the same responses, in units of the "
             f"standard deviation of NLLs over responses. A positive d: {centaur} predicts people better.",
-            _NLL,
-            _INTERVALS,
+            NLL,
+            INTERVALS,
         ),
         figures=(
             _figure("gains", f"d of each study, with {INTERVAL}s; filled: it excludes zero.", figure),
@@ -223,7 +219,7 @@ def _training(run: Run) -> Section:
         title=f"Training of {run.folder.name}",
         question=f"What did training on people change in {base}?",
         answers=tuple(answers),
-        explanation=(_NLL,),
+        explanation=(NLL,),
         figures=(*figures, *folder_pictures([run], _OWN)),
         tables=(*tables, *folder_tables([run], _OWN)),
         provenance=(*provenance(run), *facts),
@@ -239,7 +235,7 @@ def _any_job(run: Run) -> Section:
         title=f"{run.job.capitalize()}: {run.folder.name}",
         question=f"What did the {run.job} run find?",
         answers=(f"{said}." if said else "The tables say it; the run states no verdict.",),
-        explanation=(_INTERVALS,),
+        explanation=(INTERVALS,),
         figures=folder_pictures([run]),
         tables=folder_tables([run]),
         provenance=tuple(provenance(run)),
