@@ -4,6 +4,8 @@ examples:
   python eval/misalignment.py --base runs/gemma --post runs/other --output_dir runs/effect
   accelerate launch eval/misalignment.py --base Qwen/Qwen3-8B-Base --post Qwen/Qwen3-8B --data starter \\
       --output_dir runs/qwen3-8b
+  python eval/misalignment.py --base Qwen/Qwen3-8B-Base --post Qwen/Qwen3-8B --data starter --precision 0.05 \\
+      --output_dir runs/qwen3-8b
   python eval/misalignment.py --pairs qwen3 --data starter --output_dir runs/qwen3
 
 Models are named, or given as folders of scores (eval/score.py). Named ones are first scored into
@@ -11,6 +13,7 @@ Models are named, or given as folders of scores (eval/score.py). Named ones are 
 ('centaurlab models' lists them), all of it, or those of a CSV file with the columns post_trained and base and, to
 average by, post_training and family. Of many, a model that cannot be scored is left out and named at the end (with
 several processes, the run stops). Positive effects: the post-trained model predicts people worse.
+With --precision both models are scored on people in random order until d is known as well as asked.
 Output: effects.parquet, effects.csv, run.json, figures (see README.md); 'centaurlab report' makes a page of it.
 """
 
@@ -27,7 +30,7 @@ from centaurlab.effect_table import print_effects
 from centaurlab.errors import UserError, exit_on_user_error
 from centaurlab.figures.saved import save_effect_figures
 from centaurlab.measure import ScoreArguments
-from centaurlab.misalignment import LoadArguments, compare_pairs, score_models
+from centaurlab.misalignment import LoadArguments, compare_pairs, sample_notes, score_models, score_until_precise
 from centaurlab.models import ModelArguments
 from centaurlab.pairs import named_pairs, single_pair
 from centaurlab.runs import RunFolder
@@ -51,11 +54,17 @@ class MisalignmentArguments:
     seed: int = field(default=0, metadata={"help": "seed of the bootstrap"})
     protocol: Literal["full", "paper"] = field(default="full", metadata={"help": "for models that are scored first"})
     max_length: int | None = field(default=None, metadata={"help": "for models that are scored first, in tokens"})
+    precision: float | None = field(
+        default=None,
+        metadata={"help": "score people until the mean d over the studies is known to ± so much (95 %% interval)"},
+    )
 
     def asked_pairs(self) -> tuple[ModelPair, ...]:
         """The pairs to compare; ``UserError`` where the arguments name none, or make no sense."""
         if self.resamples < 1 or self.seed < 0:
             raise UserError("--resamples must be at least 1, and --seed at least 0")
+        if self.pairs and self.precision is not None:
+            raise UserError("--precision is for one pair of models; give --base and --post instead of --pairs")
         if self.pairs and not (self.base or self.post):
             return named_pairs(self.pairs)
         if self.base and self.post and not self.pairs:
@@ -73,7 +82,11 @@ def main() -> None:
     score_args = ScoreArguments(str(Path(args.output_dir) / "scores"), args.protocol, args.max_length)
     model_args = ModelArguments(**asdict(load_args))
     tracking = tracking_args.grouped(args.output_dir)
-    runs, failures = score_models(names, model_args, data_args, score_args, len(pairs) > 1, tracking.part())
+    failures: dict[str, str] = {}
+    if args.precision is None:
+        runs, failures = score_models(names, model_args, data_args, score_args, len(pairs) > 1, tracking.part())
+    else:
+        runs = score_until_precise(pairs[0], model_args, data_args, score_args, args.precision, tracking.part())
     if not PartialState().is_main_process:
         return
     missing = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
@@ -91,6 +104,8 @@ def main() -> None:
     for pair in scored:
         if runs[pair.base].fingerprint == runs[pair.post_trained].fingerprint:
             print(f"note: {pair.base} and {pair.post_trained} are the same model, by the fingerprint")
+    for note in sample_notes(runs.values()):
+        print(f"note: {note}")
     print(f"effects: {folder.path / 'effects.csv'}")
     if failures:
         raise UserError(

@@ -18,8 +18,9 @@ from accelerate import PartialState
 from centaurlab.allocator import keep_freed_memory
 from centaurlab.arguments import parse_arguments
 from centaurlab.errors import IncompleteError, exit_on_user_error
-from centaurlab.measure import ScoreArguments, measure, print_run
+from centaurlab.measure import ScoreArguments, measure
 from centaurlab.models import ModelArguments
+from centaurlab.score_table import print_run
 from centaurlab.sources import DataArguments
 from centaurlab.tracking import TrackingArguments
 

@@ -10,9 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "centaurlab"
 ORDER = (
     *("transcripts", "catalog", "splits", "sources", "prompts", "models", "encoding", "personas", "scoring", "store"),
-    *("plan", "failures", "chat", "templates", "template_audit", "runs", "measure", "effects", "diagnosis", "mean_nll"),
-    *("context_effects", "unmatched", "assistant", "training", "generalisation", "trajectory", "frontier"),
-    *("figures", "generations", "report", "demo", "cli"),
+    *("plan", "failures", "chat", "templates", "template_audit", "runs", "precision", "measurement", "measure"),
+    *("score_table", "effects", "diagnosis", "mean_nll", "context_effects", "unmatched", "assistant", "training"),
+    *("generalisation", "trajectory", "frontier", "figures", "generations", "report", "demo", "cli"),
 )
 ANYWHERE = ("errors", "arguments", "quiet", "allocator", "terminal", "launcher")
 WITHOUT_TORCH = (
@@ -25,6 +25,8 @@ WITHOUT_TORCH = (
     "effect_table",
     "diagnosis",
     "mean_nll",
+    "precision",
+    "score_table",
     "context_effects",
     "unmatched",
     "pairs",

@@ -144,6 +144,13 @@ def compare(base: ScoreRun, post: ScoreRun, post_training: str = "", family: str
     return ComparedPair(base.model, post.model, studies, post_training, family)
 
 
+def leave_one_out(sums: StudySums) -> tuple[float, FloatArray]:
+    """d of a study, and d (P,) without each of its participants in turn; NaN where not defined."""
+    total_1K = sums.sums_PK.sum(axis=0, keepdims=True)
+    d_B = _statistics([sums], np.concatenate([total_1K, total_1K - sums.sums_PK])[:, None])[0, _D]
+    return float(d_B[0]), d_B[1:]
+
+
 def estimate_effects(
     pairs: Sequence[ComparedPair],
     n_resamples: int = 2000,

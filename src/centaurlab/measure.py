@@ -3,17 +3,18 @@
 Joins the parts: sessions are read window by window, planned, divided among the processes of ``accelerate launch``
 and scored; each result is durable at once, and at the end ``scores.parquet`` (a row per response) and ``run.json``
 (provenance, coverage, speed) are written. A session that cannot be scored is left out and named. Given again, the same
-command computes only what is missing.
+command computes only what is missing. A run may also score some sessions, look at the results, and go on or stop
+(``Measurement``).
 """
 
+import gc
 import hashlib
-import json
 import resource
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -21,16 +22,14 @@ from typing import Any, Literal
 
 import torch
 from accelerate import PartialState
-from rich import box
-from rich.table import Table
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from centaurlab import terminal
-from centaurlab.encoding import Coverage, Encoding, encode_prompt, session_prompt
+from centaurlab.encoding import Coverage, Encoding, encode_prompt
 from centaurlab.errors import UserError
 from centaurlab.failures import Failure, check_complete, gather_failures, wait_for_all
 from centaurlab.launcher import end_with_launcher
+from centaurlab.measurement import Measurement, Reading
 from centaurlab.models import (
     ModelArguments,
     context_window,
@@ -40,7 +39,8 @@ from centaurlab.models import (
     load_tokenizer,
 )
 from centaurlab.plan import cost, plan_sessions, split_by_cost
-from centaurlab.prompts import Context, Prompt
+from centaurlab.precision import Sample, check_target, sample_until
+from centaurlab.prompts import Context
 from centaurlab.runs import RunFolder, provenance
 from centaurlab.scoring import ResponseScores, SessionError, SessionScorer
 from centaurlab.sources import DataArguments, TranscriptSource, open_source
@@ -69,6 +69,12 @@ class ScoreArguments:
     chunk_tokens: int | None = field(
         default=None, metadata={"help": "tokens computed at once (default: by architecture and device)"}
     )
+    precision: float | None = field(
+        default=None,
+        metadata={
+            "help": "stop as soon as the mean NLL over the studies is known to ± this many nats (95 %% interval)"
+        },
+    )
 
 
 @dataclass
@@ -86,10 +92,12 @@ class _StudyTotals:
     digests: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
-    def add(self, transcript: Transcript, outcome: SessionResult | Failure) -> None:
+    def see(self, transcript: Transcript) -> None:
+        self.digests.append(f"{transcript.experiment}\0{transcript.participant}\0{text_digest(transcript.text)}")
+
+    def add(self, outcome: SessionResult | Failure) -> None:
         self.sessions += 1
         self.coverage += outcome.coverage
-        self.digests.append(f"{transcript.experiment}\0{transcript.participant}\0{text_digest(transcript.text)}")
         if isinstance(outcome, Failure):
             self.failed.append(outcome.reason)
         else:
@@ -105,7 +113,7 @@ class _StudyTotals:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the study's sessions as told, whatever their order and context."""
+        """SHA-256 over the study's sessions as told, scored or not, whatever their order and context."""
         return hashlib.sha256("\n".join(sorted(self.digests)).encode("utf-8", "backslashreplace")).hexdigest()
 
 
@@ -119,9 +127,29 @@ def measure(
     """Score every response of the data with the model into ``arguments.output_dir``, which is returned.
 
     Call it on every process of the launch. The run is mirrored to the trackers of ``tracking``. A ``context`` is put
-    around every session; only those that it can be put around are scored. Raises ``UserError`` for whatever a user
-    can mend, and ``IncompleteError`` when all is written but the scores of some sessions.
+    around every session; only those that it can be put around are scored. With ``arguments.precision`` as many as it
+    takes are scored, and ``run.json`` tells. Raises ``UserError`` for whatever a user can mend, and ``IncompleteError``
+    when all is written but the scores of some sessions.
     """
+    if arguments.precision is not None:
+        check_target(arguments.precision)
+    with measuring(model_arguments, data_arguments, arguments, tracking, context) as run:
+        if arguments.precision is None:
+            run.score()
+        else:
+            run.sample = sample_until(arguments.precision, "NLL", run.order, run.seed, run.score_nll, run.report)
+    return run.folder.path
+
+
+@contextmanager
+def measuring(
+    model_arguments: ModelArguments,
+    data_arguments: DataArguments,
+    arguments: ScoreArguments,
+    tracking: TrackingArguments | None = None,
+    context: Context | None = None,
+) -> Iterator[Measurement]:
+    """A run to score sessions in; when the block ends, what is scored is written as ``measure`` does."""
     started = time.monotonic()
     end_with_launcher()
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
@@ -147,15 +175,20 @@ def measure(
             folder.write_json("config.json", config)
             for note in [*source.notes, *map(str, source.skipped), *store.damaged]:
                 print(f"note: {note}")
-        reading = _Reading(arguments.protocol, context)
+        reading = Reading(arguments.protocol, context)
         worker = _Worker(model_arguments, data_arguments, arguments, reading, tokenizer, max_tokens, store, state)
+        measurement = Measurement(
+            folder, source, n_characters, data_arguments.data_seed, reading, worker, identity, state
+        )
         with Tracker(folder, tracking, config) if tracking else nullcontext():
-            worker.score(source, n_characters)
+            yield measurement
             store.close()
             failures = gather_failures(worker.failures)
             if state.is_main_process:
                 store = ScoreStore(folder.path / "store", identity)
-                totals = _write_scores(folder.path / "scores.parquet", source, reading, store, failures)
+                totals = _write_scores(
+                    folder.path / "scores.parquet", source, reading, store, measurement.sessions, failures
+                )
                 store.close()
                 run = {
                     "processes": state.num_processes,
@@ -165,33 +198,9 @@ def measure(
                 }
                 if state.device.type == "cuda":
                     run["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
-                _write_run(folder, source, model, identity, totals, run)
+                _write_run(folder, source, model, identity, totals, run, measurement.sample)
         wait_for_all(state)
     check_complete(folder.path, failures)
-    return folder.path
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """How sessions are read: by which protocol, in which context."""
-
-    protocol: str
-    context: Context | None
-
-    def prompt(self, transcript: Transcript) -> Prompt:
-        """What the model reads."""
-        if self.context:
-            return self.context.prompt(transcript, self.protocol)
-        return session_prompt(transcript.text, self.protocol)
-
-    def digest(self, transcript: Transcript) -> str:
-        """The key of the session's result in the store."""
-        return self.prompt(transcript).digest if self.context else text_digest(transcript.text)
-
-    def beginning(self, transcript: Transcript) -> str:
-        """Of what the model reads, the part by which sessions are planned."""
-        prompt = self.prompt(transcript)
-        return prompt.text[: prompt.responses[0].start] if self.context and prompt.responses else prompt.text
 
 
 class _Worker:
@@ -202,7 +211,7 @@ class _Worker:
         model_arguments: ModelArguments,
         data_arguments: DataArguments,
         arguments: ScoreArguments,
-        reading: _Reading,
+        reading: Reading,
         tokenizer: PreTrainedTokenizerBase,
         max_tokens: int,
         store: ScoreStore,
@@ -218,11 +227,17 @@ class _Worker:
         self._state = state
         self._scorer: SessionScorer | None = None
         self.failures: dict[str, Failure] = {}
+        self._tokens_before = 0
 
-    def score(self, source: TranscriptSource, n_characters: int) -> None:
-        """Score this process's sessions; ``n_characters`` of the whole source set the scale of the progress bar."""
+    def score(
+        self, source: TranscriptSource, n_characters: int, sessions: frozenset[SessionKey] | None, title: str
+    ) -> None:
+        """Score this process's share of ``sessions`` (None: all), whose ``n_characters`` scale the progress bar.
+
+        All sessions of the source are planned, whichever are scored, so that the results are those of a full run.
+        """
         with tqdm(
-            desc="scoring",
+            desc=title,
             unit="tok",
             unit_scale=True,
             smoothing=0.05,
@@ -230,8 +245,8 @@ class _Worker:
         ) as bar:
             later, done = n_characters, 0
             for transcripts in _windows(source):
-                later -= sum(len(transcript.text) for transcript in transcripts)
-                mine = self._share(transcripts)
+                later -= sum(len(t.text) for t in transcripts if sessions is None or t.key in sessions)
+                mine = self._share(transcripts, sessions)
                 left = sum(len(transcript.text) for transcript, _ in mine) + later // self._state.num_processes
                 for transcript, shared in mine:
                     bar.set_postfix_str(transcript.study[:30], refresh=False)
@@ -244,21 +259,32 @@ class _Worker:
     @property
     def tokens_computed(self) -> int:
         """Tokens that went through the model in this run, on this process."""
-        return self._scorer.tokens_computed if self._scorer else 0
+        return self._tokens_before + (self._scorer.tokens_computed if self._scorer else 0)
 
-    def _share(self, transcripts: list[Transcript]) -> list[tuple[Transcript, tuple[int, ...]]]:
+    def release(self) -> None:
+        """Let go of the model until the next session."""
+        self._tokens_before, self._scorer = self.tokens_computed, None
+        gc.collect()
+        if self._state.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _share(
+        self, transcripts: list[Transcript], sessions: frozenset[SessionKey] | None
+    ) -> list[tuple[Transcript, tuple[int, ...]]]:
         """The sessions of a window that are this process's to score, each with its shared prefixes."""
         planned = plan_sessions([self._reading.beginning(transcript) for transcript in transcripts])
         missing: dict[str, tuple[Transcript, tuple[int, ...]]] = {}
         for session in planned:
             transcript = transcripts[session.index]
+            if sessions is not None and transcript.key not in sessions:
+                continue
             digest = self._reading.digest(transcript)
             if digest not in self._store:
                 missing.setdefault(digest, (transcript, session.shared))
-        sessions = list(missing.values())
-        parts = split_by_cost([cost(len(t.text)) for t, _ in sessions], self._state.num_processes)
+        found = list(missing.values())
+        parts = split_by_cost([cost(len(t.text)) for t, _ in found], self._state.num_processes)
         mine: slice = parts[self._state.process_index]
-        return sessions[mine]
+        return found[mine]
 
     def _score_session(self, transcript: Transcript, shared_characters: tuple[int, ...]) -> int:
         if self._scorer is None:
@@ -313,15 +339,23 @@ def _shared_tokens(encoding: Encoding, characters: tuple[int, ...]) -> list[int]
 
 
 def _write_scores(
-    path: Path, source: TranscriptSource, reading: _Reading, store: ScoreStore, failures: Mapping[str, Failure]
+    path: Path,
+    source: TranscriptSource,
+    reading: Reading,
+    store: ScoreStore,
+    scored: frozenset[SessionKey] | None,
+    failures: Mapping[str, Failure],
 ) -> dict[str, _StudyTotals]:
     totals: dict[str, _StudyTotals] = defaultdict(_StudyTotals)
 
     def sessions() -> Iterator[tuple[SessionKey, ResponseScores]]:
         for transcript in source:
+            totals[transcript.study].see(transcript)
+            if scored is not None and transcript.key not in scored:
+                continue
             digest = reading.digest(transcript)
             outcome = failures.get(digest) or store.get(digest)
-            totals[transcript.study].add(transcript, outcome)
+            totals[transcript.study].add(outcome)
             if isinstance(outcome, SessionResult):
                 yield transcript.key, outcome.scores
 
@@ -336,10 +370,12 @@ def _write_run(
     identity: dict[str, Any],
     totals: dict[str, _StudyTotals],
     run: dict[str, float],
+    sample: Sample | None,
 ) -> None:
     """``run.json``: what was scored with what, what became of every response, and how fast.
 
-    ``tokens_per_second`` is that of one process, over all runs into the folder; ``run`` describes this one.
+    ``tokens_per_second`` is that of one process, over all runs into the folder; ``run`` describes this one. The data's
+    fingerprints are those of all sessions, also where only those of ``sample`` are scored.
     """
     n_tokens, seconds = sum(t.n_tokens for t in totals.values()), sum(t.seconds for t in totals.values())
     speed = run | {
@@ -352,6 +388,7 @@ def _write_run(
         study: {
             "fingerprint": t.fingerprint,
             "sessions": t.sessions,
+            "of_sessions": len(t.digests),
             "responses": t.coverage.responses,
             "nll": t.nll_sum / t.coverage.scored if t.coverage.scored else None,
             "accuracy": t.n_correct / t.n_single if t.n_single else None,
@@ -375,6 +412,7 @@ def _write_run(
                 "notes": source.notes,
                 "skipped_sessions": [str(problem) for problem in source.skipped],
             },
+            "sample": sample.as_dict() if sample else None,
             "coverage": {study: asdict(t.coverage) for study, t in totals.items()},
             "failed_sessions": [reason for t in totals.values() for reason in t.failed],
             "nll_mean": sum(nlls) / len(nlls) if nlls else None,
@@ -386,35 +424,3 @@ def _write_run(
         metrics["nll/mean"] = sum(nlls) / len(nlls)
     metrics |= {f"coverage/{name}": getattr(covered, name) for name in ("responses", "scored", "failed")}
     folder.log(metrics | speed)
-
-
-def print_run(folder: Path) -> None:
-    """Print a score run's table: per study NLL, accuracy and what became of the responses."""
-    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    mean = "–" if run["nll_mean"] is None else f"{run['nll_mean']:.4f}"
-    table = Table(
-        "study",
-        title=f"{run['model']['name']} on {run['data']['name']} ({run['protocol']['name']} protocol)",
-        box=box.SIMPLE_HEAD,
-        show_footer=True,
-    )
-    table.columns[0].footer = "mean over studies"
-    counted = ("responses", "scored", "cut", "empty", "failed")
-    for name in ("sessions", *counted, "NLL", "accuracy"):
-        table.add_column(name, justify="right", footer=mean if name == "NLL" else "")
-    for study, about in run["data"]["studies"].items():
-        coverage = run["coverage"][study]
-        counts = [about["sessions"], *(coverage[name] for name in counted)]
-        measures = ["–" if about[name] is None else f"{about[name]:.4f}" for name in ("nll", "accuracy")]
-        table.add_row(study, *(f"{count:,}" for count in counts), *measures)
-    console = terminal.console()
-    console.print(table)
-    console.print("NLL: nats, mean over responses, lower is more human-like; accuracy: single-token responses only")
-    speed = run["speed"]
-    console.print(
-        f"{speed['tokens']:,} tokens ({speed['tokens_computed_now']:,} computed now, "
-        f"{speed['tokens_reused']:,} in shared prefixes) at "
-        f"{speed['tokens_per_second']:,.0f} tokens/s per process, {speed['processes']} process(es); "
-        f"peak memory {speed['peak_memory_bytes'] / 2**30:.1f} GiB"
-    )
-    console.print(f"scores: {folder / 'scores.parquet'}", soft_wrap=True)

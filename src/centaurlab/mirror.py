@@ -33,7 +33,7 @@ _OUTPUTS = ("*.parquet", "*.json", "metrics.jsonl", "README.md", "adapter_model*
 _FIGURES = ("*.png", "*.svg", "*.pdf", "figures/*.png", "figures/*.svg", "figures/*.pdf")
 _RESULTS = (
     *("speed", "coverage", "studies", "skipped_sessions", "failed_sessions", "notes", "held_out"),
-    *("overall", "summaries", "time", "nll_mean"),
+    *("overall", "summaries", "time", "nll_mean", "sample"),
 )
 _SECRET_NAME = re.compile(r"(token|api_key|password|secret)$")
 

@@ -2,25 +2,33 @@
 
 import gc
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from accelerate import PartialState
 
 from centaurlab.bootstrap import CONFIDENCE
 from centaurlab.catalog import ModelPair
-from centaurlab.comparison import ScoreRun, check_same, is_score_folder, read_run
+from centaurlab.comparison import ScoreRun, StudyScores, check_same, is_score_folder, read_run
 from centaurlab.effect_table import verdict, write_effects
-from centaurlab.effects import Effect, compare, estimate_effects
+from centaurlab.effects import Effect, compare, estimate_effects, leave_one_out, sum_study
 from centaurlab.errors import UserError
-from centaurlab.measure import ScoreArguments, measure
+from centaurlab.measure import ScoreArguments, measure, measuring
+from centaurlab.measurement import Measurement, ScoreResults
 from centaurlab.models import ModelArguments
+from centaurlab.precision import StudyEstimate, check_target, jackknife, sample_note, sample_until
 from centaurlab.prompts import Context
 from centaurlab.runs import RunFolder, provenance
 from centaurlab.sources import DataArguments
 from centaurlab.tracking import TrackingArguments
+from centaurlab.transcripts import SessionKey
 
 
 @dataclass
@@ -51,7 +59,7 @@ def score_models(
     runs = {name: read_run(Path(name)) for name in names if is_score_folder(Path(name))}
     failures: dict[str, str] = {}
     for name in [name for name in names if name not in runs]:
-        folder = Path(arguments.output_dir) / (re.sub(r"[^\w.-]+", "_", name).strip("._") or "_")
+        folder = _score_folder(arguments, name)
         try:
             model = replace(model_arguments, model_name_or_path=name)
             context = context_of(model) if context_of else None
@@ -71,6 +79,67 @@ def score_models(
                 "these are in no comparison"
             )
     return runs, failures
+
+
+def score_until_precise(
+    pair: ModelPair,
+    model_arguments: ModelArguments,
+    data_arguments: DataArguments,
+    arguments: ScoreArguments,
+    target: float,
+    tracking: TrackingArguments | None = None,
+) -> dict[str, ScoreRun]:
+    """Both models' scores on as many people as it takes to know the mean d over studies to ± ``target``.
+
+    The models take turns, one in memory at a time, and score the same people in every round. Raises ``UserError``
+    where one of them is a folder of scores, or both are the same.
+    """
+    check_target(target)
+    names = (pair.base, pair.post_trained)
+    for name in names:
+        if is_score_folder(Path(name)):
+            raise UserError(
+                f"--precision scores both models on the same people, and {name} is a folder of scores; name its model, "
+                "or leave --precision away"
+            )
+    if pair.base == pair.post_trained:
+        raise UserError(f"--precision needs two models; --base and --post are both {pair.base}")
+
+    def run(name: str) -> AbstractContextManager[Measurement]:
+        model = replace(model_arguments, model_name_or_path=name)
+        its = replace(arguments, output_dir=str(_score_folder(arguments, name)))
+        return measuring(model, data_arguments, its, tracking)
+
+    with run(pair.base) as first, run(pair.post_trained) as second:
+
+        def score(sessions: frozenset[SessionKey], title: str) -> list[StudyEstimate]:
+            for measurement, model in ((first, "base"), (second, "post")):
+                measurement.score(sessions, f"{title}, {model}")
+                measurement.release()
+            return first.from_main(lambda: d_estimates(first.results(), second.results()))
+
+        first.sample = second.sample = sample_until(target, "d", first.order, first.seed, score, first.report)
+    return {name: read_run(_score_folder(arguments, name)) for name in names}
+
+
+def d_estimates(base: ScoreResults, post: ScoreResults) -> list[StudyEstimate]:
+    """Each study's d over the responses that both models scored."""
+    of_post = dict(post)
+    found: dict[str, list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]] = defaultdict(list)
+    for key, scores in base:
+        if key not in of_post:
+            continue
+        other = of_post[key]
+        _, in_base, in_post = np.intersect1d(scores.response_R, other.response_R, True, return_indices=True)
+        if len(in_base):
+            found[key.study].append((scores.nll_R[in_base], other.nll_R[in_post]))
+    estimates = []
+    for study, people in sorted(found.items()):
+        participant_R = np.repeat(np.arange(len(people)), [len(nll_base_R) for nll_base_R, _ in people])
+        nll_base_R, nll_post_R = (np.concatenate(columns) for columns in zip(*people, strict=True))
+        sums = sum_study(StudyScores(study, participant_R, nll_base_R, nll_post_R))
+        estimates.append(jackknife(study, *leave_one_out(sums)))
+    return estimates
 
 
 def compare_pairs(
@@ -104,6 +173,8 @@ def compare_pairs(
                 for name, run in used.items()
             ],
             "pairs": [asdict(pair) for pair in pairs],
+            "sample": _common_sample(used.values()),
+            "notes": sample_notes(used.values()),
         },
     )
     of_first_group = {f"d/{e.level}/{e.name}": e.d.value for e in effects if e.group == effects[0].group}
@@ -115,3 +186,27 @@ def compare_pairs(
         | {f"d/{e.group}/{e.group_name}": e.d.value for e in of_others}
     )
     return effects
+
+
+def _score_folder(arguments: ScoreArguments, name: str) -> Path:
+    """Where the scores of the model ``name`` go."""
+    return Path(arguments.output_dir) / (re.sub(r"[^\w.-]+", "_", name).strip("._") or "_")
+
+
+def sample_notes(runs: Collection[ScoreRun]) -> list[str]:
+    """In sentences, which runs did not score every session, and what is known by the sample that all share."""
+    if common := sample_note({"sample": _common_sample(runs)}):
+        return [f"a sample, the same of all models: {common}"]
+    samples = {run.model: run.about["sample"] for run in runs if run.about.get("sample")}
+    return [
+        f"{model} was scored on a sample, {sample['sessions']:,} of {sample['of_sessions']:,} sessions, until its "
+        f"{sample['quantity']} was known; effects are over what is common to all, and their intervals take its size as "
+        "given"
+        for model, sample in samples.items()
+    ]
+
+
+def _common_sample(runs: Collection[ScoreRun]) -> dict[str, Any] | None:
+    """What is known by the one sample that all runs scored; None where they scored all, or different ones."""
+    first, *others = [run.about.get("sample") for run in runs]
+    return first if all(other == first for other in others) else None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from centaurlab.errors import UserError
+from centaurlab.precision import sample_note
 from centaurlab.runs import read_json
 
 _SCRIPTS = ("eval", "recipes", "sweeps")
@@ -74,6 +75,8 @@ def provenance(run: Run) -> list[tuple[str, str]]:
         facts += [("note on the data", str(note)) for note in data.get("notes") or []]
     else:
         facts.append(("data", str(data or run.config.get("data", "?"))))
+    if sampled := sample_note(about):
+        facts.append(("sample", sampled))
     protocols = [p for p in [about.get("protocol"), *(model.get("protocol") for model in _models(about))] if p]
     said = dict.fromkeys(f"{p.get('name')}, at most {p.get('max_tokens'):,} tokens" for p in protocols)
     facts += [("protocol", text) for text in said]
