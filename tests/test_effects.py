@@ -14,7 +14,7 @@ from scipy import stats
 
 from centaurlab.bootstrap import interval, resampled_means, resampled_sums
 from centaurlab.comparison import StudyScores
-from centaurlab.effects import ComparedPair, Effect, estimate_effects, sum_study
+from centaurlab.effects import ComparedPair, Effect, estimate_effects, leave_one_out, sum_study
 
 N_RESAMPLES = 200
 
@@ -85,6 +85,15 @@ def test_paired_d_is_a_one_sample_t_over_participants(rows: list[tuple[int, floa
     elif np.std(differences) > 1e-5:
         t = stats.ttest_1samp(differences, 0).statistic
         assert effect.d_paired.value == pytest.approx(t / math.sqrt(len(differences)), rel=1e-8, abs=1e-8)
+
+
+def test_d_without_each_participant_in_turn_is_that_of_the_others() -> None:
+    scores = simulated("s", 4, n_participants=5)
+    d, without_P = leave_one_out(sum_study(scores))
+    assert d == pytest.approx(slow_d(scores.nll_base_R.tolist(), scores.nll_post_R.tolist()))
+    for participant, without in zip(np.unique(scores.participant_R), without_P, strict=True):
+        others = scores.participant_R != participant
+        assert without == pytest.approx(slow_d(scores.nll_base_R[others].tolist(), scores.nll_post_R[others].tolist()))
 
 
 def test_overall_and_domains_count_every_study_the_same() -> None:
