@@ -6,7 +6,10 @@ examples:
       --output_dir runs/qwen3-8b
   python eval/score.py --model_name_or_path gemma-3-270m --data my_sessions.jsonl --protocol paper \\
       --dtype float32 --output_dir runs/mine
+  python eval/score.py --model_name_or_path gemma-3-270m --data my_sessions.jsonl --precision 0.1 \\
+      --output_dir runs/quick
 
+With --precision people are scored in random order until the mean NLL over the studies is known as well as asked.
 The same command again computes only what is missing. Output: scores.parquet, run.json (see README.md). Exit code 1:
 some sessions could not be scored (run.json names them), the others are.
 """

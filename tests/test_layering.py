@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "src" / "centaurlab"
 ORDER = (
     *("transcripts", "catalog", "splits", "sources", "prompts", "models", "encoding", "personas", "scoring", "store"),
     *("plan", "failures", "chat", "templates", "template_audit", "runs", "precision", "measurement", "measure"),
-    *("score_table", "effects", "diagnosis", "mean_nll", "context_effects", "unmatched", "assistant", "training"),
+    *("score_table", "effects", "replay", "diagnosis", "mean_nll", "context_effects", "unmatched", "assistant"),
+    "training",
     *("generalisation", "trajectory", "frontier", "figures", "generations", "report", "demo", "cli"),
 )
 ANYWHERE = ("errors", "arguments", "quiet", "allocator", "terminal", "launcher")
@@ -26,6 +27,7 @@ WITHOUT_TORCH = (
     "diagnosis",
     "mean_nll",
     "precision",
+    "replay",
     "score_table",
     "context_effects",
     "unmatched",

@@ -1,0 +1,98 @@
+"""Finished folders of scores into what ``--precision`` would have saved: the same people, in other orders.
+
+Nothing is scored again. Every order is one run that could have been, and stops where that run would have stopped. A
+larger data set of such people is drawn from them, with replacement: how many would it take, and would the interval
+hold what is then the truth, the mean of those drawn from?
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from centaurlab.comparison import ScoreRun, check_same, join_scores
+from centaurlab.effects import StudySums, leave_one_out, sum_study
+from centaurlab.errors import UserError
+from centaurlab.precision import Sample, StudyEstimate, check_target, jackknife, sample_until
+from centaurlab.transcripts import SessionKey
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Runs that stopped at ``target``, in as many orders; ``value`` is what all of the people give."""
+
+    target: float
+    value: float
+    samples: tuple[Sample, ...]
+
+    @property
+    def is_reached(self) -> float:
+        """Share of the orders in which the target was reached."""
+        return float(np.mean([sample.is_reached for sample in self.samples]))
+
+    @property
+    def scored(self) -> tuple[float, float, float]:
+        """Share of the sessions that were scored: in the median order, and the middle 90 %."""
+        shares = [sample.last.sessions / sample.of_sessions for sample in self.samples]
+        low, median, high = np.quantile(shares, [0.05, 0.5, 0.95])
+        return float(median), float(low), float(high)
+
+    @property
+    def holds(self) -> float:
+        """Share of the orders whose interval holds ``value``."""
+        looks = [sample.last for sample in self.samples]
+        return float(np.mean([abs(look.value - self.value) <= look.half_width for look in looks]))
+
+
+def replay(
+    base: ScoreRun, post: ScoreRun | None, targets: Sequence[float], n_people: int | None, n_orders: int, seed: int
+) -> list[Replay]:
+    """What each target would have taken, for the NLL of ``base`` or, with ``post``, for d.
+
+    ``n_people`` are drawn with replacement in every study; None: those that there are, once each. Raises ``UserError``
+    for folders that cannot be compared, and for those that are samples themselves.
+    """
+    runs = [base] if post is None else [base, post]
+    check_same(runs)
+    for run in runs:
+        if run.about.get("sample"):
+            raise UserError(f"{run.folder} is itself a sample; give its command again without --precision")
+    joined = join_scores(base.folder, runs[-1].folder)
+    studies = [sum_study(scores) for scores in joined if len(scores.participant_R)]
+    whole = [_estimate(sums, post is not None) for sums in studies]
+    value = float(np.mean([estimate.value for estimate in whole if np.isfinite(estimate.variance)]))
+    return [
+        Replay(
+            target, value, tuple(_stop(studies, post is not None, target, n_people, seed + i) for i in range(n_orders))
+        )
+        for target in targets
+    ]
+
+
+def _stop(studies: Sequence[StudySums], is_d: bool, target: float, n_people: int | None, seed: int) -> Sample:
+    check_target(target)
+    rng = np.random.default_rng(seed)
+    order_of = {
+        sums.study: rng.integers(n, size=n_people) if n_people else rng.permutation(n)
+        for sums in studies
+        for n in [len(sums.participant_P)]
+    }
+    order = {name: [SessionKey(name, "", str(i)) for i in range(len(drawn))] for name, drawn in order_of.items()}
+
+    def score(sessions: frozenset[SessionKey], _: str) -> list[StudyEstimate]:
+        estimates = []
+        for sums in studies:
+            n = len(sessions.intersection(order[sums.study]))
+            estimates.append(_estimate(replace(sums, sums_PK=sums.sums_PK[order_of[sums.study][:n]]), is_d))
+        return estimates
+
+    return sample_until(target, "d" if is_d else "NLL", order, seed, score, lambda words, number, look: None)
+
+
+def _estimate(sums: StudySums, is_d: bool) -> StudyEstimate:
+    if is_d:
+        return jackknife(sums.study, *leave_one_out(sums))
+    n_P, nll_P = sums.sums_PK[:, 0], sums.sums_PK[:, 1]  # NLLs from the study's mean
+    left_P = n_P.sum() - n_P
+    without_P = np.divide(nll_P.sum() - nll_P, left_P, out=np.full_like(n_P, np.nan), where=left_P > 0)
+    return jackknife(sums.study, sums.mean_base + float(nll_P.sum() / n_P.sum()), sums.mean_base + without_P)
