@@ -13,6 +13,7 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 
 SCRIPT = Path(__file__).parents[1] / "eval" / "score.py"
 INSTRUCTIONS = "You will be shown two slot machines, J and F, and win or lose points with each of them. " * 4
@@ -47,6 +48,7 @@ def start(argv: list[str], log: Path = Path(os.devnull), prepare: Callable[[], N
     """
 
     def run() -> None:
+        PartialState._reset_state()  # that of this process, if a test before has scored in it
         torch.set_num_threads(1)
         sys.stdout = sys.stderr = log.open("w", buffering=1)
         os.dup2(sys.stdout.fileno(), 1)
