@@ -10,10 +10,10 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "centaurlab"
 ORDER = (
     *("transcripts", "catalog", "splits", "sources", "prompts", "models", "encoding", "personas", "scoring", "store"),
-    *("plan", "failures", "chat", "templates", "template_audit", "runs", "precision", "measurement", "measure"),
-    *("score_table", "effects", "replay", "diagnosis", "mean_nll", "context_effects", "unmatched", "assistant"),
-    "training",
-    *("generalisation", "trajectory", "frontier", "figures", "generations", "report", "demo", "cli"),
+    *("plan", "failures", "chat", "templates", "template_audit", "runs", "precision", "measurement"),
+    *("score_files", "measure", "score_table", "effects", "replay", "diagnosis", "mean_nll", "context_effects"),
+    *("unmatched", "assistant", "training", "generalisation", "trajectory", "frontier"),
+    *("figures", "generations", "report", "demo", "cli"),
 )
 ANYWHERE = ("errors", "arguments", "quiet", "allocator", "terminal", "launcher")
 WITHOUT_TORCH = (

@@ -8,24 +8,22 @@ command computes only what is missing. A run may also score some sessions, look 
 """
 
 import gc
-import hashlib
 import resource
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from accelerate import PartialState
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from centaurlab.encoding import Coverage, Encoding, encode_prompt
+from centaurlab.encoding import Encoding, encode_prompt
 from centaurlab.errors import UserError
 from centaurlab.failures import Failure, check_complete, gather_failures, wait_for_all
 from centaurlab.launcher import end_with_launcher
@@ -39,14 +37,15 @@ from centaurlab.models import (
     load_tokenizer,
 )
 from centaurlab.plan import cost, plan_sessions, split_by_cost
-from centaurlab.precision import Sample, check_target, sample_until
+from centaurlab.precision import check_target, sample_until
 from centaurlab.prompts import Context
-from centaurlab.runs import RunFolder, provenance
-from centaurlab.scoring import ResponseScores, SessionError, SessionScorer
+from centaurlab.runs import RunFolder
+from centaurlab.score_files import write_run, write_table
+from centaurlab.scoring import SessionError, SessionScorer
 from centaurlab.sources import DataArguments, TranscriptSource, open_source
-from centaurlab.store import ScoreStore, SessionResult, write_scores
+from centaurlab.store import ScoreStore, SessionResult
 from centaurlab.tracking import Tracker, TrackingArguments
-from centaurlab.transcripts import SessionKey, Transcript, text_digest
+from centaurlab.transcripts import SessionKey, Transcript
 
 WINDOW_CHARACTERS = 256_000_000
 """Sessions planned and held in memory at once."""
@@ -75,46 +74,6 @@ class ScoreArguments:
             "help": "stop as soon as the mean NLL over the studies is known to ± this many nats (95 %% interval)"
         },
     )
-
-
-@dataclass
-class _StudyTotals:
-    """Sums over the sessions of one study, for ``run.json``."""
-
-    sessions: int = 0
-    nll_sum: float = 0.0
-    n_single: int = 0
-    n_correct: int = 0
-    n_tokens: int = 0
-    n_computed: int = 0
-    seconds: float = 0.0
-    coverage: Coverage = field(default_factory=Coverage)
-    digests: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-
-    def see(self, transcript: Transcript) -> None:
-        self.digests.append(f"{transcript.experiment}\0{transcript.participant}\0{text_digest(transcript.text)}")
-
-    def add(self, outcome: SessionResult | Failure) -> None:
-        self.sessions += 1
-        self.coverage += outcome.coverage
-        if isinstance(outcome, Failure):
-            self.failed.append(outcome.reason)
-        else:
-            self._add_scores(outcome)
-
-    def _add_scores(self, result: SessionResult) -> None:
-        self.nll_sum += float(result.scores.nll_R.sum(dtype="float64"))
-        self.n_single += int((result.scores.greedy_correct_R >= 0).sum())
-        self.n_correct += int((result.scores.greedy_correct_R == 1).sum())
-        self.n_tokens += result.n_tokens
-        self.n_computed += result.n_computed
-        self.seconds += result.seconds
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 over the study's sessions as told, scored or not, whatever their order and context."""
-        return hashlib.sha256("\n".join(sorted(self.digests)).encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def measure(
@@ -186,7 +145,7 @@ def measuring(
             failures = gather_failures(worker.failures)
             if state.is_main_process:
                 store = ScoreStore(folder.path / "store", identity)
-                totals = _write_scores(
+                totals = write_table(
                     folder.path / "scores.parquet", source, reading, store, measurement.sessions, failures
                 )
                 store.close()
@@ -198,7 +157,7 @@ def measuring(
                 }
                 if state.device.type == "cuda":
                     run["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
-                _write_run(folder, source, model, identity, totals, run, measurement.sample)
+                write_run(folder, source, model, identity, totals, run, measurement.sample)
         wait_for_all(state)
     check_complete(folder.path, failures)
 
@@ -336,91 +295,3 @@ def _shared_tokens(encoding: Encoding, characters: tuple[int, ...]) -> list[int]
         return []
     counts = [int((encoding.end_character_T <= n).sum()) for n in characters]
     return [n for n in sorted(set(counts)) if 0 < n < encoding.start_R[0]]
-
-
-def _write_scores(
-    path: Path,
-    source: TranscriptSource,
-    reading: Reading,
-    store: ScoreStore,
-    scored: frozenset[SessionKey] | None,
-    failures: Mapping[str, Failure],
-) -> dict[str, _StudyTotals]:
-    totals: dict[str, _StudyTotals] = defaultdict(_StudyTotals)
-
-    def sessions() -> Iterator[tuple[SessionKey, ResponseScores]]:
-        for transcript in source:
-            totals[transcript.study].see(transcript)
-            if scored is not None and transcript.key not in scored:
-                continue
-            digest = reading.digest(transcript)
-            outcome = failures.get(digest) or store.get(digest)
-            totals[transcript.study].add(outcome)
-            if isinstance(outcome, SessionResult):
-                yield transcript.key, outcome.scores
-
-    write_scores(path, sessions())
-    return dict(sorted(totals.items()))
-
-
-def _write_run(
-    folder: RunFolder,
-    source: TranscriptSource,
-    model: dict[str, Any],
-    identity: dict[str, Any],
-    totals: dict[str, _StudyTotals],
-    run: dict[str, float],
-    sample: Sample | None,
-) -> None:
-    """``run.json``: what was scored with what, what became of every response, and how fast.
-
-    ``tokens_per_second`` is that of one process, over all runs into the folder; ``run`` describes this one. The data's
-    fingerprints are those of all sessions, also where only those of ``sample`` are scored.
-    """
-    n_tokens, seconds = sum(t.n_tokens for t in totals.values()), sum(t.seconds for t in totals.values())
-    speed = run | {
-        "tokens": n_tokens,
-        "tokens_reused": n_tokens - sum(t.n_computed for t in totals.values()),
-        "scoring_seconds": round(seconds, 2),
-        "tokens_per_second": round(n_tokens / seconds, 1) if seconds else 0.0,
-    }
-    studies: dict[str, dict[str, Any]] = {
-        study: {
-            "fingerprint": t.fingerprint,
-            "sessions": t.sessions,
-            "of_sessions": len(t.digests),
-            "responses": t.coverage.responses,
-            "nll": t.nll_sum / t.coverage.scored if t.coverage.scored else None,
-            "accuracy": t.n_correct / t.n_single if t.n_single else None,
-        }
-        for study, t in totals.items()
-    }
-    nlls = [s["nll"] for s in studies.values() if s["nll"] is not None]
-    covered = sum((t.coverage for t in totals.values()), Coverage())
-    folder.write_json(
-        "run.json",
-        provenance()
-        | {
-            "job": "score",
-            "model": model,
-            "protocol": {"name": identity["protocol"], "max_tokens": identity["max_tokens"]},
-            "context": identity.get("context"),
-            "data": {
-                "name": source.name,
-                "fingerprint": hashlib.sha256("".join(t.fingerprint for t in totals.values()).encode()).hexdigest(),
-                "studies": studies,
-                "notes": source.notes,
-                "skipped_sessions": [str(problem) for problem in source.skipped],
-            },
-            "sample": sample.as_dict() if sample else None,
-            "coverage": {study: asdict(t.coverage) for study, t in totals.items()},
-            "failed_sessions": [reason for t in totals.values() for reason in t.failed],
-            "nll_mean": sum(nlls) / len(nlls) if nlls else None,
-            "speed": speed,
-        },
-    )
-    metrics: dict[str, float] = {f"nll/{study}": s["nll"] for study, s in studies.items() if s["nll"] is not None}
-    if nlls:
-        metrics["nll/mean"] = sum(nlls) / len(nlls)
-    metrics |= {f"coverage/{name}": getattr(covered, name) for name in ("responses", "scored", "failed")}
-    folder.log(metrics | speed)

@@ -1,0 +1,149 @@
+"""What a run of scoring leaves: the table of scores, and what it says of itself (``run.json``)."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from centaurlab.encoding import Coverage
+from centaurlab.failures import Failure
+from centaurlab.measurement import Reading
+from centaurlab.precision import Sample
+from centaurlab.runs import RunFolder, provenance
+from centaurlab.scoring import ResponseScores
+from centaurlab.sources import TranscriptSource
+from centaurlab.store import ScoreStore, SessionResult, write_scores
+from centaurlab.transcripts import SessionKey, Transcript, text_digest
+
+
+@dataclass
+class StudyTotals:
+    """Sums over the sessions of one study."""
+
+    sessions: int = 0
+    nll_sum: float = 0.0
+    n_single: int = 0
+    n_correct: int = 0
+    n_tokens: int = 0
+    n_computed: int = 0
+    seconds: float = 0.0
+    coverage: Coverage = field(default_factory=Coverage)
+    digests: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    def see(self, transcript: Transcript) -> None:
+        """Count a session, scored or not, to the study's fingerprint."""
+        self.digests.append(f"{transcript.experiment}\0{transcript.participant}\0{text_digest(transcript.text)}")
+
+    def add(self, outcome: SessionResult | Failure) -> None:
+        """Count what became of a session."""
+        self.sessions += 1
+        self.coverage += outcome.coverage
+        if isinstance(outcome, Failure):
+            self.failed.append(outcome.reason)
+        else:
+            self._add_scores(outcome)
+
+    def _add_scores(self, result: SessionResult) -> None:
+        self.nll_sum += float(result.scores.nll_R.sum(dtype="float64"))
+        self.n_single += int((result.scores.greedy_correct_R >= 0).sum())
+        self.n_correct += int((result.scores.greedy_correct_R == 1).sum())
+        self.n_tokens += result.n_tokens
+        self.n_computed += result.n_computed
+        self.seconds += result.seconds
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the study's sessions as told, scored or not, whatever their order and context."""
+        return hashlib.sha256("\n".join(sorted(self.digests)).encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def write_table(
+    path: Path,
+    source: TranscriptSource,
+    reading: Reading,
+    store: ScoreStore,
+    scored: frozenset[SessionKey] | None,
+    failures: Mapping[str, Failure],
+) -> dict[str, StudyTotals]:
+    """Write ``scores.parquet`` with the sessions in ``scored`` (None: all) that did not fail; sums per study."""
+    totals: dict[str, StudyTotals] = defaultdict(StudyTotals)
+
+    def sessions() -> Iterator[tuple[SessionKey, ResponseScores]]:
+        for transcript in source:
+            totals[transcript.study].see(transcript)
+            if scored is not None and transcript.key not in scored:
+                continue
+            digest = reading.digest(transcript)
+            outcome = failures.get(digest) or store.get(digest)
+            totals[transcript.study].add(outcome)
+            if isinstance(outcome, SessionResult):
+                yield transcript.key, outcome.scores
+
+    write_scores(path, sessions())
+    return dict(sorted(totals.items()))
+
+
+def write_run(
+    folder: RunFolder,
+    source: TranscriptSource,
+    model: dict[str, Any],
+    identity: dict[str, Any],
+    totals: dict[str, StudyTotals],
+    run: dict[str, float],
+    sample: Sample | None,
+) -> None:
+    """Write ``run.json``: what was scored with what, what became of every response, and how fast.
+
+    ``tokens_per_second`` is that of one process, over all runs into the folder; ``run`` describes this one. The data's
+    fingerprints are those of all sessions, also where only those of ``sample`` are scored.
+    """
+    n_tokens, seconds = sum(t.n_tokens for t in totals.values()), sum(t.seconds for t in totals.values())
+    speed = run | {
+        "tokens": n_tokens,
+        "tokens_reused": n_tokens - sum(t.n_computed for t in totals.values()),
+        "scoring_seconds": round(seconds, 2),
+        "tokens_per_second": round(n_tokens / seconds, 1) if seconds else 0.0,
+    }
+    studies: dict[str, dict[str, Any]] = {
+        study: {
+            "fingerprint": t.fingerprint,
+            "sessions": t.sessions,
+            "of_sessions": len(t.digests),
+            "responses": t.coverage.responses,
+            "nll": t.nll_sum / t.coverage.scored if t.coverage.scored else None,
+            "accuracy": t.n_correct / t.n_single if t.n_single else None,
+        }
+        for study, t in totals.items()
+    }
+    nlls = [s["nll"] for s in studies.values() if s["nll"] is not None]
+    covered = sum((t.coverage for t in totals.values()), Coverage())
+    folder.write_json(
+        "run.json",
+        provenance()
+        | {
+            "job": "score",
+            "model": model,
+            "protocol": {"name": identity["protocol"], "max_tokens": identity["max_tokens"]},
+            "context": identity.get("context"),
+            "data": {
+                "name": source.name,
+                "fingerprint": hashlib.sha256("".join(t.fingerprint for t in totals.values()).encode()).hexdigest(),
+                "studies": studies,
+                "notes": source.notes,
+                "skipped_sessions": [str(problem) for problem in source.skipped],
+            },
+            "sample": sample.as_dict() if sample else None,
+            "coverage": {study: asdict(t.coverage) for study, t in totals.items()},
+            "failed_sessions": [reason for t in totals.values() for reason in t.failed],
+            "nll_mean": sum(nlls) / len(nlls) if nlls else None,
+            "speed": speed,
+        },
+    )
+    metrics: dict[str, float] = {f"nll/{study}": s["nll"] for study, s in studies.items() if s["nll"] is not None}
+    if nlls:
+        metrics["nll/mean"] = sum(nlls) / len(nlls)
+    metrics |= {f"coverage/{name}": getattr(covered, name) for name in ("responses", "scored", "failed")}
+    folder.log(metrics | speed)
