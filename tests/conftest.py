@@ -4,6 +4,7 @@ Built from their configs with fixed weights, each with a byte-level BPE tokenize
 user's own model folder would be.
 """
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,11 @@ import pytest
 if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+# Tests log nowhere but where they say, whatever the shell that starts them does.
+for _variable in [name for name in os.environ if name.startswith(("WANDB_", "MLFLOW_"))]:
+    del os.environ[_variable]
+os.environ["WANDB_MODE"] = "offline"
 
 TRAINING_TEXT = [
     "You will be shown two slot machines, J and F. You choose <<J>> and win 3.5 points. You choose <<F>>.\n",

@@ -53,7 +53,12 @@ def write_sweep(folder: Path, **changes: object) -> Path:
 def start(sweep: Path, *options: str, **environment: str) -> "subprocess.Popen[str]":
     command = [sys.executable, str(RUNNER), str(sweep), "--runs", str(sweep.parent / "runs"), *options]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | environment
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )
 
 

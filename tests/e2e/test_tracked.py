@@ -42,9 +42,6 @@ def test_the_same_numbers_everywhere(
     tiny_llama_dir: Path, tiny_gemma_dir: Path, sessions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "WANDB_RUN_GROUP", "WANDB_RUN_ID", "WANDB_NAME"):
-        monkeypatch.delenv(variable, raising=False)
     data = ("--data", str(sessions), "--dtype", "float32", "--max_participants", "4")
     model = ("--model_name_or_path", str(tiny_llama_dir))
     printed = run("score.py", *model, *data, "--output_dir", "llama", "--report_to", "mlflow", "wandb")
