@@ -31,6 +31,16 @@ def test_folders_are_shown_with_their_nll_and_only_the_settings_that_differ(runs
     assert table["nll/mean"].tolist() == [1.5, 1.25]
 
 
+def test_settings_are_compared_among_runs_of_one_job(runs: Path) -> None:
+    effect = RunFolder(runs / "effect", "misalignment")
+    effect.write_json("config.json", {"base": "base", "data": "other"})
+    effect.write_json("run.json", {"job": "misalignment"})
+    effect.log({"effect/d_high": 0.5, "effect/d_low": 0.125, "effect/d": 0.25})
+    table = compare_runs(read_folders([runs]))
+    shown = ["nll/mean", "effect/d", "effect/d_low", "effect/d_high", "nll/shelf", "model_name_or_path"]
+    assert list(table.columns) == ["run", "job", *shown]
+
+
 def test_runs_can_be_chosen_by_job_and_name(runs: Path) -> None:
     assert len(compare_runs(read_folders([runs]), name_contains="post")) == 1
     with pytest.raises(UserError, match="no run is left"):
@@ -41,8 +51,6 @@ def test_the_store_and_the_folders_give_the_same_numbers(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
     with pytest.raises(UserError, match="there is no run store"):
         read_store()
     for path in sorted(runs.iterdir()):
@@ -68,3 +76,13 @@ def test_mistakes_are_named(runs: Path, tmp_path: Path) -> None:
         compare_runs(read_folders([runs]), sort="nl/mean")
     with pytest.raises(UserError, match="holds no run"):
         read_folders([tmp_path / "nowhere"])
+
+
+def test_a_table_stands_in_pieces_as_wide_as_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(9):
+        make_run(tmp_path / "runs" / f"model-{number}", f"model-{number}", number / 8)
+    print_comparison(compare_runs(read_folders([tmp_path / "runs"])), "table")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 160
+    means = [line.split()[1:] for line in lines if line.strip().startswith("nll/mean")]
+    assert [value for piece in means for value in piece] == [f"{number / 8:.4f}" for number in range(9)]

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from centaurlab import terminal
 from centaurlab.errors import UserError
 from centaurlab.mirror import flat_config
 from centaurlab.mlflow_run import connect, experiment_name, store_address
-from centaurlab.runs import read_json, read_metrics
+from centaurlab.runs import is_run, read_config, read_json, read_metrics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 Format = Literal["table", "csv", "markdown"]
 
 _SHOWN = ("nll/", "eval/nll", "effect/", "d/overall", "d/domain")
+_FIRST = ("nll/mean", "effect/d", "effect/d_low", "effect/d_high")
+_COLUMN = 30
+_NOTHING = "–"
 _NOT_A_DIFFERENCE = ("output_dir", "command", "time", "folder", "run_name", "logging_dir")
 
 
@@ -45,15 +49,15 @@ def read_folders(paths: Sequence[Path]) -> list[ComparedRun]:
     """The runs in these folders, or in the folders right below them; ``UserError`` where a path holds none."""
     runs = []
     for path in paths:
-        found = [folder for folder in (path, *sorted(path.glob("*/"))) if (folder / "config.json").exists()]
+        found = [folder for folder in (path, *sorted(path.glob("*/"))) if is_run(folder)]
         if not found:
-            raise UserError(f"{path} holds no run (no config.json in it or right below it); check the name")
+            raise UserError(f"{path} holds no run (no config.json or run.json in it or right below it); check the name")
         for folder in found:
             about = read_json(folder / "run.json")
             metrics: dict[str, float] = {}
             for _, _, values in read_metrics(folder):
                 metrics |= values
-            config = flat_config(read_json(folder / "config.json"), about)
+            config = flat_config(read_config(folder), about)
             runs.append(ComparedRun(str(folder), str(about.get("job", "unfinished")), metrics, config))
     return runs
 
@@ -85,7 +89,7 @@ def read_store() -> list[ComparedRun]:
 def compare_runs(
     runs: Sequence[ComparedRun], job: str | None = None, name_contains: str | None = None, sort: str | None = None
 ) -> "pd.DataFrame":
-    """One row per run: name, job, NLLs and effects, then the configuration that differs among them.
+    """One row per run: name, job, NLLs and effects, then the configuration that differs among runs of the same job.
 
     ``sort`` is a column, ascending, or with a leading '-' descending; ``UserError`` where there is no such column.
     """
@@ -95,12 +99,14 @@ def compare_runs(
     if not kept:
         raise UserError("no run is left to compare; widen --job and --name")
     names = sorted({name for run in kept for name in run.metrics if name.startswith(_SHOWN)})
-    names.sort(key=lambda name: name not in ("nll/mean", "effect/d", "effect/d_low", "effect/d_high"))
+    names.sort(key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
     settings = sorted({name for run in kept for name in run.config})
+    jobs = [[run.config for run in kept if run.job == name] for name in {run.job for run in kept}]
     differing = [
         name
         for name in settings
-        if name.rpartition(".")[2] not in _NOT_A_DIFFERENCE and len({run.config.get(name) for run in kept}) > 1
+        if name.rpartition(".")[2] not in _NOT_A_DIFFERENCE
+        and any(len({config.get(name) for config in configs}) > 1 for configs in jobs)
     ]
     rows = [
         {"run": run.name, "job": run.job}
@@ -128,19 +134,22 @@ def print_comparison(table: "pd.DataFrame", format: Format) -> None:
             print("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
         return
     from rich import box
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    # One line per quantity and one column per run: runs are few, quantities many.
-    printed = Table("", *[escape(row[0]) for row in cells], box=box.SIMPLE_HEAD)
-    for i, column in enumerate(table.columns[1:], start=1):
-        printed.add_row(escape(column), *[escape(row[i]) for row in cells])
-    console = Console()
-    (console if console.is_terminal else Console(width=max(120, 40 * (len(cells) + 1)))).print(printed)
+    # One line per quantity and one column per run, as many runs side by side as the terminal has room for.
+    console = terminal.console()
+    abreast = max(1, console.width // _COLUMN - 1)
+    for start in range(0, len(cells), abreast):
+        shown = cells[start : start + abreast]
+        printed = Table("", *[escape(row[0]) for row in shown], box=box.SIMPLE_HEAD)
+        for i, column in enumerate(table.columns[1:], start=1):
+            if any(row[i] != _NOTHING for row in shown):
+                printed.add_row(escape(column), *[escape(row[i]) for row in shown])
+        console.print(printed)
 
 
 def _cell(value: object) -> str:
     if value is None or value != value:
-        return "–"
+        return _NOTHING
     return f"{value:.4f}" if isinstance(value, float) else str(value)

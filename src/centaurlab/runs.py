@@ -9,6 +9,7 @@ import math
 import os
 import platform
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -28,6 +29,9 @@ _LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "trl", "accelerate"
 _SECRET = re.compile(r"hf_[A-Za-z0-9]{8,}|local-[0-9a-f]{40}|wandb_v\d_\w+|(?<=//)[^/@\s]+:[^/@\s]+(?=@)")
 _WANDB_KEY = re.compile(r"\b[0-9a-f]{40}\b")  # so are git commits, hence masked in commands alone
 
+CONFIG = "config.json"
+MODEL_RUN_CONFIG = "run_config.json"
+"""Instead, in a folder that is also that of a whole model, whose ``config.json`` is the model's."""
 
 MetricLine = tuple[float, int, Mapping[str, float]]
 """Seconds since 1970, step, and values by name."""
@@ -114,6 +118,16 @@ def inheritable_lock(path: Path) -> Iterator[int | None]:
         os.close(descriptor)
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a run, finished or not."""
+    return any((folder / name).exists() for name in ("run.json", CONFIG, MODEL_RUN_CONFIG))
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """What the run in ``folder`` was asked, empty where that is not known."""
+    return read_json(folder / (MODEL_RUN_CONFIG if (folder / MODEL_RUN_CONFIG).exists() else CONFIG))
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file, empty where there is none."""
     try:
@@ -178,6 +192,15 @@ def _hardware() -> dict[str, Any]:
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "gpus": gpus,
     }
+
+
+def peak_memory() -> dict[str, int]:
+    """Largest memory of this process so far in bytes, resident and on its GPU."""
+    peak = {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_available():
+        peak["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
+    return peak
 
 
 def _finite(content: Any) -> Any:
