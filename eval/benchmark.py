@@ -1,13 +1,15 @@
 """Time scoring against a plain loop over full logits, and against the machine's own ceiling; or training.
 
 examples:
-  python eval/benchmark.py --model_name_or_path gemma-3-270m
-  python eval/benchmark.py --model_name_or_path Qwen/Qwen3-8B-Base --data marcelbinz/Psych-201-test --max_tokens 16384
-  python eval/benchmark.py --train --model_name_or_path gemma-3-270m --min_tokens 600 --max_tokens 1024
+  python eval/benchmark.py --model_name_or_path gemma-3-270m --output_dir runs/benchmark
+  python eval/benchmark.py --model_name_or_path Qwen/Qwen3-8B-Base --data marcelbinz/Psych-201-test \\
+      --max_tokens 16384 --output_dir runs/benchmark-qwen3
+  python eval/benchmark.py --train --model_name_or_path gemma-3-270m --min_tokens 600 --max_tokens 1024 \\
+      --output_dir runs/benchmark-training
 
 Each contestant runs in a process of its own. "plain" is batch 1 with logits at every position, started as its
 user would; "plain, memory kept" has the allocator settings that our scripts give themselves. With --train, plain is
-transformers' Trainer; both train LoRA adapters, one session a step.
+transformers' Trainer; both train LoRA adapters, one session a step. Output: timings.csv, run.json.
 """
 
 import dataclasses
@@ -15,6 +17,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from rich.table import Table
 
 from centaurlab import terminal
@@ -22,12 +25,16 @@ from centaurlab.allocator import keep_freed_memory
 from centaurlab.arguments import parse_arguments
 from centaurlab.benchmark import BenchmarkArguments, Timing, benchmark_sessions, time_contestant, time_scoring
 from centaurlab.errors import exit_on_user_error
-from centaurlab.models import ModelArguments
+from centaurlab.models import ModelArguments, identify
+from centaurlab.runs import RunFolder, provenance
 from centaurlab.sources import DataArguments
+from centaurlab.tracking import Tracker, TrackingArguments
 
 
 def main() -> None:
-    model_args, data_args, arguments = parse_arguments([ModelArguments, DataArguments, BenchmarkArguments], __doc__)
+    model_args, data_args, arguments, tracking = parse_arguments(
+        [ModelArguments, DataArguments, BenchmarkArguments, TrackingArguments], __doc__
+    )
     if arguments.contestant:
         timing = run_contestant(arguments.contestant, model_args, data_args, arguments)
         print(json.dumps(dataclasses.asdict(timing)))
@@ -60,9 +67,18 @@ def main() -> None:
     console.print(f"{model_args.model_name_or_path}, {model_args.dtype}, {ours.tokens:,} tokens", highlight=False)
     console.print(_table(timings))
     console.print("\n".join(lines))
-    if arguments.output_json:
-        record = {name: dataclasses.asdict(timing) | {"nll": None} for name, timing in timings.items()}
-        Path(arguments.output_json).write_text(json.dumps(figures | {"timings": record}, indent=2) + "\n")
+    folder = RunFolder(Path(arguments.output_dir), "benchmark")
+    config = dataclasses.asdict(model_args) | dataclasses.asdict(data_args) | dataclasses.asdict(arguments)
+    with folder.lock():
+        folder.write_json("config.json", config)
+        with Tracker(folder, tracking, config):  # not before: trackers would share the cores with what is timed
+            rows = [{"contestant": name} | dataclasses.asdict(timing) for name, timing in timings.items()]
+            pd.DataFrame(rows).drop(columns="nll").to_csv(folder.path / "timings.csv", index=False)
+            speed = {"tokens_per_second": ours.tokens_per_second, "peak_memory_bytes": ours.peak_memory_bytes}
+            folder.log(figures | speed)
+            about = {"job": folder.job, "model": identify(model_args).as_dict()}
+            folder.write_json("run.json", provenance() | about | {"figures": figures})
+    print(f"timings: {folder.path / 'timings.csv'}")
 
 
 def run_contestant(

@@ -25,6 +25,7 @@ from centaurlab import terminal
 from centaurlab.allocator import keep_freed_memory
 from centaurlab.arguments import parse_arguments
 from centaurlab.bootstrap import CONFIDENCE
+from centaurlab.comparison import scored_data, scored_models
 from centaurlab.diagnosis import PARTS, Split, diagnose, diagnosis_table, verdict
 from centaurlab.effects import Estimate
 from centaurlab.errors import UserError, exit_on_user_error
@@ -58,7 +59,7 @@ class DiagnosisArguments:
 def main() -> None:
     keep_freed_memory()
     args, data_args, tracking_args = parse_arguments([DiagnosisArguments, DataArguments, TrackingArguments], __doc__)
-    tracking = tracking_args.grouped(args.output_dir)
+    tracking = tracking_args.grouped(args.output_dir, args.base)
     score_args = ScoreArguments(str(Path(args.output_dir) / "scores"), args.protocol, args.max_length)
     model_args = ModelArguments("", dtype=args.dtype)
     runs, _ = score_models([args.base, args.post], model_args, data_args, score_args, tracking=tracking.part())
@@ -73,21 +74,16 @@ def main() -> None:
             diagnosis_table(split.rows).to_csv(folder.path / "diagnosis.csv", index=False)
             columns = ["study", "excluded", "responses"]
             pd.DataFrame(map(asdict, split.excluded), columns=columns).to_csv(folder.path / "excluded.csv", index=False)
-            folder.log({f"effect/{part}": getattr(split.rows[0], part).value for part in ("difference", *PARTS)})
+            for part in ("difference", *PARTS):
+                estimate = getattr(split.rows[0], part)
+                values = {"": estimate.value, "_low": estimate.low, "_high": estimate.high}
+                folder.log({f"effect/{part}{end}": value for end, value in values.items()})
             names = {"base": runs[args.base].model, "post": runs[args.post].model}
             said = verdict(names["base"], names["post"], split.rows[0])
             save_diagnosis_figure(split.rows, names["base"], names["post"], folder.path)
-            data = runs[args.base].about["data"]
-            about = {
-                "job": folder.job,
-                "verdict": said,
-                "bootstrap": {"resamples": args.resamples, "seed": args.seed, "confidence": CONFIDENCE},
-                "data": {name: data[name] for name in ("name", "fingerprint")},
-                "models": [
-                    {"folder": str(run.folder), "protocol": run.about["protocol"]} | run.about["model"]
-                    for run in (runs[args.base], runs[args.post])
-                ],
-            }
+            bootstrap = {"resamples": args.resamples, "seed": args.seed, "confidence": CONFIDENCE}
+            about = {"job": folder.job, "verdict": said, "bootstrap": bootstrap}
+            about |= {"data": scored_data(runs.values()), "models": scored_models(runs)}
             folder.write_json("run.json", provenance() | about | names | asdict(split))
     _print(split)
     print(said)

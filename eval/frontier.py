@@ -20,6 +20,7 @@ from centaurlab import terminal
 from centaurlab.allocator import keep_freed_memory
 from centaurlab.arguments import parse_arguments
 from centaurlab.assistant.quality import assistant_quality, held_out_items
+from centaurlab.comparison import scored_data
 from centaurlab.effects import compare, estimate_effects
 from centaurlab.errors import UserError, exit_on_user_error
 from centaurlab.figures.posttraining import frontier_figure
@@ -59,33 +60,35 @@ def main() -> None:
     models = [NamedModel("base", args.base), *named_models(args.models)]
     model_args = ModelArguments("", dtype=args.dtype, load_in_4bit=args.load_in_4bit)
     score_args = ScoreArguments(str(folder.path / "scores"), "full", args.max_length)
-    tracking = tracking_args.grouped(args.output_dir)
+    tracking = tracking_args.grouped(args.output_dir, args.base)
     runs, _ = score_models(
         [known.model for known in models], model_args, data_args, score_args, tracking=tracking.part()
     )
     if not PartialState().is_main_process:
         return
     config = asdict(args) | asdict(data_args)
-    with folder.lock(), Tracker(folder, tracking, config):
+    with folder.lock():
         folder.write_json("config.json", config)
-        items = held_out_items(args.items)
-        standings, about = [], []
-        for number, known in enumerate(models):
-            asked = replace(model_args, model_name_or_path=known.model)
-            quality = assistant_quality(asked, items, runs[known.model].folder)
-            pair = compare(runs[args.base], runs[known.model])
-            overall = estimate_effects([pair], args.resamples, args.seed)[0] if number else None
-            standings.append(Standing(known.name, known.model, overall, quality.overall))
-            identity = {"name": known.name, "model": runs[known.model].about["model"]}
-            about.append(identity | {"assistant": asdict(quality), "overall": asdict(overall) if overall else None})
-        table = frontier_table(standings)
-        table.to_csv(folder.path / "frontier.csv", index=False)
-        save_figure(frontier_figure(table), folder.path / "figures", "frontier")
-        (folder.path / "metrics.jsonl").unlink(missing_ok=True)
-        for row in table.itertuples():
-            folder.log({f"d/{row.name}": row.d, f"assistant/{row.name}": row.accuracy, f"nll/{row.name}": row.nll})
-        found = {"models": about, "verdict": verdict(table), "data": runs[args.base].about["data"]["name"]}
-        folder.write_json("run.json", provenance() | {"job": folder.job} | found)
+        (folder.path / "metrics.jsonl").unlink(missing_ok=True)  # those of an earlier call, computed anew
+        with Tracker(folder, tracking, config):
+            items = held_out_items(args.items)
+            standings, about = [], []
+            for number, known in enumerate(models):
+                asked = replace(model_args, model_name_or_path=known.model)
+                quality = assistant_quality(asked, items, runs[known.model].folder)
+                pair = compare(runs[args.base], runs[known.model])
+                overall = estimate_effects([pair], args.resamples, args.seed)[0] if number else None
+                standings.append(Standing(known.name, known.model, overall, quality.overall))
+                run = runs[known.model]
+                identity = {"name": known.name, "folder": str(run.folder), "model": run.about["model"]}
+                about.append(identity | {"assistant": asdict(quality), "overall": asdict(overall) if overall else None})
+            table = frontier_table(standings)
+            table.to_csv(folder.path / "frontier.csv", index=False)
+            save_figure(frontier_figure(table), folder.path / "figures", "frontier")
+            for row in table.itertuples():
+                folder.log({f"d/{row.name}": row.d, f"assistant/{row.name}": row.accuracy, f"nll/{row.name}": row.nll})
+            found = {"models": about, "verdict": verdict(table), "data": scored_data(runs.values())}
+            folder.write_json("run.json", provenance() | {"job": folder.job} | found)
     terminal.console().print(table.drop(columns="model").to_string(index=False, float_format="{:.3f}".format))
     print("d below 0: predicts people better than the base; accuracy: right answers on held-out items (guessing: 0.5)")
     print(verdict(table))

@@ -17,6 +17,7 @@ from accelerate import PartialState
 
 from centaurlab.allocator import keep_freed_memory
 from centaurlab.arguments import parse_arguments
+from centaurlab.comparison import read_run, scored_data, scored_models
 from centaurlab.errors import exit_on_user_error
 from centaurlab.figures.saved import save_gain_figure
 from centaurlab.generalisation import KINDS, check_base, print_gains, read_split, study_gains
@@ -46,7 +47,7 @@ def main() -> None:
     keep_freed_memory()
     import_bitsandbytes()
     args, tracking_args = parse_arguments([GeneralisationArguments, TrackingArguments], __doc__)
-    tracking = tracking_args.grouped(args.output_dir)
+    tracking = tracking_args.grouped(args.output_dir, args.adapter)
     folder = RunFolder(Path(args.output_dir), "generalisation")
     split = read_split(Path(args.adapter))
     base = ModelArguments(args.base, dtype=args.dtype, load_in_4bit=args.load_in_4bit)
@@ -62,7 +63,7 @@ def main() -> None:
             model,
             data,
             ScoreArguments(str(folder.path / f"{kind}-{name}"), "full", args.max_length),
-            tracking.part(f"score {name} on {KINDS[kind]} of {Path(args.data).name}"),
+            tracking.part(KINDS[kind]),
         )
         for kind, data in kinds.items()
         for name, model in models.items()
@@ -76,7 +77,9 @@ def main() -> None:
         gains += rows
         summaries.append(summary)
     table = pd.DataFrame(map(asdict, gains))
-    result = {"job": "generalisation", "summaries": [asdict(s) for s in summaries], "studies": [*map(asdict, gains)]}
+    runs = {f"{kind} {name}": read_run(scored) for (kind, name), scored in scores.items()}
+    result = {"job": "generalisation", "data": scored_data(runs.values()), "models": scored_models(runs)}
+    result |= {"summaries": [asdict(s) for s in summaries], "studies": [*map(asdict, gains)]}
     with folder.lock():
         folder.write_json("config.json", asdict(args))
         with Tracker(folder, tracking, asdict(args)):

@@ -81,7 +81,7 @@ def main() -> None:
     names = [name for pair in pairs for name in (pair.base, pair.post_trained)]
     score_args = ScoreArguments(str(Path(args.output_dir) / "scores"), args.protocol, args.max_length)
     model_args = ModelArguments(**asdict(load_args))
-    tracking = tracking_args.grouped(args.output_dir)
+    tracking = tracking_args.grouped(args.output_dir, args.base)
     failures: dict[str, str] = {}
     if args.precision is None:
         runs, failures = score_models(names, model_args, data_args, score_args, len(pairs) > 1, tracking.part())

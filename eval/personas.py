@@ -54,6 +54,7 @@ from centaurlab.tracking import Tracker, TrackingArguments
 from centaurlab.unmatched import compare_unmatched
 
 NONE, OWN, ANOTHERS, EVERYBODY = "no", "own", "another's", "everybody: no"
+_CONDITIONS = {"without": "no persona", "with": "own persona", "shuffled": "another's persona"}
 
 
 @dataclass
@@ -132,7 +133,7 @@ def main() -> None:
             data_args,
             score_args,
             len(names) > 1,
-            tracking.part(f"score {name}"),
+            tracking.part(_CONDITIONS.get(name, name)),
             lambda _, context=context: context,
         )
         failures |= failed

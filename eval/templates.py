@@ -83,7 +83,7 @@ def main() -> None:
             data_args,
             ScoreArguments(str(Path(args.output_dir) / "scores" / condition), args.protocol, args.max_length),
             len(audits) > 1,
-            tracking.part(f"score {condition}"),
+            tracking.part({"plain": "plain text", "template": "chat template"}[condition]),
             context_of,
         )
         failures |= failed

@@ -21,6 +21,7 @@ from centaurlab import terminal
 from centaurlab.allocator import keep_freed_memory
 from centaurlab.arguments import parse_arguments
 from centaurlab.assistant.quality import assistant_quality, held_out_items
+from centaurlab.comparison import scored_data, scored_models
 from centaurlab.effects import compare, estimate_effects
 from centaurlab.errors import UserError, exit_on_user_error
 from centaurlab.figures.posttraining import trajectory_figure
@@ -70,32 +71,34 @@ def main() -> None:
     steps = {args.base or base_model(Path(args.run)): 0} | {str(path): step for step, path in kept}
     model_args = ModelArguments("", dtype=args.dtype, load_in_4bit=args.load_in_4bit)
     score_args = ScoreArguments(str(folder.path / "scores"), "full", args.max_length)
-    tracking = tracking_args.grouped(args.output_dir)
+    tracking = tracking_args.grouped(args.output_dir, args.run)
     runs, _ = score_models(steps, model_args, data_args, score_args, tracking=tracking.part())
     if not PartialState().is_main_process:
         return
     config = asdict(args) | asdict(data_args)
-    with folder.lock(), Tracker(folder, tracking, config):
+    with folder.lock():
         folder.write_json("config.json", config)
-        items = held_out_items(args.items) if args.items else []
-        template = Path(args.run) / "chat_template.jinja"
-        base_run, *_ = runs.values()
-        points, about = [], []
-        for name, step in steps.items():
-            asked = replace(model_args, model_name_or_path=name)
-            quality = assistant_quality(asked, items, runs[name].folder, template) if items else None
-            effects = estimate_effects([compare(base_run, runs[name])], args.resamples, args.seed) if step else []
-            points.append(Point(step, name, effects, quality.overall if quality else None))
-            about.append({"step": step, "model": runs[name].about["model"]})
-            about[-1]["assistant"] = asdict(quality) if quality else None
-        table = trajectory_table(points)
-        table.to_csv(folder.path / "trajectory.csv", index=False)
-        save_figure(trajectory_figure(table), folder.path / "figures", "trajectory")
-        (folder.path / "metrics.jsonl").unlink(missing_ok=True)
-        for point in points:
-            folder.log(metrics_at(point, table), point.step)
-        found = {"points": about, "verdict": verdict(points[0], points[-1]), "data": base_run.about["data"]["name"]}
-        folder.write_json("run.json", provenance() | {"job": folder.job, "run": args.run} | found)
+        (folder.path / "metrics.jsonl").unlink(missing_ok=True)  # those of an earlier call, computed anew
+        with Tracker(folder, tracking, config):
+            items = held_out_items(args.items) if args.items else []
+            template = Path(args.run) / "chat_template.jinja"
+            base_run, *_ = runs.values()
+            points, about = [], []
+            for name, step in steps.items():
+                asked = replace(model_args, model_name_or_path=name)
+                quality = assistant_quality(asked, items, runs[name].folder, template) if items else None
+                effects = estimate_effects([compare(base_run, runs[name])], args.resamples, args.seed) if step else []
+                points.append(Point(step, name, effects, quality.overall if quality else None))
+                about.append({"step": step, "model": runs[name].about["model"]})
+                about[-1]["assistant"] = asdict(quality) if quality else None
+            table = trajectory_table(points)
+            table.to_csv(folder.path / "trajectory.csv", index=False)
+            save_figure(trajectory_figure(table), folder.path / "figures", "trajectory")
+            for point in points:
+                folder.log(metrics_at(point, table), point.step)
+            found = {"points": about, "verdict": verdict(points[0], points[-1])}
+            found |= {"data": scored_data(runs.values()), "models": scored_models(runs)}
+            folder.write_json("run.json", provenance() | {"job": folder.job, "run": args.run} | found)
     shown = table[table["level"] == "overall"].drop(columns=["model", "level", "name"])
     terminal.console().print(shown.to_string(index=False, float_format="{:.3f}".format))
     print(verdict(points[0], points[-1]))

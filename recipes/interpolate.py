@@ -36,11 +36,12 @@ def main() -> None:
     folder = RunFolder(Path(args.output_dir), "interpolate")
     if len(set(args.alpha)) < len(args.alpha):
         raise UserError(f"--alpha names a number twice: {' '.join(f'{alpha:g}' for alpha in args.alpha)}")
-    with Tracker(folder, tracking_args, asdict(args)), folder.lock():
+    with folder.lock():
         folder.write_json("config.json", asdict(args))
-        models = [interpolate(args.post, args.base, alpha, folder.path / f"alpha-{alpha:g}") for alpha in args.alpha]
-        made = {f"{alpha:g}": str(model) for alpha, model in zip(args.alpha, models, strict=True)}
-        folder.write_json("run.json", provenance() | {"job": folder.job, "post": args.post, "models": made})
+        with Tracker(folder, tracking_args, asdict(args)):
+            models = [interpolate(args.post, args.base, a, folder.path / f"alpha-{a:g}") for a in args.alpha]
+            made = {f"{alpha:g}": str(model) for alpha, model in zip(args.alpha, models, strict=True)}
+            folder.write_json("run.json", provenance() | {"job": folder.job, "post": args.post, "models": made})
     for model in models:
         print(f"model: {model}")
 

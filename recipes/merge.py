@@ -5,10 +5,13 @@ example:
   python recipes/merge.py --adapter runs/centaur --base gemma-3-270m --output_dir runs/centaur-merged
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from centaurlab.arguments import parse_arguments
 from centaurlab.errors import exit_on_user_error
+from centaurlab.models import ModelArguments, identify
+from centaurlab.runs import MODEL_RUN_CONFIG, RunFolder, provenance
+from centaurlab.tracking import Tracker, TrackingArguments
 from centaurlab.training.merge import merge
 
 
@@ -22,8 +25,15 @@ class MergeArguments:
 
 
 def main() -> None:
-    (args,) = parse_arguments([MergeArguments], __doc__)
-    print(f"model: {merge(args.adapter, args.base, args.output_dir)}")
+    args, tracking_args = parse_arguments([MergeArguments, TrackingArguments], __doc__)
+    model = merge(args.adapter, args.base, args.output_dir)
+    folder = RunFolder(model, "merge")
+    with folder.lock():
+        folder.write_json(MODEL_RUN_CONFIG, asdict(args))
+        with Tracker(folder, tracking_args, asdict(args)):
+            about = {"job": folder.job, "model": identify(ModelArguments(str(model))).as_dict()}
+            folder.write_json("run.json", provenance() | about)
+    print(f"model: {model}")
 
 
 if __name__ == "__main__":

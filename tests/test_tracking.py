@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 
 from centaurlab.errors import UserError
+from centaurlab.mirror import LARGE_FILE_BYTES
 from centaurlab.mlflow_run import connect
 from centaurlab.runs import RunFolder, provenance, read_json
 from centaurlab.tracking import Tracker, TrackingArguments, track
+from centaurlab.training.resume import logged_until
 
 NLL = 1.2345678901234567
 CONFIG = {"model_name_or_path": "org/tiny-llama", "data": "starter", "hub_token": "hf_abcdefghijklmnop"}
@@ -27,19 +29,13 @@ CONFIG = {"model_name_or_path": "org/tiny-llama", "data": "starter", "hub_token"
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    for name in (
-        *("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "WANDB_API_KEY", "WANDB_PROJECT"),
-        *("WANDB_RUN_GROUP", "WANDB_RUN_ID", "WANDB_NAME"),
-    ):
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database without runs: creating its tables takes seconds, copying it none."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    connect(f"sqlite:///{path}").search_experiments()
+    write_empty_store(path)
     return path
 
 
@@ -47,6 +43,12 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(empty_store: Path, tmp_path: Path) -> str:
     (tmp_path / "mlflow.db").write_bytes(empty_store.read_bytes())
     return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+def write_empty_store(path: Path) -> str:
+    """Make the tables of an MLflow database; return its address."""
+    connect(f"sqlite:///{path}").search_experiments()
+    return f"sqlite:///{path}"
 
 
 class Server:
@@ -88,7 +90,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Itera
 
 def write_run(folder: RunFolder) -> None:
     folder.write_json("config.json", CONFIG)
-    (folder.path / "effects.csv").write_text(f"level,name,d\noverall,overall,{NLL!r}\n")
+    (folder.path / "effects.csv").write_text(f"level,name,d\noverall,overall,{NLL!r}\nstudy,shelf,inf\n")
     (folder.path / "scores.parquet").write_bytes(b"rows")
     data = {"name": "starter", "fingerprint": "ab" * 32, "studies": {"shelf": {"nll": NLL}}}
     folder.write_json(
@@ -102,8 +104,8 @@ def known_to(folder: RunFolder, tracker: str = "mlflow") -> dict[str, object]:
     return known
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -114,10 +116,10 @@ def run_id(folder: RunFolder, tracker: str = "mlflow") -> str:
 
 
 def read_offline(folder: Path) -> list[object]:
-    """The records of a W&B offline run: LevelDB's log format after a header of 7 bytes."""
+    """The records of the one W&B offline run below ``folder``: LevelDB's log format after a header of 7 bytes."""
     from wandb.proto.wandb_internal_pb2 import Record
 
-    (path,) = folder.glob("wandb/offline-run-*/*.wandb")
+    (path,) = folder.rglob("*.wandb")
     size = -1
     while path.stat().st_size > size:  # W&B's own process still writes
         size = path.stat().st_size
@@ -153,12 +155,13 @@ def test_a_server_holds_what_the_files_hold(server: Server, monkeypatch: pytest.
     assert run.data.params["data.fingerprint"] == "ab" * 32
     assert "hub_token" not in run.data.params
     assert run.data.tags["group"] == "pair"
+    assert run.data.tags["mlflow.source.name"] == Path(sys.argv[0]).name
     assert run.inputs.dataset_inputs[0].dataset.name == "starter"
     assert {"scores.parquet", "effects.json", "studies.json", "config.json"} <= {
         file.path for file in client.list_artifacts(run_id(folder))
     }
     table = json.loads(Path(client.download_artifacts(run_id(folder), "effects.json")).read_text())
-    assert table["data"] == [["overall", "overall", pytest.approx(NLL, rel=1e-14)]]
+    assert table == {"columns": ["level", "name", "d"], "data": [["overall", "overall", NLL], ["study", "shelf", None]]}
 
 
 def test_a_server_killed_in_the_middle_costs_one_warning_and_track_makes_up_for_it(
@@ -177,7 +180,7 @@ def test_a_server_killed_in_the_middle_costs_one_warning_and_track_makes_up_for_
     assert time.monotonic() - started < 30
     warnings = [line for line in capfd.readouterr().err.splitlines() if line.startswith("warning")]
     assert len(warnings) == 1
-    assert f"centaurlab track {folder.path}" in warnings[0]
+    assert warnings[0].endswith(f"centaurlab track {folder.path}")
     assert len((folder.path / "metrics.jsonl").read_text().splitlines()) == 3
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.store)  # the server's database outlives it
@@ -217,7 +220,7 @@ def test_an_offline_wandb_run_holds_the_same_numbers(
     assert run == (run_id(folder, "wandb"), "pair", "score")
     assert {(r.run.entity, r.run.project) for r in records if r.run.run_id} == {("a-lab", "humans")}  # type: ignore[attr-defined]
     (table,) = (path for path in tmp_path.glob("wandb/offline-run-*/files/media/table/tables/effects_*.table.json"))
-    assert json.loads(table.read_text())["data"] == [["overall", "overall", NLL]]
+    assert json.loads(table.read_text())["data"][0] == ["overall", "overall", NLL]
     assert all(b"hf_abcdef" not in path.read_bytes() for path in tmp_path.rglob("*.wandb"))
 
 
@@ -250,6 +253,21 @@ def test_a_crash_is_marked_failed_and_the_next_start_continues_the_same_run(stor
     assert run_id(folder) == crashed
     assert connect(store).get_run(crashed).info.status == "FINISHED"
     assert [p.value for p in connect(store).get_metric_history(crashed, "train/loss")] == [2.0, NLL]
+
+
+def test_lines_that_a_resumed_run_writes_again_are_sent_again(store: str, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run", "train")
+    with Tracker(folder, TrackingArguments(), CONFIG):
+        for step in (1, 2, 3):
+            folder.log({"train/loss": 10.0 + step}, step)
+    logged_until(folder.path / "metrics.jsonl", 1)  # as from a checkpoint at step 1
+    with Tracker(folder, TrackingArguments(), CONFIG):
+        for step in (2, 3):
+            folder.log({"train/loss": 20.0 + step}, step)
+        write_run(folder)
+    history = connect(store).get_metric_history(run_id(folder), "train/loss")
+    assert {(point.step, point.value) for point in history} == {(1, 11), (2, 12), (3, 13), (2, 22), (3, 23)}
+    assert connect(store).get_run(run_id(folder)).data.metrics["train/loss"] == 23
 
 
 def start_run_that_waits(tmp_path: Path) -> "tuple[subprocess.Popen[str], int]":
@@ -395,18 +413,90 @@ def test_an_unreachable_wandb_costs_one_warning(
     assert time.monotonic() - started < 60
     warnings = [line for line in capfd.readouterr().err.splitlines() if line.startswith("warning")]
     assert len(warnings) == 1
-    assert "W&B" in warnings[0]
+    assert warnings[0].startswith("warning: W&B failed")
+    assert warnings[0].endswith(f"centaurlab track {folder.path} --report_to wandb")
     assert len((folder.path / "metrics.jsonl").read_text().splitlines()) == 1
 
 
-def test_an_evaluation_names_the_run_that_trained_its_adapter(store: str, tmp_path: Path) -> None:
-    training, scoring = RunFolder(tmp_path / "centaur", "train"), RunFolder(tmp_path / "scores", "score")
-    with Tracker(training, TrackingArguments(), CONFIG):
-        pass
-    with Tracker(scoring, TrackingArguments(), CONFIG | {"adapter_name_or_path": str(training.path)}):
-        pass
-    tags = connect(store).get_run(run_id(scoring)).data.tags
+def test_a_comparison_names_its_runs_which_join_its_group_and_so_does_the_training_behind_them(
+    store: str, tmp_path: Path
+) -> None:
+    def tracked(name: str, job: str, config: dict[str, object], *group: str) -> RunFolder:
+        folder = RunFolder(tmp_path / name, job)
+        arguments = TrackingArguments(["mlflow"])
+        with Tracker(folder, arguments.grouped(*group) if group else arguments, config):
+            folder.write_json("config.json", config)
+            folder.write_json("run.json", {"job": job})
+        return folder
+
+    def group(folder: RunFolder) -> str | None:
+        return connect(store).get_run(run_id(folder)).data.tags.get("group")
+
+    training = tracked("centaur", "train", {"model": {"model_name_or_path": "org/tiny"}})
+    (training.path / "checkpoint-8").mkdir()
+    base = tracked("base", "score", {"model_name_or_path": "org/tiny"})
+    post = tracked("post", "score", {"model_name_or_path": str(training.path / "checkpoint-8")})
+    tags = connect(store).get_run(run_id(post)).data.tags
     assert tags["training_run.mlflow"] == run_id(training)
+    assert group(base) is None
+
+    compared = {"base": str(base.path), "post": str(post.path)}
+    first = tracked("effect", "misalignment", compared, "runs/effect", str(base.path))
+    tags = connect(store).get_run(run_id(first)).data.tags
+    assert (tags["base_run.mlflow"], tags["post_run.mlflow"]) == (run_id(base), run_id(post))
+    assert [group(run) for run in (first, base, post, training)] == ["effect"] * 4
+    frontier = {"base": "org/tiny", "models": [f"sft={training.path}", f"half={post.path}"]}
+    second = tracked("frontier", "frontier", frontier, "runs/frontier", str(base.path))
+    tags = connect(store).get_run(run_id(second)).data.tags
+    assert tags["post_run.mlflow"] == f"{run_id(training)} {run_id(post)}"
+    assert group(second) == "effect"  # that of the base model that both are held against
+
+
+def test_in_wandb_too_a_run_joins_the_group_of_a_comparison_and_parts_of_a_trial_are_runs_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in (("RUN_ID", "trial-7"), ("NAME", "trial 7"), ("SWEEP_ID", "sweep")):
+        monkeypatch.setenv(f"WANDB_{variable}", value)
+    base, effect = RunFolder(tmp_path / "base", "score"), RunFolder(tmp_path / "effect", "misalignment")
+    arguments = TrackingArguments(["wandb"])
+    with Tracker(base, arguments.part("no persona"), CONFIG):
+        write_run(base)
+    config = {"base": str(base.path)}
+    with Tracker(effect, arguments.grouped("effect"), config):
+        effect.write_json("run.json", {"job": "misalignment"})
+    runs = [
+        (r.run.run_id, r.run.display_name, r.run.sweep_id, r.run.run_group)  # type: ignore[attr-defined]
+        for path in sorted(tmp_path.glob("wandb/offline-run-*"), key=lambda path: path.stat().st_mtime)
+        for r in read_offline(path)
+        if r.run.run_id  # type: ignore[attr-defined]
+    ]
+    known = run_id(base, "wandb")
+    assert known != "trial-7"
+    name = "score tiny-llama on starter, no persona"
+    assert list(dict.fromkeys(runs)) == [
+        (known, name, "", ""),
+        ("trial-7", "trial 7", "sweep", "effect"),
+        (known, name, "", "effect"),
+    ]
+
+
+def test_large_files_are_logged_by_reference(store: str, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run", "train")
+    with Tracker(folder, TrackingArguments(["all"]), CONFIG):
+        write_run(folder)
+        with (folder.path / "model.safetensors").open("wb") as file:
+            file.truncate(LARGE_FILE_BYTES + 1)
+    artifacts = {file.path for file in connect(store).list_artifacts(run_id(folder))}
+    assert "model.safetensors" not in artifacts
+    (references,) = tmp_path.glob(f"mlartifacts/{run_id(folder)}/artifacts/references.json")
+    uri = (folder.path / "model.safetensors").as_uri()
+    assert json.loads(references.read_text()) == {"model.safetensors": {"uri": uri, "bytes": LARGE_FILE_BYTES + 1}}
+    entries = [
+        entry
+        for record in read_offline(tmp_path)
+        for entry in record.request.log_artifact.artifact.manifest.contents or record.artifact.manifest.contents  # type: ignore[attr-defined]
+    ]
+    assert {entry.ref for entry in entries if entry.path == "model.safetensors"} == {uri}
 
 
 def test_only_the_main_process_tracks_and_none_means_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,15 +28,15 @@ from centaurlab.sources import DataArguments, open_source
 
 @dataclass
 class BenchmarkArguments:
-    """Which sessions are timed."""
+    """Which sessions are timed, and where the figures go."""
 
+    output_dir: str = field(metadata={"help": "folder for timings.csv and run.json"})
     sessions: int = field(default=4, metadata={"help": "how many sessions to time"})
     min_tokens: int = field(default=2000, metadata={"help": "shortest session; shorter ones are joined up to it"})
     max_tokens: int = field(default=4096, metadata={"help": "longest session"})
     rounds: int = field(default=3, metadata={"help": "how often they are scored; the fastest counts (shared machines)"})
     train: bool = field(default=False, metadata={"help": "time training steps instead of scoring"})
     contestant: str | None = field(default=None, metadata={"help": "(internal) run one contestant, print JSON"})
-    output_json: str | None = field(default=None, metadata={"help": "also write the figures to this file"})
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ often cut by the shorter of two context windows) is counted.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from centaurlab.errors import UserError
-from centaurlab.transcripts import SessionKey
+from centaurlab.transcripts import SessionKey, data_fingerprint
 
 _KEY = ("study", "experiment", "participant")
 _NAMED = 5  # studies named in an error
@@ -92,6 +92,26 @@ def read_run(folder: Path) -> ScoreRun:
     if about.get("job") != "score":
         raise UserError(f"{folder} is a run of {about.get('job')!r}, not of eval/score.py; give a folder of scores")
     return ScoreRun(folder, about)
+
+
+def scored_data(runs: Iterable[ScoreRun]) -> dict[str, Any]:
+    """Name and fingerprints of the data that ``runs`` scored between them, as they stand in a ``run.json``."""
+    scored = [run.about["data"] for run in runs]
+    prints = {study: about["fingerprint"] for data in scored for study, about in data["studies"].items()}
+    return {
+        "name": scored[0]["name"],
+        "fingerprint": data_fingerprint(prints),
+        "studies": {study: {"fingerprint": prints[study]} for study in sorted(prints)},
+    }
+
+
+def scored_models(runs: Mapping[str, ScoreRun]) -> list[dict[str, Any]]:
+    """By what name each model was asked for, where its scores are, and what it is, as they stand in a ``run.json``."""
+    return [
+        {"asked": name, "folder": str(run.folder), "protocol": run.about["protocol"], "failed": run.n_failed}
+        | run.about["model"]
+        for name, run in runs.items()
+    ]
 
 
 def check_same(runs: Iterable[ScoreRun], same_context: bool = True) -> None:

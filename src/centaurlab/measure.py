@@ -8,7 +8,6 @@ command computes only what is missing. A run may also score some sessions, look 
 """
 
 import gc
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -39,7 +38,7 @@ from centaurlab.models import (
 from centaurlab.plan import cost, plan_sessions, split_by_cost
 from centaurlab.precision import check_target, sample_until
 from centaurlab.prompts import Context
-from centaurlab.runs import RunFolder
+from centaurlab.runs import RunFolder, peak_memory
 from centaurlab.score_files import write_run, write_table
 from centaurlab.scoring import SessionError, SessionScorer
 from centaurlab.sources import DataArguments, TranscriptSource, open_source
@@ -153,11 +152,8 @@ def measuring(
                     "processes": state.num_processes,
                     "tokens_computed_now": worker.tokens_computed,
                     "wall_seconds": round(time.monotonic() - started, 2),
-                    "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
                 }
-                if state.device.type == "cuda":
-                    run["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
-                write_run(folder, source, model, identity, totals, run, measurement.sample)
+                write_run(folder, source, model, identity, totals, run | peak_memory(), measurement.sample)
         wait_for_all(state)
     check_complete(folder.path, failures)
 

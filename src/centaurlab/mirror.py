@@ -16,42 +16,54 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from centaurlab.lineage import IDS, links, without_group
 from centaurlab.mlflow_run import MlflowRun
-from centaurlab.runs import RunFolder, mask_secrets, read_json, read_metrics
+from centaurlab.runs import RunFolder, mask_secrets, read_config, read_json, read_metrics
 from centaurlab.wandb_run import WandbRun
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TRACKERS: dict[str, type[MlflowRun] | type[WandbRun]] = {"mlflow": MlflowRun, "wandb": WandbRun}
-IDS = "tracking.json"
 FINISHED, FAILED = "finished", "failed"
 LARGE_FILE_BYTES = 200_000_000
 """Files above this are logged by reference."""
 
-_OUTPUTS = ("*.parquet", "*.json", "metrics.jsonl", "README.md", "adapter_model*.safetensors")
+_OUTPUTS = (
+    *("*.parquet", "*.json", "metrics.jsonl", "README.md", "*.safetensors", "chat_template.jinja"),
+    *("alpha-*/*.safetensors", "alpha-*/*.json"),  # of interpolated models
+)
 _FIGURES = ("*.png", "*.svg", "*.pdf", "figures/*.png", "figures/*.svg", "figures/*.pdf")
 _RESULTS = (
-    *("speed", "coverage", "studies", "skipped_sessions", "failed_sessions", "notes", "held_out"),
-    *("overall", "summaries", "time", "nll_mean", "sample"),
+    *("speed", "coverage", "studies", "skipped_sessions", "failed_sessions", "notes", "held_out", "left_out"),
+    *("overall", "summaries", "time", "nll_mean", "sample", "rows", "excluded", "points", "assistant", "table"),
+    *("audit", "figures"),
 )
 _SECRET_NAME = re.compile(r"(token|api_key|password|secret)$")
 
 
 class Mirror:
-    """The run in ``folder``, in ``trackers``. ``config`` and ``about`` stand in for the files that it has not yet."""
+    """The run in ``folder``, in ``trackers``. ``config`` and ``about`` stand in for the files that it has not yet.
+
+    ``metric_lines`` are in ``metrics.jsonl`` already: a resumed run drops those after its checkpoint and writes them
+    again, so that trackers may know more of them.
+    """
 
     def __init__(
         self,
         folder: RunFolder,
         trackers: Sequence[str],
         run_name: str | None,
+        condition: str | None,
         group: str | None,
         config: Mapping[str, Any],
         about: Mapping[str, Any],
+        metric_lines: int,
     ) -> None:
         self._folder = folder
+        self._metric_lines = metric_lines
         self._run_name = run_name
+        self._condition = condition
         self._group = group
         self._config = config
         self._about = about
@@ -67,17 +79,24 @@ class Mirror:
 
     def end(self, failed: bool) -> None:
         """Send all that the folder holds, and close the runs."""
+        config, about = self._config or read_config(self._folder.path), read_json(self._folder.path / "run.json")
         for name in list(self._runs):
-            self._attempt(name, "tables, figures and files", lambda name: self._finish(name, failed))
+            self._attempt(name, "tables, figures and files", lambda name: self._finish(name, failed, config, about))
+        if self._group and not failed and not os.environ.get("WANDB_RUN_GROUP"):  # which groups all by itself
+            alone = without_group(config, about)
+            for name in list(self._runs):
+                self._attempt(name, f"the group of {len(alone)} runs", lambda name: self._share_group(name, alone))
+            for folder in alone:
+                RunFolder(folder, "").write_json(IDS, read_json(folder / IDS) | {"group": self._group})
 
     def _start(self, name: str) -> None:
         path = self._folder.path
         known = read_json(path / IDS).get(name, {})
-        config = self._config or read_json(path / "config.json")
-        run_name = self._run_name or _run_name(self._folder.job, config, path)
-        tags = {"job_type": self._folder.job} | ({"group": self._group} if self._group else {}) | _links(config)
-        run = self._runs[name] = TRACKERS[name](path, known, run_name, tags)
-        self._sent[name] = int(known.get("metric_lines", 0)) if run.continues else 0
+        config = self._config or read_config(path)
+        described = _run_name(self._folder.job, config, path) + (f", {self._condition}" if self._condition else "")
+        tags = {"job_type": self._folder.job} | ({"group": self._group} if self._group else {}) | links(config)
+        run = self._runs[name] = TRACKERS[name](path, known, self._run_name or known.get("name") or described, tags)
+        self._sent[name] = min(int(known.get("metric_lines", 0)), self._metric_lines) if run.continues else 0
         self._remember(name)
         run.config(flat_config(config, self._about))
 
@@ -89,13 +108,11 @@ class Mirror:
             self._sent[name] = len(lines)
             self._remember(name)
 
-    def _finish(self, name: str, failed: bool) -> None:
+    def _finish(self, name: str, failed: bool, config: Mapping[str, Any], about: Mapping[str, Any]) -> None:
         run, path = self._runs[name], self._folder.path
         self._send(name)
-        about = read_json(path / "run.json")
-        config = read_json(path / "config.json")
         if not failed and about:
-            run.config(flat_config(config, about) | _links(config | about))
+            run.config(flat_config(config, about))
             _mirror_data_set(run, about)
         for table_name, table in tables(path).items():
             run.table(table_name, table)
@@ -105,6 +122,11 @@ class Mirror:
         large = [file for file in files if file.stat().st_size > LARGE_FILE_BYTES]
         run.files([file for file in files if file not in large], large)
         run.end(failed)
+
+    def _share_group(self, name: str, folders: Sequence[Path]) -> None:
+        for known in [read_json(folder / IDS) for folder in folders]:
+            if name in known:
+                self._runs[name].regroup(known[name], str(self._group))
 
     def _remember(self, name: str) -> None:
         known = read_json(self._folder.path / IDS)
@@ -118,12 +140,13 @@ class Mirror:
         except Exception as error:  # noqa: BLE001  # a tracker may fail in any way, the run goes on
             self._runs.pop(name, None)
             reason = mask_secrets(" ".join(str(error).split()))[:200] or type(error).__name__
-            warn(self._folder.path, f"{TRACKERS[name].name} failed ({reason}); not logged there: {what}")
+            warn(self._folder.path, f"{TRACKERS[name].name} failed ({reason}); not logged there: {what}", [name])
 
 
-def warn(folder: Path, what: str) -> None:
-    """Say what is not logged of the run in ``folder``, and how to make up for it."""
-    later = f"The files in {folder} are complete; log them later with: centaurlab track {folder}"
+def warn(folder: Path, what: str, trackers: Sequence[str]) -> None:
+    """Say what is not logged of the run in ``folder`` to ``trackers``, and how to make up for it."""
+    option = "" if trackers == ["mlflow"] else f" --report_to {trackers[0] if len(trackers) == 1 else 'all'}"
+    later = f"The files in {folder} are complete; log them later with: centaurlab track {folder}{option}"
     print(f"warning: {what}. {later}", file=sys.stderr, flush=True)
 
 
@@ -136,12 +159,14 @@ def flat_config(config: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str
             for key, inner in value.items():
                 if key not in _RESULTS or prefix == "":
                     add(f"{prefix}.{key}" if prefix else str(key), inner)
+        elif isinstance(value, list) and any(isinstance(inner, Mapping) for inner in value):
+            add(prefix, {str(number): inner for number, inner in enumerate(value)})
         elif value is not None and not _SECRET_NAME.search(prefix):
             text = value if isinstance(value, str) else json.dumps(value, default=str)
             flat[prefix] = mask_secrets(text)
 
-    add("", config)
     add("", {key: value for key, value in about.items() if key not in _RESULTS})
+    add("", config)  # where both have a name, it is what was asked
     return flat
 
 
@@ -171,34 +196,26 @@ def _mirror_data_set(run: MlflowRun | WandbRun, about: Mapping[str, Any]) -> Non
 
 def _run_name(job: str, config: Mapping[str, Any], path: Path) -> str:
     """'score gemma-3-270m on starter': what a person needs to find the run."""
-    flat = flat_config(config, {})
-    data = flat.get("data") or flat.get("data.data")
-    model = flat.get("adapter_name_or_path") or flat.get("model_name_or_path") or flat.get("model.model_name_or_path")
-    other = flat.get("post") or flat.get("adapter")
-    if flat.get("base") and other:
-        return f"{job} {Path(flat['base']).name} → {Path(other).name}"
-    if not model:
+    known = {**config, **_mapping(config.get("data")), **_mapping(config.get("model"))}
+    data = known.get("data")
+    other = known.get("post") or known.get("adapter")
+    if known.get("base") and other:
+        return f"{job} {Path(known['base']).name} → {Path(other).name}"
+    models = (
+        known.get("adapter_name_or_path")
+        or known.get("model_name_or_path")
+        or known.get("run")
+        or other
+        or known.get("base")
+    )
+    if not models:
         return f"{job} {path.name}"
-    return f"{job} {Path(model).name}" + (f" on {Path(data).name}" if data else "")
+    named = ", ".join(Path(model).name for model in ([models] if isinstance(models, str) else models))
+    return f"{job} {named}" + (f" on {Path(data).name}" if isinstance(data, str) else "")
 
 
-def _links(config: Mapping[str, Any]) -> dict[str, str]:
-    """Run ids of the runs that this one builds on: the training of its adapter, the two scorings it compares."""
-    links = {}
-    for tag, keys in (
-        ("training_run", ("adapter_name_or_path", "adapter", "model_name_or_path")),
-        ("base_run", ("base",)),
-        ("post_run", ("post",)),
-    ):
-        for key in keys:
-            value = config.get(key)
-            folder = value.get("folder") if isinstance(value, dict) else value
-            if isinstance(folder, str) and (Path(folder) / IDS).is_file():
-                for name, ids in read_json(Path(folder) / IDS).items():
-                    if isinstance(ids, dict):
-                        links[f"{tag}.{name}"] = str(ids["run_id"])
-                break
-    return links
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _matching(path: Path, patterns: tuple[str, ...]) -> list[Path]:

@@ -16,7 +16,15 @@ from accelerate import PartialState
 
 from centaurlab.bootstrap import CONFIDENCE
 from centaurlab.catalog import ModelPair
-from centaurlab.comparison import ScoreRun, StudyScores, check_same, is_score_folder, read_run
+from centaurlab.comparison import (
+    ScoreRun,
+    StudyScores,
+    check_same,
+    is_score_folder,
+    read_run,
+    scored_data,
+    scored_models,
+)
 from centaurlab.effect_table import verdict, write_effects
 from centaurlab.effects import Effect, compare, estimate_effects, leave_one_out, sum_study
 from centaurlab.errors import UserError
@@ -154,7 +162,6 @@ def compare_pairs(
     compared = [compare(runs[p.base], runs[p.post_trained], p.post_training, p.family) for p in pairs]
     effects = estimate_effects(compared, n_resamples, seed)
     write_effects(folder.path, effects)
-    data = next(iter(used.values())).about["data"]
     folder.write_json(
         "run.json",
         provenance()
@@ -162,16 +169,8 @@ def compare_pairs(
             "job": folder.job,
             "overall": asdict(effects[0]) | {"verdict": verdict(effects[0])},
             "bootstrap": {"resamples": n_resamples, "seed": seed, "confidence": CONFIDENCE},
-            "data": {
-                "name": data["name"],
-                "fingerprint": data["fingerprint"],
-                "studies": {study: {"fingerprint": about["fingerprint"]} for study, about in data["studies"].items()},
-            },
-            "models": [
-                {"asked": name, "folder": str(run.folder), "protocol": run.about["protocol"], "failed": run.n_failed}
-                | run.about["model"]
-                for name, run in used.items()
-            ],
+            "data": scored_data(used.values()),
+            "models": scored_models(used),
             "pairs": [asdict(pair) for pair in pairs],
             "sample": _common_sample(used.values()),
             "notes": sample_notes(used.values()),

@@ -6,6 +6,7 @@ older MLflow does not select its file store.
 
 import json
 import logging
+import math
 import os
 import re
 import socket
@@ -84,6 +85,10 @@ class MlflowRun:
         """Log parameters; one that the run has with another value goes into a tag ``resumed.<name>``."""
         from mlflow.entities import Param, RunTag
 
+        if "command" in flat:
+            self._client.set_tag(self.run_id, "mlflow.source.name", Path(json.loads(flat["command"])[0]).name)
+        if "git.commit" in flat:
+            self._client.set_tag(self.run_id, "mlflow.source.git.commit", flat["git.commit"])
         flat = {_ILLEGAL.sub("_", name): value[:_VALUE] for name, value in flat.items()}
         known = self._client.get_run(self.run_id).data.params
         new = [Param(name, value) for name, value in flat.items() if name not in known]
@@ -107,9 +112,10 @@ class MlflowRun:
 
     def table(self, name: str, table: "pd.DataFrame") -> None:
         """Write a table, in place of an earlier one of that name."""
-        self._client.log_text(
-            self.run_id, table.to_json(orient="split", index=False, double_precision=15), f"{name}.json"
-        )
+        is_told = table.notna() & ~table.isin([math.inf, -math.inf])
+        rows = table.astype(object).where(is_told, None)  # pandas' own JSON drops the last digits
+        content = {"columns": list(rows.columns), "data": rows.to_numpy().tolist()}
+        self._client.log_text(self.run_id, json.dumps(content), f"{name}.json")
         entry = {"path": f"{name}.json", "type": "table"}
         tag = "mlflow.loggedArtifacts"
         logged = json.loads(self._client.get_run(self.run_id).data.tags.get(tag, "[]"))
@@ -139,6 +145,11 @@ class MlflowRun:
         profile = json.dumps({"studies": len(studies)})
         data_set = Dataset(name[:500], fingerprint[:36], "local", source, profile=profile)
         self._client.log_inputs(self.run_id, [DatasetInput(data_set, [InputTag("mlflow.data.context", context)])])
+
+    def regroup(self, known: Mapping[str, str], group: str) -> None:
+        """Give another run of the store, by its ids, a group."""
+        if self._is_there(known["run_id"]):
+            self._client.set_tag(known["run_id"], "group", group)
 
     def end(self, failed: bool) -> None:
         """Mark the run as finished or failed."""

@@ -15,7 +15,7 @@ from centaurlab.runs import RunFolder, provenance
 from centaurlab.scoring import ResponseScores
 from centaurlab.sources import TranscriptSource
 from centaurlab.store import ScoreStore, SessionResult, write_scores
-from centaurlab.transcripts import SessionKey, Transcript, text_digest
+from centaurlab.transcripts import SessionKey, Transcript, data_fingerprint, text_digest
 
 
 @dataclass
@@ -130,7 +130,7 @@ def write_run(
             "context": identity.get("context"),
             "data": {
                 "name": source.name,
-                "fingerprint": hashlib.sha256("".join(t.fingerprint for t in totals.values()).encode()).hexdigest(),
+                "fingerprint": data_fingerprint({study: t.fingerprint for study, t in totals.items()}),
                 "studies": studies,
                 "notes": source.notes,
                 "skipped_sessions": [str(problem) for problem in source.skipped],

@@ -16,9 +16,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from centaurlab.errors import UserError
-from centaurlab.mirror import FAILED, FINISHED, IDS, TRACKERS, Mirror, warn
+from centaurlab.lineage import IDS, group_of
+from centaurlab.mirror import FAILED, FINISHED, TRACKERS, Mirror, warn
 from centaurlab.mlflow_run import LOCK
-from centaurlab.runs import RunFolder, inheritable_lock, provenance, read_json
+from centaurlab.runs import RunFolder, inheritable_lock, is_run, provenance, read_json, read_metrics
+from centaurlab.wandb_run import OF_ONE_RUN
 
 _EVERY_SECONDS = 10.0
 _END_SECONDS = 120.0
@@ -42,15 +44,24 @@ class TrackingArguments:
     )
 
     is_part: bool = field(default=False, init=False)
+    condition: str | None = field(default=None, init=False)
 
-    def grouped(self, output_dir: str) -> "TrackingArguments":
-        """With the group of a comparison: the one named, that of ``WANDB_RUN_GROUP``, or its output folder's name."""
-        return replace(self, group=self.group or os.environ.get("WANDB_RUN_GROUP") or Path(output_dir).name)
+    def grouped(self, output_dir: str, base: str | None = None) -> "TrackingArguments":
+        """With the group of a comparison, which the runs that it compares join unless they have one.
 
-    def part(self, run_name: str | None = None) -> "TrackingArguments":
-        """For one of the runs that a script makes on its way: name and id in the environment are the script's own."""
-        part = replace(self, run_name=run_name)
-        part.is_part = True
+        It is the one named, that of ``WANDB_RUN_GROUP``, that of ``base`` if this is a run's folder, or the name of
+        the output folder.
+        """
+        group = self.group or os.environ.get("WANDB_RUN_GROUP") or group_of(base) or Path(output_dir).name
+        return replace(self, group=group)
+
+    def part(self, condition: str | None = None) -> "TrackingArguments":
+        """For one of the runs that a script makes on its way; its name ends with ``condition``.
+
+        Names and ids, given or in the environment, are those of the script's own run.
+        """
+        part = replace(self, run_name=None)
+        part.is_part, part.condition = True, condition
         return part
 
     def __post_init__(self) -> None:
@@ -111,23 +122,25 @@ class Tracker:
         try:
             self._process.communicate(ended + "\n", timeout=_END_SECONDS)
             if self._process.returncode:
-                warn(self._folder.path, "tracking failed; nothing more is logged")
+                self._warn("tracking failed; nothing more is logged")
         except subprocess.TimeoutExpired:
-            warn(self._folder.path, f"trackers are slow and go on in process {self._process.pid}; they may not end")
+            self._warn(f"trackers are slow and go on in process {self._process.pid}; they may not end")
 
     def _spawn(self, lock: int) -> "subprocess.Popen[str] | None":
         environment = dict(os.environ)
         if self._arguments.is_part:
-            for name in ("WANDB_NAME", "WANDB_RUN_ID"):
+            for name in OF_ONE_RUN:
                 environment.pop(name, None)
         request = {
             "path": str(self._folder.path),
             "job": self._folder.job,
             "trackers": self._arguments.trackers,
             "run_name": self._arguments.run_name or environment.get("WANDB_NAME"),
+            "condition": self._arguments.condition,
             "group": self._arguments.group or environment.get("WANDB_RUN_GROUP"),
             "config": self._config or {},
             "about": provenance(),
+            "metric_lines": len(read_metrics(self._folder.path)),
             "every_seconds": self._every_seconds,
         }
         try:
@@ -144,9 +157,12 @@ class Tracker:
             process.stdin.write(json.dumps(request, default=str) + "\n")
             process.stdin.flush()
         except OSError as error:
-            warn(self._folder.path, f"trackers cannot be started ({error}); nothing is logged there")
+            self._warn(f"trackers cannot be started ({error}); nothing is logged there")
             return None
         return process
+
+    def _warn(self, what: str) -> None:
+        warn(self._folder.path, what, self._arguments.trackers)
 
 
 def track(path: Path, arguments: TrackingArguments) -> None:
@@ -154,7 +170,7 @@ def track(path: Path, arguments: TrackingArguments) -> None:
 
     Raises ``UserError`` where ``path`` is no run's folder, or its run is still going.
     """
-    if not (path / "config.json").exists() and not (path / "run.json").exists():
+    if not is_run(path):
         raise UserError(f"{path} is not a run's folder (it holds neither config.json nor run.json); check the name")
     about, known = read_json(path / "run.json"), read_json(path / IDS)
     job = str(about.get("job") or known.get("job") or "run")
@@ -162,7 +178,9 @@ def track(path: Path, arguments: TrackingArguments) -> None:
     with inheritable_lock(path / LOCK) as lock:
         if lock is None:
             raise UserError(f"the run in {path} is still being tracked; wait for it to end")
-        Mirror(RunFolder(path, job), arguments.trackers, arguments.run_name, group, {}, {}).end(not _is_complete(about))
+        lines = len(read_metrics(path))
+        mirror = Mirror(RunFolder(path, job), arguments.trackers, arguments.run_name, None, group, {}, {}, lines)
+        mirror.end(failed=not _is_complete(about))
 
 
 def _is_complete(about: Mapping[str, Any]) -> bool:

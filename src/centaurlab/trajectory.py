@@ -10,7 +10,7 @@ from centaurlab.assistant.quality import Accuracy
 from centaurlab.bootstrap import CONFIDENCE
 from centaurlab.effects import Effect
 from centaurlab.errors import UserError
-from centaurlab.runs import read_json
+from centaurlab.runs import read_config
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def checkpoints(run: Path) -> list[tuple[int, Path]]:
 
 def base_model(run: Path) -> str:
     """The model that a run started from, as it was named; ``UserError`` where the folder does not say it."""
-    name = (read_json(run / "config.json").get("model") or {}).get("model_name_or_path")
+    name = (read_config(run).get("model") or {}).get("model_name_or_path")
     if not name:
         raise UserError(f"{run} is not the folder of recipes/posttrain.py or recipes/centaur.py; or name --base")
     return str(name)

@@ -90,6 +90,11 @@ def check_study_name(study: str, origin: str) -> str:
     return study
 
 
+def data_fingerprint(studies: Mapping[str, str]) -> str:
+    """SHA-256 over the fingerprints of ``studies``, in the order of their names."""
+    return hashlib.sha256("".join(studies[study] for study in sorted(studies)).encode()).hexdigest()
+
+
 def _place(text: str, start: int, width: int = 40) -> str:
     line = text.count("\n", 0, start) + 1
     return f"on line {line} of the text: {text[start : start + width]!r}"

@@ -8,16 +8,19 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from centaurlab.runs import MetricLine
 
 if TYPE_CHECKING:
     import pandas as pd
+    import wandb
 
 PROJECT = "centaurlab"
 MAX_TABLE_ROWS = 200_000
+OF_ONE_RUN = ("WANDB_NAME", "WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
+"""The environment variables that mean one run and no other that its process logs."""
 
 
 def has_key() -> bool:
@@ -32,6 +35,33 @@ def has_key() -> bool:
         return False
 
 
+def _init(**about: Any) -> "wandb.Run":
+    """``wandb.init`` without questions, console capture or long waits; offline where there is no key."""
+    import wandb
+
+    mode = os.environ.get("WANDB_MODE") or "online"
+    if mode in ("online", "run", "shared") and not has_key():
+        mode = "offline"  # W&B would ask for one
+    return wandb.init(
+        **about,
+        resume="allow",
+        mode=mode,  # type: ignore[arg-type]  # checked by W&B
+        reinit="create_new",
+        settings=wandb.Settings(
+            console="off",
+            silent=True,
+            save_code=False,
+            x_disable_meta=True,  # it holds the command as typed, keys included; the configuration has our own
+            x_stats_pid=os.getppid(),  # the run, beside which this process was started
+            init_timeout=30,
+            finish_timeout=60,
+            x_graphql_retry_max=2,
+            x_file_stream_retry_max=2,
+            x_file_transfer_retry_max=2,
+        ),
+    )
+
+
 class WandbRun:
     """A run of ``folder``, new or continued; every method raises what W&B raises."""
 
@@ -42,32 +72,15 @@ class WandbRun:
 
         self._wandb = wandb
         self._folder = folder.resolve()
-        mode = os.environ.get("WANDB_MODE") or "online"
-        if mode in ("online", "run", "shared") and not has_key():
-            mode = "offline"  # W&B would ask for one
-        self._run = wandb.init(
+        self._drawings: list[Path] = []
+        self._run = _init(
             project=os.environ.get("WANDB_PROJECT") or known.get("project") or PROJECT,
             entity=os.environ.get("WANDB_ENTITY") or known.get("entity"),
             id=os.environ.get("WANDB_RUN_ID") or known.get("run_id"),
-            resume="allow",
             name=run_name,
             job_type=tags["job_type"],
             group=tags.get("group"),
-            mode=mode,  # type: ignore[arg-type]  # checked by W&B
             config=dict(tags),
-            reinit="create_new",
-            settings=wandb.Settings(
-                console="off",
-                silent=True,
-                save_code=False,
-                x_disable_meta=True,  # it holds the command as typed, keys included; the configuration has our own
-                x_stats_pid=os.getppid(),  # the run, beside which this process was started
-                init_timeout=30,
-                finish_timeout=60,
-                x_graphql_retry_max=2,
-                x_file_stream_retry_max=2,
-                x_file_transfer_retry_max=2,
-            ),
         )
         self._run.define_metric("step", hidden=True)
         self._run.define_metric("*", step_metric="step")
@@ -78,7 +91,8 @@ class WandbRun:
     @property
     def ids(self) -> dict[str, str]:
         """What continues this run later."""
-        return {"address": self.address, "run_id": self.run_id, "project": str(self._run.project)}
+        known = {"address": self.address, "run_id": self.run_id, "project": str(self._run.project)}
+        return known | {"entity": self._run.entity, "name": str(self._run.name)}
 
     def config(self, flat: Mapping[str, str]) -> None:
         """Set the configuration; a resumed run's new values replace its old ones."""
@@ -94,16 +108,16 @@ class WandbRun:
         self._run.log({f"tables/{name}": self._wandb.Table(dataframe=table.head(MAX_TABLE_ROWS))})
 
     def figure(self, path: Path) -> None:
-        """Upload a picture; vector graphics go as files."""
+        """Upload a picture; vector graphics, which W&B does not show, go with the files."""
         if path.suffix == ".png":
             self._run.log({f"figures/{path.stem}": self._wandb.Image(str(path))})
         else:
-            self._run.save(str(path), base_path=str(path.parent), policy="now")
+            self._drawings.append(path.resolve())
 
     def files(self, paths: Sequence[Path], references: Sequence[Path]) -> None:
         """Upload ``paths`` as one artifact, in which ``references`` are addresses."""
         artifact = self._wandb.Artifact(f"{self._folder.name}-{self.run_id}", type="run-folder")
-        for path in paths:
+        for path in [*paths, *self._drawings]:
             artifact.add_file(str(path), name=str(path.relative_to(self._folder)))
         for path in references:
             artifact.add_reference(path.as_uri(), name=str(path.relative_to(self._folder)), checksum=False)
@@ -113,6 +127,14 @@ class WandbRun:
         """Record the data set in the configuration."""
         data_set = {"name": name, "fingerprint": fingerprint, "studies": len(studies), "context": context}
         self._run.config.update({"input": data_set}, allow_val_change=True)  # type: ignore[no-untyped-call]
+
+    def regroup(self, known: Mapping[str, str], group: str) -> None:
+        """Once this run has ended, give another one, by its ids, a group."""
+        for name in OF_ONE_RUN:
+            os.environ.pop(name, None)
+        self._wandb.teardown()  # or W&B remembers them
+        about = {name: known.get(name) for name in ("project", "entity", "name")}
+        _init(**about, id=known["run_id"], group=group).finish()
 
     def end(self, failed: bool) -> None:
         """Close the run; say how to upload one that was written offline."""

@@ -50,7 +50,7 @@ def test_from_base_to_frontier(tiny_llama_dir: Path, tmp_path: Path) -> None:
 
     centaur = ["--config", f"{configs}/gemma-3-270m-starter.yaml", "--data", "people.jsonl", "--novel_studies", "beta"]
     centaur += UNTRACKED
-    command(tmp_path, "recipes/merge.py", "--adapter", "sft", "--output_dir", "merged")
+    command(tmp_path, "recipes/merge.py", "--adapter", "sft", "--output_dir", "merged", *UNTRACKED)
     steps = ["--max_steps", "2", "--eval_steps", "2", "--save_steps", "2"]
     command(
         *(tmp_path, "recipes/centaur.py", *centaur, *steps),

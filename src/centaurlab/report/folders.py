@@ -8,7 +8,7 @@ from typing import Any
 
 from centaurlab.errors import UserError
 from centaurlab.precision import sample_note
-from centaurlab.runs import read_json
+from centaurlab.runs import is_run, read_config, read_json
 
 _SCRIPTS = ("eval", "recipes", "sweeps")
 
@@ -36,7 +36,7 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
     for path in paths:
         if not path.is_dir():
             raise UserError(f"there is no folder {path}; name the folder of a run (its --output_dir)")
-        found = [path] if _is_run(path) else [folder for folder in sorted(path.glob("*/")) if _is_run(folder)]
+        found = [path] if is_run(path) else [folder for folder in sorted(path.glob("*/")) if is_run(folder)]
         if not found:
             raise UserError(f"{path} holds no run, nor do the folders right below it; name a run's --output_dir")
         for folder in found:
@@ -105,12 +105,8 @@ def _model(model: Mapping[str, Any]) -> str:
     return f"{model.get('name')}{adapter}, {model.get('dtype')}, fingerprint {model['fingerprint']}"
 
 
-def _is_run(folder: Path) -> bool:
-    return any((folder / name).exists() for name in ("run.json", "config.json"))
-
-
 def _read(folder: Path) -> Run:
     about = read_json(folder / "run.json")
     if "job" not in about:
         raise UserError(f"the run in {folder} is not finished (it has no complete run.json); give its command again")
-    return Run(folder, about, read_json(folder / "config.json"))
+    return Run(folder, about, read_config(folder))

@@ -33,6 +33,7 @@ class CentaurConfig(SFTConfig):  # type: ignore[misc]
         report_to = self.report_to.split() if isinstance(self.report_to, str) else self.report_to
         self.tracking = TrackingArguments(report_to, self.run_name)
         self.report_to = "none"  # to the trainer: its own callbacks would make a second run
+        self.include_num_input_tokens_seen = "non_padding"  # for the speed
         if self.activation_checkpointing is None:
             self.activation_checkpointing = self.gradient_checkpointing  # TRL 1.16 has its default under the old name
         if not torch.accelerator.is_available():

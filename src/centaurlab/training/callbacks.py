@@ -4,7 +4,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from centaurlab.runs import RunFolder
+from centaurlab.runs import RunFolder, peak_memory
 
 
 class RunFolderCallback(TrainerCallback):
@@ -24,6 +24,8 @@ class RunFolderCallback(TrainerCallback):
         """Write a line, on the main process."""
         if state.is_world_process_zero and logs:
             metrics = {metric_name(name): value for name, value in logs.items() if isinstance(value, int | float)}
+            if "train_tokens_per_second" in logs:
+                metrics |= {"tokens_per_second": logs["train_tokens_per_second"]} | peak_memory()
             self._folder.log(metrics, state.global_step)
 
 

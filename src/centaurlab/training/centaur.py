@@ -146,7 +146,7 @@ def _max_length(base_args: ModelArguments, training_args: SFTConfig) -> int:
 
 
 def _about(base: ModelIdentity, data: TrainingData) -> dict[str, Any]:
-    about = {"job": "train", "base": base.as_dict(), "data": data.split["data"], "studies": list(data.studies)}
+    about = {"job": "train", "base": base.as_dict(), "data": data.trained_on, "studies": list(data.studies)}
     return provenance() | about | {"novel_studies": data.split["novel_studies"], "notes": list(data.notes)}
 
 

@@ -21,7 +21,7 @@ from centaurlab.errors import UserError
 from centaurlab.sources import DataArguments, TranscriptSource, open_source
 from centaurlab.splits import first_participants, participant_order, partition
 from centaurlab.training.arguments import CentaurArguments
-from centaurlab.transcripts import SessionKey, Transcript, text_digest
+from centaurlab.transcripts import SessionKey, Transcript, data_fingerprint, text_digest
 
 IGNORED = -100
 """Label of tokens that are not of a response."""
@@ -49,6 +49,16 @@ class TrainingData:
     held_out_keys: tuple[SessionKey, ...]
     split: dict[str, Any]
     notes: tuple[str, ...]
+
+    @property
+    def trained_on(self) -> dict[str, Any]:
+        """Name and fingerprints of the data that are trained on, for ``run.json``."""
+        known = self.split["studies"].items()
+        return {
+            "name": self.split["data"],
+            "fingerprint": data_fingerprint({study: about["fingerprint"] for study, about in known}),
+            "studies": {study: {"fingerprint": a["fingerprint"], "sessions": len(a["train"])} for study, a in known},
+        }
 
 
 def prepare_data(

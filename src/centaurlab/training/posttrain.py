@@ -16,7 +16,7 @@ from trl import ModelConfig, SFTConfig, get_peft_config
 from centaurlab.chat import chat_tokenizer
 from centaurlab.errors import UserError
 from centaurlab.models import ModelArguments, ModelIdentity, context_window, identify, load_config
-from centaurlab.runs import RunFolder, provenance
+from centaurlab.runs import CONFIG, MODEL_RUN_CONFIG, RunFolder, provenance
 from centaurlab.training.base_model import base_arguments, load_base
 from centaurlab.training.callbacks import RunFolderCallback
 from centaurlab.training.conversations import (
@@ -87,7 +87,8 @@ def posttrain(run: PostTrainRun) -> None:
     if trainer.is_world_process_zero():
         (run.folder.path / "README.md").write_text(_card(run), encoding="utf-8")
         steps = {"steps": trainer.state.global_step, "epochs": trainer.state.epoch}
-        result = {"job": run.folder.job, "base": run.base.as_dict()} | run.about | steps
+        data = {"name": run.settings["posttrain"]["dataset"], "fingerprint": run.about["data_digest"]}
+        result = {"job": run.folder.job, "base": run.base.as_dict(), "data": data} | run.about | steps
         run.folder.write_json("run.json", provenance() | result)
 
 
@@ -176,7 +177,7 @@ def _begin(
             )
     if training_args.process_index == 0:
         folder.write_json(_IDENTITY, asked)
-        folder.write_json("config.json", settings)
+        folder.write_json(CONFIG if settings["model"]["use_peft"] else MODEL_RUN_CONFIG, settings)
         logged_until(folder.path / "metrics.jsonl", int(checkpoint.name.rpartition("-")[2]) if checkpoint else -1)
     return checkpoint
 
@@ -227,5 +228,5 @@ template is in `chat_template.jinja`; checkpoints along the way are beside it.
 |---|---|
 {table}
 
-All settings: `config.json`. Licence: that of the base model.
+All settings: `{CONFIG if run.settings["model"]["use_peft"] else MODEL_RUN_CONFIG}`. Licence: that of the base model.
 """
