@@ -1,4 +1,4 @@
-"""``recipes/centaur.py`` as a user runs it: killed and started again, and on several processes."""
+"""``recipes/centaur.py`` as a user runs it: killed and started again, on several processes, tracked, in a sweep."""
 
 import json
 import os
@@ -9,9 +9,16 @@ import time
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 import yaml
 from safetensors.numpy import load_file
+
+from centaurlab.mlflow_run import connect
+from centaurlab.runs import read_json
+from centaurlab.tracking import TrackingArguments, track
+from test_sweeps import start, trials
+from test_tracking import Server, wait_until, write_empty_store
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "centaur.py"
@@ -98,3 +105,64 @@ def test_two_processes_have_the_loss_curve_of_one(config: Path, tmp_path: Path) 
     done = run(command(config, tmp_path / "two", "--gradient_accumulation_steps", "2", launcher=launcher))
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_training_outlives_its_tracking_server_and_is_logged_later(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = write_empty_store(tmp_path / "mlflow.db")
+    server, folder = Server(tmp_path, store), tmp_path / "run"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+    options = ("--report_to", "mlflow", "--max_steps", "600", "--save_steps", "300")
+    training = subprocess.Popen(
+        command(config, folder, *options),
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: "mlflow" in read_json(folder / "tracking.json"))
+    server.kill()
+    _, errors = training.communicate()
+    assert training.returncode == 0, errors
+    (warning,) = (line for line in errors.splitlines() if line.startswith("warning:"))
+    assert warning.endswith(f"centaurlab track {folder}")
+    assert len(losses(folder)) == 600
+    assert (folder / "adapter_model.safetensors").exists()
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)  # the server's database outlives it
+    track(folder, TrackingArguments())
+    known = read_json(folder / "tracking.json")["mlflow"]["run_id"]
+    assert connect(store).get_run(known).info.status == "FINISHED"
+    history = connect(store).get_metric_history(known, "train/loss")
+    assert [point.value for point in sorted(history, key=lambda point: point.step)] == losses(folder)
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_of_eight_trainings_resumes_and_runs_none_twice(config: Path, tmp_path: Path) -> None:
+    trial = f'exec {sys.executable} {RECIPE} --config {config} --output_dir "$SWEEP_RUNS/$WANDB_RUN_ID" "$@"'
+    sweep = {
+        "name": "tiny",
+        "method": "bayes",
+        "metric": {"name": "eval/nll", "goal": "minimize"},
+        "parameters": {"lora_r": {"values": [2, 4, 8]}, "learning_rate": {"min": 1e-3, "max": 1e-1}},
+        "command": ["${env}", "sh", "-c", trial, "sh", "${args}"],
+    }
+    settings = yaml.safe_load(config.read_text()) | {"eval_strategy": "steps", "eval_steps": 10}
+    config.write_text(yaml.safe_dump(settings))
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(sweep))
+    options = ("--count", "8", "--workers", "2")
+    first = start(path, *options, OMP_NUM_THREADS="1")
+    finished = tmp_path / "runs"
+    wait_until(lambda: len([*finished.glob("tiny-*/run.json")]) >= 3, seconds=240)
+    first.kill()
+    first.communicate()
+    second = start(path, *options, OMP_NUM_THREADS="1")
+    printed, _ = second.communicate(timeout=400)
+    assert second.returncode == 0, printed
+    assert "best of 8" in printed
+    complete = [trial for trial in trials(tmp_path) if trial.state == optuna.trial.TrialState.COMPLETE]
+    assert sorted(trial.user_attrs["slot"] for trial in complete) == [*range(8)]
+    assert [len(losses(folder.parent)) for folder in finished.glob("tiny-*/run.json")] == [10] * 8
