@@ -30,6 +30,7 @@ from centaurlab.sweep_file import Parameter, Sweep, Value
 
 if TYPE_CHECKING:
     import optuna
+    from matplotlib.figure import Figure
 
 _POLL_SECONDS = 0.5
 _STOP_SECONDS = 30.0
@@ -277,10 +278,30 @@ def finish(sweep: Sweep, study: "optuna.Study", folder: Path) -> Sequence[Path]:
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            plot(study, params=varied)
+            plot(study, params=varied, target_name=sweep.metric)
+            figure = pyplot.gcf()
+            figure.set_size_inches(9, 5)
+            _tidy(figure)
             path = folder / f"{study.user_attrs['id']}-{kind}.png"
-            pyplot.savefig(path, dpi=150, bbox_inches="tight")
-            pyplot.close()
+            figure.savefig(path, dpi=150, bbox_inches="tight")
+            pyplot.close(figure)
         plots.append(path)
         print(f"plot: {path}")
     return plots
+
+
+def _tidy(figure: "Figure") -> None:
+    """Leave away what runs into the labels of the last axis, and of labels that are lists all but the beginning."""
+    for axes in figure.axes:
+        if axes.get_label() == "<colorbar>":
+            axes.remove()  # the first axis says the same
+            continue
+        labels = [label.get_text() for label in axes.get_yticklabels()]
+        if any("," in label for label in labels):
+            axes.set_yticks(axes.get_yticks(), [_shortened(label) for label in labels])
+
+
+def _shortened(label: str) -> str:
+    """Of a list with commas, its first entry and how many more there are."""
+    first, *more = label.split(",")
+    return f"{first} + {len(more)}" if more else first
