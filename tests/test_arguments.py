@@ -1,5 +1,6 @@
 """Options come from a YAML file and the command line, and a misspelt one is answered with the right one."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,9 @@ from centaurlab.errors import UserError
 class Data:
     data: str = field(default="starter", metadata={"help": "where sessions come from"})
     max_participants: int | None = None
+    models: list[str] = field(default_factory=list)
+    rate: float = 0.5
+    quick: bool = False
 
 
 @dataclass
@@ -63,6 +67,27 @@ def test_an_option_is_not_abbreviated() -> None:
         ("a: [1\n", "is not valid YAML"),
         ("- a\n- b\n", "must hold 'key: value' lines"),
         ("", "must hold 'key: value' lines"),
+        ("1: a\n", "unknown key '1'"),
+        ("config: other.yaml\n", "unknown key 'config'"),
+        ("protocol: half\n", "protocol is 'half', not one of full, paper"),
+        ("max_participants: [1, 2]\n", "max_participants is a list, not int | None"),
+        ("max_participants: 1.5\n", "max_participants is 1.5, not int | None"),
+        ("max_participants: true\n", "max_participants is true, not int | None"),
+        ("rate: null\n", "rate is null, not float"),
+        ("quick: 3\n", "quick is 3, not bool"),
+        ("output_dir: 2024\n", "output_dir is 2024, not str; put it between quotes"),
+        ("output_dir: null\n", "output_dir is null, not str"),
+        ("models: [a, 1]\n", "models is a list, not list[str]"),
+        ("models: 'a \"b'\n", "No closing quotation; write a list"),
+        ("env: a\n", "env is 'a', not a mapping"),
+        ("env: {A=B: 1}\n", "'A=B' cannot name a variable"),
+        ("env: {A: [1]}\n", "the variable A is a list, not text or a number"),
+        ("rate: &a [*a]\n", "rate is a list, not float"),
+        ("rate: !!int ''\n", "is not valid YAML: string index out of range"),
+        ("rate: !!bool x\n", "is not valid YAML: 'x'"),
+        ("rate: !!timestamp x\n", "is not valid YAML"),
+        ("rate: 2001-02-30\n", "is not valid YAML: day is out of range"),
+        ("[" * 5000, "is not valid YAML: maximum recursion depth"),
     ],
 )
 def test_a_bad_file_is_named(tmp_path: Path, content: str, message: str) -> None:
@@ -70,6 +95,29 @@ def test_a_bad_file_is_named(tmp_path: Path, content: str, message: str) -> None
     with pytest.raises(UserError, match=r"score\.yaml") as error:
         parse("--config", path)
     assert message in str(error.value)
+
+
+def test_text_in_a_file_is_read_as_on_the_command_line(tmp_path: Path) -> None:
+    content = "output_dir: a\nmax_participants: '3'\nrate: 1e-5\nquick: 'yes'\nmodels: one 'the other'\n"
+    data, _ = parse("--config", config(tmp_path, content))
+    assert data == Data("starter", 3, ["one", "the other"], 1e-5, True)
+
+
+def test_a_whole_number_is_a_number_and_a_list_stays_one(tmp_path: Path) -> None:
+    data, _ = parse("--config", config(tmp_path, "output_dir: a\nrate: 2\nmodels: [a b, c]\nmax_participants: null\n"))
+    assert data == Data(rate=2, models=["a b", "c"])
+
+
+def test_a_file_may_set_variables_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.environ", dict(os.environ))
+    parse("--config", config(tmp_path, "output_dir: a\nenv: {A_LETTER: b, A_NUMBER: 3}\n"))
+    assert (os.environ["A_LETTER"], os.environ["A_NUMBER"]) == ("b", "3")
+
+
+def test_two_files_are_refused(tmp_path: Path) -> None:
+    path = config(tmp_path, "output_dir: a\n")
+    with pytest.raises(UserError, match="given 2 times"):
+        parse("--config", path, f"--config={path}")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
