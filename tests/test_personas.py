@@ -215,6 +215,8 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
         (["field,question,answer", "age,How old?,nothing"], "table.csv:2: answer is"),
         (["field,question,answer", "age,How old?,{.real}"], "table.csv:2: answer is"),
         (["field,question,answer", "age,How old?,{:q}"], "table.csv:2: answer is"),
+        (["field,question,answer", "age,How old?,{:9999999999}"], "table.csv:2: answer is"),
+        (["field,question,answer", "age,How old?,{:.999f}"], "table.csv:2: answer is"),
         (["field,question,answer", "age,How <<old>>?,{}"], "table.csv:2: the question holds '<<'"),
         (["field,question", "age,How, old?"], "table.csv:2: more values than columns"),
         (["field,question"], "lists no field"),

@@ -30,6 +30,7 @@ from centaurlab.transcripts import CLOSE, OPEN, SessionKey, Transcript
 COLUMNS = ("field", "aliases", "question", "answer", "not_missing")
 _MISSING = {"", "n/a", "na", "nan", "none", "null", "nat", "<na>"}
 _WHOLE = re.compile(r"([+-]?\d+)\.0*")
+_ANSWER_FORMAT = re.compile(r"[-+ ]?,?(\.\d{1,2})?[eEfgG%]?")  # no width, which could ask for gigabytes
 _BREAKS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 Answers = Mapping[str, str]
@@ -56,11 +57,11 @@ class PersonaField:
         """Question and answer. Raises ``ValueError`` for a value that is no answer, in words."""
         text = _as_text(value)
         if OPEN in text or CLOSE in text or _BREAKS.search(text):
-            raise ValueError(f"{text!r} holds '<<', '>>' or a line break")
+            raise ValueError(f"{text[:80]!r} holds '<<', '>>' or a line break")
         try:
             answer = self.answer.format(float(text) if _number_format(self.answer) else text)
         except ValueError as error:
-            raise ValueError(f"{text!r} does not fit the answer {self.answer!r} ({error})") from error
+            raise ValueError(f"{text[:80]!r} does not fit the answer {self.answer!r} ({error})") from error
         if text.endswith(".") and answer.endswith(f"{text}."):
             answer = answer[:-1]
         return f"Interviewer: {self.question}\nInterviewee: {answer}\n\n"
@@ -68,6 +69,8 @@ class PersonaField:
     def _is_missing(self, value: object) -> bool:
         if value is None or (isinstance(value, float) and not math.isfinite(value)):
             return True
+        if not isinstance(value, str | int | float):
+            return False
         text = str(value).strip().casefold()
         return text in _MISSING and text not in {known.casefold() for known in self.not_missing}
 
@@ -252,7 +255,7 @@ def _as_text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not isinstance(value, str | int | float):
-        raise ValueError(f"{value!r} is neither text nor a number")
+        raise ValueError(f"a {type(value).__name__} is neither text nor a number")
     text = str(value).strip()
     if isinstance(value, float) and value.is_integer():
         text = str(int(value))
@@ -303,7 +306,7 @@ def _number_format(answer: str) -> str:
 def _is_answer_format(answer: str) -> bool:
     try:
         marks = [(name, spec, how) for _, name, spec, how in string.Formatter().parse(answer) if name is not None]
-        if len(marks) != 1 or marks[0][0] or marks[0][2] or "{" in (marks[0][1] or ""):
+        if len(marks) != 1 or marks[0][0] or marks[0][2] or not _ANSWER_FORMAT.fullmatch(marks[0][1] or ""):
             return False
         answer.format(1.0 if _number_format(answer) else "1")
     except ValueError:

@@ -4,6 +4,8 @@ import tracemalloc
 import zipfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from transcript_files import LFS_POINTER, TEXT, json_lines, session, write
 
@@ -234,6 +236,18 @@ def test_a_malformed_row_of_a_parquet_file_is_named(tmp_path):
     assert error_of(path).startswith(f"{path}: row 3: unclosed '<<'")
 
 
+def test_a_value_of_a_parquet_file_that_python_does_not_have_is_named_by_its_row(tmp_path):
+    torn = pa.array([b"You press <<J>>.", b"You press <<\xff>>."]).cast(pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"text": torn, "participant": [1, 2], "study": ["a", "a"]}), tmp_path / "s.parquet")
+    assert error_of(tmp_path / "s.parquet").startswith(f"{tmp_path}/s.parquet: row 2: a value cannot be read ('utf-8'")
+    dates = pa.array([2**62, 0], pa.timestamp("us"))
+    pq.write_table(pa.table({"text": [TEXT, TEXT], "participant": [1, 2], "when": dates}), tmp_path / "s.parquet")
+    source = source_of(tmp_path / "s.parquet", on_malformed="skip")
+    assert [str(problem) for problem in source.skipped] == [
+        f"{tmp_path}/s.parquet: row 1: a value cannot be read (date value out of range)"
+    ]
+
+
 def test_text_that_is_not_utf_8_is_named_with_its_byte(tmp_path):
     path = tmp_path / "s.jsonl"
     path.write_bytes(json_lines([session(1)]).encode() + '{"text": "Grüße"}\n'.encode("latin-1"))
@@ -292,6 +306,54 @@ def test_archives_that_unpack_to_hundreds_of_times_their_size_are_refused(tmp_pa
                 stream.write(bomb * 1_000)
     assert (tmp_path / name).stat().st_size < 1_000_000
     assert "unpacks to more than" in error_of(tmp_path / name)
+
+
+def test_what_an_archive_says_of_its_members_sizes_hides_no_bomb(tmp_path):
+    """Forty members that are one and the same: no one unpacks to 200 times what it claims, all do together."""
+    path = tmp_path / "s.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.jsonl", b" " * 9_999_999 + b"\n")
+        (one,) = archive.infolist()
+        one.compress_size *= 100
+        archive.filelist += [one] * 39
+    assert path.stat().st_size < 20_000
+    source = open_source(DataArguments(data=str(path), on_malformed="skip"))
+    with pytest.raises(UserError, match="no session is left"):
+        list(source)
+    refused = [problem for problem in source.skipped if "unpacks to more than 200 times its size" in problem.reason]
+    assert len(refused) == 1
+    assert len(source.skipped) < 10, "nothing is read after it"
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_in_another_compression_is_refused(tmp_path, method):
+    with zipfile.ZipFile(tmp_path / "s.zip", "w", method) as archive:
+        archive.writestr("prompts.jsonl", json_lines([session(1)]))
+    assert "is compressed in a way that is not read here; use deflate" in error_of(tmp_path / "s.zip")
+
+
+@pytest.mark.parametrize(
+    ("member", "found", "put", "said"),
+    [
+        ("prompts.jsonl", b"PK\x01\x02\x14\x03\x14\x00", b"PK\x01\x02\x14\x03\xff\x00", "zip file version"),
+        ("prompts.jsonl", b"prompts.jsonl", b"\0rompts.jsonl", "holds no .jsonl file"),
+        ("prömpts.jsonl", "prömpts.jsonl".encode(), b"pr\xff\xffmpts.jsonl", "can't decode byte"),
+    ],
+)
+def test_a_torn_directory_of_an_archive_is_named(tmp_path, member, found, put, said):
+    path = tmp_path / "s.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(member, "{}")
+    content = path.read_bytes()
+    assert found in content
+    path.write_bytes(content.replace(found, put))
+    assert said in error_of(path)
+
+
+def test_a_parquet_file_that_unpacks_to_hundreds_of_times_its_size_is_refused(tmp_path):
+    text = "You press <<J>>." + " " * (1 << 27)
+    pq.write_table(pa.table({"text": [text], "participant": [1]}), tmp_path / "s.parquet", compression="zstd")
+    assert "unpacks to more than 200 times its size" in error_of(tmp_path / "s.parquet")
 
 
 def test_an_encrypted_member_is_refused(tmp_path):

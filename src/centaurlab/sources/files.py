@@ -15,14 +15,22 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from centaurlab.errors import UserError
 from centaurlab.sources.records import KEY_FIELDS, Place, Problem, Record
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zip", ".zip", ".parquet")
 MAX_LINE_BYTES = 1 << 26
-# Real transcripts compress 20- to 35-fold; an archive beyond both limits below is taken for a bomb.
+# Real transcripts compress 20- to 35-fold; a file beyond both limits below is taken for a bomb.
 MAX_RATIO, RATIO_APPLIES_FROM_BYTES = 200, 1 << 26
+# zipfile passes on more than its own error: of versions that it does not know, and of names that are not UTF-8.
+_BAD_ZIP = (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError)
+_BOMB = f"refused: it unpacks to more than {MAX_RATIO} times its size"
 _LFS_POINTER = b"version https://git-lfs.github.com/spec"
 _SHARD = re.compile(r"(\w+)-\d{5}-of-\d{5}")
 _SPLITS = ("train", "test", "validation")
@@ -34,6 +42,17 @@ class Listing:
 
     paths: tuple[Path, ...]
     notes: tuple[str, ...]
+
+
+@dataclass
+class _Allowance:
+    """Bytes that may still come out of a file; what an archive says of its members' sizes counts for nothing."""
+
+    left: int
+
+    @classmethod
+    def of(cls, path: Path) -> "_Allowance":
+        return cls(max(RATIO_APPLIES_FROM_BYTES, MAX_RATIO * path.stat().st_size))
 
 
 def list_files(path: Path) -> Listing:
@@ -85,9 +104,9 @@ def read_files(paths: Sequence[Path], *, keys_only: bool = False) -> Iterator[Re
                 yield from _read_zip(path, places)
             else:
                 with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-                    yield from _read_lines(stream.readline, str(path), places, path.stat().st_size)
+                    yield from _read_lines(stream.readline, str(path), places, _Allowance.of(path))
         except OSError as error:
-            yield Problem(str(path), f"cannot be read: {error.strerror or error}", places)
+            yield Problem(str(path), f"cannot be read: {_one_line(error.strerror or error)}", places)
 
 
 def stem(name: str) -> str:
@@ -133,7 +152,7 @@ def _is_other_archive(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return all(_is_clutter(info) for info in archive.infolist())
-    except (OSError, zipfile.BadZipFile):
+    except (OSError, *_BAD_ZIP):
         return False
 
 
@@ -158,9 +177,10 @@ def _place(path: Path | PurePosixPath) -> Place:
 def _read_zip(path: Path, places: tuple[Place, ...]) -> Iterator[Record | Problem]:
     try:
         archive = zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+    except _BAD_ZIP as error:
         yield Problem(str(path), f"is not a readable zip archive ({error})", places)
         return
+    allowance = _Allowance.of(path)
     with archive:
         members = [info for info in archive.infolist() if not _is_clutter(info)]
         if not members:
@@ -173,18 +193,23 @@ def _read_zip(path: Path, places: tuple[Place, ...]) -> Iterator[Record | Proble
             if info.flag_bits & 0x1:
                 yield Problem(origin, "is encrypted; store it without a password", places)
                 continue
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                yield Problem(origin, "is compressed in a way that is not read here; use deflate", places)
+                continue
             inside = (_place(PurePosixPath(name)), *places)
             try:
                 with archive.open(info) as stream:
-                    yield from _read_lines(stream.readline, origin, inside, info.compress_size)
-            except (NotImplementedError, zipfile.BadZipFile) as error:
+                    yield from _read_lines(stream.readline, origin, inside, allowance)
+            except _BAD_ZIP as error:
                 yield Problem(origin, f"cannot be unpacked ({error})", inside)
+            if allowance.left < 0:
+                return
 
 
 def _is_clutter(info: zipfile.ZipInfo) -> bool:
     """Folders, the copies that macOS adds, and everything that is not JSON lines."""
     name = PurePosixPath(info.filename).name
-    return info.is_dir() or name.startswith("._") or not name.endswith(".jsonl")
+    return info.filename.endswith("/") or name.startswith("._") or not name.endswith(".jsonl")
 
 
 def _leaves_archive(name: str) -> bool:
@@ -193,10 +218,10 @@ def _leaves_archive(name: str) -> bool:
 
 
 def _read_lines(
-    readline: Callable[[int], bytes], origin: str, places: tuple[Place, ...], stored_bytes: int
+    readline: Callable[[int], bytes], origin: str, places: tuple[Place, ...], allowance: _Allowance
 ) -> Iterator[Record | Problem]:
-    """Records of a stream of JSON lines; ``stored_bytes``, its size on disk, is what tells a bomb."""
-    unpacked, empty = 0, True
+    """Records of a stream of JSON lines, until they are more than their file's ``allowance``."""
+    empty = True
     for number in count(1):
         here = f"{origin}:{number}"
         try:
@@ -206,9 +231,9 @@ def _read_lines(
             return
         if not line:
             break
-        unpacked += len(line)
-        if unpacked > RATIO_APPLIES_FROM_BYTES and unpacked > MAX_RATIO * stored_bytes:
-            yield Problem(origin, f"refused: it unpacks to more than {MAX_RATIO} times its size", places)
+        allowance.left -= len(line)
+        if allowance.left < 0:
+            yield Problem(origin, _BOMB, places)
             return
         if len(line) >= MAX_LINE_BYTES:
             yield Problem(here, f"refused: the line is longer than {MAX_LINE_BYTES >> 20} MiB", places)
@@ -242,13 +267,39 @@ def _read_parquet(path: Path, places: tuple[Place, ...], keys_only: bool) -> Ite
     try:
         with pq.ParquetFile(path, memory_map=True) as table:
             names = set(table.schema_arrow.names)
+            if _unpacked_bytes(table.metadata) > _Allowance.of(path).left:
+                yield Problem(str(path), _BOMB, places)
+                return
             if table.metadata.num_rows == 0:
                 yield Problem(str(path), "the file is empty", places)
             columns = [name for name in KEY_FIELDS if name in names] if keys_only else None
             row = count(1)
             for batch in table.iter_batches(batch_size=64, columns=columns):
-                for fields in batch.to_pylist():
-                    yield Record(fields, f"{path}: row {next(row)}", places)
+                for fields in _rows(batch):
+                    origin = f"{path}: row {next(row)}"
+                    if isinstance(fields, Exception):
+                        yield Problem(origin, f"a value cannot be read ({_one_line(fields)})", places)
+                    else:
+                        yield Record(fields, origin, places)
     except pa.ArrowException as error:
-        reason = f"is not a readable parquet file ({' '.join(str(error).split())})"
-        yield Problem(str(path), reason, places)
+        yield Problem(str(path), f"is not a readable parquet file ({_one_line(error)})", places)
+
+
+def _rows(batch: "pa.RecordBatch") -> Iterator[dict[str, object] | Exception]:
+    """The rows as dictionaries; of one that holds no UTF-8, or a date beyond Python's, what is wrong with it."""
+    try:
+        yield from batch.to_pylist()
+    except (ValueError, OverflowError) as error:
+        if batch.num_rows == 1:
+            yield error
+        else:
+            yield from (row for i in range(batch.num_rows) for row in _rows(batch.slice(i, 1)))
+
+
+def _unpacked_bytes(metadata: "pq.FileMetaData") -> int:
+    groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
+    return sum(group.column(i).total_uncompressed_size for group in groups for i in range(group.num_columns))
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())
