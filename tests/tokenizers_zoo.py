@@ -36,10 +36,16 @@ class Family:
     build: Callable[[], PreTrainedTokenizerFast]
     text_of: Callable[[list[str]], str] | None
 
+    def spelling(self, text: str) -> str:
+        """``text`` as its tokens spell it: SentencePiece cannot tell '▁' from a space."""
+        return text.replace("▁", " ") if self.text_of is _metaspace_text else text
+
+
+_TO_BYTE = {character: byte for byte, character in bytes_to_unicode().items()}
+
 
 def _bytes_text(tokens: list[str]) -> str:
-    to_byte = {character: byte for byte, character in bytes_to_unicode().items()}
-    return bytes(to_byte[character] for token in tokens for character in token).decode()
+    return bytes(_TO_BYTE[character] for token in tokens for character in token).decode()
 
 
 def _metaspace_text(tokens: list[str]) -> str:

@@ -1,0 +1,236 @@
+"""Bytes into what the package reads: texts, sessions, people, settings; and the seeds that a fuzzer begins with.
+
+A fuzzer that only flips bytes seldom makes a file that is read to its end. So the first byte of an input says whether
+the others are the file as it stands, or choose from the pieces below, each a way in which real files differ.
+"""
+
+import gzip
+import io
+import json
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from centaurlab.measure import ScoreArguments
+from centaurlab.models import ModelArguments
+from centaurlab.personas import persona_fields
+from centaurlab.sources import DataArguments
+from centaurlab.tracking import TrackingArguments
+
+HALF = "\ud83d"
+PIECES = (
+    *("<<", ">>", "<", ">", "<<", ">>", "<<-", "->>", "<<skip>>", "More Details >>", " ", "  ", "\n", "\t", "\r\n"),
+    *("J", "4", "12.5", "-", "'s", "very good", "très bien", "да", "左右", "ありがとう", "คุณ", "כן", "نعم", "हाँ"),
+    *(
+        "🙂",
+        "👩‍👩‍👧",
+        "🇩🇪",
+        "e\u0301",
+        "a\u0308\u0323",
+        "\u202eabc\u202c",
+        "\u200f",
+        "\u200b",
+        "\ufeff",
+        "\u00ad",
+        "ﬁ",
+        "Å",
+    ),
+    *("<pad>", "<bos>", "<unk>", "<mask>", "<0x0A>", "▁", "Ġ", "##", "\x00", "\x1c", "\u2028", "\u3000", "\U0010fffd"),
+)
+"""Of texts: markers whole and torn, scripts, and what tokenizers treat apart."""
+NAMES = (
+    *("a", "b", 1, 1.0, "1", True, None, "", " ", -0.0, 1e300, float("nan"), float("inf"), [1], {}),
+    *("../x", "x/y", "C:\\x", "é", HALF, "."),
+)
+"""Of participants, studies and experiments, as people contribute them."""
+VALUES = (
+    *(35, 35.0, "35.0", "N/A", "none", " ", None, float("nan"), float("inf"), True, "12.50", "Ph.D.", "<<J>>", "a\nb"),
+    *(["a"], {}, "inf", "\u2028", HALF, 10**30),
+)
+"""Of metadata."""
+FIELDS = (
+    *(one.name for one in persona_fields()),
+    *("Age", "sex", "diagnosis", "STAI", "stai", "land", "unasked"),
+)
+ARGUMENTS = (ModelArguments, DataArguments, ScoreArguments, TrackingArguments)
+OPTIONS = tuple(one.name for kind in ARGUMENTS for one in fields(kind))
+SWEEP_KEYS = (
+    *("value", "values", "min", "max", "q", "distribution", "name", "goal", "type", "min_iter", "max_iter", "s", "eta"),
+    *("method", "run_cap", "command", "program"),
+)
+SCALARS = (
+    *("1", "-1", "1.5", "1e-5", "1.0e-5", "true", "no", "null", "a", "'1'", "[]", "[a, b]", "[1]", "{}", "{a: 1}", "~"),
+    *(
+        "full",
+        "paper",
+        "float32",
+        "train",
+        "skip",
+        "mlflow wandb",
+        "none",
+        "auto",
+        ".nan",
+        ".inf",
+        "2001-02-03",
+        "0x10",
+    ),
+    *("grid", "random", "bayes", "uniform", "q_uniform", "log_uniform_values", "int_uniform", "hyperband", "'a b"),
+    "&a [*a]",
+)
+"""Of settings, as YAML spells them."""
+
+
+def text_of_bytes(data: bytes) -> str:
+    """Text of pieces or, where the first byte is odd, of UTF-8 as it stands."""
+    return data[1:].decode("utf-8", "ignore") if _is_odd(data) else _pieces(data[1:])
+
+
+def lines_of_bytes(data: bytes) -> bytes:
+    """JSON lines of sessions or, where the first byte is odd, as they stand."""
+    return data[1:] if _is_odd(data) else json_lines(*_sessions(data[1:]))
+
+
+def parquet_of_bytes(data: bytes) -> bytes:
+    """A table of sessions, where their values agree in type; else of their texts alone."""
+    sessions = _sessions(data)
+    try:
+        return _parquet(sessions)
+    except (pa.ArrowException, UnicodeEncodeError, OverflowError):
+        return _parquet([{"text": one["text"], "participant": i} for i, one in enumerate(sessions)])
+
+
+def zip_of_bytes(data: bytes) -> bytes:
+    """An archive of one file of sessions."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("prompts.jsonl", lines_of_bytes(data))
+    return out.getvalue()
+
+
+FILES: tuple[tuple[str, Callable[[bytes], bytes]], ...] = (
+    ("prompts.jsonl", lines_of_bytes),
+    ("prompts.jsonl", lines_of_bytes),
+    ("prompts.jsonl.gz", lambda data: gzip.compress(lines_of_bytes(data), 1)),
+    ("prompts.jsonl.zip", zip_of_bytes),
+    ("prompts.parquet", parquet_of_bytes),
+    ("prompts.jsonl.gz", bytes),
+    ("prompts.zip", bytes),
+    ("prompts.parquet", bytes),
+)
+"""How bytes become a file: as sessions in a container, or as the container itself."""
+
+
+def people_of_bytes(data: bytes) -> list[dict[str, object]]:
+    """Metadata, two bytes for each field and value; a byte of 255 begins the next person."""
+    return [
+        {FIELDS[name % len(FIELDS)]: VALUES[value % len(VALUES)] for name, value in _two_by_two(one)}
+        for one in data.split(b"\xff")[:8]
+    ]
+
+
+def config_of_bytes(data: bytes) -> str:
+    """Settings of a scoring run, two bytes for each key and value."""
+    return f"model_name_or_path: m\noutput_dir: o\n{_yaml(data, OPTIONS)}"
+
+
+def sweep_of_bytes(data: bytes) -> str:
+    """A sweep file in four parts, each of which may say something again: the last word counts."""
+    top, metric, parameter, early = (data.split(b"\xff", 3) + [b""] * 3)[:4]
+    return (
+        f"method: random\ncommand: [a]\n{_yaml(top, SWEEP_KEYS)}"
+        f"metric:\n name: m\n{_yaml(metric, SWEEP_KEYS, ' ')}"
+        f"parameters:\n b: {{value: 1}}\n a:\n  distribution: uniform\n{_yaml(parameter, SWEEP_KEYS, '  ')}"
+        f"early_terminate:\n min_iter: 1\n{_yaml(early, SWEEP_KEYS, ' ')}"
+    )
+
+
+def json_lines(*records: dict[str, object]) -> bytes:
+    """A line per record, with what UTF-8 cannot say as JSON says it."""
+    text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    return text.replace(HALF, "\\ud83d").encode()
+
+
+def _is_odd(data: bytes) -> bool:
+    return bool(data) and data[0] % 2 == 1
+
+
+def _parquet(records: list[dict[str, object]]) -> bytes:
+    out = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(records), out)
+    return out.getvalue()
+
+
+def _pieces(data: bytes) -> str:
+    return "".join(PIECES[byte % len(PIECES)] for byte in data)
+
+
+def _sessions(data: bytes) -> list[dict[str, object]]:
+    """Each of four bytes that choose names, and as many as there are up to the next 255 for the text."""
+    sessions = []
+    for chunk in data.split(b"\xff")[:8]:
+        names: list[object] = [NAMES[byte % len(NAMES)] for byte in chunk[:3].ljust(3, b"\0")]
+        age = VALUES[(chunk[3] if len(chunk) > 3 else 0) % len(VALUES)]
+        named = dict(zip(("participant", "study", "experiment"), names, strict=True))
+        sessions.append({**named, "age": age, "text": _pieces(chunk[4:])})
+    return sessions
+
+
+def _yaml(data: bytes, keys: Sequence[str], indent: str = "") -> str:
+    return "".join(
+        f"{indent}{keys[key % len(keys)]}: {SCALARS[value % len(SCALARS)]}\n" for key, value in _two_by_two(data)
+    )
+
+
+def _two_by_two(data: bytes) -> list[tuple[int, int]]:
+    return list(zip(data[::2], data[1::2], strict=False))
+
+
+_PERSON = {"text": "You see J.\nYou press <<J>>. >> Then <<F>>.", "experiment": "smith2020/exp1.csv", "participant": 1}
+_SESSIONS = bytes([0, 1, 0, 0, 15, 0, 15, 1, 255, 1, 1, 0, 1, 0, 16, 1])
+_TABLE = b'field,aliases,question,answer,not_missing\nage,Age|sex,"How old, roughly?",I am {:.1f}.,\nland,,Where?,,NA\n'
+
+SEEDS = {
+    "reader": (
+        b"\x00\x01" + json_lines(_PERSON, {**_PERSON, "participant": 2.0, "study": "a", "age": 3}),
+        b"\x01\x00" + _SESSIONS,
+        b"\x02\x01" + json_lines(_PERSON),
+        b"\x03\x00" + _SESSIONS,
+        b"\x04" + _SESSIONS,
+        b"\x05" + gzip.compress(json_lines(_PERSON)),
+        b"\x06" + zip_of_bytes(b"\x01" + json_lines(_PERSON)),
+        b"\x07" + parquet_of_bytes(_SESSIONS),
+    ),
+    "spans": (
+        bytes([0, 9, 15, 0, 15, 1, 10, 6, 29, 7]),
+        "\x01You press <<J>> and <<-é🙂>>.".encode(),
+        b"\x01 <<think>>a<<  b >><<>>",
+    ),
+    "persona": (
+        b"\x01" + _TABLE + b'\x00[{"age": 35.0, "land": "NA"}, {"sex": "12.50", "land": "Chad"}]',
+        b'\x01\x00[{"age": "35", "sex": "f", "STAI": 1}, {"PHQ": true}]',
+        b"\x00\x00" + bytes([0, 1, 1, 11, 255, 0, 0, 5, 1, 255, 26, 2]),
+        b"\x00" + _TABLE + bytes([0, 0, 0, 30, 11, 255, 0, 1]),
+    ),
+    "yaml": (
+        b"\x00model_name_or_path: a\noutput_dir: b\nprotocol: paper\nmax_participants: 3\nreport_to: [mlflow]\n",
+        b"\x00env:\n  A: 1\nmodel_name_or_path: 'a'\noutput_dir: b\nload_in_4bit: true\nstudies: null\n",
+        b"\x01" + bytes([22, 17, 14, 0, 3, 18]),
+        b"\x02method: grid\nmetric: {name: nll/mean, goal: minimize}\nparameters:\n  rank: {values: [4, 8]}\n"
+        b"command: [python, x.py]\nearly_terminate: {type: hyperband, s: 2, eta: 3, max_iter: 27}\nrun_cap: 3\n",
+        b"\x03" + bytes([13, 29, 14, 0, 255, 7, 8, 255, 2, 0, 3, 2, 255, 8, 35]),
+    ),
+}
+WORDS = {
+    "reader": ('"text"', '"study"', '"experiment"', '"participant"', "<<", ">>", "\\ud83d", "null", "NaN", "1e999"),
+    "spans": ("<<", ">>", "->>", "<<-", "🙂", "\u0301"),
+    "persona": ("field,question\n", "{}", "{:.2f}", "{:9}", "|", "<<", ">>", '"age"', "null", "\\n", "\\u2028", "N/A"),
+    "yaml": (
+        *("model_name_or_path: ", "output_dir: ", "protocol: ", "report_to: ", "load_in_8bit: ", "data_seed: "),
+        *("env: ", "!!int ", "!!timestamp ", "!!binary ", "!!set ", "&a ", "*a", "null", "2001-02-30", "0x_", "<<: "),
+        *("method: ", "metric: ", "parameters: ", "values: ", "min: ", "max: ", "distribution: ", "early_terminate: "),
+    ),
+}
+"""What a fuzzer may put into an input as a whole."""

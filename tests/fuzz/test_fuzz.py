@@ -1,0 +1,64 @@
+"""No file breaks the package: a few hundred inputs of each kind here, a hundred thousand of each in the slow part."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fuzz_inputs import PIECES, SEEDS
+from fuzz_targets import TARGETS, check_transcript
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+INPUTS = 100_000
+each_target = pytest.mark.parametrize("name", TARGETS)
+
+
+@each_target
+def test_the_seeds_are_accepted_and_their_halves_do_no_harm(name: str, tmp_path: Path) -> None:
+    accepted = [TARGETS[name](seed, tmp_path) for seed in SEEDS[name]]
+    assert sum(accepted) >= len(accepted) - 1
+    for seed in SEEDS[name]:
+        for end in range(0, len(seed), 5):
+            TARGETS[name](seed[:end], tmp_path)
+
+
+@each_target
+@settings(max_examples=200, deadline=None)
+@given(kind=st.integers(0, 255), content=st.binary(max_size=60))
+def test_no_bytes_do_harm(name: str, kind: int, content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+    TARGETS[name](bytes([kind]) + content, tmp_path_factory.getbasetemp())
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=12).map("".join))
+def test_any_text_comes_back_from_its_spans(text: str) -> None:
+    check_transcript(text)
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
+    """Exit code and output of a fuzzer for each target; they run side by side."""
+    pytest.importorskip("atheris", reason="has no wheel for this system")
+    folder = tmp_path_factory.mktemp("fuzz")
+    script = Path(__file__).with_name("fuzz.py")
+    running = {}
+    for name in TARGETS:
+        command = [sys.executable, str(script), name, f"-runs={INPUTS}", "-seed=1"]
+        with (folder / f"{name}.txt").open("w") as output:
+            running[name] = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+    return {
+        name: (process.wait(), (folder / f"{name}.txt").read_text(errors="replace"))
+        for name, process in running.items()
+    }
+
+
+@pytest.mark.slow
+@each_target
+def test_a_hundred_thousand_inputs_do_no_harm(name: str, fuzzed: dict[str, tuple[int, str]]) -> None:
+    code, output = fuzzed[name]
+    assert code == 0, output[-4000:]
+    accepted, seen = map(int, re.findall(r"(\d+) of (\d+) inputs accepted", output)[-1])
+    assert seen >= INPUTS
+    assert accepted >= INPUTS // 50, "enough inputs go all the way"
