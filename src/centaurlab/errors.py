@@ -7,6 +7,8 @@ says where and what to do. Anything else is a bug of ours and keeps its tracebac
 import sys
 from collections.abc import Callable
 
+from centaurlab.masking import mask_secrets
+
 EXIT_INCOMPLETE, EXIT_USER_ERROR = 1, 2
 
 
@@ -27,7 +29,7 @@ def exit_on_user_error(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {mask_secrets(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("interrupted: what is done is saved, the same command continues", file=sys.stderr)

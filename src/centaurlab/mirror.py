@@ -7,7 +7,6 @@ where it was. A tracker that fails is named once and left alone. ``python -m cen
 
 import json
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +16,9 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from centaurlab.lineage import IDS, links, without_group
+from centaurlab.masking import is_secret_name, mask_secrets
 from centaurlab.mlflow_run import MlflowRun
-from centaurlab.runs import RunFolder, mask_secrets, read_config, read_json, read_metrics
+from centaurlab.runs import RunFolder, read_config, read_json, read_metrics
 from centaurlab.wandb_run import WandbRun
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ _RESULTS = (
     *("overall", "summaries", "time", "nll_mean", "sample", "rows", "excluded", "points", "assistant", "table"),
     *("audit", "figures"),
 )
-_SECRET_NAME = re.compile(r"(token|api_key|password|secret)$")
 
 
 class Mirror:
@@ -161,7 +160,7 @@ def flat_config(config: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str
                     add(f"{prefix}.{key}" if prefix else str(key), inner)
         elif isinstance(value, list) and any(isinstance(inner, Mapping) for inner in value):
             add(prefix, {str(number): inner for number, inner in enumerate(value)})
-        elif value is not None and not _SECRET_NAME.search(prefix):
+        elif value is not None and not is_secret_name(prefix):
             text = value if isinstance(value, str) else json.dumps(value, default=str)
             flat[prefix] = mask_secrets(text)
 

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from centaurlab.runs import MetricLine, inheritable_lock, mask_secrets
+from centaurlab.masking import mask_secrets
+from centaurlab.runs import MetricLine, inheritable_lock
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,6 @@ import json
 import math
 import os
 import platform
-import re
 import resource
 import subprocess
 import sys
@@ -24,10 +23,9 @@ from filelock import FileLock, Timeout
 
 from centaurlab import __version__
 from centaurlab.errors import UserError
+from centaurlab.masking import masked, masked_command
 
 _LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "trl", "accelerate", "bitsandbytes", "datasets", "numpy")
-_SECRET = re.compile(r"hf_[A-Za-z0-9]{8,}|local-[0-9a-f]{40}|wandb_v\d_\w+|(?<=//)[^/@\s]+:[^/@\s]+(?=@)")
-_WANDB_KEY = re.compile(r"\b[0-9a-f]{40}\b")  # so are git commits, hence masked in commands alone
 
 CONFIG = "config.json"
 MODEL_RUN_CONFIG = "run_config.json"
@@ -66,12 +64,12 @@ class RunFolder:
             ) from None
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        """Write ``content`` as JSON, whole or not at all; NaN and infinities become null."""
+        """Write ``content`` as JSON, whole or not at all; NaN and infinities become null, secrets are masked."""
         path = self.path / name
         temporary = path.with_name(f".{name}.tmp")
         with _disk_errors(self.path):
             with temporary.open("w", encoding="utf-8") as file:
-                json.dump(_finite(content), file, indent=2, sort_keys=True, allow_nan=False, default=str)
+                json.dump(masked(_finite(content)), file, indent=2, sort_keys=True, allow_nan=False, default=str)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -153,17 +151,12 @@ def read_metrics(folder: Path) -> list[MetricLine]:
     return lines
 
 
-def mask_secrets(text: str) -> str:
-    """``text`` with ``***`` for the keys of hubs and trackers, and for the user and password of an address."""
-    return _SECRET.sub("***", text)
-
-
 def provenance() -> dict[str, Any]:
     """Versions, command, commit and machine of this process, for ``run.json``; secrets are masked."""
     return {
         "centaurlab": __version__,
         "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in _LIBRARIES},
-        "command": [_WANDB_KEY.sub("***", mask_secrets(argument)) for argument in sys.argv],
+        "command": masked_command(sys.argv),
         "git": _git(),
         "hardware": _hardware(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -15,6 +15,7 @@ from trl import ModelConfig, SFTConfig, get_peft_config
 
 from centaurlab.chat import chat_tokenizer
 from centaurlab.errors import UserError
+from centaurlab.masking import masked
 from centaurlab.models import ModelArguments, ModelIdentity, context_window, identify, load_config
 from centaurlab.runs import CONFIG, MODEL_RUN_CONFIG, RunFolder, provenance
 from centaurlab.training.base_model import base_arguments, load_base
@@ -191,7 +192,7 @@ def _comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """As it reads back from a JSON file."""
-    return json.loads(json.dumps(value, default=str))
+    return json.loads(json.dumps(masked(value), default=str))
 
 
 def _replay(rows: Dataset, about: Mapping[str, Any], split: Mapping[str, Any]) -> dict[str, Any]:
