@@ -8,39 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import ByT5Tokenizer
 
-from centaurlab.encoding import Coverage, Encoding, encode, protocol_text
+from centaurlab.encoding import Coverage, encode, protocol_text
 from centaurlab.errors import UserError
+from span_checks import TEXTS, check_tokens, responses_by_hand, tokens_of
 from tokenizers_zoo import FAMILIES, SPECIAL, Family, tokenizer_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-WORDS = (
-    *("You choose", "yes", "-B", "J", "4", "12.5", "très bien", "да", "左右", "🙂", "👩‍👩‍👧", "é", "כן", "نعم"),
-    *("<mask>", "<pad>", "<bos>", "<unk>", "<0x0A>", "-", "--", ">", "<", " ", "  ", "\n", "\t", ".", "'s", "▁", "Ġ"),
-)
-pieces = st.lists(st.one_of(st.sampled_from(WORDS), st.text(max_size=4)), max_size=5).map("".join)
+pieces = st.lists(st.one_of(st.sampled_from(TEXTS), st.text(max_size=4)), max_size=5).map("".join)
 plain = pieces.map(lambda text: re.sub("[\ud800-\udfff]", "", text).replace("<<", "< <").replace(">>", "> >"))
 sessions = st.lists(st.tuples(plain, plain), min_size=1, max_size=6).map(
     lambda parts: "".join(f"{context}<<{response}>>" for context, response in parts) + "\n"
 )
 each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-
-
-def responses_by_hand(text: str) -> list[tuple[int, int]]:
-    """Character spans of the responses: from a ``<<`` to the next ``>>``, found without the package."""
-    spans, position = [], 0
-    while (start := text.find("<<", position)) >= 0 and (end := text.find(">>", start + 2)) >= 0:
-        spans.append((start + 2, end))
-        position = end + 2
-    return spans
-
-
-def tokens_of(encoding: Encoding, family: Family) -> list[list[str]]:
-    tokenizer = tokenizer_of(family)
-    return [
-        tokenizer.convert_ids_to_tokens(encoding.input_ids_T[start:end].tolist())
-        for start, end in zip(encoding.start_R, encoding.end_R, strict=True)
-    ]
 
 
 def joint_tokens(text: str, family: Family) -> tuple[list[int], list[tuple[int, int]]]:
@@ -65,40 +45,20 @@ def test_responses_are_disjoint_spans_of_tokens_in_order(family: Family, text: s
     assert (np.diff(encoding.end_character_T) >= 0).all()
 
 
-@pytest.mark.parametrize("family", [f for f in FAMILIES if f.text_of], ids=lambda family: family.name)
-@settings(max_examples=30, deadline=None)
+@each_family
+@settings(max_examples=60, deadline=None)
 @given(text=sessions)
 def test_a_response_is_spelt_by_its_tokens(family: Family, text: str) -> None:
-    assert family.text_of is not None
-    if family.text_of([" "[:0]]) == "" and "▁" in text:
-        text = text.replace("▁", "_")  # SentencePiece cannot tell it from a space
-    encoding = encode(text, tokenizer_of(family))
-    spans = responses_by_hand(text)
-    spelt = [family.text_of(tokens) for tokens in tokens_of(encoding, family)]
-    assert spelt == [text[start:end] for start, end in (spans[r] for r in encoding.response_R)]
-    assert encoding.response_R.tolist() == [r for r, (start, end) in enumerate(spans) if text[start:end].strip()]
+    check_tokens(text, family)
 
 
-@pytest.mark.parametrize("family", [f for f in FAMILIES if not f.text_of], ids=lambda family: family.name)
-@settings(max_examples=30, deadline=None)
-@given(
-    parts=st.lists(
-        st.tuples(
-            st.sampled_from(["You choose ", "", "->", "\n "]), st.sampled_from(["-B-", "-5", "yes", "J -", "->"])
-        ),
-        min_size=1,
-    )
-)
-def test_a_lossy_tokenizer_spells_responses_in_its_alphabet(family: Family, parts: list[tuple[str, str]]) -> None:
-    text = "".join(f"{context}<<{response}>>" for context, response in parts)
-    spelt = ["".join(tokens) for tokens in tokens_of(encode(text, tokenizer_of(family)), family)]
-    expected = [text[start:end] for start, end in responses_by_hand(text)]
-    for tokens, response in zip(spelt, expected, strict=True):
-        pattern = "".join(re.escape(c) for c in response if c != " ").lower()
-        assert "<unk>" in tokens or re.sub("[ ▁]|##", "", tokens).lower() == re.sub(r"\\", "", pattern)
+@pytest.mark.parametrize("family", [f for f in FAMILIES if not f.is_lossless], ids=lambda family: family.name)
+def test_a_lossy_tokenizer_spells_what_it_knows(family: Family) -> None:
+    text = "You choose <<yes>>. You answer <<blue>> ->> <<red>>, Vous répondez <<très bien>> <<左>> <<да>> <<כן>>."
+    assert check_tokens(text, family) >= 6
 
 
-@each_family
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f.is_lossless], ids=lambda family: family.name)
 @settings(max_examples=30, deadline=None)
 @given(text=sessions)
 def test_ids_are_those_of_the_whole_text_up_to_the_first_token_that_straddles(family: Family, text: str) -> None:
@@ -115,8 +75,16 @@ def test_ids_are_those_of_the_whole_text_up_to_the_first_token_that_straddles(fa
         n_before = int((encoding.end_character_T <= text.rfind(" ", 0, first)).sum())
         assert encoding.input_ids_T[:n_before].tolist() == ids[:n_before]
     else:
-        assert family.name == "WordPiece" or encoding.coverage.straddling == 0  # it has no tokens for spaces
+        assert encoding.coverage.straddling == 0
         assert encoding.input_ids_T.tolist() == ids[: len(encoding.input_ids_T)]
+
+
+@pytest.mark.parametrize("family", [f for f in FAMILIES if not f.is_lossless], ids=lambda family: family.name)
+def test_ids_of_plain_sessions_are_those_of_the_whole_text(family: Family) -> None:
+    text = "You answer <<yes>> and <<blue>>, then <<red>>.\nYou press <<J>>. Vous répondez <<très bien>>."
+    encoding = encode(text, tokenizer_of(family))
+    assert encoding.coverage == Coverage(responses=5, scored=5)
+    assert encoding.input_ids_T.tolist() == joint_tokens(text, family)[0][: len(encoding.input_ids_T)]
 
 
 @pytest.mark.parametrize("family", FAMILIES[:8], ids=lambda family: family.name)
@@ -143,8 +111,10 @@ def test_text_never_becomes_a_special_token(family: Family) -> None:
 def test_special_tokens_are_those_that_the_tokenizer_adds_in_front(family: Family) -> None:
     tokenizer = tokenizer_of(family)
     encoding = encode("You press <<J>> and <<F>>", tokenizer)
-    assert encoding.input_ids_T[0] == tokenizer.bos_token_id
-    assert tokenizer.eos_token_id not in encoding.input_ids_T
+    in_front = [tokenizer.bos_token_id] if tokenizer("").input_ids[:1] == [tokenizer.bos_token_id] else []
+    special = set(tokenizer.all_special_ids)
+    assert encoding.input_ids_T[: len(in_front)].tolist() == in_front
+    assert not special & set(encoding.input_ids_T[len(in_front) :].tolist())
 
 
 @each_family
@@ -155,7 +125,8 @@ def test_coverage_accounts_for_every_response(family: Family, text: str, max_tok
     spans = responses_by_hand(text)
     coverage = encode(text, tokenizer_of(family), max_tokens).coverage
     assert coverage.responses == len(spans) == coverage.scored + coverage.cut + coverage.empty
-    assert coverage.empty == sum(not text[start:end].strip() for start, end in spans)
+    blank = sum(not text[start:end].strip() for start, end in spans)
+    assert coverage.empty == blank if family.is_lossless else coverage.empty >= blank  # it may drop a whole response
     assert max_tokens is not None or coverage.cut == 0
 
 
@@ -169,6 +140,25 @@ def test_the_context_window_cuts_responses_whole(family: Family, text: str, max_
     assert cut.start_R.tolist() == whole.start_R[kept].tolist()
     assert cut.input_ids_T.tolist() == whole.input_ids_T[: len(cut.input_ids_T)].tolist()
     assert len(cut.input_ids_T) <= max_tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("<<\u0338yes>>", None),
+        ("\x1f\x1f<<yes>> <<red>>", ["yes", "red"]),
+        ("<<yes->> <<- red>>,<<blue->>", ["yes-", "-red", "blue-"]),
+    ],
+)
+@pytest.mark.parametrize("family", FAMILIES[-2:], ids=lambda family: family.name)
+def test_normalization_moves_no_boundary(family: Family, text: str, said: list[str] | None) -> None:
+    """Composed with a marker, dropped in front, begun again after a cut: what SentencePiece's normalizers do."""
+    tokens = tokens_of(encode(text, tokenizer_of(family)), family)
+    if said is None:
+        assert tokens[0][-3:] == [*"yes"] or tokens[0][-2:] == ["y", "es"]
+        assert "<unk>" in tokens[0]
+    else:
+        assert ["".join(one).replace("▁", "") for one in tokens] == said
 
 
 def test_an_unclosed_marker_is_counted_as_malformed() -> None:

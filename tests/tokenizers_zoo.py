@@ -6,12 +6,17 @@ merged wherever a family's pre-tokenizer lets them be.
 
 import json
 import re
+import tempfile
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import cache
+from io import StringIO
+from pathlib import Path
 
+import sentencepiece
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 TRAINING_TEXT = [
@@ -36,9 +41,24 @@ class Family:
     build: Callable[[], PreTrainedTokenizerFast]
     text_of: Callable[[list[str]], str] | None
 
+    @property
+    def is_lossless(self) -> bool:
+        return self.text_of is not None
+
+    def spelt(self, tokens: list[str]) -> str | None:
+        """What tokens spell; None where one of them stands for what the tokenizer does not know."""
+        if self.text_of is not None:
+            return self.text_of(tokens)
+        if tokenizer_of(self).unk_token in tokens:
+            return None
+        return re.sub(r"[\s▁]", "", "".join(token.removeprefix("##") for token in tokens))
+
     def spelling(self, text: str) -> str:
-        """``text`` as its tokens spell it: SentencePiece cannot tell '▁' from a space."""
-        return text.replace("▁", " ") if self.text_of is _metaspace_text else text
+        """``text`` as its tokens spell it: SentencePiece cannot tell '▁' from a space, others know no spaces at all."""
+        if self.text_of is not None:
+            return text.replace("▁", " ") if self.text_of is _metaspace_text else text
+        normalized = tokenizer_of(self).backend_tokenizer.normalizer.normalize_str(text)
+        return re.sub(r"[\s▁]", "", normalized)
 
 
 _TO_BYTE = {character: byte for byte, character in bytes_to_unicode().items()}
@@ -139,6 +159,23 @@ def _word_piece() -> PreTrainedTokenizerFast:
     return wrapped
 
 
+def _sentence_piece(tokenizer_class: str, file_name: str, **settings: object) -> PreTrainedTokenizerFast:
+    """A model that the SentencePiece library trains, read as a model's folder is."""
+    with tempfile.TemporaryDirectory() as folder, redirect_stderr(StringIO()):
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(line for text in TRAINING_TEXT for line in text.splitlines()),
+            model_prefix=str(Path(folder, "trained")),
+            hard_vocab_limit=False,
+            minloglevel=2,
+            **settings,
+        )
+        Path(folder, "trained.model").rename(Path(folder, file_name))
+        Path(folder, "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": tokenizer_class}))
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert isinstance(tokenizer, PreTrainedTokenizerFast)
+    return tokenizer
+
+
 FAMILIES = (
     Family("byte-level BPE", lambda: _byte_level(add_prefix_space=False), _bytes_text),
     Family("byte-level BPE, prefix space", lambda: _byte_level(add_prefix_space=True), _bytes_text),
@@ -166,6 +203,38 @@ FAMILIES = (
     ),
     Family("Unigram", lambda: _unigram("always"), None),
     Family("WordPiece", _word_piece, None),
+    Family(
+        "SentencePiece's own BPE, byte fallback",
+        lambda: _sentence_piece(
+            "LlamaTokenizer",
+            "tokenizer.model",
+            model_type="bpe",
+            vocab_size=500,
+            byte_fallback=True,
+            normalization_rule_name="identity",
+            remove_extra_whitespaces=False,
+        ),
+        _metaspace_text,
+    ),
+    Family(
+        "SentencePiece's own Unigram, as T5 has it",
+        lambda: _sentence_piece(
+            "T5Tokenizer",
+            "spiece.model",
+            model_type="unigram",
+            vocab_size=200,
+            pad_id=0,
+            eos_id=1,
+            unk_id=2,
+            bos_id=-1,
+        ),
+        None,
+    ),
+    Family(
+        "SentencePiece's own Unigram, as XLM-RoBERTa has it",
+        lambda: _sentence_piece("XLMRobertaTokenizer", "sentencepiece.bpe.model", model_type="unigram", vocab_size=200),
+        None,
+    ),
 )
 
 

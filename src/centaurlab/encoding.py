@@ -8,6 +8,7 @@ Scoring and training both start from here: the tokens that train a model and tho
 """
 
 import re
+import unicodedata
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Literal, Self
@@ -27,8 +28,9 @@ Protocol = Literal["full", "paper"]
 PAPER_MAX_CHARACTERS = 32_768
 
 # A piece of text is tokenized after one of these, so that its first token is that of text in the middle of a
-# session: without, SentencePiece tokenizers and ByteLevel(add_prefix_space=True) would invent a leading space.
-_CONTEXTS = ("\n", "a", "0", ".", "|", "ж", "一", " ")
+# session: without, SentencePiece tokenizers and ByteLevel(add_prefix_space=True) would invent a leading space. T5's
+# and BERT's do so after white space as well, which they drop; and after a letter, BERT's would go on with its word.
+_CONTEXTS = ("\n", ".", "|", "a", "0", "ж", "一", " ")
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def _tokenize(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, boundaries: li
 
     None is special, but for those of a template's scaffold, where the text is cut as the tokenizer itself does.
     """
-    text, cuts = prompt.text, set[int]()
+    text, cuts = prompt.text, _joined_by_normalization(prompt.text, tokenizer, boundaries)
     boundaries_B = np.array(boundaries, np.int64)
     special = [i for i in tokenizer.all_special_ids if i != tokenizer.unk_token_id]
     written = _written_special(prompt, tokenizer)
@@ -192,6 +194,17 @@ def _tokenize(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, boundaries: li
         if not new:
             return tokens, cuts
         cuts |= new
+
+
+def _joined_by_normalization(text: str, tokenizer: PreTrainedTokenizerBase, boundaries: list[int]) -> set[int]:
+    """Boundaries before a combining character, where the tokenizer would compose it with what precedes.
+
+    Offsets do not show it: '≮', which T5 and Qwen make of ``<`` and U+0338, is said to hold ``<`` alone.
+    """
+    combining = {b for b in boundaries if b < len(text) and unicodedata.combining(text[b])}
+    normalizer = tokenizer.backend_tokenizer.normalizer if combining else None
+    composes = normalizer is not None and "\u0301" not in normalizer.normalize_str("e\u0301")
+    return combining if composes else set()
 
 
 def _written_special(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> dict[tuple[int, int], _Tokens]:
@@ -230,7 +243,11 @@ def pairs(points: list[int]) -> list[tuple[int, int]]:
 
 
 def _first_piece(text: str, tokenizer: PreTrainedTokenizerBase) -> _Tokens:
-    return _extents(tokenizer(text, add_special_tokens=True, **_ENCODE), start=0, skip=0)
+    # T5's normalizer drops control characters; offsets are one off after each that the text begins with.
+    normalizer, dropped = tokenizer.backend_tokenizer.normalizer, 0
+    while normalizer is not None and dropped < len(text) and not normalizer.normalize_str(text[dropped]):
+        dropped += 1
+    return _extents(tokenizer(text[dropped:], add_special_tokens=True, **_ENCODE), start=dropped, skip=0)
 
 
 def _piece(text: str, span: tuple[int, int], tokenizer: PreTrainedTokenizerBase, with_bos: bool) -> _Tokens:
@@ -239,7 +256,9 @@ def _piece(text: str, span: tuple[int, int], tokenizer: PreTrainedTokenizerBase,
         return _first_piece(text[:end], tokenizer)
     for context in _CONTEXTS:
         encoded = tokenizer(context + text[start:end], add_special_tokens=False, **_ENCODE)
-        if all(not first < len(context) < last for first, last in encoded["offset_mapping"]):
+        offsets = encoded["offset_mapping"]
+        is_kept = any(last == len(context) for _, last in offsets)
+        if is_kept and all(not first < len(context) < last for first, last in offsets):
             return _extents(encoded, start, skip=len(context))
     raise UserError(
         f"tokenizer {tokenizer.name_or_path!r} merges every character tried with {text[start : start + 10]!r}; "

@@ -18,23 +18,14 @@ from pathlib import Path
 from fuzz_inputs import ARGUMENTS, FILES, config_of_bytes, people_of_bytes, sweep_of_bytes, text_of_bytes
 
 from centaurlab.arguments import parse_arguments
-from centaurlab.encoding import encode_prompt, session_prompt
 from centaurlab.errors import UserError
 from centaurlab.personas import PersonaField, own_context, persona_fields, read_personas, shuffled_context
 from centaurlab.sources import DataArguments, open_source
 from centaurlab.sources.records import KEY_FIELDS
 from centaurlab.sweep_file import Sweep, Value, read_sweep
 from centaurlab.transcripts import Transcript, find_responses, marker_problem
-from tokenizers_zoo import FAMILIES, tokenizer_of
-
-
-def responses_by_hand(text: str) -> list[tuple[int, int]]:
-    """Character spans of the responses: from a ``<<`` to the next ``>>``, found without the package."""
-    spans, position = [], 0
-    while (start := text.find("<<", position)) >= 0 and (end := text.find(">>", start + 2)) >= 0:
-        spans.append((start + 2, end))
-        position = end + 2
-    return spans
+from span_checks import check_tokens, responses_by_hand
+from tokenizers_zoo import FAMILIES
 
 
 def check_transcript(text: str) -> None:
@@ -61,17 +52,7 @@ def check_spans(data: bytes, folder: Path) -> bool:
     if problem is None:
         assert len(spans) == text.count("<<") > 0
         assert all(text[start:end].strip() for start, end in spans)
-    prompt = session_prompt(text, ("full", "paper")[len(text) % 2])
-    encoding = encode_prompt(prompt, tokenizer_of(family))
-    coverage = encoding.coverage
-    assert coverage.responses == len(spans) == coverage.scored + coverage.cut + coverage.empty
-    assert (encoding.start_R < encoding.end_R).all()
-    assert (encoding.start_R[1:] >= encoding.end_R[:-1]).all()
-    assert len(encoding.input_ids_T) == (encoding.end_R[-1] if len(encoding.end_R) else 0)
-    if family.text_of is not None:
-        tokens = tokenizer_of(family).convert_ids_to_tokens(encoding.input_ids_T.tolist())
-        spelt = [family.text_of(tokens[s:e]) for s, e in zip(encoding.start_R, encoding.end_R, strict=True)]
-        assert spelt == [family.spelling(prompt.text[r.start : r.end]) for r in prompt.responses]
+    check_tokens(text, family, ("full", "paper")[len(text) % 2])
     return problem is None
 
 

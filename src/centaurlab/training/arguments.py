@@ -31,8 +31,10 @@ class CentaurConfig(SFTConfig):  # type: ignore[misc]
     )
 
     def __post_init__(self) -> None:
-        if self.hub_token:  # the trainer pickles its arguments beside every checkpoint
-            os.environ["HF_TOKEN"], self.hub_token = self.hub_token, None
+        token: str | None = self.hub_token
+        if token:  # the trainer pickles its arguments beside every checkpoint
+            os.environ["HF_TOKEN"] = token
+        self.hub_token: str | None = None
         report_to = self.report_to.split() if isinstance(self.report_to, str) else self.report_to
         self.tracking = TrackingArguments(report_to, self.run_name)
         self.report_to = "none"  # to the trainer: its own callbacks would make a second run
