@@ -56,7 +56,7 @@ class Family:
     def spelling(self, text: str) -> str:
         """``text`` as its tokens spell it: SentencePiece cannot tell '▁' from a space, others know no spaces at all."""
         if self.text_of is not None:
-            return text.replace("▁", " ") if self.text_of is _metaspace_text else text
+            return text.replace("▁", " ") if self.text_of is metaspace_text else text
         normalized = tokenizer_of(self).backend_tokenizer.normalizer.normalize_str(text)
         return re.sub(r"[\s▁]", "", normalized)
 
@@ -64,11 +64,13 @@ class Family:
 _TO_BYTE = {character: byte for byte, character in bytes_to_unicode().items()}
 
 
-def _bytes_text(tokens: list[str]) -> str:
+def bytes_text(tokens: list[str]) -> str:
+    """What tokens of a byte-level vocabulary spell."""
     return bytes(_TO_BYTE[character] for token in tokens for character in token).decode()
 
 
-def _metaspace_text(tokens: list[str]) -> str:
+def metaspace_text(tokens: list[str]) -> str:
+    """What tokens of a SentencePiece vocabulary with bytes to fall back on spell."""
     parts = []
     for token in tokens:
         byte = _BYTE.fullmatch(token)
@@ -177,29 +179,29 @@ def _sentence_piece(tokenizer_class: str, file_name: str, **settings: object) ->
 
 
 FAMILIES = (
-    Family("byte-level BPE", lambda: _byte_level(add_prefix_space=False), _bytes_text),
-    Family("byte-level BPE, prefix space", lambda: _byte_level(add_prefix_space=True), _bytes_text),
-    Family("byte-level BPE, no regex", lambda: _byte_level(add_prefix_space=False, use_regex=False), _bytes_text),
-    Family("Llama 3", _llama_3, _bytes_text),
+    Family("byte-level BPE", lambda: _byte_level(add_prefix_space=False), bytes_text),
+    Family("byte-level BPE, prefix space", lambda: _byte_level(add_prefix_space=True), bytes_text),
+    Family("byte-level BPE, no regex", lambda: _byte_level(add_prefix_space=False, use_regex=False), bytes_text),
+    Family("Llama 3", _llama_3, bytes_text),
     Family(
         "SentencePiece BPE, prepend always",
         lambda: _byte_fallback(None, pre_tokenizers.Metaspace(prepend_scheme="always")),
-        _metaspace_text,
+        metaspace_text,
     ),
     Family(
         "SentencePiece BPE, prepend first",
         lambda: _byte_fallback(None, pre_tokenizers.Metaspace(prepend_scheme="first", split=False)),
-        _metaspace_text,
+        metaspace_text,
     ),
     Family(
         "Llama 2",
         lambda: _byte_fallback(normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]), None),
-        _metaspace_text,
+        metaspace_text,
     ),
     Family(
         "Gemma",
         lambda: _byte_fallback(normalizers.Replace(" ", "▁"), pre_tokenizers.Split(" ", "merged_with_previous")),
-        _metaspace_text,
+        metaspace_text,
     ),
     Family("Unigram", lambda: _unigram("always"), None),
     Family("WordPiece", _word_piece, None),
@@ -214,7 +216,7 @@ FAMILIES = (
             normalization_rule_name="identity",
             remove_extra_whitespaces=False,
         ),
-        _metaspace_text,
+        metaspace_text,
     ),
     Family(
         "SentencePiece's own Unigram, as T5 has it",
