@@ -25,6 +25,7 @@ from centaurlab.report import write_report
 from effect_rows import effect, effects_of
 
 EVIL = "<script>document.title='owned'</script>|_x_ & \"quoted\""
+WORSE = f"</dd></pre></style>{EVIL}' onload='x' <img src=x onerror=\"document.title='owned'\"> <svg onload=alert(1)>"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -293,8 +294,14 @@ def test_the_same_runs_give_the_same_page(page: Page, runs: dict[str, Path], tmp
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> Path:
-    """A report on a study, and on a model, with a name that is a program; also in a table of another job."""
-    scores = [score_run(tmp_path / "s", EVIL, [EVIL, "b2021"])]
+    """A report on a study, a model and data with names that are programs, as are a note on a transcript, the command
+    and the machine; also in a table of another job."""
+    scores = [score_run(tmp_path / "<img src=x onerror=alert(1)>", EVIL, [EVIL, "b2021"], data=WORSE)]
+    known = json.loads((scores[0] / "run.json").read_text())
+    known["data"]["notes"] = [f"skipped data.jsonl:3: unclosed '<<' on line 1 of the text: {WORSE!r}"]
+    known["command"] += ["--run_name", WORSE]
+    known["hardware"]["platform"] = known["git"]["commit"] = WORSE
+    write_json(scores[0] / "run.json", known)
     run = effect_run(tmp_path / "run", effects_of([EVIL, "b2021"], Estimate(0.1, -0.1, 0.3), group_name=EVIL), scores)
     pd.DataFrame({"what": [EVIL], EVIL: [1.5]}).to_csv(run / "diagnosis.csv", index=False)
     write_report([run, *scores], tmp_path / "report.html", "html")
@@ -307,6 +314,9 @@ def test_data_is_shown_as_text(hostile: Path) -> None:
     assert table_of(page, "study", "d").rows[0][0][0] == EVIL
     assert table_of(page, "what").head[1] == EVIL.replace("_", " ")
     assert "<script>document" not in page.source
+    assert " ".join(page.text).count(WORSE) >= 4, "data, note, machine, commit"
+    assert "svg" not in page.elements
+    assert page.elements.count("img") == page.elements.count("figure")
 
 
 def dom(page: Path, folder: Path) -> str:
@@ -324,6 +334,9 @@ def test_in_a_browser_data_runs_nothing_and_a_click_sorts(hostile: Path, tmp_pat
     (tmp_path / "dom.html").write_text(dom(hostile, tmp_path / "profile"))
     page = Page(tmp_path / "dom.html")
     assert "<title>owned" not in page.source
+    assert page.elements.count("script") == 2, "the one that sorts, and the click"
+    assert page.elements.count("img") == page.elements.count("figure")
+    assert any(WORSE in text for text in page.text)
     sorted_table = page.tables[1]
     keys = [float(row[1][1] or "nan") for row in sorted_table.rows[:-1]]
     assert keys == sorted(keys)
