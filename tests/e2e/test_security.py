@@ -1,0 +1,86 @@
+"""Keys and passwords reach their servers and nothing else: no log, no file of a run, no store of a tracker."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from centaurlab.mlflow_run import connect
+from test_tracking import Server
+
+ROOT = Path(__file__).parents[2]
+IN_ENVIRONMENT = {
+    "HF_TOKEN": "hf_" + "Planted" * 5,
+    "WANDB_API_KEY": "5ec2e7" * 6 + "5ec2",
+    "MLFLOW_TRACKING_PASSWORD": "correct horse battery staple",
+}
+PASSWORD, TYPED, HUB_TOKEN = "s3same-open", "hf_" + "Typed" * 7, "a-token-of-no-known-look"
+SECRETS = (*IN_ENVIRONMENT.values(), PASSWORD, TYPED, HUB_TOKEN)
+
+
+@pytest.mark.slow
+def test_no_secret_is_written_anywhere(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    server_folder, work = tmp_path / "server", tmp_path / "work"
+    server_folder.mkdir()
+    work.mkdir()
+    rows = [
+        {"text": "You press <<J>>.\n" * 4, "experiment": f"{study}/exp1.csv", "participant": person}
+        for study in ("alpha", "beta")
+        for person in range(12)
+    ]
+    (work / "sessions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    server = Server(server_folder, f"sqlite:///{server_folder / 'mlflow.db'}")
+    address = server.address.replace("://", f"://somebody:{PASSWORD}@")
+    environment = os.environ | IN_ENVIRONMENT | {
+        "MLFLOW_TRACKING_URI": address,
+        "MLFLOW_TRACKING_USERNAME": "somebody",
+        "WANDB_MODE": "offline",
+        "HF_HUB_OFFLINE": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }  # fmt: skip
+    data = ["--model_name_or_path", str(tiny_llama_dir), "--data", "sessions.jsonl", "--dtype", "float32"]
+    tracked = ["--report_to", "mlflow", "wandb", "--run_name", f"mine {TYPED}"]
+    training = ["--max_steps", "2", "--save_steps", "1", "--use_peft", "true", "--lora_target_modules", "q_proj"]
+    training += ["--bf16", "false", "--hub_token", HUB_TOKEN, "--gradient_checkpointing", "false"]
+    posttraining = ["--dataset", "starter-assistant", "--max_steps", "1", f"--hub_token={HUB_TOKEN}", "--bf16", "false"]
+    commands = [
+        ["eval/score.py", *data, *tracked, "--output_dir", "base"],
+        ["recipes/centaur.py", *data, *tracked, *training, "--output_dir", "centaur"],
+        ["recipes/posttrain.py", *data[:2], *posttraining, "--output_dir", "post"],
+        ["eval/misalignment.py", "--base", "base", "--post", "post", *data[2:], "--output_dir", "effect"],
+        ["-m", "centaurlab.cli", "report", "."],
+        ["-m", "centaurlab.cli", "compare", "base", "effect"],
+        ["eval/score.py", "--model_name_or_path", f"https://somebody:{PASSWORD}@lab.org/{TYPED}", "--output_dir", "no"],
+        ["sweeps/run.py", "sweep.yaml", "--storage", f"postgresql://somebody:{PASSWORD}@127.0.0.1:9/db"],
+    ]
+    (work / "sweep.yaml").write_text("method: grid\nmetric: {name: a}\nparameters: {a: {value: 1}}\ncommand: [a]\n")
+    said = ""
+    codes = []
+    try:
+        for script, *arguments in commands:
+            program = [script] if script == "-m" else [str(ROOT / script)]
+            done = subprocess.run(
+                [sys.executable, *program, *arguments],
+                cwd=work,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            codes.append(done.returncode)
+            said += done.stdout + done.stderr
+        client = connect(server.address)
+        (run,) = client.search_runs(["1"], "tags.job_type = 'train' and params.`training.max_steps` = '2'")
+        assert run.info.status == "FINISHED", "the server was reached with the password"
+    finally:
+        server.kill()
+    assert codes == [0, 0, 0, 0, 0, 0, 2, 2], said
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"run.json", "config.json", "report.html", "training_args.bin", "mlflow.db"} <= {path.name for path in files}
+    assert any(path.suffix == ".wandb" for path in files)
+    for secret in SECRETS:
+        assert secret not in said
+        assert [path for path in files if secret.encode() in path.read_bytes()] == []
