@@ -161,7 +161,7 @@ def _begin(
     folder: RunFolder, identity: Mapping[str, Any], settings: dict[str, Any], training_args: SFTConfig
 ) -> Path | None:
     """The checkpoint to go on from; a folder that holds a run with other settings is refused."""
-    asked = {"identity": identity, "settings": _comparable(settings)}
+    asked = _as_read_back({"identity": identity, "settings": _comparable(settings)})
     checkpoint = last_complete_checkpoint(folder.path)
     if checkpoint:
         known = folder.read_json(_IDENTITY)
@@ -169,7 +169,7 @@ def _begin(
             name
             for part in ("identity", "settings")
             for name in asked[part].keys() | known[part].keys()
-            if _plain(asked[part].get(name)) != known[part].get(name)
+            if asked[part].get(name) != known[part].get(name)
         )
         if differing:
             raise UserError(
@@ -190,9 +190,9 @@ def _comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {**settings["model"], **training, **settings["posttrain"]}
 
 
-def _plain(value: Any) -> Any:
-    """As it reads back from a JSON file."""
-    return json.loads(json.dumps(masked(value), default=str))
+def _as_read_back(content: Any) -> Any:
+    """As a run's JSON file gives it back, where secrets are masked by the names they go under."""
+    return json.loads(json.dumps(masked(content), default=str))
 
 
 def _replay(rows: Dataset, about: Mapping[str, Any], split: Mapping[str, Any]) -> dict[str, Any]:
