@@ -8,7 +8,7 @@ could be seen, go beyond the axis; an arrow at its end says so.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import quantiles
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -34,7 +34,7 @@ _ROW_MM = 4.2
 _AROUND_MM = 22  # title, axis and its label
 _TITLE = 50
 _SMALLEST_RANGE = 0.02
-_WIDEST = 5  # intervals of so many times the median width may go beyond the axis
+_WIDEST = 3  # intervals of so many times the width of three in four may go beyond the axis
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,8 @@ def _interval(axes: Axes, estimate: Estimate, y: float, colour: str, marker: str
 def _range(estimates: Sequence[Estimate]) -> tuple[float, float]:
     """An axis that holds zero, all values, and those intervals that are not many times as wide as most."""
     bounded = [e for e in estimates if math.isfinite(e.low)]
-    widest = _WIDEST * median(e.high - e.low for e in bounded) if bounded else 0.0
+    widths = [e.high - e.low for e in bounded]
+    widest = _WIDEST * (quantiles(widths, n=4)[-1] if len(widths) > 1 else sum(widths))
     shown = [e for e in bounded if e.high - e.low <= widest]
     ends = [0.0, *(e.value for e in estimates), *(bound for e in shown for bound in (e.low, e.high))]
     low, high = min(ends), max(ends)
