@@ -16,8 +16,10 @@ from centaurlab.scoring import (
     ResponseScores,
     SessionScorer,
     prepare_for_scoring,
+    session_options,
     token_statistics,
 )
+from tokenizers_zoo import FAMILIES
 
 INSTRUCTIONS = "You will be shown two slot machines, J and F, and win points with each of them. " * 8
 
@@ -216,3 +218,11 @@ def test_extreme_logits_stay_finite() -> None:
     np.testing.assert_allclose(found.log_probability_N, [-400, 0])
     np.testing.assert_allclose(found.nll_NK[0], [400 / t for t in TEMPERATURES], rtol=1e-6)
     np.testing.assert_allclose(found.entropy_N, [0, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("answers", "n_options"), [("JF", 2), ("Jj", 0), ("J☃", 2), ("J☃☂", 0), ("JFJ", 2)])
+def test_a_token_that_stands_for_two_answers_makes_no_set_of_options(answers: str, n_options: int) -> None:
+    """This tokenizer reads all in lower case, and has one token for all that it does not know."""
+    tokenizer = next(family for family in FAMILIES if family.name == "WordPiece").build()
+    encoding = encode("".join(f"You choose << {answer} >>. " for answer in answers), tokenizer)
+    assert len(session_options(encoding)) == n_options

@@ -13,8 +13,8 @@ divided by a constant is the other at T*: the two differ in calibration alone.
 Options are the answers that a session holds, where these are single tokens, two to ten of them (``scoring.py``); an
 option that a person never chose counts as none of them. Sessions without such a set are left out, and counted. So are
 those whose sets differ in size between the models: where one was cut by a shorter context window, and another answer
-comes later. Sets of one size are the same answers, as one model's scored answers are the first of the other's, and a
-tokenizer gives different answers different tokens.
+comes later. Sets of one size are the same answers, as one model's scored answers are the first of the other's, and no
+token stands for two of them.
 Both functions of T are read off a cubic spline in log T through the temperatures that are scored. Halfway between
 them it is off by at most 0.0041 nats for a response and 0.0033 for a study's mean (96 responses of five starter
 studies, Gemma 3 270M and SmolLM2 135M Instruct, against the whole vocabulary). T* lies between the lowest and the

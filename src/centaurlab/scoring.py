@@ -219,10 +219,14 @@ class _RowsForHead:
 
 
 def session_options(encoding: Encoding) -> Ints:
-    """(O,) token ids that the session's responses are a choice among; none where it is no such session."""
+    """(O,) token ids that the session's responses are a choice among; none where it is no such session.
+
+    It is none either where one token stands for two answers, unknown ones or such as differ in capitals.
+    """
     is_single = bool((encoding.end_R - encoding.start_R == 1).all())
     options_O = np.unique(encoding.input_ids_T[encoding.start_R])
-    return options_O if is_single and 2 <= len(options_O) <= MAX_OPTIONS else options_O[:0]
+    is_choice = is_single and 2 <= len(options_O) <= MAX_OPTIONS and len(options_O) >= encoding.n_answers
+    return options_O if is_choice else options_O[:0]
 
 
 class TokenStatistics(NamedTuple):
