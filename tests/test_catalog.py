@@ -111,6 +111,12 @@ def test_base_models_become_more_human_like_with_size() -> None:
         assert family["mean_nll"].is_monotonic_decreasing
 
 
+def test_base_models_become_more_human_like_with_generation_and_size() -> None:
+    nll = nll_of_models("Fig. 3a")
+    assert nll["Qwen/Qwen2-72B"] > nll["Qwen/Qwen2.5-72B"]
+    assert nll["Qwen/Qwen2.5-32B"] > nll["Qwen/Qwen2.5-72B"]
+
+
 def test_the_default_chat_template_makes_every_model_worse() -> None:
     plain, templated = nll_of_models("Fig. 2"), nll_of_models("Fig. S1")
     assert len(templated) == 12
