@@ -7,7 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+from scipy.interpolate import CubicSpline
+from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
+from scipy.stats import t as student_t
 
 from centaurlab.comparison import ScoreRun, read_run
 from centaurlab.diagnosis import PARTS, Split, diagnose, diagnosis_table
@@ -125,6 +128,53 @@ def test_a_temperature_is_the_best_for_people_other_than_those_it_is_used_for(tm
     np.testing.assert_allclose(split.temperatures_base, 1.3, atol=0.25)  # the answers were drawn at 1.3
     assert split.temperatures_base == split.temperatures_post
     assert not split.at_bound
+
+
+def slow_parts(curves: FloatArray, people: npt.NDArray[np.int64]) -> FloatArray:
+    """(3,) of the first study, as ``people`` (studies, P) were drawn; a temperature is fitted on each half of them.
+
+    ``curves`` (model, kind, study, person, temperature): mean NLL and mean of the options' negative log-probability.
+    """
+    log_t = np.log([1.0, *TEMPERATURES.values()])
+    order = np.argsort(log_t)
+    parts = []
+    for nll, options in curves[..., order]:
+        total = np.zeros(3)
+        for mine, others in ((0, 1), (1, 0)):
+            fitted = CubicSpline(log_t[order], np.mean([nll[s, people[s, others::2]].mean(0) for s in (0, 1)], axis=0))
+            best = minimize_scalar(lambda x, fitted=fitted: float(fitted(x)), bounds=(-0.69, 1.38)).x
+            at_best, at_one, of_options = (
+                CubicSpline(log_t[order], curve[0, people[0, mine::2]].mean(0))(x)
+                for curve, x in ((nll, best), (nll, 0.0), (options, best))
+            )
+            total += np.array([at_one - at_best, of_options, at_best - of_options]) / 2
+        parts.append(total)
+    difference: FloatArray = parts[1] - parts[0]
+    return difference
+
+
+def test_intervals_are_those_of_a_loop_that_fits_the_temperatures_anew(tmp_path: Path) -> None:
+    base_NV, draw = logits(), np.random.default_rng(4)
+    answer_N = answers(base_NV)
+    post_NV = base_NV * 1.5 + draw.normal(size=base_NV.shape)
+    post_NV[:, N_OPTIONS:] += 5
+    runs = [run(tmp_path / "base", base_NV, answer_N), run(tmp_path / "post", post_NV, answer_N)]
+    names = ["", *(f"_t{name}" for name in TEMPERATURES)]
+    tables = [pd.read_parquet(r.folder / "scores.parquet") for r in runs]
+    shape = (len(STUDIES), PEOPLE, TRIALS)
+    curves = np.array(
+        [
+            [np.stack([t[kind + name].to_numpy().reshape(shape).mean(2) for name in names], -1) for kind in kinds]
+            for t in tables
+            for kinds in [("nll", "option_nll")]
+        ]
+    )
+    slow = np.array([slow_parts(curves, draw.integers(PEOPLE, size=(2, PEOPLE))) for _ in range(400)])
+    alpha = diagnose(*runs, 2000).rows[1]
+    scale = student_t.ppf(0.975, PEOPLE - 1) * np.sqrt(PEOPLE / (PEOPLE - 1))
+    for name, error in zip(PARTS, slow.std(axis=0), strict=True):
+        found = getattr(alpha, name)
+        assert (found.high - found.low) / 2 == pytest.approx(scale * error, rel=0.15), name
 
 
 def test_what_is_no_choice_is_left_out_and_counted(tmp_path: Path) -> None:
