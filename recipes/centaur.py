@@ -22,6 +22,7 @@ from trl import ModelConfig
 from centaurlab.allocator import keep_freed_memory
 from centaurlab.arguments import parse_arguments
 from centaurlab.errors import exit_on_user_error
+from centaurlab.launcher import end_with_launcher
 from centaurlab.runs import RunFolder
 from centaurlab.tracking import Tracker
 from centaurlab.training.arguments import CentaurArguments, CentaurConfig
@@ -30,6 +31,7 @@ from centaurlab.training.centaur import prepare_run, print_results, train
 
 def main() -> None:
     keep_freed_memory()
+    end_with_launcher()
     args, training_args, model_args = parse_arguments([CentaurArguments, CentaurConfig, ModelConfig], __doc__)
     is_main = training_args.process_index == 0
     folder = RunFolder(Path(training_args.output_dir), "train")

@@ -25,6 +25,7 @@ from trl import ModelConfig
 from centaurlab.allocator import VARYING_BLOCK_BYTES, keep_freed_memory
 from centaurlab.arguments import parse_arguments
 from centaurlab.errors import exit_on_user_error
+from centaurlab.launcher import end_with_launcher
 from centaurlab.runs import RunFolder
 from centaurlab.tracking import Tracker
 from centaurlab.training.arguments import CentaurConfig
@@ -34,6 +35,7 @@ from centaurlab.training.posttrain_arguments import PostTrainArguments
 
 def main() -> None:
     keep_freed_memory(VARYING_BLOCK_BYTES)
+    end_with_launcher()
     args, training_args, model_args = parse_arguments([PostTrainArguments, CentaurConfig, ModelConfig], __doc__)
     is_main = training_args.process_index == 0
     folder = RunFolder(Path(training_args.output_dir), "posttrain")

@@ -125,6 +125,31 @@ def test_no_changed_byte_is_believed(tmp_path: Path) -> None:
     assert noticed > 20
 
 
+def test_a_kill_while_a_damaged_file_is_rebuilt_loses_nothing(tmp_path: Path) -> None:
+    filled(tmp_path, 20)
+    content = bytearray((tmp_path / "process-0.sqlite").read_bytes())
+    content[-100] ^= 1
+    (tmp_path / "process-0.sqlite").write_bytes(content)
+    for n_calls in (0, 1, 7, 15):
+        if (child := os.fork()) == 0:
+            intact, calls = module._is_intact, iter(range(10_000))
+
+            def stop(*row: object, intact=intact, calls=calls, n_calls=n_calls) -> bool:
+                if next(calls) == 20 + n_calls:  # the first look is at all of them
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return intact(*row)
+
+            module._is_intact = stop
+            try:
+                ScoreStore(tmp_path, IDENTITY)
+            finally:
+                os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    store = ScoreStore(tmp_path, IDENTITY)
+    assert sum(digest(seed) in store for seed in range(20)) == 19
+    store.close()
+
+
 def test_a_lost_page_takes_little_with_it(tmp_path: Path) -> None:
     filled(tmp_path, 200)
     content = bytearray((tmp_path / "process-0.sqlite").read_bytes())

@@ -7,6 +7,7 @@ session's text: what is known is never computed again. ``scores.parquet`` is wri
 
 import json
 import os
+import shutil
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
@@ -152,16 +153,18 @@ class ScoreStore:
         return _connect(path)
 
     def _rebuild(self, path: Path, problem: str) -> None:
-        """Put a damaged file aside and write another with the results in it that are intact."""
-        aside = path.with_suffix(".damaged")
-        path.replace(aside)
-        path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
-        with closing(sqlite3.connect(aside)) as old, closing(_connect(path)) as new, new:
+        """Put another file with the intact results of a damaged one in its place, which a kill leaves as it was."""
+        aside, rebuilt = path.with_suffix(".damaged"), path.with_suffix(".rebuilt")
+        shutil.copyfile(path, aside)
+        rebuilt.unlink(missing_ok=True)
+        with closing(sqlite3.connect(aside)) as old, closing(_connect(rebuilt)) as new, new:
             old.text_factory = new.text_factory
             old.execute("PRAGMA writable_schema = ON")  # or SQLite reads nothing of a file that has lost its end
             for prefix in _PREFIXES:
                 new.executemany(_INSERT, _intact_rows(old, prefix))
             (n_kept,) = new.execute("SELECT count(*) FROM results").fetchone()
+        path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+        rebuilt.replace(path)
         self.damaged.append(
             f"{path} is damaged ({problem}) and kept as {aside.name}: {n_kept:,} of its results are intact, what is "
             "lost is scored again"
