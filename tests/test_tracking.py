@@ -270,6 +270,20 @@ def test_lines_that_a_resumed_run_writes_again_are_sent_again(store: str, tmp_pa
     assert connect(store).get_run(run_id(folder)).data.metrics["train/loss"] == 23
 
 
+def test_a_run_that_lacks_sessions_is_marked_failed_until_they_are_there(store: str, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run", "score")
+    with Tracker(folder, TrackingArguments(), CONFIG):
+        write_run(folder)
+        complete = folder.read_json("run.json")
+        folder.write_json("run.json", complete | {"failed_sessions": ["participant '3'"]})
+    assert connect(store).get_run(run_id(folder)).info.status == "FAILED"
+    track(folder.path, TrackingArguments())
+    assert connect(store).get_run(run_id(folder)).info.status == "FAILED"
+    folder.write_json("run.json", complete)
+    track(folder.path, TrackingArguments())
+    assert connect(store).get_run(run_id(folder)).info.status == "FINISHED"
+
+
 def start_run_that_waits(tmp_path: Path) -> "tuple[subprocess.Popen[str], int]":
     """A tracked run that has begun in its store, and the process that mirrors it."""
     script = (

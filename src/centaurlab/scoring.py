@@ -128,8 +128,7 @@ class SessionScorer:
                 reason = " ".join(str(error).split()) or "out of memory"
             # Only here, where the error no longer holds the tensors of the attempt, is their memory free.
             self.out_of_memory += 1
-            self._prefixes.clear()
-            shared = ()
+            shared = ()  # nor is anything kept for neighbours
             clear_device_cache(garbage_collection=True)
         raise SessionMemoryError(
             f"memory does not suffice for its {len(encoding.input_ids_T):,} tokens, even in chunks of "
