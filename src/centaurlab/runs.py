@@ -138,7 +138,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_metrics(folder: Path) -> list[MetricLine]:
     """The whole lines of ``metrics.jsonl``; values that are not finite are null there and left out."""
     file = folder / "metrics.jsonl"
-    if not file.exists():
+    if not file.is_file():
         return []
     lines: list[MetricLine] = []
     for text in file.read_text(encoding="utf-8").splitlines():
