@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from accelerate import PartialState
 
 from centaurlab.store import ScoreStore, SessionResult
 from score_runs import command, ended, n_stored, run_json, start, table_bytes, write_sessions
@@ -48,6 +49,7 @@ def ranks(argv: list[str], logs: Path, killed: int, n_sessions: int) -> list[For
         def join_group() -> None:
             os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
             os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+            PartialState._reset_state()  # of earlier tests in the process that this one is a copy of
             if rank == killed:
                 die_after(n_sessions)
 
