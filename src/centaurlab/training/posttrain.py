@@ -34,7 +34,10 @@ from centaurlab.training.resume import last_complete_checkpoint, logged_until
 from centaurlab.training.trainer import SessionCollator
 
 _IDENTITY = "data.json"
-_FREE_TO_CHANGE = ("output_dir", "run_name", "report_to", "logging_steps", "disable_tqdm", "save_total_limit")
+_FREE_TO_CHANGE = (
+    *("output_dir", "run_name", "report_to", "logging_steps", "disable_tqdm"),
+    *("save_strategy", "save_steps", "save_total_limit"),
+)
 
 
 @dataclass(frozen=True)
