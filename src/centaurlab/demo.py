@@ -174,3 +174,4 @@ def _report(output_dir: Path, console: Console) -> None:
         print(section.title, *section.answers, sep="\n  ")
     print(f"\nreport: {report}")
     print("every run: .venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db")
+    print("then open: http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning")

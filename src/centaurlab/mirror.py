@@ -195,18 +195,15 @@ def _mirror_data_set(run: MlflowRun | WandbRun, about: Mapping[str, Any]) -> Non
 
 def _run_name(job: str, config: Mapping[str, Any], path: Path) -> str:
     """'score gemma-3-270m on starter': what a person needs to find the run."""
-    known = {**config, **_mapping(config.get("data")), **_mapping(config.get("model"))}
-    data = known.get("data")
+    known = dict(config)
+    for part in ("data", "model", "posttrain"):  # of a training run
+        known |= _mapping(config.get(part))
+    data = known.get("dataset") or known.get("data")
     other = known.get("post") or known.get("adapter")
     if known.get("base") and other:
         return f"{job} {Path(known['base']).name} → {Path(other).name}"
-    models = (
-        known.get("adapter_name_or_path")
-        or known.get("model_name_or_path")
-        or known.get("run")
-        or other
-        or known.get("base")
-    )
+    models = known.get("adapter_name_or_path") or known.get("model_name_or_path") or known.get("run")
+    models = models or other or known.get("base")
     if not models:
         return f"{job} {path.name}"
     named = ", ".join(Path(model).name for model in ([models] if isinstance(models, str) else models))
