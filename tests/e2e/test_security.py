@@ -43,8 +43,9 @@ def test_no_secret_is_written_anywhere(tiny_llama_dir: Path, tmp_path: Path) -> 
     }  # fmt: skip
     data = ["--model_name_or_path", str(tiny_llama_dir), "--data", "sessions.jsonl", "--dtype", "float32"]
     tracked = ["--report_to", "mlflow", "wandb", "--run_name", f"mine {TYPED}"]
-    training = ["--max_steps", "2", "--save_steps", "1", "--use_peft", "true", "--lora_target_modules", "q_proj", "v_proj"]
-    training += ["--bf16", "false", "--hub_token", HUB_TOKEN, "--gradient_checkpointing", "false"]
+    training = ["--max_steps", "2", "--save_steps", "1", "--use_peft", "true"]
+    training += ["--lora_target_modules", "q_proj", "v_proj", "--gradient_checkpointing", "false"]
+    training += ["--bf16", "false", "--hub_token", HUB_TOKEN]
     posttraining = ["--dataset", "starter-assistant", "--max_steps", "1", f"--hub_token={HUB_TOKEN}", "--bf16", "false"]
     commands = [
         ["eval/score.py", *data, *tracked, "--output_dir", "base"],
