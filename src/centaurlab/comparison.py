@@ -134,7 +134,7 @@ def join_scores(base: Path, post: Path) -> list[StudyScores]:
     """The responses that are in both folders, by study in alphabetical order, without regard to ``run.json``."""
     sessions: Sessions = {}
     first, second = _read_scores(base, sessions), _read_scores(post, sessions)
-    _, in_first, in_second = np.intersect1d(first.key_R, second.key_R, assume_unique=True, return_indices=True)
+    in_first, in_second = _matching(first.key_R, second.key_R)
     if not len(in_first):
         raise UserError(f"{base} and {post} have no response in common; score the same data with both models")
     session_R = first.key_R[in_first] >> 32
@@ -216,6 +216,16 @@ def _read_scores(folder: Path, sessions: Sessions) -> _Scores:
     return _Scores(key_R, nll_R)
 
 
+def _matching(
+    first_R: npt.NDArray[np.int64], second_R: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Positions of what two sorted lists of distinct keys have in common; mostly they are the same list."""
+    if np.array_equal(first_R, second_R):
+        return np.arange(len(first_R)), np.arange(len(first_R))
+    _, in_first, in_second = np.intersect1d(first_R, second_R, assume_unique=True, return_indices=True)
+    return in_first, in_second
+
+
 def _participant_number(key: SessionKey) -> int:
     """64 bits of a digest: two participants of a study share them once in 10 billion studies of 100,000."""
     name = json.dumps([key.study, key.experiment, key.participant])
@@ -228,10 +238,10 @@ def _number_sessions(batch: pa.RecordBatch, sessions: Sessions) -> npt.NDArray[n
     for column in columns:
         code_R = code_R * len(column.dictionary) + column.indices.to_numpy()
     _, rows, inverse_R = np.unique(code_R, return_index=True, return_inverse=True)
+    order = np.argsort(rows)
+    names = [column.dictionary.take(column.indices.take(pa.array(rows[order]))).to_pylist() for column in columns]
     number = np.empty(len(rows), np.int64)
-    for i in np.argsort(rows):
-        key = SessionKey(*(column[int(rows[i])].as_py() for column in columns))
-        number[i] = sessions.setdefault(key, len(sessions))
+    number[order] = [sessions.setdefault(SessionKey(*key), len(sessions)) for key in zip(*names, strict=True)]
     return number[inverse_R]
 
 
