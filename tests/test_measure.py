@@ -7,6 +7,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from centaurlab import measure as module
+from centaurlab import plan
 from centaurlab.encoding import encode
 from centaurlab.measure import ScoreArguments, measure
 from centaurlab.models import ModelArguments
@@ -47,7 +48,7 @@ def test_small_windows_give_the_same_responses(
     model = ModelArguments(str(tiny_llama_dir), dtype="float32")
     tables = []
     for name, window in (("large", 10_000), ("small", 60)):
-        monkeypatch.setattr(module, "WINDOW_CHARACTERS", window)
+        monkeypatch.setattr(plan, "WINDOW_CHARACTERS", window)
         folder = measure(model, source, ScoreArguments(str(tmp_path / name)))
         tables.append(pq.read_table(folder / "scores.parquet").to_pandas())
     assert len(tables[0]) == 12

@@ -4,7 +4,7 @@ import random
 import pytest
 
 from centaurlab.errors import UserError
-from centaurlab.splits import first_participants, held_out, participant_order, partition
+from centaurlab.splits import first_participants, held_out, participant_order, partition, select_participants
 from centaurlab.transcripts import SessionKey
 
 
@@ -71,3 +71,16 @@ def test_a_partition_is_disjoint_complete_and_holds_novel_studies_out_whole():
 def test_a_misspelt_novel_study_is_refused_with_the_nearest_name():
     with pytest.raises(UserError, match=r"no study 'b2012' in the data; did you mean 'b2021'\?"):
         partition(sessions("b2021", 2), seed=0, novel_studies=["b2012"])
+
+
+@pytest.mark.parametrize("count", [None, 1, 7, 150, 5000])
+@pytest.mark.parametrize("half", ["all", "train", "test"])
+def test_a_selection_from_a_stream_is_that_from_all_keys_at_once(half, count):
+    keys = [*sessions("large2019", 1200), *sessions("a2020", 45), *sessions("b2021", 1), *sessions("c2022", 2)]
+    test = held_out(keys, seed=3)
+    of_half = {"all": set(keys), "test": test, "train": set(keys) - test}[half]
+    expected = first_participants(of_half, count or len(keys), seed=3)
+    repeated = random.Random(0).sample([*keys, *keys[::3]], len(keys) + len(keys[::3]))
+    chosen = select_participants(iter(repeated), half, count, seed=3)
+    assert {key for key in keys if chosen.takes(key)} == expected
+    assert not any(chosen.takes(key) for key in sessions("unknown2023", 3))

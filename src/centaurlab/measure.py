@@ -25,6 +25,7 @@ from transformers import PreTrainedTokenizerBase
 from centaurlab.encoding import Encoding, encode_prompt
 from centaurlab.errors import UserError
 from centaurlab.failures import Failure, check_complete, gather_failures, wait_for_all
+from centaurlab.flops import ModelShape, model_shape
 from centaurlab.launcher import end_with_launcher
 from centaurlab.measurement import Measurement, Reading
 from centaurlab.models import (
@@ -34,8 +35,9 @@ from centaurlab.models import (
     load_config,
     load_model,
     load_tokenizer,
+    load_without_weights,
 )
-from centaurlab.plan import cost, plan_sessions, split_by_cost
+from centaurlab.plan import divide, estimate_lengths, plan_sessions, windows
 from centaurlab.precision import check_target, sample_until
 from centaurlab.prompts import Context
 from centaurlab.runs import RunFolder, peak_memory
@@ -45,9 +47,6 @@ from centaurlab.sources import DataArguments, TranscriptSource, open_source
 from centaurlab.store import ScoreStore, SessionResult
 from centaurlab.tracking import Tracker, TrackingArguments
 from centaurlab.transcripts import SessionKey, Transcript
-
-WINDOW_CHARACTERS = 256_000_000
-"""Sessions planned and held in memory at once."""
 
 _PATIENCE = timedelta(days=14)  # of processes that wait for the slowest
 
@@ -121,6 +120,7 @@ def measuring(
         tokenizer = load_tokenizer(model_arguments)
         window = context_window(load_config(model_arguments))
         max_tokens = min(window, arguments.max_length or window)
+        shape = model_shape(load_without_weights(model_arguments))
         with state.main_process_first():
             model = identify(model_arguments).as_dict()
             identity = {"model": model, "protocol": arguments.protocol, "max_tokens": max_tokens}
@@ -134,7 +134,9 @@ def measuring(
             for note in [*source.notes, *map(str, source.skipped), *store.damaged]:
                 print(f"note: {note}")
         reading = Reading(arguments.protocol, context)
-        worker = _Worker(model_arguments, data_arguments, arguments, reading, tokenizer, max_tokens, store, state)
+        worker = _Worker(
+            *(model_arguments, data_arguments, arguments, reading, tokenizer, max_tokens), shape, store, state
+        )
         measurement = Measurement(
             folder, source, n_characters, data_arguments.data_seed, reading, worker, identity, state
         )
@@ -145,7 +147,7 @@ def measuring(
             if state.is_main_process:
                 store = ScoreStore(folder.path / "store", identity)
                 totals = write_table(
-                    folder.path / "scores.parquet", source, reading, store, measurement.sessions, failures
+                    *(folder.path / "scores.parquet", source, reading, store, measurement.sessions, failures), shape
                 )
                 store.close()
                 run = {
@@ -169,6 +171,7 @@ class _Worker:
         reading: Reading,
         tokenizer: PreTrainedTokenizerBase,
         max_tokens: int,
+        shape: ModelShape,
         store: ScoreStore,
         state: PartialState,
     ) -> None:
@@ -178,8 +181,10 @@ class _Worker:
         self._reading = reading
         self._tokenizer = tokenizer
         self._max_tokens = max_tokens
+        self._shape = shape
         self._store = store
         self._state = state
+        self._loads = [0.0] * state.num_processes
         self._scorer: SessionScorer | None = None
         self.failures: dict[str, Failure] = {}
         self._tokens_before = 0
@@ -199,7 +204,7 @@ class _Worker:
             disable=not self._state.is_main_process,
         ) as bar:
             later, done = n_characters, 0
-            for transcripts in _windows(source):
+            for transcripts in windows(source):
                 later -= sum(len(t.text) for t in transcripts if sessions is None or t.key in sessions)
                 mine = self._share(transcripts, sessions)
                 left = sum(len(transcript.text) for transcript, _ in mine) + later // self._state.num_processes
@@ -237,9 +242,18 @@ class _Worker:
             if digest not in self._store:
                 missing.setdefault(digest, (transcript, session.shared))
         found = list(missing.values())
-        parts = split_by_cost([cost(len(t.text)) for t, _ in found], self._state.num_processes)
-        mine: slice = parts[self._state.process_index]
-        return found[mine]
+        if self._state.num_processes == 1:
+            return found
+        costs = self._costs([transcript for transcript, _ in found])
+        shares = divide(costs, self._state.num_processes, self._loads)
+        for process, share in enumerate(shares):
+            self._loads[process] += sum(costs[i] for i in share)
+        return [found[i] for i in shares[self._state.process_index]]
+
+    def _costs(self, transcripts: list[Transcript]) -> list[float]:
+        """Of scoring each, in floating-point operations."""
+        lengths = estimate_lengths(transcripts, self._reading.prompt, self._tokenizer, self._max_tokens)
+        return [self._shape.flops(length.n_tokens, length.n_tokens, length.n_response_tokens) for length in lengths]
 
     def _score_session(self, transcript: Transcript, shared_characters: tuple[int, ...]) -> int:
         if self._scorer is None:
@@ -269,20 +283,6 @@ class _Worker:
         result = SessionResult(scores, encoding.coverage, len(encoding.input_ids_T), n_computed, seconds)
         self._store.add(digest, result)
         return len(encoding.input_ids_T)
-
-
-def _windows(source: TranscriptSource) -> Iterator[list[Transcript]]:
-    """Runs of consecutive sessions that fit in memory."""
-    transcripts: list[Transcript] = []
-    size = 0
-    for transcript in source:
-        transcripts.append(transcript)
-        size += len(transcript.text)
-        if size >= WINDOW_CHARACTERS:
-            yield transcripts
-            transcripts, size = [], 0
-    if transcripts:
-        yield transcripts
 
 
 def _shared_tokens(encoding: Encoding, characters: tuple[int, ...]) -> list[int]:

@@ -186,6 +186,24 @@ def load_model(args: ModelArguments, device: "torch.device | None" = None) -> "P
     return model
 
 
+def load_without_weights(args: ModelArguments) -> "PreTrainedModel":
+    """The model (of an adapter: its base) as its config describes it, on PyTorch's ``meta`` device: shapes alone."""
+    import torch
+
+    base = _find(args, weights=False).base
+    config = _read_config(base, args.trust_remote_code)
+    with quiet_transformers(), _sentences(base, ""), torch.device("meta"):
+        model: PreTrainedModel = _auto_class(config, base).from_config(
+            config, dtype=getattr(torch, args.dtype), trust_remote_code=args.trust_remote_code
+        )
+    return model
+
+
+def quantization(args: ModelArguments) -> str:
+    """As in ``ModelIdentity``, without the weights."""
+    return _quantization(_find(args, weights=False).base, args)
+
+
 def context_window(model_or_config: "PreTrainedModel | PretrainedConfig") -> int:
     """How many tokens the model was made for, by its config; a tokenizer's word is often a placeholder.
 

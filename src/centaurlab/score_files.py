@@ -2,20 +2,23 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, astuple, dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from centaurlab.disk_index import DiskIndex
 from centaurlab.encoding import Coverage
 from centaurlab.failures import Failure
+from centaurlab.flops import ModelShape
 from centaurlab.measurement import Reading
 from centaurlab.precision import Sample
 from centaurlab.runs import RunFolder, provenance
 from centaurlab.scoring import ResponseScores
 from centaurlab.sources import TranscriptSource
 from centaurlab.store import ScoreStore, SessionResult, write_scores
-from centaurlab.transcripts import SessionKey, Transcript, data_fingerprint, text_digest
+from centaurlab.transcripts import SessionKey, data_fingerprint, text_digest
 
 
 @dataclass
@@ -29,35 +32,29 @@ class StudyTotals:
     n_tokens: int = 0
     n_computed: int = 0
     seconds: float = 0.0
+    flops: float = 0.0
     coverage: Coverage = field(default_factory=Coverage)
-    digests: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    of_sessions: int = 0
+    fingerprint: str = ""
 
-    def see(self, transcript: Transcript) -> None:
-        """Count a session, scored or not, to the study's fingerprint."""
-        self.digests.append(f"{transcript.experiment}\0{transcript.participant}\0{text_digest(transcript.text)}")
-
-    def add(self, outcome: SessionResult | Failure) -> None:
+    def add(self, outcome: SessionResult | Failure, shape: ModelShape) -> None:
         """Count what became of a session."""
         self.sessions += 1
         self.coverage += outcome.coverage
         if isinstance(outcome, Failure):
             self.failed.append(outcome.reason)
         else:
-            self._add_scores(outcome)
+            self._add_scores(outcome, shape)
 
-    def _add_scores(self, result: SessionResult) -> None:
+    def _add_scores(self, result: SessionResult, shape: ModelShape) -> None:
         self.nll_sum += float(result.scores.nll_R.sum(dtype="float64"))
         self.n_single += int((result.scores.greedy_correct_R >= 0).sum())
         self.n_correct += int((result.scores.greedy_correct_R == 1).sum())
         self.n_tokens += result.n_tokens
         self.n_computed += result.n_computed
         self.seconds += result.seconds
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 over the study's sessions as told, scored or not, whatever their order and context."""
-        return hashlib.sha256("\n".join(sorted(self.digests)).encode("utf-8", "backslashreplace")).hexdigest()
+        self.flops += shape.flops(result.n_tokens, result.n_computed, int(result.scores.n_tokens_R.sum()))
 
 
 def write_table(
@@ -67,23 +64,40 @@ def write_table(
     store: ScoreStore,
     scored: frozenset[SessionKey] | None,
     failures: Mapping[str, Failure],
+    shape: ModelShape,
 ) -> dict[str, StudyTotals]:
-    """Write ``scores.parquet`` with the sessions in ``scored`` (None: all) that did not fail; sums per study."""
+    """Write ``scores.parquet`` with the sessions in ``scored`` (None: all) that did not fail; sums per study.
+
+    A study's fingerprint is that of all its sessions as told, scored or not, whatever their order and context.
+    """
     totals: dict[str, StudyTotals] = defaultdict(StudyTotals)
+    told = DiskIndex()
 
     def sessions() -> Iterator[tuple[SessionKey, ResponseScores]]:
         for transcript in source:
-            totals[transcript.study].see(transcript)
+            totals[transcript.study].of_sessions += 1
+            line = "\0".join([*astuple(transcript.key), text_digest(transcript.text)])
+            told.add(line.encode("utf-8", "backslashreplace"))
             if scored is not None and transcript.key not in scored:
                 continue
             digest = reading.digest(transcript)
             outcome = failures.get(digest) or store.get(digest)
-            totals[transcript.study].add(outcome)
+            totals[transcript.study].add(outcome, shape)
             if isinstance(outcome, SessionResult):
                 yield transcript.key, outcome.scores
 
     write_scores(path, sessions())
+    for study, lines in groupby(told, lambda line: line.split(b"\0")[0]):
+        totals[study.decode()].fingerprint = _fingerprint(line.removeprefix(study + b"\0") for line in lines)
     return dict(sorted(totals.items()))
+
+
+def _fingerprint(lines: Iterable[bytes]) -> str:
+    """SHA-256 over lines."""
+    digest = hashlib.sha256()
+    for number, line in enumerate(lines):
+        digest.update(b"\n" * bool(number) + line)
+    return digest.hexdigest()
 
 
 def write_run(
@@ -97,21 +111,23 @@ def write_run(
 ) -> None:
     """Write ``run.json``: what was scored with what, what became of every response, and how fast.
 
-    ``tokens_per_second`` is that of one process, over all runs into the folder; ``run`` describes this one. The data's
-    fingerprints are those of all sessions, also where only those of ``sample`` are scored.
+    ``tokens_per_second`` is that of one process, over all runs into the folder; ``flops`` are what ``flops.py`` counts
+    in all of them; ``run`` describes this one. The data's fingerprints are those of all sessions, also where only those
+    of ``sample`` are scored.
     """
     n_tokens, seconds = sum(t.n_tokens for t in totals.values()), sum(t.seconds for t in totals.values())
     speed = run | {
         "tokens": n_tokens,
         "tokens_reused": n_tokens - sum(t.n_computed for t in totals.values()),
         "scoring_seconds": round(seconds, 2),
+        "flops": sum(t.flops for t in totals.values()),
         "tokens_per_second": round(n_tokens / seconds, 1) if seconds else 0.0,
     }
     studies: dict[str, dict[str, Any]] = {
         study: {
             "fingerprint": t.fingerprint,
             "sessions": t.sessions,
-            "of_sessions": len(t.digests),
+            "of_sessions": t.of_sessions,
             "responses": t.coverage.responses,
             "nll": t.nll_sum / t.coverage.scored if t.coverage.scored else None,
             "accuracy": t.n_correct / t.n_single if t.n_single else None,

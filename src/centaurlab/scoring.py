@@ -40,8 +40,8 @@ HEAD_ROWS = 256
 """Response tokens that wait for the LM head, which on a CPU reads all its weights for every product, large or small."""
 
 _REASON_CHARACTERS = 200
-_CPU_BLOCK_ELEMENTS = 1 << 19  # float32 log-probabilities that stay in a CPU's shared cache
-_GPU_BLOCK_ELEMENTS = 1 << 26
+CPU_BLOCK_ELEMENTS = 1 << 19  # float32 log-probabilities that stay in a CPU's shared cache
+GPU_BLOCK_ELEMENTS = 1 << 26
 
 
 _SMALLER_CHUNKS = (1, 4, 16)
@@ -250,7 +250,7 @@ def token_statistics(logits_NV: torch.Tensor, targets_N: torch.Tensor, options_O
     n_rows, n_vocabulary = logits_NV.shape
     device = logits_NV.device
     targets_N = targets_N.to(device)
-    elements = _CPU_BLOCK_ELEMENTS if device.type == "cpu" else _GPU_BLOCK_ELEMENTS
+    elements = CPU_BLOCK_ELEMENTS if device.type == "cpu" else GPU_BLOCK_ELEMENTS
     inverse_temperature_K = 1 / torch.tensor(TEMPERATURES, device=device)
     target_N, maximum_N = (torch.empty(n_rows, device=device) for _ in range(2))
     ids_O = torch.from_numpy(options_O.astype(np.int64)).to(device)

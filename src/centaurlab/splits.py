@@ -9,9 +9,10 @@ import difflib
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from centaurlab.disk_index import DiskIndex
 from centaurlab.errors import UserError
 from centaurlab.transcripts import SessionKey
 
@@ -25,6 +26,47 @@ class Partition:
     train: frozenset[SessionKey]
     test: frozenset[SessionKey]
     novel: frozenset[SessionKey]
+
+
+@dataclass(frozen=True)
+class RankSelection:
+    """Per study, the sessions from the first rank on and before the second in the seeded order; None: to the end.
+
+    However many sessions there are, two ranks per study say which are meant.
+    """
+
+    seed: int
+    bounds: Mapping[str, tuple[bytes, bytes | None]]
+
+    def takes(self, key: SessionKey) -> bool:
+        """Whether ``key`` is among them."""
+        if key.study not in self.bounds:
+            return False
+        low, high = self.bounds[key.study]
+        rank = _rank(key, self.seed)
+        return low <= rank and (high is None or rank < high)
+
+
+def select_participants(keys: Iterable[SessionKey], half: str, count: int | None, seed: int) -> RankSelection:
+    """The first ``count`` sessions of each study (None: all), of its ``test`` or ``train`` half or of ``all``.
+
+    Reads ``keys`` as a stream; kept are about as many ranks per study as are asked for.
+    """
+    ranks: dict[str, _LowestRanks] = {}
+    seen = DiskIndex()
+    for key in keys:
+        rank = _rank(key, seed)
+        if seen.add(rank):
+            ranks.setdefault(key.study, _LowestRanks(MAX_TEST_PER_STUDY + (count or 0) + 1)).add(rank)
+    bounds = {}
+    for study, lowest in ranks.items():
+        n_test = _test_size(lowest.n)
+        first = n_test if half == "train" else 0
+        last = n_test if half == "test" else lowest.n
+        if count is not None:
+            last = min(last, first + count)
+        bounds[study] = lowest.at(first), lowest.at(last)
+    return RankSelection(seed, {study: (low, high) for study, (low, high) in bounds.items() if low is not None})
 
 
 def participant_order(keys: Iterable[SessionKey], seed: int) -> dict[str, list[SessionKey]]:
@@ -64,6 +106,25 @@ def check_studies(named: Iterable[str], present: Collection[str]) -> None:
             nearest = difflib.get_close_matches(study, present, n=1, cutoff=0.5)
             hint = f"did you mean {nearest[0]!r}?" if nearest else f"it has {', '.join(sorted(present)[:20])}"
             raise UserError(f"no study {study!r} in the data; {hint}")
+
+
+class _LowestRanks:
+    """The lowest ``n_kept`` of ranks that are added one by one; ``n`` is the number of all."""
+
+    def __init__(self, n_kept: int) -> None:
+        self.n = 0
+        self._n_kept = n_kept
+        self._ranks: list[bytes] = []
+
+    def add(self, rank: bytes) -> None:
+        self.n += 1
+        self._ranks.append(rank)
+        if len(self._ranks) >= 2 * self._n_kept:
+            self._ranks = sorted(self._ranks)[: self._n_kept]
+
+    def at(self, position: int) -> bytes | None:
+        """The rank at ``position``, which is among those kept, or None at the end of all."""
+        return None if position >= self.n else sorted(self._ranks)[position]
 
 
 def _test_size(participants: int) -> int:

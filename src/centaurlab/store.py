@@ -10,9 +10,9 @@ import os
 import shutil
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from centaurlab.disk_index import DiskIndex
 from centaurlab.encoding import Coverage
 from centaurlab.errors import UserError
 from centaurlab.scoring import TEMPERATURES, ResponseScores
@@ -45,7 +46,7 @@ _DAMAGE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _PREFIXES = [f"{number:03x}" for number in range(16**3)]
 """Of digests: a damaged file is read in so many pieces, each on its own, to lose little beside the damage."""
 
-_ROW_GROUP_ROWS = 100_000
+_ROW_GROUP_ROWS, _ROW_GROUP_SESSIONS = 100_000, 10_000  # held in memory until they are written
 _PROBLEM_CHARACTERS = 200
 
 SCORE_SCHEMA = pa.schema(
@@ -96,12 +97,13 @@ class ScoreStore:
             own = folder / f"process-{writer}.sqlite"
             self._parts = {path: self._open(path) for path in sorted({own, *folder.glob("process-*.sqlite")})}
             self._own = self._parts[own]
-            self._where = {
-                digest: path for path, part in self._parts.items() for (digest,) in part.execute(_SELECT_DIGESTS)
-            }
+            self._part_of = DiskIndex()
+            for number, part in enumerate(self._parts.values()):
+                for (digest,) in part.execute(_SELECT_DIGESTS):
+                    self._part_of.add(digest.encode(), number)
 
     def __contains__(self, digest: str) -> bool:
-        return digest in self._where
+        return digest.encode() in self._part_of
 
     def add(self, digest: str, result: SessionResult) -> None:
         """Make a result durable; returns when it is on disk. Raises ``UserError`` when the disk is full."""
@@ -112,7 +114,10 @@ class ScoreStore:
 
     def get(self, digest: str) -> SessionResult:
         """The result stored for ``digest`` when the store was opened; ``KeyError`` when there is none."""
-        part = self._parts[self._where[digest]]
+        number = self._part_of.number(digest.encode())
+        if number is None:
+            raise KeyError(digest)
+        part = list(self._parts.values())[number]
         about, blob = part.execute("SELECT about, scores FROM results WHERE digest = ?", (digest,)).fetchone()
         coverage, n_tokens, n_computed, seconds = json.loads(about)
         return SessionResult(_from_bytes(blob), Coverage(**coverage), n_tokens, n_computed, seconds)
@@ -205,16 +210,16 @@ def write_scores(path: Path, sessions: Iterable[tuple[SessionKey, ResponseScores
     temporary = path.with_suffix(".tmp")
     with _disk_errors(path.parent):
         with pq.ParquetWriter(temporary, SCORE_SCHEMA) as writer:
-            rows: list[pa.RecordBatch] = []
+            group: list[tuple[SessionKey, ResponseScores]] = []
             n_rows = 0
             for key, scores in sessions:
-                rows.append(_record_batch(key, scores))
+                group.append((key, scores))
                 n_rows += len(scores.response_R)
-                if n_rows >= _ROW_GROUP_ROWS:
-                    writer.write_table(pa.Table.from_batches(rows).unify_dictionaries())
-                    rows, n_rows = [], 0
-            if rows:
-                writer.write_table(pa.Table.from_batches(rows).unify_dictionaries())
+                if n_rows >= _ROW_GROUP_ROWS or len(group) >= _ROW_GROUP_SESSIONS:
+                    writer.write_batch(_record_batch(group))
+                    group, n_rows = [], 0
+            if group:
+                writer.write_batch(_record_batch(group))
         _replace_durably(temporary, path)
 
 
@@ -225,14 +230,12 @@ def _replace_durably(temporary: Path, path: Path) -> None:
     temporary.replace(path)
 
 
-def _record_batch(key: SessionKey, scores: ResponseScores) -> pa.RecordBatch:
-    n = len(scores.response_R)
-    zeros = pa.array(np.zeros(n, np.int32))
+def _record_batch(group: Sequence[tuple[SessionKey, ResponseScores]]) -> pa.RecordBatch:
+    n_S = [len(scores.response_R) for _, scores in group]
+    scores = ResponseScores(
+        *(np.concatenate(column) for column in zip(*(vars(scores).values() for _, scores in group), strict=True))
+    )
     no_options_R = scores.n_options_R == 0
-    names = [
-        pa.DictionaryArray.from_arrays(zeros, pa.array([value]))
-        for value in (key.study, key.experiment, key.participant)
-    ]
     numbers = [
         pa.array(scores.response_R),
         pa.array(scores.n_tokens_R),
@@ -244,7 +247,15 @@ def _record_batch(key: SessionKey, scores: ResponseScores) -> pa.RecordBatch:
         pa.array(scores.option_nll_R, mask=no_options_R),
         *(pa.array(column, mask=no_options_R) for column in np.ascontiguousarray(scores.option_nll_RK.T)),
     ]
+    names = [_repeated(names_S, n_S) for names_S in zip(*(astuple(key) for key, _ in group), strict=True)]
     return pa.RecordBatch.from_arrays([*names, *numbers], schema=SCORE_SCHEMA)
+
+
+def _repeated(names_S: Sequence[str], n_S: Sequence[int]) -> pa.DictionaryArray:
+    """The name of each session, as often as it has responses."""
+    codes = {name: code for code, name in enumerate(dict.fromkeys(names_S))}
+    code_R = np.repeat(np.array([codes[name] for name in names_S], np.int32), n_S)
+    return pa.DictionaryArray.from_arrays(pa.array(code_R), pa.array(list(codes)))
 
 
 def _to_bytes(scores: ResponseScores) -> bytes:

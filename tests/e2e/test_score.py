@@ -7,10 +7,12 @@ import os
 import random
 import runpy
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -126,6 +128,28 @@ def test_two_processes_give_the_table_of_one(tmp_path: Path, tiny_gemma_dir: Pat
     subprocess.run([program, *options, *command(tiny_gemma_dir, data, two)], check=True, timeout=300)
     assert table_bytes(two) == table_bytes(tmp_path / "one")
     assert run_json(two)["speed"]["processes"] == 2
+
+
+@pytest.mark.slow
+def test_what_a_lost_process_had_is_divided_among_another_number_of_them(tmp_path: Path, tiny_gemma_dir: Path) -> None:
+    """Of three processes one dies before its results are on disk; two then share what is missing, and that alone."""
+
+    def scored(process: int) -> set[str]:
+        with closing(sqlite3.connect(tmp_path / "run" / "store" / f"process-{process}.sqlite")) as part:
+            return {digest for (digest,) in part.execute("SELECT digest FROM results")}
+
+    data = write_sessions(tmp_path / "data.jsonl", 24)
+    torchrun = [str(Path(sys.executable).parent / "torchrun"), "--master_port", "29613", "--nproc_per_node"]
+    subprocess.run([*torchrun, "3", *command(tiny_gemma_dir, data, tmp_path / "run")], check=True, timeout=300)
+    complete = table_bytes(tmp_path / "run")
+    before = [scored(process) for process in range(3)]
+    assert [len(part) for part in before] == [8, 8, 8]
+    (tmp_path / "run" / "store" / "process-2.sqlite").unlink()
+    subprocess.run([*torchrun, "2", *command(tiny_gemma_dir, data, tmp_path / "run")], check=True, timeout=300)
+    new = [scored(process) - before[process] for process in range(2)]
+    assert new[0] | new[1] == before[2]
+    assert [len(part) for part in new] == [4, 4]
+    assert table_bytes(tmp_path / "run") == complete
 
 
 def line(**fields: object) -> str:

@@ -6,7 +6,7 @@ in memory.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from centaurlab.catalog import domains, study_domains
 from centaurlab.errors import UserError
 from centaurlab.sources import files, hub, starter
 from centaurlab.sources.records import Examined, Problem, Reader, Record, examine, placed_study, session_key
-from centaurlab.splits import check_studies, first_participants, held_out
+from centaurlab.splits import check_studies, select_participants
 from centaurlab.transcripts import SessionKey, Transcript
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -56,12 +56,11 @@ class _Selection:
     """``None`` selects everything."""
 
     studies: frozenset[str] | None = None
-    sessions: frozenset[SessionKey] | None = None
+    is_wanted: Callable[[SessionKey], bool] | None = None
 
     def takes(self, key: SessionKey) -> bool:
-        if self.sessions is not None:
-            return key in self.sessions
-        return self.studies is None or key.study in self.studies
+        in_study = self.studies is None or key.study in self.studies
+        return in_study and (self.is_wanted is None or self.is_wanted(key))
 
 
 class TranscriptSource:
@@ -129,7 +128,7 @@ def open_source(args: DataArguments, sessions: frozenset[SessionKey] | None = No
     if sessions is None:
         selection = _select(args, read, half)
     else:
-        selection = _Selection(frozenset(key.study for key in sessions), sessions)
+        selection = _Selection(frozenset(key.study for key in sessions), sessions.__contains__)
     return TranscriptSource(args.data, read, selection, on_malformed=args.on_malformed, notes=notes)
 
 
@@ -159,23 +158,21 @@ def _reader(args: DataArguments) -> tuple[Reader, tuple[str, ...], str | None]:
 def _select(args: DataArguments, read: Reader, half: str | None) -> _Selection:
     if not (args.studies or args.domains or args.max_participants or args.participants != "all"):
         return _Selection()
-    keys = [key for record in read(keys_only=True) if isinstance(key := _key(record), SessionKey)]
-    if not keys:
-        return _Selection()  # iterating says what is wrong with the files
-    present = {key.study for key in keys}
-    studies = _named_studies(args, present)
-    keys = [key for key in keys if key.study in studies]
-    if args.max_participants is None and args.participants == "all":
-        return _Selection(studies)
-    sessions = frozenset(keys)
-    if args.participants != "all" and half is None:
-        test = held_out(sessions, args.data_seed)
-        sessions = test if args.participants == "test" else sessions - test
-    elif args.participants not in ("all", half):
+    if half is not None and args.participants not in ("all", half):
         raise UserError(f"{args.data} holds only the {half} half of its own split; leave --participants away")
-    if args.max_participants is not None:
-        sessions = first_participants(sessions, args.max_participants, args.data_seed)
-    return _Selection(studies, sessions)
+    present: set[str] = set()
+
+    def keys() -> Iterator[SessionKey]:
+        for record in read(keys_only=True):
+            if isinstance(key := _key(record), SessionKey):
+                present.add(key.study)
+                yield key
+
+    wanted = "all" if half is not None else args.participants
+    chosen = select_participants(keys(), wanted, args.max_participants, args.data_seed)
+    if not present:
+        return _Selection()  # iterating says what is wrong with the files
+    return _Selection(_named_studies(args, present), chosen.takes)
 
 
 def _key(record: Record | Problem) -> SessionKey | Problem:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from centaurlab.catalog import study_domains
+from centaurlab.disk_index import DiskIndex
 from centaurlab.errors import UserError
 from centaurlab.transcripts import SessionKey, Transcript, check_study_name, marker_problem
 
@@ -85,7 +86,7 @@ def session_key(record: Record) -> SessionKey | Problem:
 
 def examine(records: Iterable[Record | Problem]) -> Iterator[Examined]:
     """Check every session of ``records``, each on its own and against the others (duplicates)."""
-    seen: set[bytes] = set()
+    seen = DiskIndex()
     for record in records:
         if isinstance(record, Problem):
             yield Examined(None, record)
@@ -98,11 +99,9 @@ def examine(records: Iterable[Record | Problem]) -> Iterator[Examined]:
         if isinstance(key, Problem):
             yield Examined(None, key)
             continue
-        digest = hashlib.sha256(repr(key).encode("utf-8")).digest()
-        if digest in seen:
+        if not seen.add(hashlib.sha256(repr(key).encode("utf-8")).digest()):
             yield Examined(None, Problem(record.origin, f"duplicate session: {key} appears twice"))
             continue
-        seen.add(digest)
         yield _examine_text(record, key)
 
 
