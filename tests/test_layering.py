@@ -10,12 +10,12 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "centaurlab"
 ORDER = (
     *("transcripts", "catalog", "splits", "sources", "prompts", "models", "encoding", "personas", "scoring", "store"),
-    *("plan", "failures", "chat", "templates", "template_audit", "runs", "precision", "measurement"),
-    *("score_files", "measure", "score_table", "effects", "replay", "diagnosis", "mean_nll", "context_effects"),
-    *("unmatched", "assistant", "training", "generalisation", "trajectory", "frontier"),
-    *("figures", "generations", "report", "demo", "cli"),
+    *("flops", "plan", "failures", "chat", "templates", "template_audit", "runs", "forecast", "plan_report"),
+    *("precision", "measurement", "score_files", "measure", "score_table", "effects", "replay", "diagnosis"),
+    *("mean_nll", "context_effects", "unmatched", "assistant", "training", "generalisation", "trajectory"),
+    *("frontier", "figures", "generations", "report", "demo", "cli"),
 )
-ANYWHERE = ("errors", "arguments", "quiet", "allocator", "terminal", "launcher", "masking")
+ANYWHERE = ("errors", "arguments", "quiet", "allocator", "terminal", "launcher", "masking", "disk_index")
 WITHOUT_TORCH = (
     "catalog",
     "transcripts",

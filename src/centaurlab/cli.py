@@ -110,6 +110,53 @@ def models_list(
 
 
 @app.command(
+    "plan",
+    epilog="Examples:\n\ncentaurlab plan --model Qwen/Qwen3-32B-Base --data marcelbinz/Psych-201-test --devices 4xH100"
+    "\n\ncentaurlab plan --model gemma-3-270m --data starter --devices cpu --calibrate runs/gemma"
+    "\n\ncentaurlab plan --model Qwen/Qwen3-32B-Base --data my-studies/ --devices RTX4090 --load_in_4bit",
+)
+def plan_command(
+    model: Annotated[str, typer.Option("--model", help="Hub id, folder with a config.json, *.gguf file or alias.")],
+    data: Annotated[str, typer.Option("--data", help="'starter', a hub data set id, a file or a folder.")],
+    devices: Annotated[str, typer.Option("--devices", help="Such as 4xH100, RTX4090, or cpu (with --calibrate).")],
+    calibrate: Annotated[
+        Path | None,
+        typer.Option("--calibrate", help="Finished run of eval/score.py, whose speed replaces the assumption."),
+    ] = None,
+    utilisation: Annotated[
+        float | None, typer.Option("--utilisation", help="Share of the device's peak that is assumed (default: 0.3).")
+    ] = None,
+    dtype: Annotated[str, typer.Option("--dtype", help="Of the weights.")] = "bfloat16",
+    load_in_4bit: Annotated[bool, typer.Option("--load_in_4bit", help="NF4 weights.")] = False,
+    load_in_8bit: Annotated[bool, typer.Option("--load_in_8bit", help="int8 weights.")] = False,
+    protocol: Annotated[str, typer.Option("--protocol", help="full or paper.")] = "full",
+    max_length: Annotated[int | None, typer.Option("--max_length", help="Context window in tokens.")] = None,
+    data_split: Annotated[str | None, typer.Option("--data_split", help="Split of a hub data set.")] = None,
+    studies: Annotated[str | None, typer.Option("--studies", help="Only these, comma separated.")] = None,
+    participants: Annotated[str, typer.Option("--participants", help="all, train or test.")] = "all",
+    max_participants: Annotated[
+        int | None, typer.Option("--max_participants", help="At most so many sessions per study.")
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option("--tokenizer", help="Model whose tokens are counted (default: the model's own).")
+    ] = None,
+) -> None:
+    """Say what scoring will take: tokens, operations, memory, hours, and what that assumes."""
+    from centaurlab.forecast import ASSUMED_UTILISATION
+    from centaurlab.models import ModelArguments
+    from centaurlab.plan_report import PlanArguments, make_plan, print_plan
+    from centaurlab.sources import DataArguments
+
+    model_arguments = ModelArguments(model, dtype=dtype, load_in_4bit=load_in_4bit, load_in_8bit=load_in_8bit)
+    data_arguments = DataArguments(
+        *(data, data_split, studies), participants=participants, max_participants=max_participants, on_malformed="skip"
+    )
+    utilisation = ASSUMED_UTILISATION if utilisation is None else utilisation
+    arguments = PlanArguments(devices, protocol, max_length, utilisation, calibrate, tokenizer)
+    print_plan(make_plan(model_arguments, data_arguments, arguments), model_arguments, data_arguments, protocol)
+
+
+@app.command(
     "compare", epilog="Examples:\n\ncentaurlab compare runs/*\n\ncentaurlab compare --job score --sort nll/mean"
 )
 def compare_command(

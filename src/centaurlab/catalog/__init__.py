@@ -3,7 +3,8 @@
 Source: "Post-training makes large language models less human-like" (the Psych-201 paper). ``paper_nll.csv`` holds
 Figs. 2, 3a and S1 (nats per response), ``paper_accuracy.csv`` Fig. S2 and ``paper_effects_by_domain.csv`` Fig. 4,
 read from the vector figures: errors below 0.001 nats (Fig. S1: 0.01), 0.0005 and 0.005. A pair's family and size
-are those of its base model; its generation is the number that ends the family's name.
+are those of its base model; its generation is the number that ends the family's name. ``devices.csv`` holds what
+makers state of accelerators, each with its source.
 """
 
 import csv
@@ -64,6 +65,30 @@ def study_domains() -> dict[str, tuple[str, ...]]:
     """The domains of every study of Psych-101 and Psych-201; a study may have none."""
     return {
         row["experiment"]: tuple(domain for domain in domains() if row[domain] == "1") for row in _rows("study_domains")
+    }
+
+
+@dataclass(frozen=True)
+class Device:
+    """An accelerator as its maker states it: memory in bytes, dense bfloat16 operations per second.
+
+    ``torch_name`` is what PyTorch calls it.
+    """
+
+    name: str
+    torch_name: str
+    memory_bytes: float
+    flops_per_second: float
+
+
+@cache
+def devices() -> dict[str, Device]:
+    """The accelerators that ``centaurlab plan`` knows, by name."""
+    return {
+        row["device"]: Device(
+            row["device"], row["torch_name"], float(row["memory_gib"]) * 2**30, float(row["bf16_tflops"]) * 1e12
+        )
+        for row in _rows("devices")
     }
 
 
