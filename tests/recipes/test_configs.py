@@ -10,7 +10,7 @@ from trl import ModelConfig, SFTConfig
 
 from centaurlab.arguments import parse_arguments
 from centaurlab.errors import UserError
-from centaurlab.training.arguments import CentaurArguments
+from centaurlab.training.arguments import CentaurArguments, CentaurConfig
 from centaurlab.training.centaur import prepare_run
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -67,3 +67,19 @@ def test_a_misspelt_key_is_answered_with_the_nearest(tmp_path: Path) -> None:
 @pytest.mark.parametrize("config", sorted((RECIPES / "accelerate").glob("*.yaml")), ids=lambda path: path.stem)
 def test_accelerate_configs_parse(config: Path) -> None:
     assert load_config_from_file(str(config)).num_processes >= 2
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([], ["mlflow"]),
+        (["--report_to", "none"], []),
+        (["--report_to", "mlflow", "wandb"], ["mlflow", "wandb"]),
+        (["--report_to", "all"], ["mlflow", "wandb"]),
+    ],
+)
+def test_trainings_report_to_mlflow_unless_told_otherwise(
+    given: list[str], expected: list[str], tmp_path: Path
+) -> None:
+    (training,) = parse_arguments([CentaurConfig], "", ["--output_dir", str(tmp_path), "--bf16", "false", *given])
+    assert training.tracking.trackers == expected

@@ -10,6 +10,7 @@ import torch
 from trl import SFTConfig
 
 from centaurlab.errors import UserError
+from centaurlab.masking import mask_secrets
 from centaurlab.sources import DataArguments
 from centaurlab.tracking import TrackingArguments
 
@@ -22,7 +23,7 @@ class CentaurConfig(SFTConfig):  # type: ignore[misc]
     """
 
     report_to: list[str] | str = field(
-        default="mlflow", metadata={"help": "trackers: mlflow, wandb, both, all or none", "nargs": "+"}
+        default_factory=lambda: ["mlflow"], metadata={"help": "trackers: mlflow, wandb, both, all or none"}
     )
 
     activation_checkpointing: bool | None = field(
@@ -32,9 +33,11 @@ class CentaurConfig(SFTConfig):  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         token: str | None = self.hub_token
-        if token:  # the trainer pickles its arguments beside every checkpoint
+        if token:
             os.environ["HF_TOKEN"] = token
-        self.hub_token: str | None = None
+        self.hub_token: str | None = None  # the trainer pickles its arguments beside every checkpoint
+        name: str | None = self.run_name
+        self.run_name: str | None = mask_secrets(name) if name else None
         report_to = self.report_to.split() if isinstance(self.report_to, str) else self.report_to
         self.tracking = TrackingArguments(report_to, self.run_name)
         self.report_to = "none"  # to the trainer: its own callbacks would make a second run
