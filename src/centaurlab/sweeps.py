@@ -91,8 +91,9 @@ def open_study(sweep: Sweep, storage: str, runs: Path) -> "optuna.Study":
             if "id" not in study.user_attrs:
                 study.set_user_attr("asked", asked)
                 study.set_user_attr("id", f"{sweep.name}-{secrets.token_hex(3)}")
-    except SQLAlchemyError as error:
-        raise UserError(f"cannot open the sweep's database: {error.__cause__ or error}; check --storage") from error
+    except (SQLAlchemyError, ImportError) as error:
+        reason = error.__cause__ or error.__context__ or error
+        raise UserError(f"cannot open the sweep's database: {reason}; check --storage") from error
     if study.user_attrs["asked"] != asked:
         raise UserError(f"the sweep {sweep.name!r} has begun with other parameters; give the file another 'name'")
     return study
