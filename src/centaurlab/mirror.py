@@ -16,7 +16,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from centaurlab.lineage import IDS, links, without_group
-from centaurlab.masking import is_secret_name, mask_secrets
+from centaurlab.masking import is_secret_name, mask_secrets, masked
 from centaurlab.mlflow_run import MlflowRun
 from centaurlab.runs import RunFolder, read_config, read_json, read_metrics
 from centaurlab.wandb_run import WandbRun
@@ -94,7 +94,8 @@ class Mirror:
         config = self._config or read_config(path)
         described = _run_name(self._folder.job, config, path) + (f", {self._condition}" if self._condition else "")
         tags = {"job_type": self._folder.job} | ({"group": self._group} if self._group else {}) | links(config)
-        run = self._runs[name] = TRACKERS[name](path, known, self._run_name or known.get("name") or described, tags)
+        run_name = mask_secrets(self._run_name or known.get("name") or described)
+        run = self._runs[name] = TRACKERS[name](path, known, run_name, masked(tags))
         self._sent[name] = min(int(known.get("metric_lines", 0)), self._metric_lines) if run.continues else 0
         self._remember(name)
         run.config(flat_config(config, self._about))

@@ -17,6 +17,7 @@ IN_ENVIRONMENT = {
     "WANDB_API_KEY": "5ec2e7" * 6 + "5ec2",
     "MLFLOW_TRACKING_PASSWORD": "correct horse battery staple",
 }
+CLI = "from centaurlab.cli import main; main()"
 PASSWORD, TYPED, HUB_TOKEN = "s3same-open", "hf_" + "Typed" * 7, "a-token-of-no-known-look"
 SECRETS = (*IN_ENVIRONMENT.values(), PASSWORD, TYPED, HUB_TOKEN)
 
@@ -52,8 +53,8 @@ def test_no_secret_is_written_anywhere(tiny_llama_dir: Path, tmp_path: Path) -> 
         ["recipes/centaur.py", *data, *tracked, *training, "--output_dir", "centaur"],
         ["recipes/posttrain.py", *data[:2], *posttraining, "--output_dir", "post"],
         ["eval/misalignment.py", "--base", "base", "--post", "post", *data[2:], "--output_dir", "effect"],
-        ["-m", "centaurlab.cli", "report", "."],
-        ["-m", "centaurlab.cli", "compare", "base", "effect"],
+        ["-c", CLI, "report", "."],
+        ["-c", CLI, "compare", "base", "effect"],
         ["eval/score.py", "--model_name_or_path", f"https://somebody:{PASSWORD}@lab.org/{TYPED}", "--output_dir", "no"],
         ["sweeps/run.py", "sweep.yaml", "--storage", f"postgresql://somebody:{PASSWORD}@127.0.0.1:9/db"],
     ]
@@ -62,7 +63,7 @@ def test_no_secret_is_written_anywhere(tiny_llama_dir: Path, tmp_path: Path) -> 
     codes = []
     try:
         for script, *arguments in commands:
-            program = [script] if script == "-m" else [str(ROOT / script)]
+            program = [script] if script == "-c" else [str(ROOT / script)]
             done = subprocess.run(
                 [sys.executable, *program, *arguments],
                 cwd=work,
