@@ -141,18 +141,10 @@ def _rows(plan: Plan) -> Iterable[tuple[str, str]]:
         f"{_short(work.n_tokens)}, {reused:.1%} of them in shared prefixes; {work.longest_tokens:,.0f} the longest",
     )
     yield "response tokens", _short(work.n_response_tokens)
-    used = (
-        "" if shape.body_weights == shape.matrix_parameters else f", {_short(shape.body_weights)} of them for a token"
-    )
+    is_sparse = shape.body_weights < shape.matrix_parameters
+    used = f", {_short(shape.body_weights)} of them for a token" if is_sparse else ""
     yield "parameters", f"{_short(shape.n_parameters)}{used}"
-    head = 2 * shape.head_weights * work.n_response_tokens
-    body = 2 * shape.body_weights * work.n_computed
-    attention = max(work.flops - head - body, 0)
-    shares = ", ".join(
-        f"{name} {part / work.flops:.0%}"
-        for name, part in (("weights", body), ("attention", attention), ("LM head", head))
-    )
-    yield "operations", f"{work.flops:.3g} FLOP ({shares})"
+    yield "operations", f"{work.flops:.3g} FLOP ({_shares(plan)})"
     parts = ", ".join(
         f"{name} {getattr(memory, name) / _GIB:,.1f}" for name in ("weights", "cache", "activations", "libraries")
     )
@@ -162,15 +154,21 @@ def _rows(plan: Plan) -> Iterable[tuple[str, str]]:
     if plan.n_copies > 1:
         yield "slowest process", f"{work.slowest_over_mean:.3f} of the mean"
     if plan.n_copies:
-        hours = f"{plan.hours:,.1f} hours" if plan.hours >= 1 else f"{plan.hours * 60:,.1f} minutes"
-        yield "time", f"{hours}; {_short(work.n_tokens / plan.hours / _HOUR)} tokens/s over all processes"
+        tokens_per_second = work.n_tokens / plan.hours / _HOUR
+        yield "time", f"{_duration(plan.hours)}; {_short(tokens_per_second)} tokens/s over all processes"
 
 
 def _shares(plan: Plan) -> str:
     head = 2 * plan.shape.head_weights * plan.work.n_response_tokens
     body = 2 * plan.shape.body_weights * plan.work.n_computed
     parts = {"weights": body, "attention": plan.work.flops - head - body, "LM head": head}
-    return ", ".join(f"{name} {part / plan.work.flops:.1%}" for name, part in parts.items())
+    return ", ".join(f"{name} {part / plan.work.flops:.0%}" for name, part in parts.items())
+
+
+def _duration(hours: float) -> str:
+    if hours >= 1:
+        return f"{hours:,.1f} hours"
+    return f"{hours * 60:.1f} minutes" if hours * 60 >= 1 else f"{hours * _HOUR:.0f} seconds"
 
 
 def _placement(plan: Plan) -> str:
