@@ -38,7 +38,7 @@ store._connect = connect_without_waiting_for_the_disk
 class AtHand:
     """In the scorer's place: as many numbers as it would give."""
 
-    tokens_computed = 0
+    tokens_computed = out_of_memory = 0
 
     def __init__(self, *_: object) -> None: ...
 

@@ -183,10 +183,14 @@ def test_a_server_killed_in_the_middle_costs_one_warning_and_track_makes_up_for_
     assert warnings[0].endswith(f"centaurlab track {folder.path}")
     assert len((folder.path / "metrics.jsonl").read_text().splitlines()) == 3
 
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.store)  # the server's database outlives it
+    monkeypatch.setenv(
+        "MLFLOW_TRACKING_URI", server.store
+    )  # the server's database outlives it, its files are not there
     track(folder.path, TrackingArguments())
+    assert "not logged there: tables, figures and files" in capfd.readouterr().err
     history = connect(server.store).get_metric_history(run_id(folder), "train/loss")
     assert [(point.step, point.value) for point in history] == [(1, 3.0), (2, 2.0), (3, NLL)]
+    assert connect(server.store).get_run(run_id(folder)).info.status == "FINISHED"
 
 
 def test_an_offline_wandb_run_holds_the_same_numbers(

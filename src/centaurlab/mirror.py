@@ -114,14 +114,16 @@ class Mirror:
         if not failed and about:
             run.config(flat_config(config, about))
             _mirror_data_set(run, about)
-        for table_name, table in tables(path).items():
-            run.table(table_name, table)
-        for figure in _matching(path, _FIGURES):
-            run.figure(figure)
-        files = [file.resolve() for file in _matching(path, _OUTPUTS) if file.name != IDS]
-        large = [file for file in files if file.stat().st_size > LARGE_FILE_BYTES]
-        run.files([file for file in files if file not in large], large)
-        run.end(failed)
+        try:
+            for table_name, table in tables(path).items():
+                run.table(table_name, table)
+            for figure in _matching(path, _FIGURES):
+                run.figure(figure)
+            files = [file.resolve() for file in _matching(path, _OUTPUTS) if file.name != IDS]
+            large = [file for file in files if file.stat().st_size > LARGE_FILE_BYTES]
+            run.files([file for file in files if file not in large], large)
+        finally:
+            run.end(failed)
 
     def _share_group(self, name: str, folders: Sequence[Path]) -> None:
         for known in [read_json(folder / IDS) for folder in folders]:

@@ -131,9 +131,15 @@ def test_training_outlives_its_tracking_server_and_is_logged_later(
     assert len(losses(folder)) == 600
     assert (folder / "adapter_model.safetensors").exists()
 
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)  # the server's database outlives it
-    track(folder, TrackingArguments())
-    known = read_json(folder / "tracking.json")["mlflow"]["run_id"]
+    again = Server(tmp_path, store)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", again.address)
+    try:
+        track(folder, TrackingArguments())
+        known = read_json(folder / "tracking.json")["mlflow"]["run_id"]
+        files = {file.path for file in connect(again.address).list_artifacts(known)}
+    finally:
+        again.kill()
+    assert {"adapter_model.safetensors", "config.json"} <= files
     assert connect(store).get_run(known).info.status == "FINISHED"
     history = connect(store).get_metric_history(known, "train/loss")
     assert [point.value for point in sorted(history, key=lambda point: point.step)] == losses(folder)
