@@ -26,4 +26,4 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv runs/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv runs/demo runs/demo-quick .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,7 +2,7 @@
 
 examples:
   python sweeps/run.py sweeps/lora.yaml --count 12 --workers 2
-  python sweeps/run.py sweeps/lora.yaml --count 20 --storage postgresql://host/sweeps
+  python sweeps/run.py sweeps/lora.yaml --count 20 --storage postgresql://host/sweeps    # pip install psycopg2-binary
 
 The same command again continues. Several nodes share a sweep by a --storage that all of them reach, and a shared
 --runs folder. Each trial's command finds its id in WANDB_RUN_ID, and writes to $SWEEP_RUNS/$WANDB_RUN_ID; it is

@@ -217,7 +217,7 @@ def report_command(
 @app.command(
     "demo",
     epilog="Examples:\n\ncentaurlab demo\n\ncentaurlab demo --quick\n\n"
-    "centaurlab demo --model Qwen/Qwen3-0.6B-Base --data my-studies/ --novel_studies stroop",
+    "centaurlab demo --model Qwen/Qwen3-0.6B-Base --data my-studies/ --novel_studies stroop --output_dir runs/mine",
 )
 def demo_command(
     model: Annotated[str, typer.Option("--model", help="A base model.")] = "gemma-3-270m",
@@ -225,12 +225,14 @@ def demo_command(
     novel_studies: Annotated[
         str | None, typer.Option("--novel_studies", help="Of your own data: studies not to train on, comma separated.")
     ] = None,
-    output_dir: Annotated[Path, typer.Option("--output_dir", help="Folder for all runs and report.html.")] = Path(
-        "runs/demo"
-    ),
+    output_dir: Annotated[
+        Path | None,
+        typer.Option("--output_dir", help="Folder for all runs and report.html (default: runs/demo, runs/demo-quick)."),
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer people and steps: only to see it run.")] = False,
 ) -> None:
     """Tell the story: score a base model, post-train it, compare, train a Centaur, judge it, report."""
     from centaurlab.demo import Settings, run_demo
 
-    run_demo(Settings(model, data, novel_studies, output_dir, quick))
+    folder = output_dir or Path("runs/demo-quick" if quick else "runs/demo")
+    run_demo(Settings(model, data, novel_studies, folder, quick))

@@ -123,7 +123,7 @@ def print_plan(plan: Plan, model_arguments: ModelArguments, data_arguments: Data
     for line in _assumptions(plan):
         console.print(f"- {line}", markup=False, highlight=False, soft_wrap=True)
     if plan.n_copies:
-        processes = f" --num_processes {plan.n_copies}" if plan.n_copies > 1 else ""
+        processes = f" --num_processes {plan.n_copies}" if plan.n_devices > 1 else ""
         several = "" if plan.n_copies > 1 or plan.n_devices == 1 else " --device_map auto"
         command = (
             f"accelerate launch{processes} eval/score.py --model_name_or_path {model_arguments.model_name_or_path} "

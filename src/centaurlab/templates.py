@@ -3,7 +3,7 @@
 The markers go; what people are told is the user's, each response a turn of the assistant's. Where the responses
 stand in what the template writes is found by writing the conversation a second time, with a placeholder for every
 turn: what stands between the placeholders is the template's own, what stands between that in the first is the
-session's. Anything that a template does to the session on the way (``audit.py``) is therefore seen.
+session's. Anything that a template does to the session on the way (``template_audit.py``) is therefore seen.
 """
 
 import hashlib
