@@ -34,7 +34,8 @@ class TrackingArguments:
     """Where runs are tracked, and under which names."""
 
     report_to: list[str] = field(
-        default_factory=lambda: ["mlflow"], metadata={"help": "trackers: mlflow, wandb, the two (with a space between), all or none"}
+        default_factory=lambda: ["mlflow"],
+        metadata={"help": "trackers: mlflow, wandb, the two (with a space between), all or none"},
     )
     run_name: str | None = field(
         default=None, metadata={"help": "name of the run (default: WANDB_NAME, if set, or job, model and data)"}

@@ -23,7 +23,8 @@ class CentaurConfig(SFTConfig):  # type: ignore[misc]
     """
 
     report_to: list[str] | str = field(
-        default_factory=lambda: ["mlflow"], metadata={"help": "trackers: mlflow, wandb, the two (with a space between), all or none"}
+        default_factory=lambda: ["mlflow"],
+        metadata={"help": "trackers: mlflow, wandb, the two (with a space between), all or none"},
     )
 
     activation_checkpointing: bool | None = field(
