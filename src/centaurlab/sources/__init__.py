@@ -101,6 +101,13 @@ class TranscriptSource:
         if empty:
             raise UserError(f"{self.name}: no session is left{f'; {self.skipped[0]}' if self.skipped else ''}")
 
+    def ranked_keys(self) -> Iterator[SessionKey]:
+        """Of every selected session that can be told, sound or not: all count where participants are ranked."""
+        for record in self._read(keys_only=True):
+            key = _key(record)
+            if isinstance(key, SessionKey) and self._selection.takes(key):
+                yield key
+
     def examine(self) -> Iterator[Examined]:
         """Every selected session, sound or not, with its problem; nothing is raised."""
         return examine(record for record in self._read() if self._is_selected(record))

@@ -70,18 +70,17 @@ def prepare_data(
     novel study, an overlap of what is trained on and what is held out, and sessions without a response left.
     """
     source = _training_source(args)
-    keys, responses = [], {}
-    for transcript in source:
-        if transcript.study not in args.novel:
-            keys.append(transcript.key)
-            responses[transcript.key] = transcript.text.count("<<")
-    parts = partition(keys, args.split_seed)
+    responses = {t.key: t.text.count("<<") for t in source if t.study not in args.novel}
+    if comma := sorted({key.study for key in responses if "," in key.study}):
+        raise UserError(f"the name of study {comma[0]!r} holds a comma, by which studies are listed; rename it")
+    # Of all sessions, also those left out as malformed: so does '--participants test', which must find the same people.
+    parts = partition((key for key in source.ranked_keys() if key.study not in args.novel), args.split_seed)
     test_source = source
-    test = parts.test
+    test = parts.test & responses.keys()
     if args.eval_data:
         test_source = open_source(DataArguments(data=args.eval_data, on_malformed=args.on_malformed))
         test = frozenset(transcript.key for transcript in test_source)
-    train = parts.train if not args.eval_data else parts.train | parts.test
+    train = (parts.train if not args.eval_data else parts.train | parts.test) & responses.keys()
     _check_disjoint(train, test, args)
     chosen = _subset(train, responses, args)
     studies = tuple(sorted({key.study for key in chosen}))
