@@ -12,6 +12,7 @@ from centaurlab.models import ModelArguments, load_model, load_tokenizer
 from centaurlab.scoring import SessionScorer
 from centaurlab.training.interpolate import interpolate
 from centaurlab.training.merge import merge
+from conftest import save_tiny_gemma
 
 SESSION = "You will be shown two slot machines, J and F.\n" + "You choose <<J>> and win 3 points. You say <<F>>.\n" * 8
 
@@ -73,6 +74,15 @@ def test_weights_lie_on_the_line_between(adapter: Path, tiny_llama_dir: Path, tm
 def test_whole_weights_lie_on_the_line_between(whole: Path, tiny_llama_dir: Path, tmp_path: Path) -> None:
     middle = load_file(interpolate(str(whole), str(tiny_llama_dir), 0.3, tmp_path / "middle") / "model.safetensors")
     post, base = load_file(whole / "model.safetensors"), load_file(tiny_llama_dir / "model.safetensors")
+    for name, tensor in middle.items():
+        torch.testing.assert_close(tensor, 0.7 * base[name].float() + 0.3 * post[name].float())
+
+
+def test_tied_weights_are_mixed_once(tiny_gemma_dir: Path, tmp_path: Path) -> None:
+    other = save_tiny_gemma(tmp_path / "other", seed=1)
+    middle = load_file(interpolate(str(other), str(tiny_gemma_dir), 0.3, tmp_path / "middle") / "model.safetensors")
+    post, base = load_file(other / "model.safetensors"), load_file(tiny_gemma_dir / "model.safetensors")
+    assert "lm_head.weight" not in middle, "the head is the embedding"
     for name, tensor in middle.items():
         torch.testing.assert_close(tensor, 0.7 * base[name].float() + 0.3 * post[name].float())
 

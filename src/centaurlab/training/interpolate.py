@@ -63,9 +63,13 @@ def _scale_adapter(post: Checkpoint, alpha: float, folder: Path) -> None:
 def _mix_weights(post: str, base: str, alpha: float, folder: Path) -> None:
     model, other = (load_model(ModelArguments(name, dtype="float32")) for name in (post, base))
     weights, base_weights = model.state_dict(), other.state_dict()
+    mixed = set()  # tied weights have two names
     for name, tensor in weights.items():
         if name not in base_weights or base_weights[name].shape != tensor.shape:
             raise UserError(f"{base} does not fit {post}: the tensor {name} has no counterpart of the same shape")
+        if tensor.data_ptr() in mixed:
+            continue
+        mixed.add(tensor.data_ptr())
         with torch.no_grad():
             tensor.mul_(alpha).add_(base_weights[name], alpha=1 - alpha)
     model.save_pretrained(folder)
