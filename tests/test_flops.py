@@ -7,7 +7,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoModelForCausalLM, DynamicCache, LlamaConfig, MixtralConfig, PretrainedConfig, Qwen3Config
+from transformers import (
+    AutoModelForCausalLM,
+    BambaConfig,
+    DynamicCache,
+    LlamaConfig,
+    Mamba2Config,
+    MixtralConfig,
+    PretrainedConfig,
+    Qwen3Config,
+)
 
 from centaurlab.flops import ModelShape, model_shape
 from centaurlab.models import ModelArguments, load_model, load_without_weights
@@ -43,6 +52,20 @@ def test_the_parameters_of_a_gemma_are_those_of_its_config(tiny_gemma_dir: Path)
     assert shape.body_weights == body
     assert shape.n_parameters == body + norms + vocabulary * 32 == model.num_parameters(), "the embedding is the head"
     assert dict(shape.layers) == {32: 2, None: 2}
+
+
+def test_layers_that_keep_a_state_attend_to_nothing() -> None:
+    mixed = from_config(
+        BambaConfig(
+            num_hidden_layers=2, hidden_size=64, vocab_size=100, attn_layer_indices=[1], num_attention_heads=4,
+            num_key_value_heads=2, mamba_n_heads=8, mamba_d_head=16,
+        )
+    )  # fmt: skip
+    assert mixed.layers == ((None, 1),)
+    assert mixed.body_weights == mixed.matrix_parameters
+    states = from_config(Mamba2Config(num_hidden_layers=2))
+    assert (states.layers, states.pair_flops, states.cache_elements) == ((), 0, 0)
+    assert states.flops(1_000, 1_000, 10) > 2 * 1_000 * states.body_weights
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma"])

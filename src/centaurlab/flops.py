@@ -63,16 +63,17 @@ def model_shape(model: PreTrainedModel) -> ModelShape:
     head = model.get_output_embeddings().weight
     decoder = model.get_decoder()
     embeddings = {id(m.weight) for m in decoder.modules() if isinstance(m, torch.nn.Embedding)} | {id(head)}
+    n_heads = getattr(config, "num_attention_heads", None) or 0  # none: a model that keeps states alone
     matrices = [p for p in decoder.parameters() if p.dim() > 1 and id(p) not in embeddings]
     return ModelShape(
         n_parameters=sum(p.numel() for p in model.parameters()),
-        body_weights=sum(p.numel() if p.dim() == 2 else _used_by_a_token(p, config) for p in matrices),
+        body_weights=sum(_used_by_a_token(p, config) for p in matrices),
         head_weights=head.numel(),
         matrix_parameters=sum(p.numel() for p in matrices),
         layers=_windows(model),
-        n_heads=config.num_attention_heads,
-        pair_flops=2 * config.num_attention_heads * sum(_head_sizes(config)),
-        cache_elements=_key_heads(config) * sum(_head_sizes(config)),
+        n_heads=n_heads,
+        pair_flops=2 * n_heads * sum(_head_sizes(config)) if n_heads else 0,
+        cache_elements=_key_heads(config) * sum(_head_sizes(config)) if n_heads else 0,
         hidden_size=config.hidden_size,
         widest=max(max(p.shape[-2:]) for p in matrices),
         vocabulary=head.shape[0],
@@ -94,9 +95,10 @@ def _windows(model: PreTrainedModel) -> tuple[tuple[int | None, int], ...]:
     return tuple(windows.items())
 
 
-def _used_by_a_token(experts: torch.nn.Parameter, config: PretrainedConfig) -> int:
-    """Of weights (experts, in, out), those of the experts that a token is sent to."""
-    return experts[0].numel() * int(config.num_experts_per_tok)
+def _used_by_a_token(weights: torch.nn.Parameter, config: PretrainedConfig) -> int:
+    """All of a matrix or a short convolution; of weights (experts, in, out), those that a token is sent to."""
+    n_experts = getattr(config, "num_experts_per_tok", None)
+    return weights.numel() if weights.dim() == 2 or n_experts is None else weights[0].numel() * int(n_experts)
 
 
 def _head_sizes(config: PretrainedConfig) -> tuple[int, int]:
