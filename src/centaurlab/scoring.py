@@ -152,12 +152,9 @@ class SessionScorer:
                 if cache is None and (last < n_inputs):
                     cache = DynamicCache(config=self._model.config)
                 in_chunk_N = (positions_N >= first) & (positions_N < last)
-                rows.are_last = last == n_inputs
+                rows.positions_N, rows.are_last = torch.from_numpy(positions_N[in_chunk_N] - first), last == n_inputs
                 logits_NV = self._model(
-                    input_ids=ids_T[None, first:last],
-                    cache=cache,
-                    use_cache=cache is not None,
-                    logits_to_keep=torch.from_numpy(positions_N[in_chunk_N] - first).to(self._device),
+                    input_ids=ids_T[None, first:last], cache=cache, use_cache=cache is not None
                 ).logits[0]
                 targets_of_logits_N = target_ids_N[n_scored : n_scored + len(logits_NV)]
                 parts.append(token_statistics(logits_NV, targets_of_logits_N, options_O))
@@ -193,12 +190,17 @@ def _chunks(start: int, end: int, shared: Sequence[int], chunk_tokens: int) -> l
 
 
 class _RowsForHead:
-    """While open, ``head`` sees hidden states of several chunks at once; those that wait give no logits yet."""
+    """While open, ``head`` sees only hidden states at ``positions_N``, and those of several chunks at once.
+
+    Those that wait give no logits yet. Positions are not left to the model (``logits_to_keep``): where it lies on
+    several devices, it takes them to the first, and its hidden states are on the last.
+    """
 
     def __init__(self, head: torch.nn.Module, n_rows: int) -> None:
         self._head = head
         self._n_rows = n_rows
         self._waiting: list[torch.Tensor] = []
+        self.positions_N = torch.zeros(0, dtype=torch.long)
         self.are_last = False
 
     def __enter__(self) -> Self:
@@ -209,8 +211,8 @@ class _RowsForHead:
         self._hook.remove()
 
     def _gather(self, _: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-        """From the rows (1, N, hidden) of a chunk: none, or with those that wait all."""
-        self._waiting.append(inputs[0])
+        """From the rows (1, T, hidden) of a chunk: none, or with those that wait all that are wanted."""
+        self._waiting.append(inputs[0][:, self.positions_N.to(inputs[0].device)])
         if not self.are_last and sum(rows.shape[1] for rows in self._waiting) < self._n_rows:
             return (inputs[0][:, :0],)
         together, self._waiting = torch.cat(self._waiting, dim=1), []
