@@ -11,17 +11,18 @@ from centaurlab.checkpoints import find_checkpoint
 from centaurlab.errors import UserError
 from centaurlab.models import ModelArguments, load_model
 from centaurlab.training.base_model import base_arguments
+from centaurlab.training.merge import merge
 
 IDS = torch.arange(3, 40)[None]
 
 
-def save_adapter(base: Path, folder: Path, seed: int) -> Path:
+def save_adapter(base: Path, folder: Path, seed: int, whole: tuple[str, ...] = ()) -> Path:
     model = load_model(ModelArguments(str(base), dtype="float32"))
     model.name_or_path = str(base)
-    adapted = get_peft_model(model, LoraConfig(r=4, target_modules=["q_proj", "down_proj"]))
     torch.manual_seed(seed)
+    adapted = get_peft_model(model, LoraConfig(r=4, target_modules=["q_proj", "down_proj"], modules_to_save=[*whole]))
     for name, parameter in adapted.named_parameters():
-        if "lora_B" in name:
+        if "lora_B" in name or "modules_to_save" in name:
             torch.nn.init.normal_(parameter, std=0.1)
     adapted.save_pretrained(folder)
     return folder
@@ -59,3 +60,15 @@ def test_a_whole_model_stays_where_it_is(tiny_llama_dir: Path, tmp_path: Path) -
         tiny_llama_dir.resolve()
     )
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma"])
+def test_modules_that_an_adapter_replaces_are_merged_too(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    base = request.getfixturevalue(f"tiny_{name}_dir")  # the Gemma's head is its embedding until it is replaced
+    adapter = save_adapter(base, tmp_path / "adapter", seed=0, whole=("lm_head",))
+    folder = merge(str(adapter), None, str(tmp_path / "merged"))
+    with torch.no_grad():
+        merged, whole = (load_model(ModelArguments(str(p), dtype="float32"))(IDS).logits for p in (folder, adapter))
+    torch.testing.assert_close(merged, whole, atol=0.1, rtol=0.02)

@@ -41,6 +41,7 @@ def merge(adapter: str, base: str | None, output_dir: str, revision: str | None 
     Raises ``UserError`` when ``adapter`` is none, does not fit ``base``, or ``output_dir`` is not empty.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils import ModulesToSaveWrapper
 
     folder = RunFolder(Path(output_dir), "merge").path
     if any(folder.iterdir()):
@@ -53,6 +54,12 @@ def merge(adapter: str, base: str | None, output_dir: str, revision: str | None 
     for name, layer in layers:
         layer.merge()
         model.set_submodule(name, layer.get_base_layer())
+    whole = [(name, module) for name, module in model.named_modules() if isinstance(module, ModulesToSaveWrapper)]
+    for name, module in whole:
+        model.set_submodule(name, module.modules_to_save[module.active_adapters[0]])
+    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    if whole and head.weight is not embeddings.weight:
+        model.config.tie_word_embeddings = False
     model._hf_peft_config_loaded = False
     with quiet_transformers():
         model.bfloat16().save_pretrained(folder)
