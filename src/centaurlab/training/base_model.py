@@ -1,5 +1,6 @@
 """The base model as training needs it: on this process's device, or left to FSDP or DeepSpeed to shard."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,10 @@ def load_base(args: ModelArguments, device: torch.device) -> "PreTrainedModel":
     if checkpoint.is_adapter:
         raise UserError(f"{checkpoint.source} is an adapter; merge it into its base first: recipes/merge.py")
     sharded = is_fsdp_enabled() or is_deepspeed_zero3_enabled()
+    if sharded and args.load_in_8bit:
+        raise UserError("8-bit weights cannot be sharded over devices; use --load_in_4bit, or DDP (recipes/accelerate)")
+    if is_fsdp_enabled() and os.environ.get("FSDP_STATE_DICT_TYPE") != "FULL_STATE_DICT":
+        raise UserError("under FSDP the trainer saves adapters only with fsdp_state_dict_type: FULL_STATE_DICT")
     model = _load_for_sharding(args, str(checkpoint.folder)) if sharded else load_model(args, device)
     if checkpoint.source != args.model_name_or_path or "/" not in checkpoint.source:
         model.name_or_path = str(checkpoint.folder)
