@@ -40,9 +40,14 @@ def checkpoints(run: Path) -> list[tuple[int, Path]]:
 
 def base_model(run: Path) -> str:
     """The model that a run started from, as it was named; ``UserError`` where the folder does not say it."""
-    name = (read_config(run).get("model") or {}).get("model_name_or_path")
+    asked = read_config(run).get("model") or {}
+    name, revision = asked.get("model_name_or_path"), asked.get("model_revision") or "main"
     if not name:
         raise UserError(f"{run} is not the folder of recipes/posttrain.py or recipes/centaur.py; or name --base")
+    if revision != "main":
+        raise UserError(
+            f"{run} was trained on revision {revision} of {name}; download that, and name its folder as --base"
+        )
     return str(name)
 
 

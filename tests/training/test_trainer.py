@@ -10,6 +10,7 @@ from centaurlab.encoding import encode
 from centaurlab.errors import UserError
 from centaurlab.models import ModelArguments, load_model, load_tokenizer
 from centaurlab.scoring import SessionScorer
+from centaurlab.sources import DataArguments, open_source
 from centaurlab.training.arguments import CentaurArguments
 from centaurlab.training.base_model import check_quantised_device, load_base
 from centaurlab.training.centaur import prepare_run, train
@@ -246,3 +247,36 @@ def test_balanced_order_gives_every_study_the_same_share() -> None:
 def test_torn_checkpoints_are_not_complete(tmp_path: Path) -> None:
     (tmp_path / "checkpoint-5").mkdir()
     assert last_complete_checkpoint(tmp_path) is None
+
+
+def test_the_people_held_out_are_those_that_an_evaluation_selects(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    """Also where a session is malformed and left out: it keeps its rank among the others."""
+    tokenizer, path = load_tokenizer(ModelArguments(str(tiny_llama_dir))), tmp_path / "sessions.jsonl"
+    for malformed in range(20):
+        texts = [session(person) if person != malformed else "no response" for person in range(20)]
+        rows = [{"text": text, "experiment": "alpha/exp1.csv", "participant": i} for i, text in enumerate(texts)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        data = prepare_data(CentaurArguments(data=str(path), on_malformed="skip"), tokenizer, 2048, seed=0)
+        trained = {person for _, person in data.split["studies"]["alpha"]["train"]}
+        evaluated = open_source(DataArguments(str(path), participants="test", on_malformed="skip"))
+        tested = {transcript.key.participant for transcript in evaluated}
+        assert tested
+        assert trained.isdisjoint(tested)
+        assert trained | tested == {str(person) for person in range(20)} - {str(malformed)}
+
+
+def test_a_run_where_nobody_is_held_out_ends_well(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    data = tmp_path / "sessions.jsonl"
+    rows = [{"text": session(0), "experiment": f"{study}/exp1.csv", "participant": 0} for study in ("alpha", "gamma")]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert train(prepare_run(*settings(tiny_llama_dir, data, tmp_path / "run"))) == []
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["held_out"] == []
+
+
+def test_a_run_goes_on_with_its_own_settings_alone(tiny_llama_dir: Path, data_file: Path, tmp_path: Path) -> None:
+    train(prepare_run(*settings(tiny_llama_dir, data_file, tmp_path)))
+    prepare_run(*settings(tiny_llama_dir, data_file, tmp_path, save_steps=1, logging_steps=2))
+    with pytest.raises(UserError, match="whose learning_rate differs"):
+        prepare_run(*settings(tiny_llama_dir, data_file, tmp_path, learning_rate=2e-2))
+    with pytest.raises(UserError, match="leave resume_from_checkpoint away"):
+        prepare_run(*settings(tiny_llama_dir, data_file, tmp_path, resume_from_checkpoint="true"))

@@ -13,14 +13,20 @@ from trl import ModelConfig, SFTConfig, get_peft_config, pack_dataset
 
 from centaurlab import terminal
 from centaurlab.errors import UserError
-from centaurlab.models import ModelArguments, ModelIdentity, context_window, identify, load_config, load_tokenizer
+from centaurlab.models import ModelArguments, ModelIdentity, identify, load_config, load_tokenizer, usable_window
 from centaurlab.runs import RunFolder, provenance
 from centaurlab.training.arguments import CentaurArguments
 from centaurlab.training.base_model import base_arguments, load_base
 from centaurlab.training.callbacks import RunFolderCallback
 from centaurlab.training.data import TrainingData, prepare_data
 from centaurlab.training.model_card import HeldOutResult, held_out_results, model_card
-from centaurlab.training.resume import last_complete_checkpoint, logged_until
+from centaurlab.training.resume import (
+    as_read_back,
+    check_resuming,
+    fixed_settings,
+    last_complete_checkpoint,
+    logged_until,
+)
 from centaurlab.training.trainer import CentaurTrainer, SessionCollator
 
 _DEFAULT_CHECKPOINTS_KEPT = 2
@@ -47,7 +53,7 @@ def prepare_run(args: CentaurArguments, training_args: SFTConfig, model_args: Mo
     base_args = base_arguments(model_args, training_args)
     folder = RunFolder(Path(training_args.output_dir), "train")
     tokenizer = load_tokenizer(base_args)
-    max_length = _max_length(base_args, training_args)
+    max_length = usable_window(load_config(base_args), training_args.max_length)
     seed = training_args.seed if training_args.data_seed is None else training_args.data_seed
     data = prepare_data(args, tokenizer, max_length, seed)
     identity = identify(base_args)
@@ -74,6 +80,8 @@ def build_trainer(
         training_args.packing = False
     training_args.dataset_kwargs = {"skip_prepare_dataset": True}
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    peft_config = get_peft_config(model_args)
+    peft_config.revision = base_args.model_revision
     stopping = [EarlyStoppingCallback(args.early_stopping_patience)] if args.early_stopping_patience else []
     return CentaurTrainer(
         model=load_base(base_args, training_args.device),
@@ -82,7 +90,7 @@ def build_trainer(
         eval_dataset=data.held_out,
         processing_class=tokenizer,
         data_collator=SessionCollator(tokenizer.pad_token_id),
-        peft_config=get_peft_config(model_args),
+        peft_config=peft_config,
         callbacks=stopping,
         studies=data.studies,
     )
@@ -136,13 +144,9 @@ def _check_settings(args: CentaurArguments, training_args: SFTConfig) -> None:
             "early_stopping_patience needs to know which checkpoint is the best: set load_best_model_at_end: true, "
             "metric_for_best_model: nll and eval_strategy: steps"
         )
+    check_resuming(training_args)
     if training_args.padding_free:
         raise UserError("padding_free is not supported; set packing: true to leave no padding")
-
-
-def _max_length(base_args: ModelArguments, training_args: SFTConfig) -> int:
-    window = context_window(load_config(base_args))
-    return min(window, training_args.max_length or window)
 
 
 def _about(base: ModelIdentity, data: TrainingData) -> dict[str, Any]:
@@ -153,17 +157,15 @@ def _about(base: ModelIdentity, data: TrainingData) -> dict[str, Any]:
 def _begin(
     folder: RunFolder, base: ModelIdentity, data: TrainingData, settings: dict[str, Any], training_args: SFTConfig
 ) -> Path | None:
-    """The checkpoint to go on from; a folder that holds a run on another model or other data is refused."""
-    if isinstance(training_args.resume_from_checkpoint, str) and training_args.resume_from_checkpoint not in ("True",):
-        return Path(training_args.resume_from_checkpoint)
+    """The checkpoint to go on from; a folder that holds another run (model, data, settings) is refused."""
     checkpoint = last_complete_checkpoint(folder.path)
     split = data.split | {"base_fingerprint": base.fingerprint}
     if checkpoint:
-        known = folder.read_json("split.json")
-        for name, value in split.items():
+        known = folder.read_json("split.json") | fixed_settings(folder.read_json("config.json"))
+        for name, value in as_read_back(split | fixed_settings(settings)).items():
             if known.get(name) != value:
                 raise UserError(
-                    f"{folder.path} holds a run whose {name.replace('_', ' ')} differ; give another --output_dir, "
+                    f"{folder.path} holds a run whose {name} differs; give another --output_dir, "
                     "or the same settings to continue"
                 )
     if training_args.process_index == 0:

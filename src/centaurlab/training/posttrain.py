@@ -3,9 +3,8 @@
 A second start with the same settings goes on from the last whole checkpoint; other settings are refused.
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ from trl import ModelConfig, SFTConfig, get_peft_config
 
 from centaurlab.chat import chat_tokenizer
 from centaurlab.errors import UserError
-from centaurlab.masking import masked
-from centaurlab.models import ModelArguments, ModelIdentity, context_window, identify, load_config
+from centaurlab.models import ModelArguments, ModelIdentity, identify, load_config, usable_window
 from centaurlab.runs import CONFIG, MODEL_RUN_CONFIG, RunFolder, provenance
 from centaurlab.training.base_model import base_arguments, load_base
 from centaurlab.training.callbacks import RunFolderCallback
@@ -30,14 +28,16 @@ from centaurlab.training.conversations import (
 from centaurlab.training.data import prepare_data
 from centaurlab.training.posttrain_arguments import PostTrainArguments, dpo_config
 from centaurlab.training.posttrainers import PreferenceCollator, PreferenceTrainer, SupervisedTrainer
-from centaurlab.training.resume import last_complete_checkpoint, logged_until
+from centaurlab.training.resume import (
+    as_read_back,
+    check_resuming,
+    fixed_settings,
+    last_complete_checkpoint,
+    logged_until,
+)
 from centaurlab.training.trainer import SessionCollator
 
 _IDENTITY = "data.json"
-_FREE_TO_CHANGE = (
-    *("output_dir", "run_name", "report_to", "logging_steps", "disable_tqdm"),
-    *("save_strategy", "save_steps", "save_total_limit"),
-)
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,7 @@ def prepare_posttraining(args: PostTrainArguments, training_args: SFTConfig, mod
     base_args = _base_arguments(args, training_args, model_args)
     folder = RunFolder(Path(training_args.output_dir), "posttrain")
     tokenizer = _tokenizer(base_args, training_args)
-    window = context_window(load_config(base_args))
-    max_length = min(window, training_args.max_length or window)
+    max_length = usable_window(load_config(base_args), training_args.max_length)
     rows = read_conversations(args, training_args.seed)
     data_digest = digest(rows)
     encoded = encode_conversations(rows, args.method, tokenizer, max_length, args.on_malformed == "skip")
@@ -98,6 +97,7 @@ def posttrain(run: PostTrainRun) -> None:
 
 def _base_arguments(args: PostTrainArguments, training_args: SFTConfig, model_args: ModelConfig) -> ModelArguments:
     base_args = base_arguments(replace(model_args, use_peft=True), training_args)
+    check_resuming(training_args)
     if training_args.packing:
         raise UserError("packing is not supported in post-training; set padding_free: true to leave no padding")
     if model_args.use_peft:
@@ -164,7 +164,8 @@ def _begin(
     folder: RunFolder, identity: Mapping[str, Any], settings: dict[str, Any], training_args: SFTConfig
 ) -> Path | None:
     """The checkpoint to go on from; a folder that holds a run with other settings is refused."""
-    asked = _as_read_back({"identity": identity, "settings": _comparable(settings)})
+    own = fixed_settings(settings) | settings["posttrain"]
+    asked = as_read_back({"identity": identity, "settings": own})
     checkpoint = last_complete_checkpoint(folder.path)
     if checkpoint:
         known = folder.read_json(_IDENTITY)
@@ -184,18 +185,6 @@ def _begin(
         folder.write_json(CONFIG if settings["model"]["use_peft"] else MODEL_RUN_CONFIG, settings)
         logged_until(folder.path / "metrics.jsonl", int(checkpoint.name.rpartition("-")[2]) if checkpoint else -1)
     return checkpoint
-
-
-def _comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that a run cannot change on its way, by name."""
-    shared = {f.name for f in fields(SFTConfig) if f.init} - set(_FREE_TO_CHANGE)
-    training = {name: value for name, value in settings["training"].items() if name in shared}
-    return {**settings["model"], **training, **settings["posttrain"]}
-
-
-def _as_read_back(content: Any) -> Any:
-    """As a run's JSON file gives it back, where secrets are masked by the names they go under."""
-    return json.loads(json.dumps(masked(content), default=str))
 
 
 def _replay(rows: Dataset, about: Mapping[str, Any], split: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,41 @@
 
 import json
 import zipfile
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
+from trl import SFTConfig
+
+from centaurlab.errors import UserError
+from centaurlab.masking import masked
 
 _STATE = "trainer_state.json"  # the last file that a checkpoint gets
+
+_FREE_TO_CHANGE = (
+    *("output_dir", "run_name", "report_to", "logging_steps", "disable_tqdm"),
+    *("save_strategy", "save_steps", "save_total_limit"),
+)
+
+
+def check_resuming(training_args: SFTConfig) -> None:
+    """Raise ``UserError`` for the trainer's own way of resuming, which knows nothing of the run's folder."""
+    if training_args.resume_from_checkpoint:
+        raise UserError("leave resume_from_checkpoint away: the same command goes on from the last whole checkpoint")
+
+
+def fixed_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of TRL's dataclasses (``settings['model']``, ``['training']``) that a run cannot change on its way."""
+    shared = {f.name for f in fields(SFTConfig) if f.init} - set(_FREE_TO_CHANGE)
+    training = {name: value for name, value in settings["training"].items() if name in shared}
+    return {**settings["model"], **training}
+
+
+def as_read_back(content: Any) -> Any:
+    """As a run's JSON file gives it back, where secrets are masked by the names they go under."""
+    return json.loads(json.dumps(masked(content), default=str))
 
 
 def last_complete_checkpoint(output_dir: Path) -> Path | None:

@@ -176,6 +176,8 @@ class CentaurTrainer(SFTTrainer):  # type: ignore[misc]
             return self._session_nll()
 
     def _session_nll(self) -> SessionNLL:
+        if not len(self.eval_dataset):  # nobody is held out
+            return SessionNLL([], [])
         output = self.evaluation_loop(self.get_eval_dataloader(), "Evaluation")
         self.callback_handler.on_predict(self.args, self.state, self.control, output.metrics)  # ends the progress bar
         return self._evaluated.pop(self.state.global_step)
