@@ -25,7 +25,7 @@ from centaurlab.effects import compare, estimate_effects
 from centaurlab.errors import UserError, exit_on_user_error
 from centaurlab.figures.posttraining import frontier_figure
 from centaurlab.figures.style import save_figure
-from centaurlab.frontier import NamedModel, Standing, frontier_table, named_models, verdict
+from centaurlab.frontier import Standing, frontier_table, named_models, verdict
 from centaurlab.measure import ScoreArguments
 from centaurlab.misalignment import score_models
 from centaurlab.models import ModelArguments
@@ -57,7 +57,7 @@ def main() -> None:
     keep_freed_memory()
     args, data_args, tracking_args = parse_arguments([FrontierArguments, DataArguments, TrackingArguments], __doc__)
     folder = RunFolder(Path(args.output_dir), "frontier")
-    models = [NamedModel("base", args.base), *named_models(args.models)]
+    models = named_models([f"base={args.base}", *args.models])
     model_args = ModelArguments("", dtype=args.dtype, load_in_4bit=args.load_in_4bit)
     score_args = ScoreArguments(str(folder.path / "scores"), "full", args.max_length)
     tracking = tracking_args.grouped(args.output_dir, args.base)

@@ -30,12 +30,12 @@ from centaurlab.launcher import end_with_launcher
 from centaurlab.measurement import Measurement, Reading
 from centaurlab.models import (
     ModelArguments,
-    context_window,
     identify,
     load_config,
     load_model,
     load_tokenizer,
     load_without_weights,
+    usable_window,
 )
 from centaurlab.plan import divide, estimate_lengths, plan_sessions, windows
 from centaurlab.precision import check_target, sample_until
@@ -90,11 +90,14 @@ def measure(
     """
     if arguments.precision is not None:
         check_target(arguments.precision)
+    if arguments.chunk_tokens is not None and arguments.chunk_tokens < 1:
+        raise UserError(f"--chunk_tokens is {arguments.chunk_tokens}; it must be at least 1")
     with measuring(model_arguments, data_arguments, arguments, tracking, context) as run:
         if arguments.precision is None:
             run.score()
         else:
             run.sample = sample_until(arguments.precision, "NLL", run.order, run.seed, run.score_nll, run.report)
+    check_complete(run.folder.path, run.failures)
     return run.folder.path
 
 
@@ -106,7 +109,10 @@ def measuring(
     tracking: TrackingArguments | None = None,
     context: Context | None = None,
 ) -> Iterator[Measurement]:
-    """A run to score sessions in; when the block ends, what is scored is written as ``measure`` does."""
+    """A run to score sessions in; when the block ends, what is scored is written as ``measure`` does.
+
+    Its ``failures`` are then known; nothing is raised for them, since other runs may be open.
+    """
     started = time.monotonic()
     end_with_launcher()
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
@@ -118,8 +124,7 @@ def measuring(
         source = open_source(data_arguments, context.sessions if context else None)
         n_characters = sum(len(transcript.text) for transcript in source)
         tokenizer = load_tokenizer(model_arguments)
-        window = context_window(load_config(model_arguments))
-        max_tokens = min(window, arguments.max_length or window)
+        max_tokens = usable_window(load_config(model_arguments), arguments.max_length)
         shape = model_shape(load_without_weights(model_arguments))
         with state.main_process_first():
             model = identify(model_arguments).as_dict()
@@ -143,7 +148,7 @@ def measuring(
         with Tracker(folder, tracking, config) if tracking else nullcontext():
             yield measurement
             store.close()
-            failures = gather_failures(worker.failures)
+            failures = measurement.failures = gather_failures(worker.failures)
             if state.is_main_process:
                 store = ScoreStore(folder.path / "store", identity)
                 totals = write_table(
@@ -157,7 +162,6 @@ def measuring(
                 }
                 write_run(folder, source, model, identity, totals, run | peak_memory(), measurement.sample)
         wait_for_all(state)
-    check_complete(folder.path, failures)
 
 
 class _Worker:

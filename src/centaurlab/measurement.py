@@ -13,7 +13,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
 from centaurlab.encoding import session_prompt
-from centaurlab.failures import wait_for_all
+from centaurlab.failures import Failure, wait_for_all
 from centaurlab.precision import Look, Sample, StudyEstimate, nll_estimates
 from centaurlab.prompts import Context, Prompt
 from centaurlab.runs import RunFolder
@@ -70,6 +70,7 @@ class Measurement:
     """A run in progress, the same on every process: score some sessions, look at their results, score more.
 
     ``sessions`` are those scored, which the folder's table will hold; None: all. ``sample`` says why not all.
+    ``failures`` are, when the run has ended, the sessions of all processes that could not be scored.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Measurement:
         self.seed = seed
         self.sessions: frozenset[SessionKey] | None = frozenset()
         self.sample: Sample | None = None
+        self.failures: dict[str, Failure] = {}
         self._source = source
         self._n_characters = n_characters
         self._reading = reading

@@ -27,7 +27,8 @@ from centaurlab.comparison import (
 )
 from centaurlab.effect_table import verdict, write_effects
 from centaurlab.effects import Effect, compare, estimate_effects, leave_one_out, sum_study
-from centaurlab.errors import UserError
+from centaurlab.errors import IncompleteError, UserError
+from centaurlab.failures import check_complete
 from centaurlab.measure import ScoreArguments, measure, measuring
 from centaurlab.measurement import Measurement, ScoreResults
 from centaurlab.models import ModelArguments
@@ -74,6 +75,8 @@ def score_models(
             scores = measure(model, data_arguments, replace(arguments, output_dir=str(folder)), tracking, context)
             runs[name] = read_run(scores)
             PartialState().print(f"scored {name}: {folder}")
+        except IncompleteError:  # noted below, as for a folder that lacks sessions
+            runs[name] = read_run(_score_folder(arguments, name))
         except (UserError, torch.OutOfMemoryError) as error:
             if not tolerant or PartialState().num_processes > 1:
                 raise
@@ -127,6 +130,8 @@ def score_until_precise(
             return first.from_main(lambda: d_estimates(first.results(), second.results()))
 
         first.sample = second.sample = sample_until(target, "d", first.order, first.seed, score, first.report)
+    for ended in (first, second):
+        check_complete(ended.folder.path, ended.failures)
     return {name: read_run(_score_folder(arguments, name)) for name in names}
 
 

@@ -204,6 +204,20 @@ def quantization(args: ModelArguments) -> str:
     return _quantization(_find(args, weights=False).base, args)
 
 
+def usable_window(config: "PretrainedConfig", max_length: int | None) -> int:
+    """The longest that a session may be: the context window, or ``max_length`` where that is shorter or alone known."""
+    if max_length is not None and max_length < 1:
+        raise UserError(f"--max_length is {max_length}; it must be at least 1")
+    if max_length is not None and not isinstance(_stated_window(config), int):
+        return max_length
+    window = context_window(config)
+    return min(window, max_length or window)
+
+
+def _stated_window(config: "PretrainedConfig") -> Any:
+    return getattr(config.get_text_config(), "max_position_embeddings", None)
+
+
 def context_window(model_or_config: "PreTrainedModel | PretrainedConfig") -> int:
     """How many tokens the model was made for, by its config; a tokenizer's word is often a placeholder.
 
@@ -212,7 +226,7 @@ def context_window(model_or_config: "PreTrainedModel | PretrainedConfig") -> int
     """
     whole: Any = getattr(model_or_config, "config", model_or_config)
     config = whole.get_text_config()
-    stated = getattr(config, "max_position_embeddings", None)
+    stated = _stated_window(config)
     if not isinstance(stated, int):
         raise UserError(f"a {config.model_type} config does not state its context window; pass --max_length")
     rope = getattr(config, "rope_parameters", None) or {}

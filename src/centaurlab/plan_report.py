@@ -30,11 +30,11 @@ from centaurlab.forecast import (
 )
 from centaurlab.models import (
     ModelArguments,
-    context_window,
     load_config,
     load_tokenizer,
     load_without_weights,
     quantization,
+    usable_window,
 )
 from centaurlab.plan import SAMPLED_PER_STUDY
 from centaurlab.sources import DataArguments, open_source
@@ -93,8 +93,7 @@ def make_plan(model_arguments: ModelArguments, data_arguments: DataArguments, ar
         if model_arguments.dtype == "float32":
             raise UserError("the peaks known are of bfloat16; for --dtype float32 give a measured run as --calibrate")
     shape = model_shape(load_without_weights(model_arguments))
-    window = context_window(load_config(model_arguments))
-    max_tokens = min(window, arguments.max_length or window)
+    max_tokens = usable_window(load_config(model_arguments), arguments.max_length)
     tokenizer = load_tokenizer(ModelArguments(arguments.tokenizer) if arguments.tokenizer else model_arguments)
     errors = Console(stderr=True)
     sessions = track(

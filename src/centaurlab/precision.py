@@ -223,6 +223,8 @@ def sample_note(about: Mapping[str, Any]) -> str | None:
         return None
     studies = f"{sample['studies']} {'studies' if sample['studies'] != 1 else 'study'}"
     known = f"no interval of {sample['quantity']}, which needs two participants in some study"
+    if sample["studies"]:
+        known = f"no interval of {sample['quantity']}: the target is far below what these data can give"
     if sample["half_width"] is not None:
         known = f"{sample['quantity']} over {studies} {sample['value']:.4g} ± {sample['half_width']:.3g}"
     ended = f"target {sample['target']:g}"

@@ -175,12 +175,12 @@ def track(path: Path, arguments: TrackingArguments) -> None:
         raise UserError(f"{path} is not a run's folder (it holds neither config.json nor run.json); check the name")
     about, known = read_json(path / "run.json"), read_json(path / IDS)
     job = str(about.get("job") or known.get("job") or "run")
-    group = arguments.group or known.get("group")
+    group, folder = arguments.group or known.get("group"), RunFolder(path, job)
     with inheritable_lock(path / LOCK) as lock:
         if lock is None:
             raise UserError(f"the run in {path} is still being tracked; wait for it to end")
         lines = len(read_metrics(path))
-        mirror = Mirror(RunFolder(path, job), arguments.trackers, arguments.run_name, None, group, {}, {}, lines)
+        mirror = Mirror(folder, arguments.trackers, arguments.run_name, None, group, {}, {}, lines)
         mirror.end(failed=not _is_complete(about))
 
 
