@@ -19,6 +19,7 @@ from typing import Literal
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import gather_object
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
@@ -149,6 +150,7 @@ def measuring(
             yield measurement
             store.close()
             failures = measurement.failures = gather_failures(worker.failures)
+            tokens_computed = sum(gather_object([worker.tokens_computed]))
             if state.is_main_process:
                 store = ScoreStore(folder.path / "store", identity)
                 totals = write_table(
@@ -157,7 +159,7 @@ def measuring(
                 store.close()
                 run = {
                     "processes": state.num_processes,
-                    "tokens_computed_now": worker.tokens_computed,
+                    "tokens_computed_now": tokens_computed,
                     "wall_seconds": round(time.monotonic() - started, 2),
                 }
                 write_run(folder, source, model, identity, totals, run | peak_memory(), measurement.sample)

@@ -30,7 +30,7 @@ class StudyTotals:
     n_single: int = 0
     n_correct: int = 0
     n_tokens: int = 0
-    n_computed: int = 0
+    n_reused: int = 0
     seconds: float = 0.0
     flops: float = 0.0
     coverage: Coverage = field(default_factory=Coverage)
@@ -52,7 +52,7 @@ class StudyTotals:
         self.n_single += int((result.scores.greedy_correct_R >= 0).sum())
         self.n_correct += int((result.scores.greedy_correct_R == 1).sum())
         self.n_tokens += result.n_tokens
-        self.n_computed += result.n_computed
+        self.n_reused += max(result.n_tokens - 1 - result.n_computed, 0)  # nothing follows the last token
         self.seconds += result.seconds
         self.flops += shape.flops(result.n_tokens, result.n_computed, int(result.scores.n_tokens_R.sum()))
 
@@ -118,7 +118,7 @@ def write_run(
     n_tokens, seconds = sum(t.n_tokens for t in totals.values()), sum(t.seconds for t in totals.values())
     speed = run | {
         "tokens": n_tokens,
-        "tokens_reused": n_tokens - sum(t.n_computed for t in totals.values()),
+        "tokens_reused": sum(t.n_reused for t in totals.values()),
         "scoring_seconds": round(seconds, 2),
         "flops": sum(t.flops for t in totals.values()),
         "tokens_per_second": round(n_tokens / seconds, 1) if seconds else 0.0,
