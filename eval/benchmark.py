@@ -39,6 +39,7 @@ def main() -> None:
         timing = run_contestant(arguments.contestant, model_args, data_args, arguments)
         print(json.dumps(dataclasses.asdict(timing)))
         return
+    folder = RunFolder(Path(arguments.output_dir), "benchmark")
     plain, kept, ours = (time_contestant(name) for name in ("plain", "plain_kept_memory", "ours"))
     timings = {"plain": plain, "plain, memory kept": kept, "centaurlab": ours}
     figures = {
@@ -67,7 +68,6 @@ def main() -> None:
     console.print(f"{model_args.model_name_or_path}, {model_args.dtype}, {ours.tokens:,} tokens", highlight=False)
     console.print(_table(timings))
     console.print("\n".join(lines))
-    folder = RunFolder(Path(arguments.output_dir), "benchmark")
     config = dataclasses.asdict(model_args) | dataclasses.asdict(data_args) | dataclasses.asdict(arguments)
     with folder.lock():
         folder.write_json("config.json", config)

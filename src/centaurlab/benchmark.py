@@ -5,7 +5,6 @@ matrix products and attention calls of our run alone: they are recorded once and
 """
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from centaurlab.encoding import Encoding, encode
 from centaurlab.errors import UserError
 from centaurlab.models import ModelArguments, load_model, load_tokenizer
+from centaurlab.runs import peak_memory
 from centaurlab.scoring import SessionScorer
 from centaurlab.sources import DataArguments, open_source
 
@@ -94,8 +94,9 @@ def time_scoring(contestant: str, model_args: ModelArguments, encodings: list[En
 
 
 def peak_memory_bytes() -> int:
-    """Largest resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Largest memory of this process so far: on its GPU, where there is one, or else resident."""
+    peak = peak_memory()
+    return peak.get("peak_gpu_memory_bytes", peak["peak_memory_bytes"])
 
 
 def time_contestant(contestant: str, extra: tuple[str, ...] = ()) -> Timing:
