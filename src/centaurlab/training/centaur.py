@@ -131,7 +131,7 @@ def print_results(results: list[HeldOutResult]) -> None:
             f"{r.nll_base:.4f}",
             f"{r.nll:.4f}",
             f"{r.change:+.1%}",
-            f"{r.change_low:+.1%} … {r.change_high:+.1%}",
+            r.interval,
         )
     terminal.console().print(table)
 

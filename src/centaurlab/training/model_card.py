@@ -1,5 +1,6 @@
 """What an adapter's README says: where it comes from, what it was measured to do, and what it is not for."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,11 @@ class HeldOutResult:
     change_low: float
     change_high: float
 
+    @property
+    def interval(self) -> str:
+        """Of the change, in percent."""
+        return "–" if math.isnan(self.change_low) else f"{self.change_low:+.1%} … {self.change_high:+.1%}"
+
 
 def held_out_results(
     data: TrainingData, base_nll: Sequence[float], nll: Sequence[float], responses: Sequence[int]
@@ -64,7 +70,7 @@ def model_card(
     hyper = "\n".join(f"| {name} | {settings[part].get(name)} |" for part, names in _SHOWN for name in names)
     held_out = "\n".join(
         f"| {r.study} | {r.participants} | {r.responses} | {r.nll_base:.4f} | {r.nll:.4f} | {r.change:+.1%} "
-        f"({r.change_low:+.1%} to {r.change_high:+.1%}) |"
+        f"({r.interval}) |"
         for r in results
     )
     studies = "\n".join(
