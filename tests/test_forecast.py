@@ -78,7 +78,7 @@ def test_devices_are_a_number_and_a_name() -> None:
     assert parse_devices("4xH100") == (4, devices()["H100"])
     assert parse_devices("a100-80gb") == (1, devices()["A100-80GB"])
     assert parse_devices("cpu")[1].name == CPU
-    for wrong in ("4x", "0xH100", "2xcpu", "H1000", ""):
+    for wrong in ("4x", "0xH100", "2xcpu", "H1000", "", "4x\nH100"):
         with pytest.raises(UserError, match="4xH100"):
             parse_devices(wrong)
 

@@ -15,11 +15,13 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertForMaskedLM,
+    BloomConfig,
     ByT5Tokenizer,
     Gemma3Config,
     Gemma3ForConditionalGeneration,
     LlamaConfig,
     LlamaForCausalLM,
+    PretrainedConfig,
 )
 
 from centaurlab.errors import UserError
@@ -31,6 +33,7 @@ from centaurlab.models import (
     load_config,
     load_model,
     load_tokenizer,
+    usable_window,
 )
 from conftest import save_tiny_gemma, save_tiny_llama
 
@@ -417,7 +420,24 @@ class TestContextWindow:
         assert context_window(LlamaConfig(max_position_embeddings=131072, rope_parameters=rope)) == 131072
 
     def test_a_config_without_one_asks_for_it(self) -> None:
-        from transformers import BloomConfig
-
         with pytest.raises(UserError, match="--max_length"):
             context_window(BloomConfig())
+
+    @pytest.mark.parametrize(
+        ("config", "max_length", "expected"),
+        [
+            (LlamaConfig(max_position_embeddings=2048), None, 2048),
+            (LlamaConfig(max_position_embeddings=2048), 100, 100),
+            (LlamaConfig(max_position_embeddings=2048), 4096, 2048),
+            (BloomConfig(), 100, 100),
+        ],
+    )
+    def test_sessions_are_as_long_as_the_window_and_the_option_allow(
+        self, config: PretrainedConfig, max_length: int | None, expected: int
+    ) -> None:
+        assert usable_window(config, max_length) == expected
+
+    @pytest.mark.parametrize(("config", "max_length"), [(BloomConfig(), None), (LlamaConfig(), 0)])
+    def test_what_remains_is_asked_for(self, config: PretrainedConfig, max_length: int | None) -> None:
+        with pytest.raises(UserError, match="--max_length"):
+            usable_window(config, max_length)

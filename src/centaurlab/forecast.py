@@ -108,7 +108,8 @@ class Speed:
 
 def parse_devices(text: str) -> tuple[int, Device]:
     """``4xH100`` as a number and a device; ``cpu`` is this machine, whose speed only a finished run can tell."""
-    number, name = _DEVICES.fullmatch(text.strip()).groups()  # type: ignore[union-attr]
+    given = _DEVICES.fullmatch(text.strip())
+    number, name = given.groups() if given else (None, "")
     known = {device.lower(): found for device, found in devices().items()}
     if name.lower() == CPU and number in (None, "1"):
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -10,8 +10,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from centaurlab.encoding import encode
+from centaurlab.errors import IncompleteError
 from centaurlab.measure import ScoreArguments
-from centaurlab.misalignment import compare_pairs, score_models
+from centaurlab.misalignment import compare_pairs, score_models, score_until_precise
 from centaurlab.models import ModelArguments
 from centaurlab.pairs import single_pair
 from centaurlab.runs import RunFolder
@@ -84,6 +85,21 @@ def test_a_comparison_leaves_out_what_one_model_could_not_score_and_says_so(
     effects = compare_pairs(folder, [single_pair(str(base), str(post))], runs, 20, 0)
     assert (effects[0].n_responses, effects[0].unmatched_base, effects[0].unmatched_post) == (15, 5, 0)
     assert [model["failed"] for model in folder.read_json("run.json")["models"]] == [0, 1]
+
+
+def test_both_models_keep_their_scores_where_a_session_of_one_fails_under_precision(
+    tmp_path: Path, tiny_llama_dir: Path
+) -> None:
+    data = write_sessions(tmp_path / "data.jsonl", 8)
+    data.write_text(data.read_text().replace("person 3. You", "person 3~. You"))
+    arguments = (ModelArguments("", dtype="float32"), DataArguments(str(data)), ScoreArguments(str(tmp_path / "run")))
+    pair = single_pair(str(tiny_llama_dir), str(broken(tmp_path / "broken", "~", torch.nan)))
+    with pytest.raises(IncompleteError, match="1 session could not be scored"):
+        score_until_precise(pair, *arguments, 1e-6)
+    counts = {folder.name: run_json(folder)["coverage"]["study1"] for folder in (tmp_path / "run").iterdir()}
+    assert len(counts) == 2
+    assert sorted(count["failed"] > 0 for count in counts.values()) == [False, True]
+    assert all(count["scored"] > 0 for count in counts.values())
 
 
 def test_where_every_session_fails_the_table_is_empty(tmp_path: Path) -> None:
