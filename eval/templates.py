@@ -48,8 +48,6 @@ class TemplateArguments:
     max_length: int | None = field(default=None, metadata={"help": "context window in tokens"})
 
     def __post_init__(self) -> None:
-        if isinstance(self.model_name_or_path, str):  # as YAML gives it
-            self.model_name_or_path = self.model_name_or_path.split()
         if self.resamples < 1 or self.seed < 0:
             raise UserError("--resamples must be at least 1, and --seed at least 0")
         for name in self.model_name_or_path:

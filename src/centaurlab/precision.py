@@ -165,11 +165,15 @@ def nll_estimates(results: Iterable[tuple[SessionKey, "ResponseScores"]]) -> lis
             people[key.study].append((len(scores.nll_R), float(scores.nll_R.sum(dtype=np.float64))))
     estimates = []
     for study, sums in sorted(people.items()):
-        n_P, nll_P = np.array(sums, np.float64).T
-        left_P = n_P.sum() - n_P
-        without_P = np.divide(nll_P.sum() - nll_P, left_P, out=np.full_like(n_P, np.nan), where=left_P > 0)
-        estimates.append(jackknife(study, float(nll_P.sum() / n_P.sum()), without_P))
+        estimates.append(nll_estimate(study, *np.array(sums, np.float64).T))
     return estimates
+
+
+def nll_estimate(study: str, n_P: FloatArray, nll_P: FloatArray, offset: float = 0.0) -> StudyEstimate:
+    """A study's NLL from its participants' numbers of responses and summed NLLs, each response's less ``offset``."""
+    left_P = n_P.sum() - n_P
+    without_P = np.divide(nll_P.sum() - nll_P, left_P, out=np.full_like(n_P, np.nan), where=left_P > 0)
+    return jackknife(study, offset + float(nll_P.sum() / n_P.sum()), offset + without_P)
 
 
 def half_width(estimates: Sequence[StudyEstimate], target: float) -> float:

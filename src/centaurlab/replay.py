@@ -13,7 +13,7 @@ import numpy as np
 from centaurlab.comparison import ScoreRun, check_same, join_scores
 from centaurlab.effects import StudySums, leave_one_out, sum_study
 from centaurlab.errors import UserError
-from centaurlab.precision import Sample, StudyEstimate, check_target, jackknife, sample_until
+from centaurlab.precision import Sample, StudyEstimate, check_target, jackknife, nll_estimate, sample_until
 from centaurlab.transcripts import SessionKey
 
 
@@ -92,7 +92,4 @@ def _stop(studies: Sequence[StudySums], is_d: bool, target: float, n_people: int
 def _estimate(sums: StudySums, is_d: bool) -> StudyEstimate:
     if is_d:
         return jackknife(sums.study, *leave_one_out(sums))
-    n_P, nll_P = sums.sums_PK[:, 0], sums.sums_PK[:, 1]  # NLLs from the study's mean
-    left_P = n_P.sum() - n_P
-    without_P = np.divide(nll_P.sum() - nll_P, left_P, out=np.full_like(n_P, np.nan), where=left_P > 0)
-    return jackknife(sums.study, sums.mean_base + float(nll_P.sum() / n_P.sum()), sums.mean_base + without_P)
+    return nll_estimate(sums.study, sums.sums_PK[:, 0], sums.sums_PK[:, 1], offset=sums.mean_base)

@@ -1,9 +1,8 @@
 """What a run of scoring leaves: the table of scores, and what it says of itself (``run.json``)."""
 
-import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, astuple, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from centaurlab.runs import RunFolder, provenance
 from centaurlab.scoring import ResponseScores
 from centaurlab.sources import TranscriptSource
 from centaurlab.store import ScoreStore, SessionResult, write_scores
-from centaurlab.transcripts import SessionKey, data_fingerprint, text_digest
+from centaurlab.transcripts import SessionKey, data_fingerprint, study_fingerprint, text_digest, told
 
 
 @dataclass
@@ -71,13 +70,13 @@ def write_table(
     A study's fingerprint is that of all its sessions as told, scored or not, whatever their order and context.
     """
     totals: dict[str, StudyTotals] = defaultdict(StudyTotals)
-    told = DiskIndex()
+    all_told = DiskIndex()
 
     def sessions() -> Iterator[tuple[SessionKey, ResponseScores]]:
         for transcript in source:
             totals[transcript.study].of_sessions += 1
-            line = "\0".join([*astuple(transcript.key), text_digest(transcript.text)])
-            told.add(line.encode("utf-8", "backslashreplace"))
+            session = told(transcript.key, text_digest(transcript.text))
+            all_told.add(transcript.study.encode("utf-8", "surrogatepass") + b"\0" + session)
             if scored is not None and transcript.key not in scored:
                 continue
             digest = reading.digest(transcript)
@@ -87,17 +86,11 @@ def write_table(
                 yield transcript.key, outcome.scores
 
     write_scores(path, sessions())
-    for study, lines in groupby(told, lambda line: line.split(b"\0")[0]):
-        totals[study.decode()].fingerprint = _fingerprint(line.removeprefix(study + b"\0") for line in lines)
+    for study, sessions_told in groupby(all_told, lambda item: item.partition(b"\0")[0]):
+        totals[study.decode("utf-8", "surrogatepass")].fingerprint = study_fingerprint(
+            item.partition(b"\0")[2] for item in sessions_told
+        )
     return dict(sorted(totals.items()))
-
-
-def _fingerprint(lines: Iterable[bytes]) -> str:
-    """SHA-256 over lines."""
-    digest = hashlib.sha256()
-    for number, line in enumerate(lines):
-        digest.update(b"\n" * bool(number) + line)
-    return digest.hexdigest()
 
 
 def write_run(

@@ -11,6 +11,7 @@ from centaurlab.bootstrap import CONFIDENCE
 from centaurlab.effects import Effect
 from centaurlab.errors import UserError
 from centaurlab.runs import read_config
+from centaurlab.training.resume import checkpoint_steps
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,9 @@ class Point:
 
 def checkpoints(run: Path) -> list[tuple[int, Path]]:
     """The steps and folders of a run's checkpoints, in order; ``UserError`` where there are none."""
-    found = sorted(
-        (int(path.name.rpartition("-")[2]), path)
-        for path in run.glob("checkpoint-*")
-        if path.name.rpartition("-")[2].isdecimal() and (path / "trainer_state.json").exists()
-    )
+    found = [(step, path) for step, path in checkpoint_steps(run) if (path / "trainer_state.json").exists()]
     if not found:
-        raise UserError(f"{run} holds no checkpoints; train with save_strategy: steps, and no save_total_limit")
+        raise UserError(f"{run} holds no checkpoints; train with save_strategy: steps and a large save_total_limit")
     return found
 
 

@@ -6,7 +6,7 @@ to the character spans found here, so this is the only place that knows the mark
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,6 +88,19 @@ def check_study_name(study: str, origin: str) -> str:
     if study in {".", ".."} or not _STUDY_NAME.fullmatch(study):
         raise UserError(f"{origin}: {study!r} cannot name a study; use a name without '/', '\\' or '..'")
     return study
+
+
+def told(key: SessionKey, text_digest: str) -> bytes:
+    """A session as it counts for its study's fingerprint."""
+    return f"{key.experiment}\0{key.participant}\0{text_digest}".encode("utf-8", "backslashreplace")
+
+
+def study_fingerprint(sessions: Iterable[bytes]) -> str:
+    """SHA-256 over the sessions of a study as ``told``, in the order of their bytes, each once."""
+    digest = hashlib.sha256()
+    for number, session in enumerate(sessions):
+        digest.update(b"\n" * bool(number) + session)
+    return digest.hexdigest()
 
 
 def data_fingerprint(studies: Mapping[str, str]) -> str:

@@ -4,7 +4,6 @@ Test participants and novel studies are set apart before anything is subset, by 
 use, so that no choice of studies, shares or counts moves a person from one side to the other.
 """
 
-import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +20,7 @@ from centaurlab.errors import UserError
 from centaurlab.sources import DataArguments, TranscriptSource, open_source
 from centaurlab.splits import first_participants, participant_order, partition
 from centaurlab.training.arguments import CentaurArguments
-from centaurlab.transcripts import SessionKey, Transcript, data_fingerprint, text_digest
+from centaurlab.transcripts import SessionKey, Transcript, data_fingerprint, study_fingerprint, text_digest, told
 
 IGNORED = -100
 """Label of tokens that are not of a response."""
@@ -281,5 +280,4 @@ def _list_array(arrays: Sequence[npt.NDArray[np.int32]]) -> pa.LargeListArray:
 
 
 def _fingerprint(rows: Iterable[_Row]) -> str:
-    lines = sorted({f"{row.key.experiment}\0{row.key.participant}\0{row.digest}" for row in rows})
-    return hashlib.sha256("\n".join(lines).encode("utf-8", "backslashreplace")).hexdigest()
+    return study_fingerprint(sorted({told(row.key, row.digest) for row in rows}))

@@ -41,12 +41,16 @@ def as_read_back(content: Any) -> Any:
 
 def last_complete_checkpoint(output_dir: Path) -> Path | None:
     """The checkpoint of the highest step in ``output_dir`` whose files can all be read, or None."""
-    steps = sorted(
+    return next((path for _, path in reversed(checkpoint_steps(output_dir)) if is_complete(path)), None)
+
+
+def checkpoint_steps(output_dir: Path) -> list[tuple[int, Path]]:
+    """The steps and folders of the checkpoints in ``output_dir``, in order, whole or not."""
+    return sorted(
         (int(path.name.rpartition("-")[2]), path)
         for path in output_dir.glob("checkpoint-*")
         if path.name.rpartition("-")[2].isdecimal()
     )
-    return next((path for _, path in reversed(steps) if is_complete(path)), None)
 
 
 def is_complete(checkpoint: Path) -> bool:
