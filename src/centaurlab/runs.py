@@ -188,8 +188,12 @@ def _hardware() -> dict[str, Any]:
 
 
 def peak_memory() -> dict[str, int]:
-    """Largest memory of this process so far in bytes, resident and on its GPU."""
-    peak = {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    """Largest memory of this process so far in bytes, resident and on its GPU.
+
+    On Linux the first is at least what the process that started this one had had by then.
+    """
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
     torch = sys.modules.get("torch")
     if torch and torch.cuda.is_available():
         peak["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()

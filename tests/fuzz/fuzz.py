@@ -6,6 +6,7 @@ An input that breaks something ends the program with its traceback, and lies in 
 reads it once more.
 """
 
+import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -20,6 +21,7 @@ with atheris.instrument_imports(include=["centaurlab"]):
 
 MAX_BYTES = 600
 EVERY = 10_000
+MOST_MIB = 2048  # above what the process, or the one that started it, has had: Linux hands the peak on
 
 
 def main() -> None:
@@ -42,9 +44,11 @@ def main() -> None:
             if seen % EVERY == 0:  # libFuzzer ends the process by itself
                 print(f"{name}: {accepted} of {seen} inputs accepted", flush=True)
 
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024 + MOST_MIB
         replayed = [option for option in options if not option.startswith("-")]
-        settings = [f"-dict={words}", f"-max_len={MAX_BYTES}", "-verbosity=0", *([] if replayed else [str(corpus)])]
-        atheris.Setup([sys.argv[0], *options, *settings], check)
+        settings = [f"-dict={words}", f"-max_len={MAX_BYTES}", f"-rss_limit_mb={most}", "-verbosity=0"]
+        settings += [] if replayed else [str(corpus)]
+        atheris.Setup([sys.argv[0], *settings, *options], check)
         atheris.Fuzz()
 
 
