@@ -1,5 +1,6 @@
 """Figures say what their axes are, keep their labels apart, fit a column, and come out the same every time."""
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from centaurlab.figures.style import GREY, WIDTH_MM, save_figure, short
 from effect_rows import LONG_NAMES, effect, effects_of
 
 NAN = float("nan")
+WIDE = Estimate(0.5, -0.4, 1.4)
 
 
 def every_figure() -> dict[str, Figure]:
@@ -49,7 +51,7 @@ def every_figure() -> dict[str, Figure]:
         "nll": nll_rows(nlls, ["one", "two", "a model of a very long name indeed, much longer than that"], "starter"),
         "parts": part_rows(parts, ["difference", "calibration", "format", "preference"], "post: one\nbase: two"),
         "nll_by_size": nll_by_size(models),
-        "accuracy_by_size": accuracy_by_size([m for m in models if m.size_b > 0]),
+        "accuracy_by_size": accuracy_by_size([replace(m, value=WIDE) for m in models if m.size_b > 0]),
         "generations": generations(sized, [("qwen2", Estimate(0.1, 0.0, 0.2)), ("qwen2.5", Estimate(0.1))]),
         "domains": domains(effects),
         "personas": personas([("org/one", Estimate(0.1, 0.05, 0.2)), ("org/two", Estimate(-0.1, -0.2, 0.1))]),
@@ -214,6 +216,18 @@ def test_published_points_are_those_of_the_catalog_in_grey() -> None:
     (axes,) = FIGURES["domains"].axes
     drawn = sorted(float(x) for line in axes.lines if line.get_color() == GREY for x in line.get_xdata())
     assert drawn == sorted(published_effects()["cohens_d"])
+
+
+def test_axes_end_where_a_share_or_an_nll_does() -> None:
+    (axes,) = FIGURES["accuracy_by_size"].axes
+    assert axes.get_ylim() == (0, 1)
+    wide = [ModelPoint("org/one", 1, "base", Estimate(2, -8, 12))]
+    (axes,) = nll_by_size(wide).axes
+    bottom, top = axes.get_ylim()
+    assert bottom == 0
+    assert top >= 12
+    panel = generations([PairPoint(1, "qwen2", wide[0].value, WIDE)], [("qwen2", WIDE)]).axes[0]
+    assert panel.get_ylim()[0] == 0
 
 
 def test_models_of_unknown_size_are_left_out_and_counted() -> None:

@@ -56,14 +56,14 @@ class PairPoint:
 def nll_by_size(points: Sequence[ModelPoint]) -> Figure:
     """Fig. 2: mean NLL of base and of post-trained models by size."""
     table = published_nll().query("figure == 'Fig. 2'").rename(columns={"mean_nll": "value"})
-    return _by_size(points, table, "NLL (nats per response)", "Fig. 2")
+    return _by_size(points, table, "NLL (nats per response)", "Fig. 2", math.inf)
 
 
 @styled
 def accuracy_by_size(points: Sequence[ModelPoint]) -> Figure:
     """Fig. S2: accuracy over single-token choices by size."""
     table = published_accuracy().rename(columns={"accuracy": "value"})
-    return _by_size(points, table, "accuracy (share of choices)", "Fig. S2")
+    return _by_size(points, table, "accuracy (share of choices)", "Fig. S2", 1)
 
 
 @styled
@@ -89,6 +89,7 @@ def generations(points: Sequence[PairPoint], means: Sequence[tuple[str, Estimate
         _size_axis(axes, shown)
         axes.set_ylabel(label)
         axes.grid(axis="y", color=LIGHT, linewidth=0.5)
+    _clip(panels[0], math.inf)
     panels[1].axhline(0, color=INK, linewidth=0.6)
     panels[1].set_xlabel("size of the base (billion parameters)")
     for y, (_, estimate) in enumerate(means):
@@ -182,7 +183,7 @@ def templates(rows: Sequence[tuple[str, Estimate, Estimate]]) -> Figure:
     return figure
 
 
-def _by_size(points: Sequence[ModelPoint], table: pd.DataFrame, quantity: str, name: str) -> Figure:
+def _by_size(points: Sequence[ModelPoint], table: pd.DataFrame, quantity: str, name: str, most: float) -> Figure:
     figure = new_figure(82)
     axes = figure.add_subplot()
     for is_base, marker in ((True, "o"), (False, "s")):
@@ -194,6 +195,7 @@ def _by_size(points: Sequence[ModelPoint], table: pd.DataFrame, quantity: str, n
     _size_axis(axes, sized + table["size_b"].tolist())
     axes.set_xlabel("size (billion parameters)")
     axes.set_ylabel(quantity)
+    _clip(axes, most)
     axes.grid(axis="y", color=LIGHT, linewidth=0.5)
     keys = [_key(*_BASE, "base"), _key(*_POST, "post-trained"), _key(GREY, "o", _PUBLISHED)]
     left_out = len(points) - len(sized)
@@ -210,6 +212,12 @@ def _points(
     line = "-" if joined else "none"
     sizes = [size for size, _ in values]
     axes.plot(sizes, [e.value for _, e in values], marker, color=colour, markersize=4, linestyle=line, linewidth=0.8)
+
+
+def _clip(axes: Axes, most: float) -> None:
+    """Show what the quantity can be, 0 to ``most``: intervals of few studies reach beyond."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, 0), min(high, most))
 
 
 def _size_axis(axes: Axes, sizes: Sequence[float]) -> None:
