@@ -91,3 +91,8 @@ def test_what_was_left_out_is_said_and_names_are_not_markup(capsys: pytest.Captu
     assert "positive d: [bold]chat[/] predicts people worse than org/base" in printed
     assert "left out, scored by one model alone: 0 responses of org/base, 1,234 of [bold]chat[/]" in printed
     assert "d is defined in 2 of 3 studies" in printed
+
+
+def test_bounds_that_say_nothing_stay_short(capsys: pytest.CaptureFixture[str]) -> None:
+    print_effects([dataclasses.replace(EFFECT, d_paired=Estimate(1.972, -5379791.4, 753.61))])
+    assert "-5.38e+06 … +754" in capsys.readouterr().out

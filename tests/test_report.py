@@ -264,6 +264,12 @@ def test_an_interval_that_does_not_exist_is_not_claimed(tmp_path: Path) -> None:
     assert "zero" not in section.answers[0]
 
 
+def test_bounds_that_say_nothing_stay_short(tmp_path: Path) -> None:
+    effects = effects_of(["a2020", "b2021"], Estimate(0.1, -1234567, 99.5))
+    write_report([effect_run(tmp_path / "run", effects, [])], tmp_path / "report.md", "markdown")
+    assert "-1.23e+06 to +99.500" in (tmp_path / "report.md").read_text()
+
+
 def test_provenance_and_commands_stand_in_the_page(page: Page) -> None:
     text = " ".join(page.text)
     for known in ("c0ffee", "fingerprint f0", "fingerprint f1", "data people", "torch 2.13.0", "2,000 resamples"):

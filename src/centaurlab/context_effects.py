@@ -202,8 +202,7 @@ def _table(
     for context in contexts:
         table.add_column(f"NLL\n{context}", justify="right")
     for one in comparisons:
-        table.add_column(f"d({one.first}\n− {one.second})", justify="right")
-        table.add_column("95 %\ninterval", justify="right", no_wrap=True)
+        table.add_column(f"d({one.first}\n− {one.second}),\n95 % interval", justify="right", no_wrap=True)
     for header in ("responses", "people"):
         table.add_column(header, justify="right")
     for i, (row, label) in enumerate(zip(rows, labels, strict=True)):
@@ -213,7 +212,7 @@ def _table(
         nlls: dict[str, float] = {}
         for one, effect in zip(comparisons, effects, strict=True):
             nlls = {one.second: effect.nll_base, one.first: effect.nll_post} | nlls
-        cells = [cell for effect in effects for cell in _cells(effect.d)]
+        cells = [_with_interval(effect.d) for effect in effects]
         counts = (f"{effects[0].n_responses:,}", f"{effects[0].n_participants:,}")
         table.add_row(escape(label), *(f"{nlls[context]:.4f}" for context in contexts), *cells, *counts)
     return table
@@ -232,6 +231,11 @@ def _cells(estimate: Estimate) -> tuple[str, str]:
     value = f"{estimate.value:+.3f}" if np.isfinite(estimate.value) else "–"
     interval = f"{estimate.low:+.3f} … {estimate.high:+.3f}" if np.isfinite(estimate.low) else "–"
     return value, interval
+
+
+def _with_interval(estimate: Estimate) -> str:
+    value, _ = _cells(estimate)
+    return f"{value} [{estimate.low:+.3f}, {estimate.high:+.3f}]" if np.isfinite(estimate.low) else value
 
 
 def _kind(model: str) -> str:

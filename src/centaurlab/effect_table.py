@@ -132,8 +132,13 @@ def _group_label(effect: Effect) -> str:
 
 def _cells(estimate: Estimate) -> tuple[str, str]:
     value = f"{estimate.value:+.3f}" if np.isfinite(estimate.value) else "–"
-    interval = f"{estimate.low:+.3f} … {estimate.high:+.3f}" if np.isfinite(estimate.low) else "–"
+    interval = f"{_bound(estimate.low)} … {_bound(estimate.high)}" if np.isfinite(estimate.low) else "–"
     return value, interval
+
+
+def _bound(value: float) -> str:
+    """Three decimals; three digits from a hundred on, as of a paired d of three people."""
+    return f"{value:+.3f}" if abs(value) < 100 else f"{value:+.3g}"
 
 
 def _effect(row: Mapping[Any, Any]) -> Effect:

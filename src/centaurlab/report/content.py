@@ -108,7 +108,7 @@ def interval(low: float, high: float, is_signed: bool = False) -> Cell:
     """``+0.101 to +0.202``, or a dash."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return Cell(NOTHING, "")
-    text = f"{_decimal(low, is_signed)} to {_decimal(high, is_signed)}"
+    text = " to ".join(_decimal(x, is_signed) if abs(x) < 100 else f"{x:+.3g}" for x in (low, high))
     return Cell(text, f"{float(low)!r} {float(high)!r}")
 
 
