@@ -13,6 +13,7 @@ from centaurlab.assistant import assistant_items
 from centaurlab.chat import PLAIN_TEMPLATE, chat_tokenizer, encode_conversation
 from centaurlab.errors import UserError
 from centaurlab.models import ModelArguments, load_model, load_tokenizer
+from centaurlab.sources import DataArguments, open_source
 from centaurlab.training.base_model import load_base
 from centaurlab.training.conversations import encode_conversations, learned_tokens, read_conversations, with_replay
 from centaurlab.training.data import IGNORED
@@ -215,6 +216,20 @@ def test_replay_mixes_in_training_participants_responses(tiny_llama_dir: Path, t
         learned = [token for token, label in zip(row["input_ids"], row["labels"], strict=True) if label != IGNORED]
         assert tokenizer.decode(learned) in ("JJJJJ", "FFFFF")
     assert run.about["replay"]["examples"] == 4
+
+
+def test_replay_leaves_out_whom_evaluations_call_held_out(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    data = tmp_path / "forty.jsonl"
+    rows = [{"text": f"Person {p}. You choose <<J>>.", "experiment": "alpha", "participant": p} for p in range(40)]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = start(tiny_llama_dir, tmp_path / "run", replay_share=0.8, replay_data=str(data), seed=3)
+    texts = [run.trainer.processing_class.decode(row["input_ids"]) for row in run.trainer.train_dataset]
+    replayed = {text.partition(".")[0] for text in texts if text.startswith("Person")}
+    test = open_source(DataArguments(str(data), participants="test"))
+    held_out = {transcript.text.partition(".")[0] for transcript in test}
+    assert len(replayed) == 36
+    assert len(held_out) == 4
+    assert not replayed & held_out
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.8])

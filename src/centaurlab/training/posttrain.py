@@ -69,9 +69,7 @@ def prepare_posttraining(args: PostTrainArguments, training_args: SFTConfig, mod
     if args.method == "sft":
         about["learned_tokens"] = learned_tokens(rows)
         if args.replay_share:
-            sessions = prepare_data(
-                args.replay_arguments(training_args.seed), tokenizer, max_length, training_args.seed
-            )
+            sessions = prepare_data(args.replay_arguments(), tokenizer, max_length, training_args.seed)
             rows = with_replay(rows, sessions.train, args.replay_share)
             about["replay"] = _replay(rows, about, sessions.split)
     base = identify(base_args)

@@ -68,15 +68,14 @@ class PostTrainArguments:
         if self.method == "dpo" and (self.replay_share or self.kl_to_base):
             raise UserError("--replay_share and --kl_to_base go with --method sft; dpo stays near its base by --beta")
 
-    def replay_arguments(self, seed: int) -> CentaurArguments:
-        """Which human sessions are mixed in: training participants only, long sessions in windows."""
+    def replay_arguments(self) -> CentaurArguments:
+        """Which human sessions are mixed in: none of ``--participants test`` elsewhere, long ones in windows."""
         return CentaurArguments(
             data=self.replay_data,
             studies=self.replay_studies,
             study_weighting="balanced",
             long_sessions="split",
             eval_participants=1,
-            split_seed=seed,
         )
 
 
