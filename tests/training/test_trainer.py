@@ -221,6 +221,13 @@ def test_a_session_without_a_response_left_is_named(data_file: Path, tiny_llama_
         prepare_data(CentaurArguments(data=str(data_file)), tokenizer, 4, seed=0)
 
 
+def test_four_bit_weights_are_nf4_or_nothing(tiny_llama_dir: Path, data_file: Path, tmp_path: Path) -> None:
+    args, training, model = settings(tiny_llama_dir, data_file, tmp_path)
+    model.bnb_4bit_quant_type = "fp4"
+    with pytest.raises(UserError, match="bnb_4bit_quant_type is 'fp4'"):
+        prepare_run(args, training, model)
+
+
 def test_four_bit_on_a_device_without_support() -> None:
     with pytest.raises(UserError, match="do not work on mps"):
         check_quantised_device("mps")

@@ -39,7 +39,7 @@ class DataArguments:
     )
     participants: str = field(
         default="all",
-        metadata={"help": "all, train or test: the held-out participants of each study or the others"},
+        metadata={"help": "all, test (the held-out participants of each study) or train (the others)"},
     )
     max_participants: int | None = field(
         default=None, metadata={"help": "at most so many sessions per study; fewer are always a part of more"}

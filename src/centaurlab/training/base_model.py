@@ -31,6 +31,8 @@ def base_arguments(model_args: ModelConfig, training_args: SFTConfig) -> ModelAr
         raise UserError("no base model: give --model_name_or_path, or a --config that holds it")
     if not model_args.use_peft:
         raise UserError("use_peft is false; set use_peft: true, since a Centaur is an adapter on its base model")
+    if model_args.bnb_4bit_quant_type != "nf4":
+        raise UserError(f"bnb_4bit_quant_type is {model_args.bnb_4bit_quant_type!r}; 4-bit weights are nf4 here")
     named = ModelArguments(
         model_name_or_path=model_args.model_name_or_path,
         model_revision=None if model_args.model_revision == "main" else model_args.model_revision,
