@@ -1,5 +1,8 @@
 """What ``measure`` itself decides: where shared characters end in tokens, and how sessions fill its windows."""
 
+import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ from transformers import AutoTokenizer
 from centaurlab import measure as module
 from centaurlab import plan
 from centaurlab.encoding import encode
+from centaurlab.errors import UserError
 from centaurlab.measure import ScoreArguments, measure
 from centaurlab.models import ModelArguments
 from centaurlab.sources import DataArguments
@@ -79,3 +83,24 @@ def test_responses_beyond_max_length_are_counted_as_cut(tmp_path: Path, tiny_lla
     )
     coverage = json.loads((folder / "run.json").read_text())["coverage"]["a2020"]
     assert coverage == {"responses": 2, "scored": 1, "cut": 1, "empty": 0, "malformed": 0, "straddling": 0, "failed": 0}
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_people_trained_on_are_not_called_held_out(tmp_path: Path, tiny_llama_dir: Path, checkpoint: bool) -> None:
+    run = tmp_path / "run"
+    model = run / "checkpoint-2" if checkpoint else run
+    shutil.copytree(tiny_llama_dir, model)
+    people = data(tmp_path, *(f"You see {i}. You press <<J>>." for i in range(20)))
+    held_out = replace(people, participants="test")
+
+    def scored(name: str, source: DataArguments, **split: object) -> Path:
+        (run / "split.json").write_text(json.dumps({"data": people.data, "eval_data": None, "split_seed": 3} | split))
+        return measure(ModelArguments(str(model)), source, ScoreArguments(str(tmp_path / name)))
+
+    with pytest.raises(UserError, match="--split_seed 3, which held out other people"):
+        scored("other", held_out)
+    with pytest.raises(UserError, match=r"its held-out people: --data b\.jsonl"):
+        scored("all", replace(held_out, data_seed=3), eval_data="b.jsonl")
+    for name, source in (("same", replace(held_out, data_seed=3)), ("everybody", people)):
+        assert (scored(name, source) / "scores.parquet").is_file()
+    assert (scored("elsewhere", held_out, data="other.jsonl") / "scores.parquet").is_file()

@@ -8,6 +8,7 @@ command computes only what is missing. A run may also score some sessions, look 
 """
 
 import gc
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -122,6 +123,7 @@ def measuring(
     folder = RunFolder(Path(arguments.output_dir), "score")
     with folder.lock() if state.is_main_process else nullcontext():
         wait_for_all(state)
+        _check_held_out(model_arguments.model_name_or_path, data_arguments)
         source = open_source(data_arguments, context.sessions if context else None)
         n_characters = sum(len(transcript.text) for transcript in source)
         tokenizer = load_tokenizer(model_arguments)
@@ -289,6 +291,24 @@ class _Worker:
         result = SessionResult(scores, encoding.coverage, len(encoding.input_ids_T), n_computed, seconds)
         self._store.add(digest, result)
         return len(encoding.input_ids_T)
+
+
+def _check_held_out(model: str, data: DataArguments) -> None:
+    """Raise ``UserError`` where the model, trained here, was trained on people whom ``data`` calls held out."""
+    for folder in (Path(model), Path(model).parent):  # the parent of a checkpoint
+        path = folder / "split.json"
+        if data.participants != "test" or not path.is_file():
+            continue
+        split = json.loads(path.read_text(encoding="utf-8"))
+        if split.get("data") != data.data:
+            continue
+        if eval_data := split.get("eval_data"):
+            raise UserError(f"{model} was trained on everybody in {data.data}; its held-out people: --data {eval_data}")
+        if split.get("split_seed") != data.data_seed:
+            raise UserError(
+                f"{model} was trained with --split_seed {split.get('split_seed')}, which held out other people than "
+                f"--participants test with --data_seed {data.data_seed}; give the same seed"
+            )
 
 
 def _shared_tokens(encoding: Encoding, characters: tuple[int, ...]) -> list[int]:
