@@ -4,6 +4,7 @@ import json
 import os
 import random
 import runpy
+import socket
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -17,6 +18,12 @@ from accelerate import PartialState
 
 SCRIPT = Path(__file__).parents[1] / "eval" / "score.py"
 INSTRUCTIONS = "You will be shown two slot machines, J and F, and win or lose points with each of them. " * 4
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def text(person: int, n_trials: int = 5) -> str:

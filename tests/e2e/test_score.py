@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from transformers import ByT5Tokenizer
 
-from score_runs import SCRIPT, command, ended, n_stored, run_json, start, table_bytes, write_sessions
+from score_runs import SCRIPT, command, ended, free_port, n_stored, run_json, start, table_bytes, write_sessions
 
 pytestmark = pytest.mark.usefixtures("offline")
 
@@ -121,8 +121,8 @@ def test_two_processes_give_the_table_of_one(tmp_path: Path, tiny_gemma_dir: Pat
     assert ended(start(command(tiny_gemma_dir, data, tmp_path / "one"))) == 0
     two = tmp_path / "two"
     options = {
-        "torchrun": ["--nproc_per_node", "2", "--master_port", "29611"],
-        "accelerate": ["launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "29612"],
+        "torchrun": ["--nproc_per_node", "2", "--master_port", str(free_port())],
+        "accelerate": ["launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", str(free_port())],
     }[launcher]
     program = str(Path(sys.executable).parent / launcher)
     subprocess.run([program, *options, *command(tiny_gemma_dir, data, two)], check=True, timeout=300)
@@ -139,13 +139,18 @@ def test_what_a_lost_process_had_is_divided_among_another_number_of_them(tmp_pat
             return {digest for (digest,) in part.execute("SELECT digest FROM results")}
 
     data = write_sessions(tmp_path / "data.jsonl", 24)
-    torchrun = [str(Path(sys.executable).parent / "torchrun"), "--master_port", "29613", "--nproc_per_node"]
-    subprocess.run([*torchrun, "3", *command(tiny_gemma_dir, data, tmp_path / "run")], check=True, timeout=300)
+
+    def run(processes: str) -> None:
+        program = str(Path(sys.executable).parent / "torchrun")
+        options = ["--master_port", str(free_port()), "--nproc_per_node", processes]
+        subprocess.run([program, *options, *command(tiny_gemma_dir, data, tmp_path / "run")], check=True, timeout=300)
+
+    run("3")
     complete = table_bytes(tmp_path / "run")
     before = [scored(process) for process in range(3)]
     assert [len(part) for part in before] == [8, 8, 8]
     (tmp_path / "run" / "store" / "process-2.sqlite").unlink()
-    subprocess.run([*torchrun, "2", *command(tiny_gemma_dir, data, tmp_path / "run")], check=True, timeout=300)
+    run("2")
     new = [scored(process) - before[process] for process in range(2)]
     assert new[0] | new[1] == before[2]
     assert [len(part) for part in new] == [4, 4]

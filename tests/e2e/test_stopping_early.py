@@ -21,6 +21,7 @@ from centaurlab.sources import DataArguments
 from centaurlab.splits import participant_order
 from centaurlab.transcripts import SessionKey
 from conftest import save_tiny_llama
+from score_runs import free_port
 
 EVAL = Path(__file__).parents[2] / "eval"
 INSTRUCTIONS = "You will be shown two slot machines, J and F, and win or lose points with each of them. " * 3
@@ -277,7 +278,7 @@ def test_two_processes_stop_where_one_does(
     models = ["--base", tiny_llama_dir, "--post", other_llama_dir, "--data", sessions, "--resamples", "50"]
     assert script("misalignment.py", *models, "--precision", "50", "--output_dir", tmp_path / "first") == 0
     command = [EVAL / "misalignment.py", *models, "--precision", later_target(tmp_path / "first", 0.45), *PLAIN]
-    torchrun = [Path(sys.executable).parent / "torchrun", "--nproc_per_node", "2", "--master_port", "29613"]
+    torchrun = [Path(sys.executable).parent / "torchrun", "--nproc_per_node", "2", "--master_port", str(free_port())]
     for name, launch in (("one", [sys.executable]), ("two", torchrun)):
         words = map(str, [*launch, *command, "--output_dir", tmp_path / name])
         subprocess.run(list(words), check=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"})

@@ -2,12 +2,10 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 
@@ -16,15 +14,9 @@ import pytest
 from accelerate import PartialState
 
 from centaurlab.store import ScoreStore, SessionResult
-from score_runs import command, ended, n_stored, run_json, start, table_bytes, write_sessions
+from score_runs import command, ended, free_port, n_stored, run_json, start, table_bytes, write_sessions
 
 pytestmark = pytest.mark.usefixtures("offline")
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def die_after(n_sessions: int) -> None:
