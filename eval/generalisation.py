@@ -48,10 +48,10 @@ def main() -> None:
     import_bitsandbytes()
     args, tracking_args = parse_arguments([GeneralisationArguments, TrackingArguments], __doc__)
     tracking = tracking_args.grouped(args.output_dir, args.adapter)
-    folder = RunFolder(Path(args.output_dir), "generalisation")
     split = read_split(Path(args.adapter))
     base = ModelArguments(args.base, dtype=args.dtype, load_in_4bit=args.load_in_4bit)
     check_base(split, identify(base).fingerprint, args.base, Path(args.adapter))
+    folder = RunFolder(Path(args.output_dir), "generalisation")
     models = {"base": base, "centaur": replace(base, adapter_name_or_path=args.adapter)}
     shared = DataArguments(args.data, data_seed=split.split_seed, max_participants=args.max_participants)
     trained = replace(shared, studies=",".join(split.studies))

@@ -1,4 +1,9 @@
+import json
 import math
+import os
+import runpy
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,6 +12,27 @@ from centaurlab.baselines import marginal_nll, uniform_nll
 from centaurlab.errors import UserError
 from centaurlab.generalisation import Split, check_base, read_split, standard_error
 from centaurlab.transcripts import Transcript
+
+SCRIPT = Path(__file__).parents[1] / "eval" / "generalisation.py"
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(tmp_path: Path, offline: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the script in this process, in an empty folder; what it says on stderr when it fails, else on stdout."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("centaurlab.allocator.keep_freed_memory", lambda: None)
+
+    def run_script(*arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments), "--report_to", "none"])
+        capsys.readouterr()
+        try:
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+        except SystemExit:
+            return capsys.readouterr().err
+        return capsys.readouterr().out
+
+    return run_script
 
 
 def told(*answers: str) -> Transcript:
@@ -43,3 +69,19 @@ def test_an_adapter_of_another_base_is_refused() -> None:
 def test_a_folder_that_is_no_adapter_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"split\.json"):
         read_split(tmp_path)
+
+
+def test_an_adapter_that_is_not_there_is_named_and_not_made(run: Run, tmp_path: Path) -> None:
+    for name in ("runs/typo", "org/adapter-of-the-hub"):
+        error = run("--base", "any", "--adapter", name, "--output_dir", "out")
+        assert error.startswith(f"error: there is no folder {name}; --adapter")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_adapter_is_read_from_a_folder_that_cannot_be_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = {"studies": {}, "novel_studies": ["beta"], "split_seed": 3, "base_fingerprint": "abc"}
+    (tmp_path / "split.json").write_text(json.dumps(split))
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    assert read_split(tmp_path).split_seed == 3

@@ -15,7 +15,7 @@ from centaurlab.baselines import marginal_nll, uniform_nll
 from centaurlab.comparison import read_run
 from centaurlab.effects import compare, estimate_effects
 from centaurlab.errors import UserError
-from centaurlab.runs import RunFolder
+from centaurlab.runs import read_json
 from centaurlab.sources import DataArguments, open_source
 from centaurlab.transcripts import Transcript
 
@@ -73,7 +73,14 @@ class Split:
 
 def read_split(adapter: Path) -> Split:
     """Who the adapter was trained on. ``UserError`` where the folder does not say it."""
-    split = RunFolder(adapter, "train").read_json("split.json")
+    if not adapter.is_dir():
+        raise UserError(f"there is no folder {adapter}; --adapter is a folder that recipes/centaur.py wrote")
+    split = read_json(adapter / "split.json")
+    if not split:
+        raise UserError(
+            f"{adapter} holds no split.json, or a damaged one, and so does not say who was trained on; give the whole "
+            "folder that recipes/centaur.py wrote"
+        )
     return Split(
         tuple(split["studies"]), tuple(split["novel_studies"]), int(split["split_seed"]), split["base_fingerprint"]
     )
