@@ -22,7 +22,7 @@ from centaurlab.errors import exit_on_user_error
 from centaurlab.figures.saved import save_gain_figure
 from centaurlab.generalisation import KINDS, check_base, print_gains, read_split, study_gains
 from centaurlab.measure import ScoreArguments, measure
-from centaurlab.models import ModelArguments, identify
+from centaurlab.models import ModelArguments
 from centaurlab.quiet import import_bitsandbytes
 from centaurlab.runs import RunFolder, provenance
 from centaurlab.sources import DataArguments
@@ -41,6 +41,7 @@ class GeneralisationArguments:
     max_length: int | None = field(default=None, metadata={"help": "context window in tokens"})
     dtype: str = field(default="bfloat16", metadata={"help": "of the weights"})
     load_in_4bit: bool = field(default=False, metadata={"help": "quantise the base to NF4, as in training"})
+    load_in_8bit: bool = field(default=False, metadata={"help": "quantise the base to int8, as in training"})
 
 
 def main() -> None:
@@ -49,8 +50,8 @@ def main() -> None:
     args, tracking_args = parse_arguments([GeneralisationArguments, TrackingArguments], __doc__)
     tracking = tracking_args.grouped(args.output_dir, args.adapter)
     split = read_split(Path(args.adapter))
-    base = ModelArguments(args.base, dtype=args.dtype, load_in_4bit=args.load_in_4bit)
-    check_base(split, identify(base).fingerprint, args.base, Path(args.adapter))
+    base = ModelArguments(args.base, dtype=args.dtype, load_in_4bit=args.load_in_4bit, load_in_8bit=args.load_in_8bit)
+    check_base(split, base, Path(args.adapter))
     folder = RunFolder(Path(args.output_dir), "generalisation")
     models = {"base": base, "centaur": replace(base, adapter_name_or_path=args.adapter)}
     shared = DataArguments(args.data, data_seed=split.split_seed, max_participants=args.max_participants)

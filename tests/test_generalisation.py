@@ -5,13 +5,16 @@ import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from centaurlab.baselines import marginal_nll, uniform_nll
 from centaurlab.errors import UserError
 from centaurlab.generalisation import Split, check_base, read_split, standard_error
+from centaurlab.models import ModelArguments, identify
 from centaurlab.transcripts import Transcript
+from conftest import save_tiny_llama
 
 SCRIPT = Path(__file__).parents[1] / "eval" / "generalisation.py"
 Run = Callable[..., str]
@@ -59,11 +62,29 @@ def test_standard_error_over_studies() -> None:
     assert math.isnan(standard_error([1.0]))
 
 
-def test_an_adapter_of_another_base_is_refused() -> None:
-    split = Split(("alpha",), (), 0, base_fingerprint="abc")
-    check_base(split, "abc", "base", Path("runs/centaur"))
-    with pytest.raises(UserError, match="runs/centaur was trained on another base than other"):
-        check_base(split, "abd", "other", Path("runs/centaur"))
+def test_an_adapter_of_another_base_is_refused(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    base, other = ModelArguments(str(tiny_llama_dir)), ModelArguments(str(save_tiny_llama(tmp_path, seed=1)))
+    split = Split(("alpha",), (), 0, identify(base).fingerprint)
+    check_base(split, base, Path("runs/centaur"))
+    with pytest.raises(UserError, match=f"runs/centaur was trained on another base than {tmp_path}"):
+        check_base(split, other, Path("runs/centaur"))
+
+
+@pytest.mark.parametrize(
+    ("trained", "given", "options"),
+    [
+        ({"load_in_4bit": True}, {}, "--dtype bfloat16 --load_in_4bit"),
+        ({"load_in_8bit": True}, {"load_in_4bit": True}, "--dtype bfloat16 --load_in_8bit"),
+        ({"dtype": "float32"}, {"load_in_4bit": True}, "--dtype float32 and no quantisation"),
+    ],
+)
+def test_a_base_loaded_otherwise_than_in_training_is_told_from_another_base(
+    trained: dict[str, Any], given: dict[str, Any], options: str, tiny_llama_dir: Path
+) -> None:
+    name = str(tiny_llama_dir)
+    split = Split(("alpha",), (), 0, identify(ModelArguments(name, **trained)).fingerprint)
+    with pytest.raises(UserError, match=f"trained on {name} loaded with {options}; load it here in the same way"):
+        check_base(split, ModelArguments(name, **given), Path("runs/centaur"))
 
 
 def test_a_folder_that_is_no_adapter_is_refused(tmp_path: Path) -> None:

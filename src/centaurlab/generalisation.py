@@ -3,7 +3,8 @@
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from centaurlab.baselines import marginal_nll, uniform_nll
 from centaurlab.comparison import read_run
 from centaurlab.effects import compare, estimate_effects
 from centaurlab.errors import UserError
+from centaurlab.models import DTYPES, ModelArguments, identify, quantization
 from centaurlab.runs import read_json
 from centaurlab.sources import DataArguments, open_source
 from centaurlab.transcripts import Transcript
@@ -86,10 +88,22 @@ def read_split(adapter: Path) -> Split:
     )
 
 
-def check_base(split: Split, fingerprint: str, base: str, adapter: Path) -> None:
-    """Raise ``UserError`` when the adapter was trained on other weights than those of ``base``."""
-    if fingerprint != split.base_fingerprint:
-        raise UserError(f"{adapter} was trained on another base than {base}; give the one that its run.json names")
+def check_base(split: Split, base: ModelArguments, adapter: Path) -> None:
+    """Raise ``UserError`` when the adapter was trained on other weights than ``base``, or on these loaded otherwise."""
+    if identify(base).fingerprint == split.base_fingerprint:
+        return
+    name = base.model_name_or_path
+    plain = replace(base, load_in_4bit=False, load_in_8bit=False)
+    ways = {"and no quantisation": plain}
+    if quantization(plain) == "none":
+        ways["--load_in_4bit"] = replace(plain, load_in_4bit=True)
+        ways["--load_in_8bit"] = replace(plain, load_in_8bit=True)
+    for (option, way), dtype in product(ways.items(), DTYPES):
+        if identify(replace(way, dtype=dtype)).fingerprint == split.base_fingerprint:
+            raise UserError(
+                f"{adapter} was trained on {name} loaded with --dtype {dtype} {option}; load it here in the same way"
+            )
+    raise UserError(f"{adapter} was trained on another base than {name}; give the one that its run.json names")
 
 
 def study_gains(
