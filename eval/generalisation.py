@@ -5,7 +5,8 @@ example:
       --output_dir runs/generalisation
 
 Scores base and adapter on the held-out participants of the trained studies and on the novel studies, both as the
-adapter's split.json names them. d(base − centaur) > 0: the adapter predicts people better.
+adapter's split.json names them; --data is what it was trained on, and held-out participants are read from its eval_data
+if it had one. d(base − centaur) > 0: the adapter predicts people better.
 Output: studies.csv, run.json, a figure, and the folders of scores; 'centaurlab report' makes a page of it.
 """
 
@@ -20,12 +21,14 @@ from centaurlab.arguments import parse_arguments
 from centaurlab.comparison import read_run, scored_data, scored_models
 from centaurlab.errors import exit_on_user_error
 from centaurlab.figures.saved import save_gain_figure
-from centaurlab.generalisation import KINDS, check_base, print_gains, read_split, study_gains
+from centaurlab.generalisation import KINDS, check_base, check_people, print_gains, read_split, study_gains
 from centaurlab.measure import ScoreArguments, measure
 from centaurlab.models import ModelArguments
+from centaurlab.personas import PlainContext
 from centaurlab.quiet import import_bitsandbytes
 from centaurlab.runs import RunFolder, provenance
-from centaurlab.sources import DataArguments
+from centaurlab.sources import DataArguments, open_source
+from centaurlab.splits import first_participants
 from centaurlab.tracking import Tracker, TrackingArguments
 
 
@@ -37,6 +40,10 @@ class GeneralisationArguments:
     adapter: str = field(metadata={"help": "adapter folder that recipes/centaur.py wrote"})
     output_dir: str = field(metadata={"help": "folder for studies.csv, run.json and scores"})
     data: str = field(default="starter", metadata={"help": "the data that the adapter was trained on"})
+    eval_data: str | None = field(
+        default=None,
+        metadata={"help": "held-out participants as a source of their own (default: the eval_data of the training)"},
+    )
     max_participants: int | None = field(default=None, metadata={"help": "at most so many people per study"})
     max_length: int | None = field(default=None, metadata={"help": "context window in tokens"})
     dtype: str = field(default="bfloat16", metadata={"help": "of the weights"})
@@ -54,27 +61,36 @@ def main() -> None:
     check_base(split, base, Path(args.adapter))
     folder = RunFolder(Path(args.output_dir), "generalisation")
     models = {"base": base, "centaur": replace(base, adapter_name_or_path=args.adapter)}
-    shared = DataArguments(args.data, data_seed=split.split_seed, max_participants=args.max_participants)
-    trained = replace(shared, studies=",".join(split.studies))
-    kinds = {"held_out": replace(trained, participants="test")}
+    trained = DataArguments(args.data, data_seed=split.split_seed)
+    kinds: dict[str, tuple[DataArguments, PlainContext | None]] = {}
+    if split.test:
+        eval_data = args.eval_data or split.eval_data
+        held_out = replace(trained, data=eval_data) if eval_data else trained
+        check_people(split.train, trained, f"--data {split.data}")
+        people = first_participants(split.test, args.max_participants, split.split_seed)
+        check_people(people, held_out, f"--eval_data {split.eval_data}" if eval_data else f"--data {split.data}")
+        kinds["held_out"] = held_out, PlainContext(people)
     if split.novel_studies:
-        kinds["novel"] = replace(shared, studies=",".join(split.novel_studies))
+        novel = replace(trained, studies=",".join(split.novel_studies), max_participants=args.max_participants)
+        kinds["novel"] = novel, None
     scores = {
         (kind, name): measure(
             model,
             data,
             ScoreArguments(str(folder.path / f"{kind}-{name}"), "full", args.max_length),
             tracking.part(KINDS[kind]),
+            chosen,
         )
-        for kind, data in kinds.items()
+        for kind, (data, chosen) in kinds.items()
         for name, model in models.items()
     }
     if not PartialState().is_main_process:
         return
     gains, summaries = [], []
-    for kind, data in kinds.items():
-        fitted = replace(trained, participants="train", max_participants=None) if kind == "held_out" else None
-        rows, summary = study_gains(kind, scores[kind, "base"], scores[kind, "centaur"], data, fitted)
+    for kind, (data, chosen) in kinds.items():
+        sessions = open_source(data, chosen.sessions if chosen else None)
+        fitted = open_source(trained, split.train) if kind == "held_out" else ()
+        rows, summary = study_gains(kind, scores[kind, "base"], scores[kind, "centaur"], sessions, fitted)
         gains += rows
         summaries.append(summary)
     table = pd.DataFrame(map(asdict, gains))

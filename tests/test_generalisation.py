@@ -3,21 +3,49 @@ import math
 import os
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from trl import ModelConfig, SFTConfig
 
 from centaurlab.baselines import marginal_nll, uniform_nll
 from centaurlab.errors import UserError
 from centaurlab.generalisation import Split, check_base, read_split, standard_error
 from centaurlab.models import ModelArguments, identify
+from centaurlab.training.arguments import CentaurArguments
+from centaurlab.training.centaur import prepare_run
 from centaurlab.transcripts import Transcript
 from conftest import save_tiny_llama
 
 SCRIPT = Path(__file__).parents[1] / "eval" / "generalisation.py"
 Run = Callable[..., str]
+
+
+def write_people(folder: Path, people: Iterable[int]) -> str:
+    """The same people in three studies, who answer by their number."""
+    folder.mkdir()
+    rows = [
+        {"text": f"Choose. <<{'JF'[p % 2]}>>. Again. <<J>>.", "experiment": f"{study}/exp1.csv", "participant": p}
+        for study in ("alpha", "beta", "gamma")
+        for p in people
+    ]
+    (folder / "sessions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(folder)
+
+
+def save_adapter(folder: Path, model: Path, data: str, **data_settings: str) -> None:
+    """An adapter as training begins with it, with its split.json."""
+    training = SFTConfig(str(folder), use_cpu=True, bf16=False, report_to="none", activation_checkpointing=False)
+    lora = ModelConfig(str(model), dtype="float32", use_peft=True, lora_r=4, lora_target_modules=["q_proj", "v_proj"])
+    run = prepare_run(CentaurArguments(data=data, novel_studies="gamma", **data_settings), training, lora)
+    run.trainer.save_model()
+
+
+def people_in(scores: Path) -> set[str]:
+    return set(pd.read_parquet(scores / "scores.parquet")["participant"])
 
 
 @pytest.fixture
@@ -64,7 +92,7 @@ def test_standard_error_over_studies() -> None:
 
 def test_an_adapter_of_another_base_is_refused(tiny_llama_dir: Path, tmp_path: Path) -> None:
     base, other = ModelArguments(str(tiny_llama_dir)), ModelArguments(str(save_tiny_llama(tmp_path, seed=1)))
-    split = Split(("alpha",), (), 0, identify(base).fingerprint)
+    split = Split("starter", None, frozenset(), frozenset(), (), 0, identify(base).fingerprint)
     check_base(split, base, Path("runs/centaur"))
     with pytest.raises(UserError, match=f"runs/centaur was trained on another base than {tmp_path}"):
         check_base(split, other, Path("runs/centaur"))
@@ -82,7 +110,9 @@ def test_a_base_loaded_otherwise_than_in_training_is_told_from_another_base(
     trained: dict[str, Any], given: dict[str, Any], options: str, tiny_llama_dir: Path
 ) -> None:
     name = str(tiny_llama_dir)
-    split = Split(("alpha",), (), 0, identify(ModelArguments(name, **trained)).fingerprint)
+    split = Split(
+        "starter", None, frozenset(), frozenset(), (), 0, identify(ModelArguments(name, **trained)).fingerprint
+    )
     with pytest.raises(UserError, match=f"trained on {name} loaded with {options}; load it here in the same way"):
         check_base(split, ModelArguments(name, **given), Path("runs/centaur"))
 
@@ -90,6 +120,52 @@ def test_a_base_loaded_otherwise_than_in_training_is_told_from_another_base(
 def test_a_folder_that_is_no_adapter_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"split\.json"):
         read_split(tmp_path)
+
+
+def test_with_eval_data_its_people_are_held_out_and_nobody_trained_on(
+    run: Run, tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = {
+        "marcelbinz/Psych-101": Path(write_people(tmp_path / "train", range(20))),
+        "marcelbinz/Psych-101-test": Path(write_people(tmp_path / "test", range(20, 24))),
+    }
+    monkeypatch.setattr("centaurlab.sources.hub.download", folders.__getitem__)
+    eval_file = tmp_path / "test" / "sessions.jsonl"
+    eval_file.write_text("".join(row for row in eval_file.open() if "gamma" not in row))
+    data, eval_data = folders
+    save_adapter(tmp_path / "adapter", tiny_llama_dir, data, eval_data=eval_data)
+    command = ["--base", tiny_llama_dir, "--adapter", "adapter", "--output_dir", "out", "--dtype", "float32"]
+
+    assert "studies: out/studies.csv" in run(*command, "--data", data)
+    assert people_in(tmp_path / "out" / "held_out-centaur") == {str(p) for p in range(20, 24)}
+    assert people_in(tmp_path / "out" / "novel-base") == {str(p) for p in range(20)}
+    gains = pd.read_csv(tmp_path / "out" / "studies.csv").set_index("study")
+    assert dict(gains["kind"]) == {"alpha": "held_out", "beta": "held_out", "gamma": "novel"}
+    # 30 J and 10 F of everybody in the training data; 6 J and 2 F to predict.
+    expected = -(6 * math.log(31 / 43) + 2 * math.log(11 / 43)) / 8
+    assert gains["nll_marginal"]["alpha"] == pytest.approx(expected)
+
+    error = run(*command, "--data", eval_data)
+    assert f"{eval_data} lacks 40 of 40 people" in error
+    assert f"give --data {data}, as in training" in error
+
+
+def test_people_are_held_out_as_in_training_when_the_data_have_grown(
+    run: Run, tiny_llama_dir: Path, tmp_path: Path
+) -> None:
+    data = write_people(tmp_path / "data", range(30))
+    save_adapter(tmp_path / "adapter", tiny_llama_dir, data)
+    write_people(tmp_path / "more", range(30, 300))
+    (tmp_path / "more" / "sessions.jsonl").rename(tmp_path / "data" / "more.jsonl")
+    split = json.loads((tmp_path / "adapter" / "split.json").read_text())
+    command = ["--base", tiny_llama_dir, "--adapter", "adapter", "--output_dir", "out", "--dtype", "float32"]
+    run(*command, "--data", data, "--max_participants", "2")
+    scores = pd.read_parquet(tmp_path / "out" / "held_out-base" / "scores.parquet")
+    for study, about in split["studies"].items():
+        held_out = {participant for _, participant in about["test"]}
+        judged_on = set(scores["participant"][scores["study"] == study])
+        assert len(judged_on) == 2
+        assert judged_on <= held_out
 
 
 def test_an_adapter_that_is_not_there_is_named_and_not_made(run: Run, tmp_path: Path) -> None:
@@ -102,7 +178,8 @@ def test_an_adapter_that_is_not_there_is_named_and_not_made(run: Run, tmp_path: 
 def test_an_adapter_is_read_from_a_folder_that_cannot_be_written_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    split = {"studies": {}, "novel_studies": ["beta"], "split_seed": 3, "base_fingerprint": "abc"}
+    split = {"data": "starter", "eval_data": None, "studies": {}, "novel_studies": ["beta"]}
+    split |= {"split_seed": 3, "base_fingerprint": "abc"}
     (tmp_path / "split.json").write_text(json.dumps(split))
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
     assert read_split(tmp_path).split_seed == 3

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -19,7 +19,7 @@ from centaurlab.errors import UserError
 from centaurlab.models import DTYPES, ModelArguments, identify, quantization
 from centaurlab.runs import read_json
 from centaurlab.sources import DataArguments, open_source
-from centaurlab.transcripts import Transcript
+from centaurlab.transcripts import SessionKey, Transcript
 
 KINDS = {"held_out": "held-out participants", "novel": "novel studies"}
 
@@ -65,9 +65,15 @@ class Summary:
 
 @dataclass(frozen=True)
 class Split:
-    """What ``split.json`` of an adapter says."""
+    """What ``split.json`` of an adapter says.
 
-    studies: tuple[str, ...]
+    ``test``: the held-out people of the studies that it was trained on, who are in ``eval_data`` where that is given.
+    """
+
+    data: str
+    eval_data: str | None
+    train: frozenset[SessionKey]
+    test: frozenset[SessionKey]
     novel_studies: tuple[str, ...]
     split_seed: int
     base_fingerprint: str
@@ -83,9 +89,32 @@ def read_split(adapter: Path) -> Split:
             f"{adapter} holds no split.json, or a damaged one, and so does not say who was trained on; give the whole "
             "folder that recipes/centaur.py wrote"
         )
-    return Split(
-        tuple(split["studies"]), tuple(split["novel_studies"]), int(split["split_seed"]), split["base_fingerprint"]
+    train, test = (
+        frozenset(SessionKey(study, *person) for study, about in split["studies"].items() for person in about[half])
+        for half in ("train", "test")
     )
+    if not test and not split["novel_studies"]:
+        raise UserError(
+            f"training {adapter} held out neither participants nor studies; there is nothing to judge it on"
+        )
+    return Split(
+        split["data"],
+        split["eval_data"],
+        train,
+        test,
+        tuple(split["novel_studies"]),
+        int(split["split_seed"]),
+        split["base_fingerprint"],
+    )
+
+
+def check_people(people: frozenset[SessionKey], data: DataArguments, remedy: str) -> None:
+    """Raise ``UserError`` when some of the people whom an adapter was trained on, or held out, are not in the data."""
+    if missing := people.difference(open_source(data).ranked_keys()):
+        raise UserError(
+            f"{data.data} lacks {len(missing)} of {len(people)} people whom the adapter's split.json names, such as "
+            f"{min(missing, key=str)}; give {remedy}, as in training"
+        )
 
 
 def check_base(split: Split, base: ModelArguments, adapter: Path) -> None:
@@ -107,11 +136,11 @@ def check_base(split: Split, base: ModelArguments, adapter: Path) -> None:
 
 
 def study_gains(
-    kind: str, base: Path, centaur: Path, data: DataArguments, training: DataArguments | None
+    kind: str, base: Path, centaur: Path, sessions: Iterable[Transcript], training: Iterable[Transcript] = ()
 ) -> tuple[list[StudyGain], Summary]:
-    """Gains per study and over them, from two folders of scores of ``data``; ``training``: for the marginals."""
+    """Gains per study and over them, from two folders of scores of ``sessions``; ``training``: for the marginals."""
     effects = estimate_effects([compare(read_run(centaur), read_run(base))])
-    held_out, fitted = _by_study(data), _by_study(training) if training else {}
+    judged_on, fitted = _by_study(sessions), _by_study(training)
     gains = [
         StudyGain(
             kind,
@@ -123,8 +152,8 @@ def study_gains(
             d=e.d.value,
             d_low=e.d.low,
             d_high=e.d.high,
-            nll_uniform=uniform_nll(held_out[e.name]),
-            nll_marginal=marginal_nll(fitted.get(e.name, []), held_out[e.name]),
+            nll_uniform=uniform_nll(judged_on[e.name]),
+            nll_marginal=marginal_nll(fitted.get(e.name, []), judged_on[e.name]),
         )
         for e in effects
         if e.level == "study"
@@ -184,8 +213,8 @@ def standard_error(values: Sequence[float]) -> float:
     return float(np.std(finite, ddof=1) / math.sqrt(len(finite))) if len(finite) > 1 else math.nan
 
 
-def _by_study(data: DataArguments) -> dict[str, list[Transcript]]:
-    sessions: dict[str, list[Transcript]] = defaultdict(list)
-    for transcript in open_source(data):
-        sessions[transcript.study].append(transcript)
-    return sessions
+def _by_study(sessions: Iterable[Transcript]) -> dict[str, list[Transcript]]:
+    found: dict[str, list[Transcript]] = defaultdict(list)
+    for transcript in sessions:
+        found[transcript.study].append(transcript)
+    return found
