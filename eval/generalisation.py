@@ -40,11 +40,16 @@ class GeneralisationArguments:
     adapter: str = field(metadata={"help": "adapter folder that recipes/centaur.py wrote"})
     output_dir: str = field(metadata={"help": "folder for studies.csv, run.json and scores"})
     data: str = field(default="starter", metadata={"help": "the data that the adapter was trained on"})
+    data_split: str | None = field(default=None, metadata={"help": "split of --data, as in training"})
     eval_data: str | None = field(
         default=None,
         metadata={"help": "held-out participants as a source of their own (default: the eval_data of the training)"},
     )
     max_participants: int | None = field(default=None, metadata={"help": "at most so many people per study"})
+    on_malformed: str = field(
+        default="error",
+        metadata={"help": "error: stop at the first malformed session; skip: leave it out and say so"},
+    )
     max_length: int | None = field(default=None, metadata={"help": "context window in tokens"})
     dtype: str = field(default="bfloat16", metadata={"help": "of the weights"})
     load_in_4bit: bool = field(default=False, metadata={"help": "quantise the base to NF4, as in training"})
@@ -61,11 +66,11 @@ def main() -> None:
     check_base(split, base, Path(args.adapter))
     folder = RunFolder(Path(args.output_dir), "generalisation")
     models = {"base": base, "centaur": replace(base, adapter_name_or_path=args.adapter)}
-    trained = DataArguments(args.data, data_seed=split.split_seed)
+    trained = DataArguments(args.data, args.data_split, on_malformed=args.on_malformed, data_seed=split.split_seed)
     kinds: dict[str, tuple[DataArguments, PlainContext | None]] = {}
     if split.test:
         eval_data = args.eval_data or split.eval_data
-        held_out = replace(trained, data=eval_data) if eval_data else trained
+        held_out = replace(trained, data=eval_data, data_split=None) if eval_data else trained
         check_people(split.train, trained, f"--data {split.data}")
         people = first_participants(split.test, args.max_participants, split.split_seed)
         check_people(people, held_out, f"--eval_data {split.eval_data}" if eval_data else f"--data {split.data}")

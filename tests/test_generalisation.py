@@ -168,6 +168,25 @@ def test_people_are_held_out_as_in_training_when_the_data_have_grown(
         assert judged_on <= held_out
 
 
+def test_what_training_was_told_of_its_data_can_be_told_again(run: Run, tiny_llama_dir: Path, tmp_path: Path) -> None:
+    """Which split it is, and that malformed sessions are left out, in the data and in those held out."""
+    data, eval_data = write_people(tmp_path / "data", range(4)), write_people(tmp_path / "test", range(10, 12))
+    (tmp_path / "data" / "sessions.jsonl").rename(tmp_path / "data" / "train.jsonl")
+    eval_file = tmp_path / "test" / "sessions.jsonl"
+    eval_file.write_text("".join(row for row in eval_file.open() if "gamma" not in row))
+    (tmp_path / "data" / "test.jsonl").write_text(eval_file.read_text())
+    for file in (tmp_path / "data" / "train.jsonl", eval_file):
+        file.write_text(file.read_text() + "no JSON\n")
+    told = {"data_split": "train", "on_malformed": "skip"}
+    save_adapter(tmp_path / "adapter", tiny_llama_dir, data, eval_data=eval_data, **told)
+    command = ["--base", tiny_llama_dir, "--adapter", "adapter", "--output_dir", "out", "--dtype", "float32"]
+    command += ["--data", data, "--data_split", "train"]
+    assert "leave such sessions out with --on_malformed skip" in run(*command)
+    assert "studies: out/studies.csv" in run(*command, "--on_malformed", "skip")
+    assert people_in(tmp_path / "out" / "held_out-base") == {"10", "11"}
+    assert people_in(tmp_path / "out" / "novel-base") == {"0", "1", "2", "3"}
+
+
 def test_an_adapter_that_is_not_there_is_named_and_not_made(run: Run, tmp_path: Path) -> None:
     for name in ("runs/typo", "org/adapter-of-the-hub"):
         error = run("--base", "any", "--adapter", name, "--output_dir", "out")
