@@ -19,7 +19,7 @@ from accelerate import PartialState
 from centaurlab.allocator import keep_freed_memory
 from centaurlab.arguments import parse_arguments
 from centaurlab.comparison import read_run, scored_data, scored_models
-from centaurlab.errors import exit_on_user_error
+from centaurlab.errors import IncompleteError, exit_on_user_error
 from centaurlab.figures.saved import save_gain_figure
 from centaurlab.generalisation import KINDS, check_base, check_people, print_gains, read_split, study_gains
 from centaurlab.measure import ScoreArguments, measure
@@ -78,17 +78,15 @@ def main() -> None:
     if split.novel_studies:
         novel = replace(trained, studies=",".join(split.novel_studies), max_participants=args.max_participants)
         kinds["novel"] = novel, None
-    scores = {
-        (kind, name): measure(
-            model,
-            data,
-            ScoreArguments(str(folder.path / f"{kind}-{name}"), "full", args.max_length),
-            tracking.part(KINDS[kind]),
-            chosen,
-        )
-        for kind, (data, chosen) in kinds.items()
-        for name, model in models.items()
-    }
+    scores, incomplete = {}, []
+    for kind, (data, chosen) in kinds.items():
+        for name, model in models.items():
+            scored = scores[kind, name] = folder.path / f"{kind}-{name}"
+            score_args = ScoreArguments(str(scored), "full", args.max_length)
+            try:
+                measure(model, data, score_args, tracking.part(KINDS[kind]), chosen)
+            except IncompleteError as error:
+                incomplete.append(str(error))
     if not PartialState().is_main_process:
         return
     gains, summaries = [], []
@@ -117,6 +115,8 @@ def main() -> None:
             folder.write_json("run.json", provenance() | result)
     print_gains(gains, summaries)
     print(f"studies: {folder.path / 'studies.csv'}")
+    if incomplete:
+        raise IncompleteError("judged on the sessions that could be scored: " + "; ".join(incomplete))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from centaurlab.baselines import marginal_nll, uniform_nll
 from centaurlab.errors import UserError
 from centaurlab.generalisation import Split, check_base, read_split, standard_error
 from centaurlab.models import ModelArguments, identify
+from centaurlab.scoring import ResponseScores, SessionError, SessionScorer
 from centaurlab.training.arguments import CentaurArguments
 from centaurlab.training.centaur import prepare_run
 from centaurlab.transcripts import Transcript
@@ -25,10 +26,14 @@ Run = Callable[..., str]
 
 
 def write_people(folder: Path, people: Iterable[int]) -> str:
-    """The same people in three studies, who answer by their number."""
+    """The same people in three studies, who answer by their number, no two sessions alike."""
     folder.mkdir()
     rows = [
-        {"text": f"Choose. <<{'JF'[p % 2]}>>. Again. <<J>>.", "experiment": f"{study}/exp1.csv", "participant": p}
+        {
+            "text": f"{study}, {p}. Choose. <<{'JF'[p % 2]}>>. Again. <<J>>.",
+            "experiment": f"{study}/exp1.csv",
+            "participant": p,
+        }
         for study in ("alpha", "beta", "gamma")
         for p in people
     ]
@@ -50,7 +55,7 @@ def people_in(scores: Path) -> set[str]:
 
 @pytest.fixture
 def run(tmp_path: Path, offline: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the script in this process, in an empty folder; what it says on stderr when it fails, else on stdout."""
+    """Run the script in this process, in an empty folder; what it prints or, when it fails, its exit code and error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("centaurlab.allocator.keep_freed_memory", lambda: None)
 
@@ -59,8 +64,8 @@ def run(tmp_path: Path, offline: None, monkeypatch: pytest.MonkeyPatch, capsys: 
         capsys.readouterr()
         try:
             runpy.run_path(str(SCRIPT), run_name="__main__")
-        except SystemExit:
-            return capsys.readouterr().err
+        except SystemExit as stop:
+            return f"{stop.code}, {capsys.readouterr().err}"
         return capsys.readouterr().out
 
     return run_script
@@ -187,10 +192,34 @@ def test_what_training_was_told_of_its_data_can_be_told_again(run: Run, tiny_lla
     assert people_in(tmp_path / "out" / "novel-base") == {"0", "1", "2", "3"}
 
 
+def test_a_session_that_cannot_be_scored_is_named_and_the_rest_is_judged(
+    run: Run, tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_people(tmp_path / "data", range(30))
+    save_adapter(tmp_path / "adapter", tiny_llama_dir, data)
+    score, seen = SessionScorer.score, []
+
+    def fail_once(scorer: SessionScorer, *session: Any) -> ResponseScores:
+        seen.append(session)
+        if len(seen) == 1:
+            raise SessionError("memory ran out")
+        return score(scorer, *session)
+
+    monkeypatch.setattr(SessionScorer, "score", fail_once)
+    command = ["--base", tiny_llama_dir, "--adapter", "adapter", "--output_dir", "out", "--dtype", "float32"]
+    said = run(*command, "--data", data)
+    assert said.startswith("1, ")
+    assert "1 session could not be scored, and out/held_out-base/scores.parquet holds the others" in said
+    assert "of 'alpha' (experiment 'alpha/exp1.csv'): memory ran out" in said
+    gains = pd.read_csv(tmp_path / "out" / "studies.csv").set_index("study")
+    assert dict(gains["participants"]) == {"alpha": 2, "beta": 3, "gamma": 30}
+    assert "studies: out/studies.csv" in run(*command, "--data", data)
+
+
 def test_an_adapter_that_is_not_there_is_named_and_not_made(run: Run, tmp_path: Path) -> None:
     for name in ("runs/typo", "org/adapter-of-the-hub"):
         error = run("--base", "any", "--adapter", name, "--output_dir", "out")
-        assert error.startswith(f"error: there is no folder {name}; --adapter")
+        assert error.startswith(f"2, error: there is no folder {name}; --adapter")
     assert not list(tmp_path.iterdir())
 
 
