@@ -13,7 +13,15 @@ from trl import ModelConfig, SFTConfig
 
 from centaurlab.baselines import marginal_nll, uniform_nll
 from centaurlab.errors import UserError
-from centaurlab.generalisation import Split, check_base, read_split, standard_error
+from centaurlab.generalisation import (
+    Split,
+    StudyGain,
+    Summary,
+    check_base,
+    print_gains,
+    read_split,
+    standard_error,
+)
 from centaurlab.models import ModelArguments, identify
 from centaurlab.scoring import ResponseScores, SessionError, SessionScorer
 from centaurlab.training.arguments import CentaurArguments
@@ -125,6 +133,17 @@ def test_a_base_loaded_otherwise_than_in_training_is_told_from_another_base(
 def test_a_folder_that_is_no_adapter_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"split\.json"):
         read_split(tmp_path)
+
+
+def test_an_interval_that_does_not_exist_is_printed_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    numbers = {"nll_base": 0.7, "nll_centaur": 0.6, "d": 0.25, "d_low": math.nan, "d_high": math.nan}
+    gain = StudyGain("novel", "alpha", 1, 20, **numbers, nll_uniform=0.69, nll_marginal=math.nan)
+    print_gains([gain], [Summary("novel", 1, **numbers, d_sem=math.nan, improved=1.0)])
+    printed = capsys.readouterr().out
+    assert "nan" not in printed
+    (row,) = (line.split() for line in printed.splitlines() if line.split()[:1] == ["alpha"])
+    assert row[-4:] == ["0.250", "–", "0.6900", "–"]
+    assert "d = 0.250, no interval: it needs two studies or more; 100% of 1 studies improved" in printed
 
 
 def test_with_eval_data_its_people_are_held_out_and_nobody_trained_on(

@@ -187,16 +187,21 @@ def print_gains(gains: Sequence[StudyGain], summaries: Sequence[Summary]) -> Non
             f"{gain.responses:,}",
             f"{gain.nll_base:.4f}",
             f"{gain.nll_centaur:.4f}",
-            f"{gain.d:.3f}",
-            f"[{gain.d_low:.3f}, {gain.d_high:.3f}]",
+            f"{gain.d:.3f}" if math.isfinite(gain.d) else "–",
+            f"[{gain.d_low:.3f}, {gain.d_high:.3f}]" if math.isfinite(gain.d_low) else "–",
             *baselines,
         )
     console = terminal.console()
     console.print(table)
     for s in summaries:
+        known = "no interval: it needs two studies or more"
+        if math.isfinite(s.d_low):
+            known = f"95 % interval [{s.d_low:.3f}, {s.d_high:.3f}], standard error over studies {s.d_sem:.3f}"
+        size = "d is not defined: too few responses, or all with the same NLL"
+        if math.isfinite(s.d):
+            size = f"d = {s.d:.3f}, {known}"
         console.print(
-            f"{KINDS[s.kind]}: d = {s.d:.3f}, 95 % interval [{s.d_low:.3f}, {s.d_high:.3f}], standard error over "
-            f"studies {s.d_sem:.3f}; {s.improved:.0%} of {s.studies} studies improved",
+            f"{KINDS[s.kind]}: {size}; {s.improved:.0%} of {s.studies} studies improved",
             soft_wrap=True,
             highlight=False,
         )
