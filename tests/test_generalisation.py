@@ -61,6 +61,18 @@ def people_in(scores: Path) -> set[str]:
     return set(pd.read_parquet(scores / "scores.parquet")["participant"])
 
 
+def fail_at_the_first_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    score, seen = SessionScorer.score, []
+
+    def fail_once(scorer: SessionScorer, *session: Any) -> ResponseScores:
+        seen.append(session)
+        if len(seen) == 1:
+            raise SessionError("memory ran out")
+        return score(scorer, *session)
+
+    monkeypatch.setattr(SessionScorer, "score", fail_once)
+
+
 @pytest.fixture
 def run(tmp_path: Path, offline: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run the script in this process, in an empty folder; what it prints or, when it fails, its exit code and error."""
@@ -216,15 +228,7 @@ def test_a_session_that_cannot_be_scored_is_named_and_the_rest_is_judged(
 ) -> None:
     data = write_people(tmp_path / "data", range(30))
     save_adapter(tmp_path / "adapter", tiny_llama_dir, data)
-    score, seen = SessionScorer.score, []
-
-    def fail_once(scorer: SessionScorer, *session: Any) -> ResponseScores:
-        seen.append(session)
-        if len(seen) == 1:
-            raise SessionError("memory ran out")
-        return score(scorer, *session)
-
-    monkeypatch.setattr(SessionScorer, "score", fail_once)
+    fail_at_the_first_session(monkeypatch)
     command = ["--base", tiny_llama_dir, "--adapter", "adapter", "--output_dir", "out", "--dtype", "float32"]
     said = run(*command, "--data", data)
     assert said.startswith("1, ")
@@ -233,6 +237,17 @@ def test_a_session_that_cannot_be_scored_is_named_and_the_rest_is_judged(
     gains = pd.read_csv(tmp_path / "out" / "studies.csv").set_index("study")
     assert dict(gains["participants"]) == {"alpha": 2, "beta": 3, "gamma": 30}
     assert "studies: out/studies.csv" in run(*command, "--data", data)
+
+
+def test_a_study_of_which_no_session_can_be_scored_is_left_out(
+    run: Run, tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_people(tmp_path / "data", range(10))
+    save_adapter(tmp_path / "adapter", tiny_llama_dir, data)
+    fail_at_the_first_session(monkeypatch)  # alpha's one person held out
+    command = ["--base", tiny_llama_dir, "--adapter", "adapter", "--output_dir", "out", "--dtype", "float32"]
+    assert "of 'alpha' (experiment 'alpha/exp1.csv'): memory ran out" in run(*command, "--data", data)
+    assert list(pd.read_csv(tmp_path / "out" / "studies.csv")["study"]) == ["beta", "gamma"]
 
 
 def test_an_adapter_that_is_not_there_is_named_and_not_made(run: Run, tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def study_gains(
             nll_marginal=marginal_nll(fitted.get(e.name, []), judged_on[e.name]),
         )
         for e in effects
-        if e.level == "study"
+        if e.level == "study" and e.n_responses
     ]
     overall = effects[0]
     return gains, Summary(
