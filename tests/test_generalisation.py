@@ -250,6 +250,14 @@ def test_a_study_of_which_no_session_can_be_scored_is_left_out(
     assert list(pd.read_csv(tmp_path / "out" / "studies.csv")["study"]) == ["beta", "gamma"]
 
 
+def test_an_adapter_that_held_out_nobody_is_refused(tmp_path: Path) -> None:
+    split = {"data": "starter", "eval_data": None, "studies": {"alpha": {"train": [["exp", "1"]], "test": []}}}
+    split |= {"novel_studies": [], "split_seed": 0, "base_fingerprint": "abc"}
+    (tmp_path / "split.json").write_text(json.dumps(split))
+    with pytest.raises(UserError, match="held out nobody to judge it on; train with more people or --novel_studies"):
+        read_split(tmp_path)
+
+
 def test_an_adapter_that_is_not_there_is_named_and_not_made(run: Run, tmp_path: Path) -> None:
     for name in ("runs/typo", "org/adapter-of-the-hub"):
         error = run("--base", "any", "--adapter", name, "--output_dir", "out")

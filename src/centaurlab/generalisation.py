@@ -94,9 +94,7 @@ def read_split(adapter: Path) -> Split:
         for half in ("train", "test")
     )
     if not test and not split["novel_studies"]:
-        raise UserError(
-            f"training {adapter} held out neither participants nor studies; there is nothing to judge it on"
-        )
+        raise UserError(f"training {adapter} held out nobody to judge it on; train with more people or --novel_studies")
     return Split(
         split["data"],
         split["eval_data"],
