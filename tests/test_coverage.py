@@ -23,7 +23,7 @@ from centaurlab.effects import ComparedPair, Estimate, estimate_effects, sum_stu
 from centaurlab.generalisation import study_gains
 from centaurlab.generations import measure_generations
 from centaurlab.mean_nll import mean_nlls
-from centaurlab.sources import DataArguments
+from centaurlab.sources import DataArguments, open_source
 from centaurlab.unmatched import compare_unmatched
 
 FloatArray = npt.NDArray[np.float64]
@@ -204,6 +204,7 @@ def test_contexts_generations_and_generalisation(tmp_path: Path) -> None:
         for p in range(n_people)
     ]
     sessions.write_text("\n".join(map(json.dumps, lines)))
+    told = DataArguments(str(sessions))
     pair = ModelPair("post", "base", "instruct", "family", 1.0)
     rates = Rates()
     rng = np.random.default_rng(4)
@@ -235,7 +236,7 @@ def test_contexts_generations_and_generalisation(tmp_path: Path) -> None:
         (generation,) = measure_generations([pair], runs, effects, N_RESAMPLES, seed)
         rates.add("generation NLL", generation.base.nll, float(base.mean()))
         rates.add("generation d", generation.effect.d, float(d.mean()))
-        gains, summary = study_gains("novel", tmp_path / "post", tmp_path / "base", DataArguments(str(sessions)), None)
+        gains, summary = study_gains("novel", tmp_path / "post", tmp_path / "base", open_source(told))
         rates.add("gain overall", Estimate(summary.d, summary.d_low, summary.d_high), float(d.mean()))
         for gain in gains:
             rates.add("gain study", Estimate(gain.d, gain.d_low, gain.d_high), d[of[gain.study]])

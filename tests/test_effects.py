@@ -339,6 +339,18 @@ def test_a_study_that_one_pair_lacks_is_averaged_over_the_other() -> None:
     assert effects["all", "all pairs", "overall", "all studies"].d.value == pytest.approx(np.mean(of_pairs))
 
 
+def test_a_study_of_which_nothing_was_scored_by_both_models_is_left_out_of_the_means() -> None:
+    """As where one model failed at all its sessions."""
+    others = [simulated("a", 1), simulated("b", 2)]
+    effects = effects_of(*others, study("c", [], [], []))
+    expected = effects_of(*others)
+    assert effects["all studies"].d == expected["all studies"].d
+    assert effects["all studies"].nll_base == expected["all studies"].nll_base
+    assert (effects["c"].n_responses, effects["c"].unmatched_base) == (0, 2)
+    assert math.isnan(effects["c"].d.value)
+    assert math.isnan(effects["c"].nll_post)
+
+
 def test_time_grows_with_participants_not_with_responses() -> None:
     """A tenth of the full size: 200 resamples of a million responses by 100 x 1,000 participants."""
     sums, seconds = _timed(n_responses=10, n_resamples=200)

@@ -32,8 +32,10 @@ _BLOCK = 1_000_000  # counts held at once
 
 
 def resampled_sums(sums_PK: FloatArray, n_resamples: int, rng: np.random.Generator) -> FloatArray:
-    """Totals (B, K) of per-participant sums over ``n_resamples`` draws of P participants with replacement."""
+    """Totals (B, K) of per-participant sums over ``n_resamples`` draws of P people with replacement; of nobody, 0."""
     n_participants, n_sums = sums_PK.shape
+    if not n_participants:
+        return np.zeros((n_resamples, n_sums))
     n_rows = max(1, _BLOCK // n_participants)
     totals_BK = np.empty((n_resamples, n_sums))
     for start in range(0, n_resamples, n_rows):

@@ -219,7 +219,7 @@ def _estimate_study(name: str, pairs: Sequence[ComparedPair], n_resamples: int, 
     total_1MK = sums_PMK.sum(axis=0, keepdims=True)
     value_MQ1 = _statistics(found, total_1MK)
     rng = _generator(seed, "study", name)
-    totals_BK = resampled_sums(sums_PMK.reshape(n_participants, -1), n_resamples, rng)
+    totals_BK = resampled_sums(sums_PMK.reshape(n_participants, n_pairs * n_sums), n_resamples, rng)
     replicate_MQB = _statistics(found, totals_BK.reshape(n_resamples, n_pairs, n_sums))
     return _Study(
         name,

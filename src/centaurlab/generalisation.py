@@ -2,8 +2,9 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from centaurlab.baselines import marginal_nll, uniform_nll
 from centaurlab.comparison import read_run
 from centaurlab.effects import compare, estimate_effects
 from centaurlab.errors import UserError
-from centaurlab.runs import RunFolder
+from centaurlab.models import DTYPES, ModelArguments, identify, quantization
+from centaurlab.runs import read_json
 from centaurlab.sources import DataArguments, open_source
-from centaurlab.transcripts import Transcript
+from centaurlab.transcripts import SessionKey, Transcript
 
 KINDS = {"held_out": "held-out participants", "novel": "novel studies"}
 
@@ -63,9 +65,15 @@ class Summary:
 
 @dataclass(frozen=True)
 class Split:
-    """What ``split.json`` of an adapter says."""
+    """What ``split.json`` of an adapter says.
 
-    studies: tuple[str, ...]
+    ``test``: the held-out people of the studies that it was trained on, who are in ``eval_data`` where that is given.
+    """
+
+    data: str
+    eval_data: str | None
+    train: frozenset[SessionKey]
+    test: frozenset[SessionKey]
     novel_studies: tuple[str, ...]
     split_seed: int
     base_fingerprint: str
@@ -73,24 +81,64 @@ class Split:
 
 def read_split(adapter: Path) -> Split:
     """Who the adapter was trained on. ``UserError`` where the folder does not say it."""
-    split = RunFolder(adapter, "train").read_json("split.json")
+    if not adapter.is_dir():
+        raise UserError(f"there is no folder {adapter}; --adapter is a folder that recipes/centaur.py wrote")
+    split = read_json(adapter / "split.json")
+    if not split:
+        raise UserError(
+            f"{adapter} holds no split.json, or a damaged one, and so does not say who was trained on; give the whole "
+            "folder that recipes/centaur.py wrote"
+        )
+    train, test = (
+        frozenset(SessionKey(study, *person) for study, about in split["studies"].items() for person in about[half])
+        for half in ("train", "test")
+    )
+    if not test and not split["novel_studies"]:
+        raise UserError(f"training {adapter} held out nobody to judge it on; train with more people or --novel_studies")
     return Split(
-        tuple(split["studies"]), tuple(split["novel_studies"]), int(split["split_seed"]), split["base_fingerprint"]
+        split["data"],
+        split["eval_data"],
+        train,
+        test,
+        tuple(split["novel_studies"]),
+        int(split["split_seed"]),
+        split["base_fingerprint"],
     )
 
 
-def check_base(split: Split, fingerprint: str, base: str, adapter: Path) -> None:
-    """Raise ``UserError`` when the adapter was trained on other weights than those of ``base``."""
-    if fingerprint != split.base_fingerprint:
-        raise UserError(f"{adapter} was trained on another base than {base}; give the one that its run.json names")
+def check_people(people: frozenset[SessionKey], data: DataArguments, remedy: str) -> None:
+    """Raise ``UserError`` when some of the people whom an adapter was trained on, or held out, are not in the data."""
+    if missing := people.difference(open_source(data).ranked_keys()):
+        raise UserError(
+            f"{data.data} lacks {len(missing)} of {len(people)} people whom the adapter's split.json names, such as "
+            f"{min(missing, key=str)}; give {remedy}, as in training"
+        )
+
+
+def check_base(split: Split, base: ModelArguments, adapter: Path) -> None:
+    """Raise ``UserError`` when the adapter was trained on other weights than ``base``, or on these loaded otherwise."""
+    if identify(base).fingerprint == split.base_fingerprint:
+        return
+    name = base.model_name_or_path
+    plain = replace(base, load_in_4bit=False, load_in_8bit=False)
+    ways = {"and no quantisation": plain}
+    if quantization(plain) == "none":
+        ways["--load_in_4bit"] = replace(plain, load_in_4bit=True)
+        ways["--load_in_8bit"] = replace(plain, load_in_8bit=True)
+    for (option, way), dtype in product(ways.items(), DTYPES):
+        if identify(replace(way, dtype=dtype)).fingerprint == split.base_fingerprint:
+            raise UserError(
+                f"{adapter} was trained on {name} loaded with --dtype {dtype} {option}; load it here in the same way"
+            )
+    raise UserError(f"{adapter} was trained on another base than {name}; give the one that its run.json names")
 
 
 def study_gains(
-    kind: str, base: Path, centaur: Path, data: DataArguments, training: DataArguments | None
+    kind: str, base: Path, centaur: Path, sessions: Iterable[Transcript], training: Iterable[Transcript] = ()
 ) -> tuple[list[StudyGain], Summary]:
-    """Gains per study and over them, from two folders of scores of ``data``; ``training``: for the marginals."""
+    """Gains per study and over them, from two folders of scores of ``sessions``; ``training``: for the marginals."""
     effects = estimate_effects([compare(read_run(centaur), read_run(base))])
-    held_out, fitted = _by_study(data), _by_study(training) if training else {}
+    judged_on, fitted = _by_study(sessions), _by_study(training)
     gains = [
         StudyGain(
             kind,
@@ -102,11 +150,11 @@ def study_gains(
             d=e.d.value,
             d_low=e.d.low,
             d_high=e.d.high,
-            nll_uniform=uniform_nll(held_out[e.name]),
-            nll_marginal=marginal_nll(fitted.get(e.name, []), held_out[e.name]),
+            nll_uniform=uniform_nll(judged_on[e.name]),
+            nll_marginal=marginal_nll(fitted.get(e.name, []), judged_on[e.name]),
         )
         for e in effects
-        if e.level == "study"
+        if e.level == "study" and e.n_responses
     ]
     overall = effects[0]
     return gains, Summary(
@@ -137,16 +185,21 @@ def print_gains(gains: Sequence[StudyGain], summaries: Sequence[Summary]) -> Non
             f"{gain.responses:,}",
             f"{gain.nll_base:.4f}",
             f"{gain.nll_centaur:.4f}",
-            f"{gain.d:.3f}",
-            f"[{gain.d_low:.3f}, {gain.d_high:.3f}]",
+            f"{gain.d:.3f}" if math.isfinite(gain.d) else "–",
+            f"[{gain.d_low:.3f}, {gain.d_high:.3f}]" if math.isfinite(gain.d_low) else "–",
             *baselines,
         )
     console = terminal.console()
     console.print(table)
     for s in summaries:
+        known = "no interval: it needs two studies or more"
+        if math.isfinite(s.d_low):
+            known = f"95 % interval [{s.d_low:.3f}, {s.d_high:.3f}], standard error over studies {s.d_sem:.3f}"
+        size = "d is not defined: too few responses, or all with the same NLL"
+        if math.isfinite(s.d):
+            size = f"d = {s.d:.3f}, {known}"
         console.print(
-            f"{KINDS[s.kind]}: d = {s.d:.3f}, 95 % interval [{s.d_low:.3f}, {s.d_high:.3f}], standard error over "
-            f"studies {s.d_sem:.3f}; {s.improved:.0%} of {s.studies} studies improved",
+            f"{KINDS[s.kind]}: {size}; {s.improved:.0%} of {s.studies} studies improved",
             soft_wrap=True,
             highlight=False,
         )
@@ -163,8 +216,8 @@ def standard_error(values: Sequence[float]) -> float:
     return float(np.std(finite, ddof=1) / math.sqrt(len(finite))) if len(finite) > 1 else math.nan
 
 
-def _by_study(data: DataArguments) -> dict[str, list[Transcript]]:
-    sessions: dict[str, list[Transcript]] = defaultdict(list)
-    for transcript in open_source(data):
-        sessions[transcript.study].append(transcript)
-    return sessions
+def _by_study(sessions: Iterable[Transcript]) -> dict[str, list[Transcript]]:
+    found: dict[str, list[Transcript]] = defaultdict(list)
+    for transcript in sessions:
+        found[transcript.study].append(transcript)
+    return found

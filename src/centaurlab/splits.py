@@ -77,8 +77,8 @@ def participant_order(keys: Iterable[SessionKey], seed: int) -> dict[str, list[S
     return {study: sorted(by_study[study], key=lambda key: _rank(key, seed)) for study in sorted(by_study)}
 
 
-def first_participants(keys: Iterable[SessionKey], count: int, seed: int) -> frozenset[SessionKey]:
-    """The first ``count`` sessions of each study in the seeded order."""
+def first_participants(keys: Iterable[SessionKey], count: int | None, seed: int) -> frozenset[SessionKey]:
+    """The first ``count`` sessions of each study (None: all) in the seeded order."""
     return frozenset(key for order in participant_order(keys, seed).values() for key in order[:count])
 
 
