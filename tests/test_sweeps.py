@@ -192,6 +192,13 @@ def test_a_sweep_without_a_command_runs_its_program(tmp_path: Path) -> None:
     assert command_line(read_sweep(path), {"rank": 4}) == ["/usr/bin/env", sys.executable, "train.py", "--rank=4"]
 
 
+@pytest.mark.parametrize(
+    ("goal", "maximize"), [({}, False), ({"goal": "minimize"}, False), ({"goal": "maximize"}, True)]
+)
+def test_the_goal_is_to_minimize_unless_it_is_to_maximize(tmp_path: Path, goal: dict[str, str], maximize: bool) -> None:
+    assert read_sweep(write_sweep(tmp_path, metric={"name": "loss"} | goal)).maximize is maximize
+
+
 def test_the_number_of_trials_is_the_count_the_cap_or_the_grid(tmp_path: Path) -> None:
     assert n_trials(read_sweep(write_sweep(tmp_path)), None) == 8
     assert n_trials(read_sweep(write_sweep(tmp_path)), 20) == 8
@@ -222,6 +229,8 @@ def test_the_sweeps_of_the_project_are_valid(path: Path) -> None:
         ({"early_terminate": [1]}, "early_terminate must hold 'name: value' lines"),
         ({"metric": "loss"}, "metric must hold 'name: value' lines"),
         ({"metric": {"goal": "minimize"}}, "metric lacks a 'name'"),
+        ({"metric": {"name": "loss", "goal": "maximise"}}, "tiny.yaml: goal of .* 'maximise'; choose minimize or max"),
+        ({"metric": {"name": "loss", "goal": ["maximize"]}}, "goal of the metric is a list; choose"),
         ({"parameters": ["rank"]}, "parameters must hold"),
         ({"parameters": {"rank": 3}}, "parameter 'rank' must hold"),
         ({"parameters": {"rank": {"values": 3}}}, "'rank' needs a list of texts"),
