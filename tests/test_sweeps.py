@@ -133,6 +133,18 @@ def test_a_failed_trial_is_named_and_tried_again_with_its_values_by_the_next_run
     assert failed.params == complete.params
 
 
+def test_a_sweep_of_which_some_trials_failed_shows_its_best_and_exits_with_1(tmp_path: Path) -> None:
+    breaks = 'case "$*" in *rank=6*) exit 3;; esac; exec "$@"'
+    command = ["sh", "-c", breaks, "sh", sys.executable, str(tmp_path / "trial.py"), "${args}"]
+    sweep = write_sweep(tmp_path, parameters={"rank": {"values": [4, 6]}, "rate": {"value": 0.5}}, command=command)
+    for options, code in (((), 1), (("--count", "1"), 0)):  # the one that failed is beyond the count
+        run = start(sweep, *options)
+        output, _ = run.communicate(timeout=60)
+        assert run.returncode == code, output
+        assert "best of 1" in output
+        assert ("error: 1 of 2 trials of tiny failed" in output) == ("tries them again" in output) == bool(code)
+
+
 def test_a_hopeless_trial_is_pruned_with_all_that_its_launcher_started(tmp_path: Path) -> None:
     launcher = ["sh", "-c", '"$@" & wait', "sh", sys.executable, str(tmp_path / "trial.py"), "${args}"]
     sweep = write_sweep(
