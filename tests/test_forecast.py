@@ -127,9 +127,16 @@ def test_a_run_on_something_else_says_nothing_of_an_h100(tmp_path: Path, gpus: l
         measured_speed(write_run(tmp_path / "run", 1.0, 1.0, gpus), devices()["H100"])
 
 
-def test_a_folder_without_speed_is_refused(tmp_path: Path) -> None:
+def test_a_run_without_speed_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
     with pytest.raises(UserError, match=r"score\.py command again"):
         measured_speed(tmp_path, devices()["H100"])
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "typo"):
+        with pytest.raises(UserError, match=f"{folder} is no run's folder"):
+            measured_speed(folder, devices()["H100"])
 
 
 def test_the_command_prints_the_plan_and_what_it_assumes(data: DataArguments, tiny_llama_dir: Path) -> None:
