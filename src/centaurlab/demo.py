@@ -18,6 +18,7 @@ from rich.console import Console
 
 from centaurlab.errors import UserError
 from centaurlab.report import write_report
+from centaurlab.sources import DataArguments, open_source
 
 _FINISHED = "demo.json"
 
@@ -128,12 +129,15 @@ def next_steps(settings: Settings) -> list[Step]:
 def run_demo(settings: Settings) -> None:
     """Run what is missing of the demo, write its report and print what was found.
 
-    Raises ``UserError`` outside a clone, where the scripts are not, and where a step fails.
+    Raises ``UserError`` outside a clone, where the scripts are not, for studies that are not in the data, and where a
+    step fails.
     """
     if not Path("eval/score.py").is_file():
         raise UserError("the demo runs the scripts of a clone: clone the repository and start the demo there")
     if settings.data != "starter" and not settings.novel_studies:
         raise UserError("--data needs --novel_studies: studies of it to judge the Centaur by, not trained on")
+    if settings.novel_studies:
+        open_source(DataArguments(settings.data, studies=settings.novel_studies))  # raises where there is no such study
     record = settings.output_dir / _FINISHED
     finished: list[list[str]] = json.loads(record.read_text()) if record.exists() else []
     settings.output_dir.mkdir(parents=True, exist_ok=True)

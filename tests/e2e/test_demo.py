@@ -20,16 +20,21 @@ def demo(folder: Path, *options: str, cwd: Path = ROOT) -> subprocess.CompletedP
     )
 
 
-@pytest.mark.slow
-def test_the_story_is_told_and_the_second_time_only_its_end(tiny_llama_dir: Path, tmp_path: Path) -> None:
+def write_people(folder: Path) -> Path:
     rows = [
         {"text": "Machines J and F. " + f"You choose <<{'JF'[p % 2]}>>. " * 4 + "You choose <<J>>.", "experiment": s}
         | {"participant": p}
         for s in ("alpha", "beta")
         for p in range(20)
     ]
-    (tmp_path / "people.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    options = ["--quick", "--model", str(tiny_llama_dir), "--data", str(tmp_path / "people.jsonl")]
+    path = folder / "people.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.slow
+def test_the_story_is_told_and_the_second_time_only_its_end(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    options = ["--quick", "--model", str(tiny_llama_dir), "--data", str(write_people(tmp_path))]
     options += ["--novel_studies", "beta", "--output_dir", str(tmp_path / "demo")]
     first = demo(tmp_path, *options)
     assert first.returncode == 0, first.stderr
@@ -61,4 +66,13 @@ def test_own_data_need_studies_to_judge_by(tmp_path: Path) -> None:
     done = demo(tmp_path, "--data", "people.jsonl", "--output_dir", str(tmp_path / "demo"))
     assert done.returncode == 2
     assert "--novel_studies" in done.stderr
+    assert not (tmp_path / "demo").exists()
+
+
+def test_studies_that_the_data_lack_are_named_before_the_first_step(tmp_path: Path) -> None:
+    options = ["--data", str(write_people(tmp_path)), "--novel_studies", "alpha,betta"]
+    done = demo(tmp_path, "--model", "none", *options, "--output_dir", str(tmp_path / "demo"))
+    assert done.returncode == 2
+    assert "no study 'betta' in the data; did you mean 'beta'?" in done.stderr
+    assert done.stdout == ""
     assert not (tmp_path / "demo").exists()
