@@ -5,9 +5,13 @@ import os
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from centaurlab.demo import Settings, run_demo
+from centaurlab.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 CENTAURLAB = (sys.executable, "-c", "from centaurlab.cli import main; main()", "demo")
@@ -76,3 +80,23 @@ def test_studies_that_the_data_lack_are_named_before_the_first_step(tmp_path: Pa
     assert "no study 'betta' in the data; did you mean 'beta'?" in done.stderr
     assert done.stdout == ""
     assert not (tmp_path / "demo").exists()
+
+
+def test_what_was_done_with_data_that_have_changed_since_is_not_taken_for_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("centaurlab.demo._report", lambda *_: None)
+    ran: list[str] = []
+    monkeypatch.setattr("centaurlab.demo._run", lambda arguments, group: ran.append(arguments[0]))
+    people = write_people(tmp_path)
+    settings = Settings("any", str(people), "beta", tmp_path / "demo", quick=True)
+    run_demo(settings)
+    people.touch()
+    run_demo(settings)
+    assert len(ran) == 7, "each step once"
+    people.write_text(people.read_text().replace("You choose <<F>>.", "You choose <<J>>."))
+    with pytest.raises(UserError, match="was begun with other data; give another --output_dir"):
+        run_demo(settings)
+    run_demo(replace(settings, output_dir=tmp_path / "other"))
+    assert len(ran) == 14
