@@ -6,7 +6,7 @@ examples:
 
 The same command again continues. Several nodes share a sweep by a --storage that all of them reach, and a shared
 --runs folder. Each trial's command finds its id in WANDB_RUN_ID, and writes to $SWEEP_RUNS/$WANDB_RUN_ID; it is
-tracked in MLflow, or in what REPORT_TO names.
+tracked in MLflow, or in what REPORT_TO names. Exit code 1: some trials failed, the others are done.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main() -> None:
     runs.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stop the trials too
     storage = args.storage or f"sqlite:///{runs / f'{sweep.name}.db'}"
-    finish(sweep, run_sweep(sweep, storage, runs, args.count, args.workers), runs)
+    finish(sweep, run_sweep(sweep, storage, runs, args.count, args.workers), runs, args.count)
 
 
 if __name__ == "__main__":

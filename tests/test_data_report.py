@@ -89,11 +89,14 @@ def test_validate_says_when_there_is_nothing_to_read(tmp_path):
         validate(str(tmp_path / "missing.jsonl"))
 
 
-@pytest.mark.parametrize("value", [None, float("nan"), "", " ", "N/A", "nan", "NaN", [], {}])
+@pytest.mark.parametrize(
+    "value",
+    [None, float("nan"), float("-inf"), "", " ", "N/A", "NA", "nan", "NaN", "None", "null", "NaT", "<NA>", [], {}],
+)
 def test_metadata_that_say_nothing_are_unknown(value):
     assert not is_known(value)
 
 
-@pytest.mark.parametrize("value", [0, 37, 37.0, "37", "female", [812], False])
+@pytest.mark.parametrize("value", [0, 37, 37.0, "37", "female", [812], False, True])
 def test_other_metadata_are_known(value):
     assert is_known(value)

@@ -2,19 +2,21 @@
 
 import json
 import math
+import shlex
 from pathlib import Path
 
 import pytest
 from transformers import Qwen3Config
 from typer.testing import CliRunner
 
+from centaurlab.arguments import parse_arguments
 from centaurlab.catalog import devices
 from centaurlab.cli import app
 from centaurlab.errors import UserError
 from centaurlab.forecast import CPU, Work, assumed_speed, estimate_memory, measured_speed, parse_devices
 from centaurlab.measure import ScoreArguments, measure
 from centaurlab.models import ModelArguments
-from centaurlab.plan_report import Plan, PlanArguments, make_plan
+from centaurlab.plan_report import Plan, PlanArguments, make_plan, print_plan
 from centaurlab.sources import DataArguments
 from test_flops import from_config
 
@@ -125,9 +127,16 @@ def test_a_run_on_something_else_says_nothing_of_an_h100(tmp_path: Path, gpus: l
         measured_speed(write_run(tmp_path / "run", 1.0, 1.0, gpus), devices()["H100"])
 
 
-def test_a_folder_without_speed_is_refused(tmp_path: Path) -> None:
+def test_a_run_without_speed_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
     with pytest.raises(UserError, match=r"score\.py command again"):
         measured_speed(tmp_path, devices()["H100"])
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "typo"):
+        with pytest.raises(UserError, match=f"{folder} is no run's folder"):
+            measured_speed(folder, devices()["H100"])
 
 
 def test_the_command_prints_the_plan_and_what_it_assumes(data: DataArguments, tiny_llama_dir: Path) -> None:
@@ -141,6 +150,42 @@ def test_the_command_prints_the_plan_and_what_it_assumes(data: DataArguments, ti
     paper = CliRunner().invoke(app, [*command, "--protocol", "paper", "--utilisation", "0.5"])
     assert "assumed: 0.5 of" in paper.stdout
     assert "--protocol paper" in paper.stdout
+
+
+@pytest.mark.parametrize(
+    ("devices", "options"),
+    [
+        ("H100", []),
+        ("4xH100", ["--load_in_8bit", "--protocol", "paper", "--max_participants", "3"]),
+        ("H100", ["--dtype", "float16", "--max_length", "512", "--studies", "a2020, a2020", "--participants", "train"]),
+    ],
+)
+def test_the_command_of_a_plan_is_the_scoring_that_was_planned(
+    data: DataArguments, tiny_llama_dir: Path, devices: str, options: list[str]
+) -> None:
+    given = ["--data", data.data, *options]
+    done = CliRunner().invoke(app, ["plan", "--model", str(tiny_llama_dir), "--devices", devices, *given])
+    assert done.exit_code == 0, done.output
+    _, _, line = done.stdout.partition("the command: ")
+    launch, _, printed = line.partition(" eval/score.py ")
+    assert launch == "accelerate launch" + (" --num_processes 4" if devices == "4xH100" else "")
+    kinds = [ModelArguments, DataArguments, ScoreArguments]
+    asked = ["--model_name_or_path", str(tiny_llama_dir), *given, "--output_dir", "…"]
+    assert parse_arguments(kinds, None, shlex.split(printed)) == parse_arguments(kinds, None, asked)
+
+
+def test_the_command_spreads_a_model_that_is_too_large_for_one_device(
+    data: DataArguments, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device = devices()["H100"]
+    work = Work(flops=4e18, loads=[1.0], n_tokens=1e6, longest_tokens=4096)
+    shape = from_config(QWEN3_32B)
+    memory = estimate_memory(shape, work, device, "float32", "none")
+    plan = Plan(shape, work, memory, assumed_speed(device, 0.25), 4, device, n_copies=1)
+    print_plan(plan, ModelArguments("org/large", dtype="float32"), data, PlanArguments("4xH100"))
+    printed = capsys.readouterr().out
+    assert "launch --num_processes 1 eval/score.py" in printed
+    assert "--dtype float32 --device_map auto --data" in printed
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,18 @@ def test_a_failed_trial_is_named_and_tried_again_with_its_values_by_the_next_run
     assert failed.params == complete.params
 
 
+def test_a_sweep_of_which_some_trials_failed_shows_its_best_and_exits_with_1(tmp_path: Path) -> None:
+    breaks = 'case "$*" in *rank=6*) exit 3;; esac; exec "$@"'
+    command = ["sh", "-c", breaks, "sh", sys.executable, str(tmp_path / "trial.py"), "${args}"]
+    sweep = write_sweep(tmp_path, parameters={"rank": {"values": [4, 6]}, "rate": {"value": 0.5}}, command=command)
+    for options, code in (((), 1), (("--count", "1"), 0)):  # the one that failed is beyond the count
+        run = start(sweep, *options)
+        output, _ = run.communicate(timeout=60)
+        assert run.returncode == code, output
+        assert "best of 1" in output
+        assert ("error: 1 of 2 trials of tiny failed" in output) == ("tries them again" in output) == bool(code)
+
+
 def test_a_hopeless_trial_is_pruned_with_all_that_its_launcher_started(tmp_path: Path) -> None:
     launcher = ["sh", "-c", '"$@" & wait', "sh", sys.executable, str(tmp_path / "trial.py"), "${args}"]
     sweep = write_sweep(
@@ -192,6 +204,13 @@ def test_a_sweep_without_a_command_runs_its_program(tmp_path: Path) -> None:
     assert command_line(read_sweep(path), {"rank": 4}) == ["/usr/bin/env", sys.executable, "train.py", "--rank=4"]
 
 
+@pytest.mark.parametrize(
+    ("goal", "maximize"), [({}, False), ({"goal": "minimize"}, False), ({"goal": "maximize"}, True)]
+)
+def test_the_goal_is_to_minimize_unless_it_is_to_maximize(tmp_path: Path, goal: dict[str, str], maximize: bool) -> None:
+    assert read_sweep(write_sweep(tmp_path, metric={"name": "loss"} | goal)).maximize is maximize
+
+
 def test_the_number_of_trials_is_the_count_the_cap_or_the_grid(tmp_path: Path) -> None:
     assert n_trials(read_sweep(write_sweep(tmp_path)), None) == 8
     assert n_trials(read_sweep(write_sweep(tmp_path)), 20) == 8
@@ -222,6 +241,8 @@ def test_the_sweeps_of_the_project_are_valid(path: Path) -> None:
         ({"early_terminate": [1]}, "early_terminate must hold 'name: value' lines"),
         ({"metric": "loss"}, "metric must hold 'name: value' lines"),
         ({"metric": {"goal": "minimize"}}, "metric lacks a 'name'"),
+        ({"metric": {"name": "loss", "goal": "maximise"}}, "tiny.yaml: goal of .* 'maximise'; choose minimize or max"),
+        ({"metric": {"name": "loss", "goal": ["maximize"]}}, "goal of the metric is a list; choose"),
         ({"parameters": ["rank"]}, "parameters must hold"),
         ({"parameters": {"rank": 3}}, "parameter 'rank' must hold"),
         ({"parameters": {"rank": {"values": 3}}}, "'rank' needs a list of texts"),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from centaurlab.errors import UserError
+from centaurlab.errors import IncompleteError, UserError
 from centaurlab.mirror import LARGE_FILE_BYTES
 from centaurlab.mlflow_run import connect
 from centaurlab.runs import RunFolder, provenance, read_json
@@ -186,8 +186,8 @@ def test_a_server_killed_in_the_middle_costs_one_warning_and_track_makes_up_for_
     monkeypatch.setenv(
         "MLFLOW_TRACKING_URI", server.store
     )  # the server's database outlives it, its files are not there
-    track(folder.path, TrackingArguments())
-    assert "not logged there: tables, figures and files" in capfd.readouterr().err
+    with pytest.raises(IncompleteError, match="not logged there: tables, figures and files"):
+        track(folder.path, TrackingArguments())
     history = connect(server.store).get_metric_history(run_id(folder), "train/loss")
     assert [(point.step, point.value) for point in history] == [(1, 3.0), (2, 2.0), (3, NLL)]
     assert connect(server.store).get_run(run_id(folder)).info.status == "FINISHED"
@@ -335,6 +335,21 @@ def test_a_killed_run_that_is_tracked_later_is_marked_failed(store: str, tmp_pat
     folder.log({"train/loss": 2.0}, 1)
     track(folder.path, TrackingArguments())
     assert connect(store).get_run(run_id(folder)).info.status == "FAILED"
+
+
+def test_a_tracker_that_fails_by_hand_is_an_error_and_the_other_has_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    folder = RunFolder(tmp_path / "run", "score")
+    write_run(folder)
+    with pytest.raises(IncompleteError, match=r"MLflow failed .*; not logged there: the run.* same command") as failure:
+        track(folder.path, TrackingArguments(["all"]))
+    assert failure.value.exit_code == 1
+    assert "centaurlab track" not in str(failure.value) + capfd.readouterr().err, "that was the command"
+    assert known_to(folder, "wandb")
+    assert not known_to(folder, "mlflow")
 
 
 def test_a_living_run_is_not_tracked_by_hand(store: str, tmp_path: Path) -> None:

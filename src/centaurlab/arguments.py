@@ -12,7 +12,7 @@ import shlex
 import sys
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from enum import Enum
 from pathlib import Path
@@ -82,6 +82,17 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
         if not isinstance(key, str):
             raise UserError(f"{path}: unknown key {str(key)!r}; put it between quotes if it is a name")
     return content
+
+
+def as_typed(*instances: Any, but: Collection[str] = ()) -> list[str]:
+    """The options of dataclasses that are not at their default, as one types them; those in ``but`` left away."""
+    words: list[str] = []
+    for instance in instances:
+        for one in fields(instance):
+            value = getattr(instance, one.name)
+            if one.name not in but and value != one.default:
+                words += [f"--{one.name}"] if value is True else [f"--{one.name}", str(value)]
+    return words
 
 
 def said(value: object) -> str:

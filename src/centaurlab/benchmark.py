@@ -38,6 +38,11 @@ class BenchmarkArguments:
     train: bool = field(default=False, metadata={"help": "time training steps instead of scoring"})
     contestant: str | None = field(default=None, metadata={"help": "(internal) run one contestant, print JSON"})
 
+    def __post_init__(self) -> None:
+        for name, number in (("sessions", self.sessions), ("rounds", self.rounds)):
+            if number < 1:
+                raise UserError(f"--{name} is {number}; it must be at least 1")
+
 
 @dataclass(frozen=True)
 class Timing:

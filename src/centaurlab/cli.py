@@ -153,7 +153,7 @@ def plan_command(
     )
     utilisation = ASSUMED_UTILISATION if utilisation is None else utilisation
     arguments = PlanArguments(devices, protocol, max_length, utilisation, calibrate, tokenizer)
-    print_plan(make_plan(model_arguments, data_arguments, arguments), model_arguments, data_arguments, protocol)
+    print_plan(make_plan(model_arguments, data_arguments, arguments), model_arguments, data_arguments, arguments)
 
 
 @app.command(

@@ -1,6 +1,5 @@
 """What a set of transcripts holds, per study, and what is wrong in it: ``centaurlab data stats|validate``."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,20 +14,19 @@ from centaurlab import terminal
 from centaurlab.errors import UserError
 from centaurlab.sources import DataArguments, domains_of, open_source
 from centaurlab.sources.records import Examined, Problem
-from centaurlab.transcripts import Transcript, find_responses
+from centaurlab.transcripts import Transcript, find_responses, is_missing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 PROBLEMS_SHOWN = 20
-_UNKNOWN = ("", "n/a", "nan", "none", "null")
 
 
 @dataclass
 class StudyStats:
     """Counts over the usable sessions of one study; ``tokens`` are those that scoring reads.
 
-    ``metadata`` counts, per field, the sessions where it is known: not missing, empty, NaN or "N/A".
+    ``metadata`` counts, per field, the sessions where it is known: neither missing nor empty.
     """
 
     study: str
@@ -104,12 +102,8 @@ def validate(path: str) -> None:
 
 
 def is_known(value: object) -> bool:
-    """Whether a metadata field says anything: not missing, NaN, "N/A" or empty."""
-    if isinstance(value, str):
-        return value.strip().lower() not in _UNKNOWN
-    if isinstance(value, float):
-        return not math.isnan(value)
-    return value is not None and value != [] and value != {}
+    """Whether a metadata field says anything: neither missing nor an empty list or mapping."""
+    return not is_missing(value) and value != [] and value != {}
 
 
 def _table(studies: list[StudyStats], measure: str) -> Table:

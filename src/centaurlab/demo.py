@@ -17,7 +17,11 @@ from pathlib import Path
 from rich.console import Console
 
 from centaurlab.errors import UserError
+from centaurlab.fingerprints import content_digest, fingerprint
 from centaurlab.report import write_report
+from centaurlab.runs import read_json
+from centaurlab.sources import DataArguments, open_source
+from centaurlab.sources.files import list_files
 
 _FINISHED = "demo.json"
 
@@ -128,14 +132,20 @@ def next_steps(settings: Settings) -> list[Step]:
 def run_demo(settings: Settings) -> None:
     """Run what is missing of the demo, write its report and print what was found.
 
-    Raises ``UserError`` outside a clone, where the scripts are not, and where a step fails.
+    Raises ``UserError`` outside a clone, where the scripts are not, for studies that are not in the data, for data
+    other than the folder was begun with, and where a step fails.
     """
     if not Path("eval/score.py").is_file():
         raise UserError("the demo runs the scripts of a clone: clone the repository and start the demo there")
     if settings.data != "starter" and not settings.novel_studies:
         raise UserError("--data needs --novel_studies: studies of it to judge the Centaur by, not trained on")
-    record = settings.output_dir / _FINISHED
-    finished: list[list[str]] = json.loads(record.read_text()) if record.exists() else []
+    if settings.novel_studies:
+        open_source(DataArguments(settings.data, studies=settings.novel_studies))  # raises where there is no such study
+    record, data = settings.output_dir / _FINISHED, _identity(settings.data)
+    known = read_json(record)
+    if known.get("data", data) != data:
+        raise UserError(f"{settings.output_dir} was begun with other data; give another --output_dir")
+    finished: list[list[str]] = known.get("finished", [])
     settings.output_dir.mkdir(parents=True, exist_ok=True)
     console = Console(highlight=False)
     minutes = "about 3 minutes" if settings.quick else "about 10 minutes"
@@ -149,13 +159,21 @@ def run_demo(settings: Settings) -> None:
         started = time.monotonic()
         _run(step.arguments, group=settings.output_dir.name)
         finished.append(step.arguments)
-        record.write_text(json.dumps(finished, indent=1))
+        record.write_text(json.dumps({"data": data, "finished": finished}, indent=1))
         console.print(f"   {time.monotonic() - started:.0f} s", style="dim")
     _report(settings.output_dir, console)
     console.print("\n[bold]Next[/bold]")
     for step in next_steps(settings):
         print(f"{step.title}:\n   python {shlex.join(step.arguments)}")
     print("Your own models and data: README.md")
+
+
+def _identity(data: str) -> str:
+    """The contents of files, which may change under their name; of other data the name."""
+    path = Path(data).expanduser()
+    if data == "starter" or not path.exists():
+        return data
+    return fingerprint({str(file.relative_to(path)): content_digest(file) for file in list_files(path).paths})
 
 
 def _centaur(settings: Settings) -> dict[str, object]:

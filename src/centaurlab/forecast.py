@@ -21,7 +21,7 @@ from centaurlab.errors import UserError
 from centaurlab.flops import ModelShape
 from centaurlab.plan import divide, estimate_lengths, plan_sessions, windows
 from centaurlab.prompts import Prompt
-from centaurlab.runs import read_json
+from centaurlab.runs import is_run, read_json
 from centaurlab.scoring import (
     CPU_BLOCK_ELEMENTS,
     CPU_CHUNK_TOKENS,
@@ -199,6 +199,8 @@ def measured_speed(folder: Path, device: Device) -> Speed:
 
     Raises ``UserError`` where the folder is no such run, or on devices that cannot be compared.
     """
+    if not is_run(folder):
+        raise UserError(f"--calibrate: {folder} is no run's folder; give that of a finished run of eval/score.py")
     about = read_json(folder / "run.json")
     speed = about.get("speed", {})
     if about.get("job") != "score" or not speed.get("flops") or not speed.get("scoring_seconds"):

@@ -41,11 +41,18 @@ _RESULTS = (
 )
 
 
+def warn(folder: Path, what: str, trackers: Sequence[str]) -> None:
+    """Say what is not logged of the run in ``folder`` to ``trackers``, and how to make up for it."""
+    option = "" if trackers == ["mlflow"] else f" --report_to {trackers[0] if len(trackers) == 1 else 'all'}"
+    later = f"The files in {folder} are complete; log them later with: centaurlab track {folder}{option}"
+    print(f"warning: {what}. {later}", file=sys.stderr, flush=True)
+
+
 class Mirror:
     """The run in ``folder``, in ``trackers``. ``config`` and ``about`` stand in for the files that it has not yet.
 
     ``metric_lines`` are in ``metrics.jsonl`` already: a resumed run drops those after its checkpoint and writes them
-    again, so that trackers may know more of them.
+    again, so that trackers may know more of them. ``on_failure`` is told what is not logged, and to which tracker.
     """
 
     def __init__(
@@ -58,8 +65,10 @@ class Mirror:
         config: Mapping[str, Any],
         about: Mapping[str, Any],
         metric_lines: int,
+        on_failure: Callable[[Path, str, Sequence[str]], None] = warn,
     ) -> None:
         self._folder = folder
+        self._on_failure = on_failure
         self._metric_lines = metric_lines
         self._run_name = run_name
         self._condition = condition
@@ -142,14 +151,8 @@ class Mirror:
         except Exception as error:  # noqa: BLE001  # a tracker may fail in any way, the run goes on
             self._runs.pop(name, None)
             reason = mask_secrets(" ".join(str(error).split()))[:200] or type(error).__name__
-            warn(self._folder.path, f"{TRACKERS[name].name} failed ({reason}); not logged there: {what}", [name])
-
-
-def warn(folder: Path, what: str, trackers: Sequence[str]) -> None:
-    """Say what is not logged of the run in ``folder`` to ``trackers``, and how to make up for it."""
-    option = "" if trackers == ["mlflow"] else f" --report_to {trackers[0] if len(trackers) == 1 else 'all'}"
-    later = f"The files in {folder} are complete; log them later with: centaurlab track {folder}{option}"
-    print(f"warning: {what}. {later}", file=sys.stderr, flush=True)
+            missing = f"{TRACKERS[name].name} failed ({reason}); not logged there: {what}"
+            self._on_failure(self._folder.path, missing, [name])
 
 
 def flat_config(config: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, str]:

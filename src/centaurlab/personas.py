@@ -8,7 +8,6 @@ pass for a turn or a response is refused.
 
 import csv
 import hashlib
-import math
 import random
 import re
 import string
@@ -25,10 +24,9 @@ from centaurlab.encoding import session_prompt
 from centaurlab.errors import UserError
 from centaurlab.prompts import Prompt
 from centaurlab.splits import first_participants, participant_order
-from centaurlab.transcripts import CLOSE, OPEN, SessionKey, Transcript
+from centaurlab.transcripts import CLOSE, OPEN, SessionKey, Transcript, is_missing
 
 COLUMNS = ("field", "aliases", "question", "answer", "not_missing")
-_MISSING = {"", "n/a", "na", "nan", "none", "null", "nat", "<na>"}
 _WHOLE = re.compile(r"([+-]?\d+)\.0*")
 _ANSWER_FORMAT = re.compile(r"[-+ ]?,?(\.\d{1,2})?[eEfgG%]?")  # no width, which could ask for gigabytes
 _BREAKS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -67,12 +65,8 @@ class PersonaField:
         return f"Interviewer: {self.question}\nInterviewee: {answer}\n\n"
 
     def _is_missing(self, value: object) -> bool:
-        if value is None or (isinstance(value, float) and not math.isfinite(value)):
-            return True
-        if not isinstance(value, str | int | float):
-            return False
-        text = str(value).strip().casefold()
-        return text in _MISSING and text not in {known.casefold() for known in self.not_missing}
+        counts = isinstance(value, str) and value.strip().casefold() in {known.casefold() for known in self.not_missing}
+        return is_missing(value) and not counts
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """``centaurlab plan``: a model, data and devices into a table of what scoring will take, with its assumptions."""
 
 import math
+import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich import box
@@ -12,6 +13,7 @@ from rich.progress import track
 from rich.table import Table
 
 from centaurlab import terminal
+from centaurlab.arguments import as_typed
 from centaurlab.catalog import Device
 from centaurlab.errors import UserError
 from centaurlab.flops import ModelShape, model_shape
@@ -53,6 +55,9 @@ class PlanArguments:
     utilisation: float = ASSUMED_UTILISATION
     calibrate: Path | None = None
     tokenizer: str | None = None
+
+
+_ONLY_OF_PLANS = ("devices", "utilisation", "calibrate", "tokenizer")
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,9 @@ def make_plan(model_arguments: ModelArguments, data_arguments: DataArguments, ar
     return Plan(shape, work, memory, speed, n_devices, device, n_copies)
 
 
-def print_plan(plan: Plan, model_arguments: ModelArguments, data_arguments: DataArguments, protocol: str) -> None:
+def print_plan(
+    plan: Plan, model_arguments: ModelArguments, data_arguments: DataArguments, arguments: PlanArguments
+) -> None:
     """Print the plan as a table, what it assumes, and the command that it is the plan of."""
     console = terminal.console()
     on = f"{plan.n_devices} × {plan.device.name}" if plan.device.name != CPU else "this machine's CPU"
@@ -122,12 +129,15 @@ def print_plan(plan: Plan, model_arguments: ModelArguments, data_arguments: Data
     for line in _assumptions(plan):
         console.print(f"- {line}", markup=False, highlight=False, soft_wrap=True)
     if plan.n_copies:
-        processes = f" --num_processes {plan.n_copies}" if plan.n_devices > 1 else ""
-        several = "" if plan.n_copies > 1 or plan.n_devices == 1 else " --device_map auto"
-        command = (
-            f"accelerate launch{processes} eval/score.py --model_name_or_path {model_arguments.model_name_or_path} "
-            f"--data {data_arguments.data}{f' --protocol {protocol}' if protocol != 'full' else ''}{several} …"
-        )
+        launch = ["accelerate", "launch", *(["--num_processes", str(plan.n_copies)] if plan.n_devices > 1 else [])]
+        if plan.n_devices > plan.n_copies == 1:
+            model_arguments = replace(model_arguments, device_map="auto")
+        options = [
+            *as_typed(model_arguments),
+            *as_typed(data_arguments, but=["on_malformed"]),  # planning skips what scoring is to name
+            *as_typed(arguments, but=_ONLY_OF_PLANS),
+        ]
+        command = f"{shlex.join([*launch, 'eval/score.py', *options])} --output_dir …"
         console.print(f"the command: {command}", markup=False, highlight=False, soft_wrap=True)
 
 

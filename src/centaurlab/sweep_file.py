@@ -65,6 +65,9 @@ def read_sweep(path: Path) -> Sweep:
     metric = _mapping(path, "metric", content["metric"])
     if not isinstance(metric.get("name"), str):
         raise UserError(f"{path}: metric lacks a 'name', such as nll/mean")
+    goal = metric.get("goal", "minimize")
+    if goal not in ("minimize", "maximize"):
+        raise UserError(f"{path}: goal of the metric is {said(goal)}; choose minimize or maximize")
     given = _mapping(path, "parameters", content["parameters"])
     parameters = {
         name: _parameter(path, name, _mapping(path, f"parameter {name!r}", about)) for name, about in given.items()
@@ -80,7 +83,7 @@ def read_sweep(path: Path) -> Sweep:
         name=re.sub(r"[^\w-]+", "-", _text(path, "name", content.get("name", path.stem))),
         method=method,
         metric=metric["name"],
-        maximize=metric.get("goal", "minimize") == "maximize",
+        maximize=goal == "maximize",
         parameters=parameters,
         command=tuple(map(str, command)),
         program=_text(path, "program", content.get("program", "")),

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from centaurlab.errors import UserError
+from centaurlab.errors import IncompleteError, UserError
 from centaurlab.runs import RunFolder, inheritable_lock, read_json, read_metrics
 from centaurlab.sweep_file import Parameter, Sweep, Value
 
@@ -256,8 +256,11 @@ def _suggest(trial: "optuna.Trial", name: str, parameter: Parameter) -> Value:
     return trial.suggest_float(name, parameter.low, parameter.high, log=parameter.log, step=parameter.step)
 
 
-def finish(sweep: Sweep, study: "optuna.Study", folder: Path) -> Sequence[Path]:
-    """Print the best trial; write pictures of importance and parallel coordinates. ``UserError`` if all failed."""
+def finish(sweep: Sweep, study: "optuna.Study", folder: Path, count: int | None) -> None:
+    """Print the best trial; write pictures of importance and parallel coordinates.
+
+    Raises ``UserError`` where no trial finished and, after all that, ``IncompleteError`` where some failed.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -272,7 +275,6 @@ def finish(sweep: Sweep, study: "optuna.Study", folder: Path) -> Sequence[Path]:
     print(f"best of {len(done)}: {study.user_attrs['id']}-{best.user_attrs['slot']}  {sweep.metric} = {best.value:.6g}")
     for name, value in best.params.items():
         print(f"  {name}: {value}")
-    plots = []
     varied = [name for name, p in sweep.parameters.items() if len(p.values) != 1]
     for kind, plot in (("importance", plot_param_importances), ("parallel", plot_parallel_coordinate)):
         if len({trial.value for trial in done}) < 2 or not varied:
@@ -286,9 +288,14 @@ def finish(sweep: Sweep, study: "optuna.Study", folder: Path) -> Sequence[Path]:
             path = folder / f"{study.user_attrs['id']}-{kind}.png"
             figure.savefig(path, dpi=150, bbox_inches="tight")
             pyplot.close(figure)
-        plots.append(path)
         print(f"plot: {path}")
-    return plots
+    trials, total = study.get_trials(deepcopy=False), n_trials(sweep, count)
+    failed = [slot for slot in range(total) if not _is_settled(trials, slot, first=len(trials))]
+    if failed:
+        raise IncompleteError(
+            f"{len(failed)} of {total} trials of {sweep.name} failed; see the output.log of each in {folder}. "
+            "The same command tries them again"
+        )
 
 
 def _tidy(figure: "Figure") -> None:

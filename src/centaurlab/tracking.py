@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from centaurlab.errors import UserError
+from centaurlab.errors import IncompleteError, UserError
 from centaurlab.lineage import IDS, group_of
 from centaurlab.mirror import FAILED, FINISHED, TRACKERS, Mirror, warn
 from centaurlab.mlflow_run import LOCK
@@ -169,7 +169,8 @@ class Tracker:
 def track(path: Path, arguments: TrackingArguments) -> None:
     """Mirror the run in ``path`` now: all of it, or what its trackers do not have yet.
 
-    Raises ``UserError`` where ``path`` is no run's folder, or its run is still going.
+    Raises ``UserError`` where ``path`` is no run's folder, or its run is still going, and ``IncompleteError`` where a
+    tracker failed, after the others had their turn.
     """
     if not is_run(path):
         raise UserError(f"{path} is not a run's folder (it holds neither config.json nor run.json); check the name")
@@ -180,8 +181,16 @@ def track(path: Path, arguments: TrackingArguments) -> None:
         if lock is None:
             raise UserError(f"the run in {path} is still being tracked; wait for it to end")
         lines = len(read_metrics(path))
-        mirror = Mirror(folder, arguments.trackers, arguments.run_name, None, group, {}, {}, lines)
+        failures: list[str] = []
+        mirror = Mirror(
+            *(folder, arguments.trackers, arguments.run_name, None, group, {}, {}, lines),
+            on_failure=lambda _, what, __: failures.append(what),
+        )
         mirror.end(failed=not _is_complete(about))
+    if failures:
+        raise IncompleteError(
+            f"{'; '.join(failures)}. The files in {path} are complete; give the same command again once that is mended"
+        )
 
 
 def _is_complete(about: Mapping[str, Any]) -> bool:

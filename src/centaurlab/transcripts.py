@@ -5,6 +5,7 @@ to the character spans found here, so this is the only place that knows the mark
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from centaurlab.errors import UserError
 
 OPEN, CLOSE = "<<", ">>"
 _RESPONSE = re.compile(r"<<(.*?)>>", re.DOTALL)
+_MISSING = {"", "n/a", "na", "nan", "none", "null", "nat", "<na>"}
 _STUDY_NAME = re.compile(r"[^/\\\x00-\x1f\x7f]+")
 
 
@@ -52,6 +54,13 @@ class Transcript:
     def key(self) -> SessionKey:
         """The session's identity."""
         return SessionKey(self.study, self.experiment, self.participant)
+
+
+def is_missing(value: object) -> bool:
+    """Whether a metadata value says nothing: absent, not finite, or a text that stands for that, such as "NA"."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    return value is None or (isinstance(value, str) and value.strip().casefold() in _MISSING)
 
 
 def text_digest(text: str) -> str:

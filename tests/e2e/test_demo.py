@@ -5,9 +5,13 @@ import os
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from centaurlab.demo import Settings, run_demo
+from centaurlab.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 CENTAURLAB = (sys.executable, "-c", "from centaurlab.cli import main; main()", "demo")
@@ -20,16 +24,21 @@ def demo(folder: Path, *options: str, cwd: Path = ROOT) -> subprocess.CompletedP
     )
 
 
-@pytest.mark.slow
-def test_the_story_is_told_and_the_second_time_only_its_end(tiny_llama_dir: Path, tmp_path: Path) -> None:
+def write_people(folder: Path) -> Path:
     rows = [
         {"text": "Machines J and F. " + f"You choose <<{'JF'[p % 2]}>>. " * 4 + "You choose <<J>>.", "experiment": s}
         | {"participant": p}
         for s in ("alpha", "beta")
         for p in range(20)
     ]
-    (tmp_path / "people.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    options = ["--quick", "--model", str(tiny_llama_dir), "--data", str(tmp_path / "people.jsonl")]
+    path = folder / "people.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.slow
+def test_the_story_is_told_and_the_second_time_only_its_end(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    options = ["--quick", "--model", str(tiny_llama_dir), "--data", str(write_people(tmp_path))]
     options += ["--novel_studies", "beta", "--output_dir", str(tmp_path / "demo")]
     first = demo(tmp_path, *options)
     assert first.returncode == 0, first.stderr
@@ -62,3 +71,32 @@ def test_own_data_need_studies_to_judge_by(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "--novel_studies" in done.stderr
     assert not (tmp_path / "demo").exists()
+
+
+def test_studies_that_the_data_lack_are_named_before_the_first_step(tmp_path: Path) -> None:
+    options = ["--data", str(write_people(tmp_path)), "--novel_studies", "alpha,betta"]
+    done = demo(tmp_path, "--model", "none", *options, "--output_dir", str(tmp_path / "demo"))
+    assert done.returncode == 2
+    assert "no study 'betta' in the data; did you mean 'beta'?" in done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / "demo").exists()
+
+
+def test_what_was_done_with_data_that_have_changed_since_is_not_taken_for_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("centaurlab.demo._report", lambda *_: None)
+    ran: list[str] = []
+    monkeypatch.setattr("centaurlab.demo._run", lambda arguments, group: ran.append(arguments[0]))
+    people = write_people(tmp_path)
+    settings = Settings("any", str(people), "beta", tmp_path / "demo", quick=True)
+    run_demo(settings)
+    people.touch()
+    run_demo(settings)
+    assert len(ran) == 7, "each step once"
+    people.write_text(people.read_text().replace("You choose <<F>>.", "You choose <<J>>."))
+    with pytest.raises(UserError, match="was begun with other data; give another --output_dir"):
+        run_demo(settings)
+    run_demo(replace(settings, output_dir=tmp_path / "other"))
+    assert len(ran) == 14
