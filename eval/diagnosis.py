@@ -59,13 +59,14 @@ class DiagnosisArguments:
 def main() -> None:
     keep_freed_memory()
     args, data_args, tracking_args = parse_arguments([DiagnosisArguments, DataArguments, TrackingArguments], __doc__)
+    folder = RunFolder(Path(args.output_dir), "diagnosis")
+    folder.check_job()
     tracking = tracking_args.grouped(args.output_dir, args.base)
     score_args = ScoreArguments(str(Path(args.output_dir) / "scores"), args.protocol, args.max_length)
     model_args = ModelArguments("", dtype=args.dtype)
     runs, _ = score_models([args.base, args.post], model_args, data_args, score_args, tracking=tracking.part())
     if not PartialState().is_main_process:
         return
-    folder = RunFolder(Path(args.output_dir), "diagnosis")
     config = asdict(args) | asdict(data_args)
     with folder.lock():
         folder.write_json("config.json", config)

@@ -51,6 +51,8 @@ def main() -> None:
     if args.resamples < 1 or args.seed < 0:
         raise UserError("--resamples must be at least 1, and --seed at least 0")
     pairs = list({(p.base, p.post_trained): p for named in args.pairs for p in named_pairs(named)}.values())
+    folder = RunFolder(Path(args.output_dir), "generations")
+    folder.check_job()
     names = [name for pair in pairs for name in (pair.base, pair.post_trained)]
     score_args = ScoreArguments(str(Path(args.output_dir) / "scores"), args.protocol, args.max_length)
     tracking = tracking_args.grouped(args.output_dir)
@@ -63,7 +65,6 @@ def main() -> None:
     scored = [pair for pair in pairs if {pair.base, pair.post_trained} <= runs.keys()]
     if not scored:
         raise UserError(f"no pair is left to compare; {missing}")
-    folder = RunFolder(Path(args.output_dir), "generations")
     config = asdict(args) | asdict(load_args) | asdict(data_args)
     with folder.lock():
         folder.write_json("config.json", config)

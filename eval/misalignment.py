@@ -78,6 +78,8 @@ def main() -> None:
         [MisalignmentArguments, LoadArguments, DataArguments, TrackingArguments], __doc__
     )
     pairs = args.asked_pairs()
+    folder = RunFolder(Path(args.output_dir), "misalignment")
+    folder.check_job()
     names = [name for pair in pairs for name in (pair.base, pair.post_trained)]
     score_args = ScoreArguments(str(Path(args.output_dir) / "scores"), args.protocol, args.max_length)
     model_args = ModelArguments(**asdict(load_args))
@@ -93,7 +95,6 @@ def main() -> None:
     scored = [pair for pair in pairs if {pair.base, pair.post_trained} <= runs.keys()]
     if not scored:
         raise UserError(f"no pair is left to compare; {missing}")
-    folder = RunFolder(Path(args.output_dir), "misalignment")
     config = asdict(args) | asdict(load_args) | asdict(data_args)
     with folder.lock():
         folder.write_json("config.json", config)
