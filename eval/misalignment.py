@@ -30,7 +30,14 @@ from centaurlab.effect_table import print_effects
 from centaurlab.errors import UserError, exit_on_user_error
 from centaurlab.figures.saved import save_effect_figures
 from centaurlab.measure import ScoreArguments
-from centaurlab.misalignment import LoadArguments, compare_pairs, sample_notes, score_models, score_until_precise
+from centaurlab.misalignment import (
+    LoadArguments,
+    asked_of,
+    compare_pairs,
+    sample_notes,
+    score_models,
+    score_until_precise,
+)
 from centaurlab.models import ModelArguments
 from centaurlab.pairs import named_pairs, single_pair
 from centaurlab.runs import RunFolder
@@ -78,9 +85,10 @@ def main() -> None:
         [MisalignmentArguments, LoadArguments, DataArguments, TrackingArguments], __doc__
     )
     pairs = args.asked_pairs()
+    names = [name for pair in pairs for name in (pair.base, pair.post_trained)]
+    config = asked_of(names, args, load_args, data_args)
     folder = RunFolder(Path(args.output_dir), "misalignment")
     folder.check_job()
-    names = [name for pair in pairs for name in (pair.base, pair.post_trained)]
     score_args = ScoreArguments(str(Path(args.output_dir) / "scores"), args.protocol, args.max_length)
     model_args = ModelArguments(**asdict(load_args))
     tracking = tracking_args.grouped(args.output_dir, args.base)
@@ -95,7 +103,6 @@ def main() -> None:
     scored = [pair for pair in pairs if {pair.base, pair.post_trained} <= runs.keys()]
     if not scored:
         raise UserError(f"no pair is left to compare; {missing}")
-    config = asdict(args) | asdict(load_args) | asdict(data_args)
     with folder.lock():
         folder.write_json("config.json", config)
         with Tracker(folder, tracking, config):

@@ -5,7 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,29 @@ class LoadArguments(ModelArguments):
     model_name_or_path: str = field(default="", init=False)
     model_revision: str | None = field(default=None, init=False)
     adapter_name_or_path: str | None = field(default=None, init=False)
+
+
+_OF_SCORING = ("dtype", "protocol", "max_length")
+"""Options of the scripts themselves that say how models are scored."""
+
+
+def asked_of(names: Iterable[str], arguments: Any, *of_scoring: LoadArguments | DataArguments) -> dict[str, Any]:
+    """What a comparison of ``names`` was asked, for ``config.json``.
+
+    Where all are folders of scores, how models would be scored is left out; ``UserError`` where it was given.
+    """
+    asked = {name: value for one in (arguments, *of_scoring) for name, value in asdict(one).items()}
+    if not all(is_score_folder(Path(name)) for name in names):
+        return asked
+    unused = [one for one in fields(arguments) if one.name in _OF_SCORING]
+    unused += [one for settings in of_scoring for one in fields(settings)]
+    for one in unused:
+        if asked.pop(one.name) != one.default:
+            raise UserError(
+                f"--{one.name} is for models that are scored first, and these are folders of scores; leave it away, or "
+                "name the models"
+            )
+    return asked
 
 
 def score_models(
