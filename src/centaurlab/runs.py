@@ -127,8 +127,10 @@ def inheritable_lock(path: Path) -> Iterator[int | None]:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder holds a run, finished or not."""
-    return any((folder / name).exists() for name in ("run.json", CONFIG, MODEL_RUN_CONFIG))
+    """Whether a folder holds a run, finished or not; that of a model, whose ``config.json`` it is, does not."""
+    if (folder / "run.json").exists() or (folder / MODEL_RUN_CONFIG).exists():
+        return True
+    return (folder / CONFIG).exists() and "model_type" not in read_json(folder / CONFIG)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
