@@ -155,7 +155,22 @@ def score_until_precise(
         first.sample = second.sample = sample_until(target, "d", first.order, first.seed, score, first.report)
     for ended in (first, second):
         check_complete(ended.folder.path, ended.failures)
+    return scored(names, arguments)
+
+
+def scored(names: Iterable[str], arguments: ScoreArguments) -> dict[str, ScoreRun]:
+    """The scores that these models have by now in folders of ``arguments.output_dir``."""
     return {name: read_run(_score_folder(arguments, name)) for name in names}
+
+
+def check_scored(runs: Mapping[str, ScoreRun]) -> None:
+    """Raise ``IncompleteError`` where a model that was named, and not a folder of its scores, lacks sessions."""
+    lacking = [run for name, run in runs.items() if run.n_failed and run.folder != Path(name)]
+    if lacking:
+        named = ", ".join(f"{run.n_failed} of {run.model} ({run.folder / 'run.json'})" for run in lacking)
+        raise IncompleteError(
+            f"sessions could not be scored, and are in no comparison: {named}; the same command tries again"
+        )
 
 
 def d_estimates(base: ScoreResults, post: ScoreResults) -> list[StudyEstimate]:
