@@ -40,6 +40,7 @@ def main() -> None:
         print(json.dumps(dataclasses.asdict(timing)))
         return
     folder = RunFolder(Path(arguments.output_dir), "benchmark")
+    folder.check_job()
     plain, kept, ours = (time_contestant(name) for name in ("plain", "plain_kept_memory", "ours"))
     timings = {"plain": plain, "plain, memory kept": kept, "centaurlab": ours}
     figures = {

@@ -31,7 +31,7 @@ from centaurlab.effects import Estimate
 from centaurlab.errors import UserError, exit_on_user_error
 from centaurlab.figures.saved import save_diagnosis_figure
 from centaurlab.measure import ScoreArguments
-from centaurlab.misalignment import score_models
+from centaurlab.misalignment import asked_of, score_models
 from centaurlab.models import ModelArguments
 from centaurlab.runs import RunFolder, provenance
 from centaurlab.sources import DataArguments
@@ -59,14 +59,15 @@ class DiagnosisArguments:
 def main() -> None:
     keep_freed_memory()
     args, data_args, tracking_args = parse_arguments([DiagnosisArguments, DataArguments, TrackingArguments], __doc__)
+    config = asked_of([args.base, args.post], args, data_args)
+    folder = RunFolder(Path(args.output_dir), "diagnosis")
+    folder.check_job()
     tracking = tracking_args.grouped(args.output_dir, args.base)
     score_args = ScoreArguments(str(Path(args.output_dir) / "scores"), args.protocol, args.max_length)
     model_args = ModelArguments("", dtype=args.dtype)
     runs, _ = score_models([args.base, args.post], model_args, data_args, score_args, tracking=tracking.part())
     if not PartialState().is_main_process:
         return
-    folder = RunFolder(Path(args.output_dir), "diagnosis")
-    config = asdict(args) | asdict(data_args)
     with folder.lock():
         folder.write_json("config.json", config)
         with Tracker(folder, tracking, config):

@@ -57,6 +57,7 @@ def main() -> None:
     keep_freed_memory()
     args, data_args, tracking_args = parse_arguments([FrontierArguments, DataArguments, TrackingArguments], __doc__)
     folder = RunFolder(Path(args.output_dir), "frontier")
+    folder.check_job()
     models = named_models([f"base={args.base}", *args.models])
     model_args = ModelArguments("", dtype=args.dtype, load_in_4bit=args.load_in_4bit)
     score_args = ScoreArguments(str(folder.path / "scores"), "full", args.max_length)

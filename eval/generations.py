@@ -23,7 +23,7 @@ from centaurlab.effect_table import print_effects
 from centaurlab.errors import UserError, exit_on_user_error
 from centaurlab.generations import generation_table, in_words, measure_generations, save_generation_figures
 from centaurlab.measure import ScoreArguments
-from centaurlab.misalignment import LoadArguments, compare_pairs, score_models
+from centaurlab.misalignment import LoadArguments, asked_of, compare_pairs, score_models
 from centaurlab.models import ModelArguments
 from centaurlab.pairs import named_pairs
 from centaurlab.runs import RunFolder
@@ -52,6 +52,9 @@ def main() -> None:
         raise UserError("--resamples must be at least 1, and --seed at least 0")
     pairs = list({(p.base, p.post_trained): p for named in args.pairs for p in named_pairs(named)}.values())
     names = [name for pair in pairs for name in (pair.base, pair.post_trained)]
+    config = asked_of(names, args, load_args, data_args)
+    folder = RunFolder(Path(args.output_dir), "generations")
+    folder.check_job()
     score_args = ScoreArguments(str(Path(args.output_dir) / "scores"), args.protocol, args.max_length)
     tracking = tracking_args.grouped(args.output_dir)
     runs, failures = score_models(
@@ -63,8 +66,6 @@ def main() -> None:
     scored = [pair for pair in pairs if {pair.base, pair.post_trained} <= runs.keys()]
     if not scored:
         raise UserError(f"no pair is left to compare; {missing}")
-    folder = RunFolder(Path(args.output_dir), "generations")
-    config = asdict(args) | asdict(load_args) | asdict(data_args)
     with folder.lock():
         folder.write_json("config.json", config)
         with Tracker(folder, tracking, config):

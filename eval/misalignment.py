@@ -15,8 +15,10 @@ average by, post_training and family. Of many, a model that cannot be scored is 
 several processes, the run stops). Positive effects: the post-trained model predicts people worse.
 With --precision both models are scored on people in random order until d is known as well as asked.
 Output: effects.parquet, effects.csv, run.json, figures (see README.md); 'centaurlab report' makes a page of it.
+Exit code 1: some sessions could not be scored, and the effects are over the others.
 """
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -27,10 +29,19 @@ from centaurlab.allocator import keep_freed_memory
 from centaurlab.arguments import parse_arguments
 from centaurlab.catalog import ModelPair
 from centaurlab.effect_table import print_effects
-from centaurlab.errors import UserError, exit_on_user_error
+from centaurlab.errors import IncompleteError, UserError, exit_on_user_error
 from centaurlab.figures.saved import save_effect_figures
 from centaurlab.measure import ScoreArguments
-from centaurlab.misalignment import LoadArguments, compare_pairs, sample_notes, score_models, score_until_precise
+from centaurlab.misalignment import (
+    LoadArguments,
+    asked_of,
+    check_scored,
+    compare_pairs,
+    sample_notes,
+    score_models,
+    score_until_precise,
+    scored,
+)
 from centaurlab.models import ModelArguments
 from centaurlab.pairs import named_pairs, single_pair
 from centaurlab.runs import RunFolder
@@ -79,6 +90,9 @@ def main() -> None:
     )
     pairs = args.asked_pairs()
     names = [name for pair in pairs for name in (pair.base, pair.post_trained)]
+    config = asked_of(names, args, load_args, data_args)
+    folder = RunFolder(Path(args.output_dir), "misalignment")
+    folder.check_job()
     score_args = ScoreArguments(str(Path(args.output_dir) / "scores"), args.protocol, args.max_length)
     model_args = ModelArguments(**asdict(load_args))
     tracking = tracking_args.grouped(args.output_dir, args.base)
@@ -86,22 +100,22 @@ def main() -> None:
     if args.precision is None:
         runs, failures = score_models(names, model_args, data_args, score_args, len(pairs) > 1, tracking.part())
     else:
-        runs = score_until_precise(pairs[0], model_args, data_args, score_args, args.precision, tracking.part())
+        with suppress(IncompleteError):  # of what is there first the effects, then the error again
+            score_until_precise(pairs[0], model_args, data_args, score_args, args.precision, tracking.part())
+        runs = scored(names, score_args) if PartialState().is_main_process else {}
     if not PartialState().is_main_process:
         return
     missing = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
-    scored = [pair for pair in pairs if {pair.base, pair.post_trained} <= runs.keys()]
-    if not scored:
+    left = [pair for pair in pairs if {pair.base, pair.post_trained} <= runs.keys()]
+    if not left:
         raise UserError(f"no pair is left to compare; {missing}")
-    folder = RunFolder(Path(args.output_dir), "misalignment")
-    config = asdict(args) | asdict(load_args) | asdict(data_args)
     with folder.lock():
         folder.write_json("config.json", config)
         with Tracker(folder, tracking, config):
-            effects = compare_pairs(folder, scored, runs, args.resamples, args.seed)
+            effects = compare_pairs(folder, left, runs, args.resamples, args.seed)
             save_effect_figures(effects, folder.path)
     print_effects(effects)
-    for pair in scored:
+    for pair in left:
         if runs[pair.base].fingerprint == runs[pair.post_trained].fingerprint:
             print(f"note: {pair.base} and {pair.post_trained} are the same model, by the fingerprint")
     for note in sample_notes(runs.values()):
@@ -109,9 +123,10 @@ def main() -> None:
     print(f"effects: {folder.path / 'effects.csv'}")
     if failures:
         raise UserError(
-            f"{len(pairs) - len(scored)} of {len(pairs)} pairs are missing, as models could not be scored (the same "
+            f"{len(pairs) - len(left)} of {len(pairs)} pairs are missing, as models could not be scored (the same "
             f"command tries them again); {missing}"
         )
+    check_scored(runs)
 
 
 if __name__ == "__main__":

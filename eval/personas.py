@@ -120,6 +120,8 @@ def main() -> None:
         if args.protocol == "paper":
             contexts["with-late-cut"] = own_context(personas, chosen, late_cut=True)
 
+    folder = RunFolder(Path(args.output_dir), "personas")
+    folder.check_job()
     tracking = tracking_args.grouped(args.output_dir)
     names, runs = args.model_name_or_path, dict[str, Runs]()
     failures: dict[str, str] = {}
@@ -155,7 +157,6 @@ def main() -> None:
         if f"field-{name}" in runs
     ]
     published = unmatched(args, runs) if args.unmatched else []
-    folder = RunFolder(Path(args.output_dir), "personas")
     config = asdict(args) | asdict(load_args) | asdict(data_args)
     config["model_name_or_path"] = args.model_name_or_path
     with folder.lock():

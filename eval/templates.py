@@ -71,6 +71,8 @@ def main() -> None:
     if PartialState().is_main_process:
         for name, findings in audits.items():
             print_audit(name, findings)
+    folder = RunFolder(Path(args.output_dir), "templates")
+    folder.check_job()
     tracking = tracking_args.grouped(args.output_dir)
     runs: dict[str, Runs] = {}
     failures: dict[str, str] = {}
@@ -93,7 +95,6 @@ def main() -> None:
     comparison = compare_contexts(
         "template", ("chat template", runs["template"]), ("plain text", runs["plain"]), args.resamples, args.seed
     )
-    folder = RunFolder(Path(args.output_dir), "templates")
     config = asdict(args) | asdict(load_args) | asdict(data_args) | {"model_name_or_path": args.model_name_or_path}
     with folder.lock():
         folder.write_json("config.json", config)

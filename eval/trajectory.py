@@ -66,6 +66,7 @@ def main() -> None:
     keep_freed_memory()
     args, data_args, tracking_args = parse_arguments([TrajectoryArguments, DataArguments, TrackingArguments], __doc__)
     folder = RunFolder(Path(args.output_dir), "trajectory")
+    folder.check_job()
     saved = checkpoints(Path(args.run))
     kept = [*saved[:-1][args.every - 1 :: args.every], saved[-1]]
     steps = {args.base or base_model(Path(args.run)): 0} | {str(path): step for step, path in kept}

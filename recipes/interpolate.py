@@ -34,15 +34,19 @@ class InterpolateArguments:
 def main() -> None:
     args, tracking_args = parse_arguments([InterpolateArguments, TrackingArguments], __doc__)
     folder = RunFolder(Path(args.output_dir), "interpolate")
-    if len(set(args.alpha)) < len(args.alpha):
+    folders = {f"{alpha:g}": folder.path / f"alpha-{alpha:g}" for alpha in args.alpha}
+    if len(folders) < len(args.alpha):
         raise UserError(f"--alpha names a number twice: {' '.join(f'{alpha:g}' for alpha in args.alpha)}")
+    for alpha, path in folders.items():
+        if path.exists() and any(path.iterdir()):
+            raise UserError(f"{path} is not empty; leave {alpha} out of --alpha, or give another --output_dir")
     with folder.lock():
         folder.write_json("config.json", asdict(args))
         with Tracker(folder, tracking_args, asdict(args)):
-            models = [interpolate(args.post, args.base, a, folder.path / f"alpha-{a:g}") for a in args.alpha]
-            made = {f"{alpha:g}": str(model) for alpha, model in zip(args.alpha, models, strict=True)}
-            folder.write_json("run.json", provenance() | {"job": folder.job, "post": args.post, "models": made})
-    for model in models:
+            for alpha, path in zip(args.alpha, folders.values(), strict=True):
+                interpolate(args.post, args.base, alpha, path)
+            folder.write_json("run.json", provenance() | {"job": folder.job, "post": args.post, "models": folders})
+    for model in folders.values():
         print(f"model: {model}")
 
 

@@ -78,6 +78,36 @@ def test_mistakes_are_named(runs: Path, tmp_path: Path) -> None:
         read_folders([tmp_path / "nowhere"])
 
 
+def test_of_several_paths_those_without_a_run_are_noted_and_left_out(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (runs / "mistake").mkdir()
+    (runs / "mistake" / ".lock").touch()
+    (runs / "report.html").touch()
+    (runs / "model").mkdir()
+    (runs / "model" / "config.json").write_text('{"model_type": "llama"}')
+    names = [Path(run.name).name for run in read_folders(sorted(runs.iterdir()))]
+    assert names == ["base", "post"]
+    notes = capsys.readouterr().err.splitlines()
+    assert [note.split()[4] for note in notes] == [str(runs / name) for name in ("mistake", "model", "report.html")]
+    with pytest.raises(UserError, match="no path holds a run"):
+        read_folders([runs / "mistake", runs / "model"])
+    with pytest.raises(UserError, match="nowhere holds no run"):
+        read_folders([runs / "base", runs / "nowhere"])
+
+
+def test_the_weights_that_a_run_keeps_are_no_run(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", "model", 1.0).path
+    for name in ("merged-base", "checkpoint-2"):
+        (run / name).mkdir()
+        (run / name / "config.json").write_text('{"model_type": "llama"}')
+    assert [found.name for found in read_folders([run])] == [str(run)]
+    (run / "run.json").unlink()
+    (run / "config.json").write_text('{"model_type": "llama"}')
+    (run / "run_config.json").write_text("{}")  # a whole model that is being trained
+    assert [(found.name, found.job) for found in read_folders([run])] == [(str(run), "unfinished")]
+
+
 def test_a_table_stands_in_pieces_as_wide_as_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(9):
         make_run(tmp_path / "runs" / f"model-{number}", f"model-{number}", number / 8)

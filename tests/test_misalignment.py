@@ -31,15 +31,19 @@ class Done:
 
 
 def misalignment(*arguments: str | Path, cwd: Path) -> Done:
-    """Run the script in this process, which has the slow imports behind it."""
+    return run_script(SCRIPT, *arguments, cwd=cwd)
+
+
+def run_script(script: Path, *arguments: str | Path, cwd: Path) -> Done:
+    """Run a script in this process, which has the slow imports behind it."""
     out, err, code = io.StringIO(), io.StringIO(), 0
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.setattr("sys.argv", [str(SCRIPT), *map(str, arguments), "--report_to", "none"])
+        patch.setattr("sys.argv", [str(script), *map(str, arguments), "--report_to", "none"])
         patch.setattr("centaurlab.allocator.keep_freed_memory", lambda: None)
         patch.setenv("CENTAURLAB_CACHE", str(cwd / "cache"))
         patch.chdir(cwd)
         try:
-            runpy.run_path(str(SCRIPT), run_name="__main__")
+            runpy.run_path(str(script), run_name="__main__")
         except SystemExit as stop:
             code = int(stop.code or 0)
     return Done(code, out.getvalue(), err.getvalue())
@@ -137,6 +141,37 @@ def test_folders_of_scores_give_the_same_effects(finished: tuple[Path, Done], tm
     done = misalignment(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "again/effects.csv").read_bytes() == (folder / "effects.csv").read_bytes()
+
+
+def test_what_is_said_of_scoring_has_no_place_where_nothing_is_scored(
+    finished: tuple[Path, Done], tmp_path: Path
+) -> None:
+    folder, _ = finished
+    assert json.loads((folder / "config.json").read_text())["dtype"] == "float32"
+    base, post = score_folders(folder)
+    arguments = ["--base", base, "--post", post, "--resamples", "50", "--output_dir", "effect"]
+    for given in (["--studies", "keys2020"], ["--protocol", "paper"], ["--load_in_4bit"]):
+        done = misalignment(*arguments, *given, cwd=tmp_path)
+        assert done.returncode == 2
+        assert f"error: {given[0]} is for models that are scored first, and these are folders" in done.stderr
+    assert not (tmp_path / "effect").exists()
+    assert misalignment(*arguments, cwd=tmp_path).returncode == 0
+    recorded = json.loads((tmp_path / "effect/config.json").read_text())
+    assert recorded.keys() == {"base", "post", "pairs", "resamples", "seed", "precision", "output_dir"}
+
+
+@pytest.mark.parametrize(
+    ("script", "given"),
+    [("diagnosis.py", ["--base", "a", "--post", "b"]), ("generations.py", ["--pairs", "pairs.csv"])],
+)
+def test_so_it_is_in_the_other_comparisons(script: str, given: list[str], tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name / "store").mkdir(parents=True)
+    (tmp_path / "pairs.csv").write_text("post_trained,base\nb,a\n")
+    arguments = [*given, "--max_length", "100", "--output_dir", "out"]
+    done = run_script(SCRIPT.with_name(script), *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "error: --max_length is for models that are scored first" in done.stderr
 
 
 def test_an_unfinished_run_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import pytest
 
 from centaurlab.errors import UserError
 from centaurlab.runs import RunFolder, provenance, read_metrics
+
+EVAL = Path(__file__).parents[1] / "eval"
 
 
 def test_json_comes_back_and_what_json_cannot_say_becomes_null(tmp_path: Path) -> None:
@@ -113,3 +116,39 @@ def test_a_torn_line_of_metrics_hides_neither_those_before_nor_those_after(tmp_p
         (1, {"train/loss": 2.0}),
         (2, {"train/loss": 1.0}),
     ]
+
+
+def test_a_finished_run_is_not_overwritten_by_one_of_another_job(tmp_path: Path) -> None:
+    score = RunFolder(tmp_path / "run", "score")
+    score.write_json("run.json", {"job": "score"})
+    with score.lock():  # the same job goes on
+        pass
+    with pytest.raises(UserError, match="holds a run of score, not of diagnosis; give another --output_dir"):
+        RunFolder(tmp_path / "run", "diagnosis").lock().__enter__()
+
+
+@pytest.mark.parametrize(
+    ("script", "options"),
+    [
+        ("benchmark", ["--model_name_or_path", "model"]),
+        ("diagnosis", ["--base", "base", "--post", "post"]),
+        ("frontier", ["--base", "base", "--models", "post"]),
+        ("generations", ["--pairs", "qwen3"]),
+        ("misalignment", ["--base", "base", "--post", "post"]),
+        ("personas", ["--model_name_or_path", "base"]),
+        ("trajectory", ["--run", "base"]),
+    ],
+)
+def test_no_script_begins_in_the_folder_of_another_job(
+    script: str, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text('{"job": "score"}')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("centaurlab.allocator.keep_freed_memory", lambda: None)
+    monkeypatch.setattr(sys, "argv", [script, *options, "--output_dir", "run", "--report_to", "none"])
+    with pytest.raises(SystemExit) as exited:
+        runpy.run_path(str(EVAL / f"{script}.py"), run_name="__main__")
+    assert exited.value.code == 2
+    assert f"run holds a run of score, not of {script}" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.rglob("*")] == ["run", "run.json"]

@@ -96,7 +96,9 @@ def test_verdict_says_no_more_than_the_intervals(d: Estimate, after: Accuracy, s
 
 
 def test_no_interval_is_no_clear_difference() -> None:
-    assert "neither clearly" in verdict(*points(Estimate(0.2), ACCURACY))
+    said = verdict(*points(Estimate(0.2), ACCURACY))
+    assert "neither clearly" in said
+    assert "(d = +0.200; no interval: it needs two studies or more)" in said
 
 
 def test_accuracy_and_wilson_interval() -> None:
@@ -190,6 +192,16 @@ def test_frontier_verdict_says_no_more_than_the_intervals() -> None:
         "on the frontier, where no other is at least as good in both: sft, half and centaur; "
         "sft and kl predict people worse than base; centaur predicts people better than base; "
         "these data do not tell half from base in predicting people"
+    )
+
+
+def test_frontier_verdict_says_where_there_is_no_interval() -> None:
+    standings = [
+        Standing("base", "b", None, ACCURACY),
+        Standing("sft", "s", effect(0.2, float("nan"), float("nan")), replace(ACCURACY, value=0.8)),
+    ]
+    assert frontier.verdict(frontier_table(standings)).endswith(
+        "; whether sft predicts people worse than base is not known (no interval: it needs two studies or more)"
     )
 
 

@@ -46,12 +46,19 @@ class ComparedRun:
 
 
 def read_folders(paths: Sequence[Path]) -> list[ComparedRun]:
-    """The runs in these folders, or in the folders right below them; ``UserError`` where a path holds none."""
+    """The runs in these folders, or in the folders right below them.
+
+    Of several paths, as ``runs/*`` gives them, one without a run is noted on stderr and left out. Raises ``UserError``
+    where there is no such path, or no run in any.
+    """
     runs = []
     for path in paths:
-        found = [folder for folder in (path, *sorted(path.glob("*/"))) if is_run(folder)]
+        found = [folder for folder in (path, *sorted(path.glob("*/"))) if is_run(folder)] if path.is_dir() else []
+        missing = f"{path} holds no run (no config.json or run.json in it or right below it)"
+        if not found and (len(paths) == 1 or not path.exists()):
+            raise UserError(f"{missing}; check the name")
         if not found:
-            raise UserError(f"{path} holds no run (no config.json or run.json in it or right below it); check the name")
+            print(f"note: left out, as {missing}", file=sys.stderr)
         for folder in found:
             about = read_json(folder / "run.json")
             metrics: dict[str, float] = {}
@@ -59,6 +66,8 @@ def read_folders(paths: Sequence[Path]) -> list[ComparedRun]:
                 metrics |= values
             config = flat_config(read_config(folder), about)
             runs.append(ComparedRun(str(folder), str(about.get("job", "unfinished")), metrics, config))
+    if paths and not runs:
+        raise UserError("no path holds a run; name the folders that runs were written to, their --output_dir")
     return runs
 
 

@@ -61,8 +61,7 @@ def verdict(effect: Effect) -> str:
     worse, better = (post, base) if d.value > 0 else (base, post)
     size = f"d = {d.value:+.3f}"
     if not np.isfinite(d.low):
-        units = "participants" if effect.level == "study" else "studies"
-        missing = f"no interval: it needs two {units} or more"
+        missing = no_interval("participants" if effect.level == "study" else "studies")
         if d.value == 0:
             return f"{on_average}{base} and {post} predict people equally well ({size}); {missing}"
         return f"{on_average}{worse} {predict} people worse than {better} ({size}); {missing}"
@@ -70,6 +69,11 @@ def verdict(effect: Effect) -> str:
     if d.low <= 0 <= d.high:
         return f"{on_average}no clear difference between {base} and {post} ({size}, which includes zero)"
     return f"{on_average}{worse} {predict} people worse than {better} ({size}, which excludes zero)"
+
+
+def no_interval(units: str) -> str:
+    """Why an estimate has no interval, in words."""
+    return f"no interval: it needs two {units} or more"
 
 
 def print_effects(effects: Sequence[Effect]) -> None:

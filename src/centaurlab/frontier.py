@@ -1,11 +1,13 @@
 """Models by two qualities at once: how well they predict people, and how good assistants they are."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from centaurlab.assistant.quality import Accuracy
+from centaurlab.effect_table import no_interval
 from centaurlab.effects import Effect
 from centaurlab.errors import UserError
 from centaurlab.trajectory import accuracy_columns
@@ -75,8 +77,12 @@ def verdict(table: pd.DataFrame) -> str:
     for word, names in (("worse", worse), ("better", better)):
         if names:
             parts.append(f"{_listed(names)} predict{'s' * (len(names) == 1)} people {word} than {base['name']}")
-    if open_ := [str(row["name"]) for row in others if row["name"] not in worse + better]:
+    unknown = [str(row["name"]) for row in others if not math.isfinite(row["d_low"])]
+    if open_ := [str(row["name"]) for row in others if row["name"] not in worse + better + unknown]:
         parts.append(f"these data do not tell {_listed(open_)} from {base['name']} in predicting people")
+    if unknown:
+        predict = f"{_listed(unknown)} predict{'s' * (len(unknown) == 1)}"
+        parts.append(f"whether {predict} people worse than {base['name']} is not known ({no_interval('studies')})")
     return "; ".join(parts)
 
 

@@ -5,7 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,29 @@ class LoadArguments(ModelArguments):
     model_name_or_path: str = field(default="", init=False)
     model_revision: str | None = field(default=None, init=False)
     adapter_name_or_path: str | None = field(default=None, init=False)
+
+
+_OF_SCORING = ("dtype", "protocol", "max_length")
+"""Options of the scripts themselves that say how models are scored."""
+
+
+def asked_of(names: Iterable[str], arguments: Any, *of_scoring: LoadArguments | DataArguments) -> dict[str, Any]:
+    """What a comparison of ``names`` was asked, for ``config.json``.
+
+    Where all are folders of scores, how models would be scored is left out; ``UserError`` where it was given.
+    """
+    asked = {name: value for one in (arguments, *of_scoring) for name, value in asdict(one).items()}
+    if not all(is_score_folder(Path(name)) for name in names):
+        return asked
+    unused = [one for one in fields(arguments) if one.name in _OF_SCORING]
+    unused += [one for settings in of_scoring for one in fields(settings)]
+    for one in unused:
+        if asked.pop(one.name) != one.default:
+            raise UserError(
+                f"--{one.name} is for models that are scored first, and these are folders of scores; leave it away, or "
+                "name the models"
+            )
+    return asked
 
 
 def score_models(
@@ -132,7 +155,22 @@ def score_until_precise(
         first.sample = second.sample = sample_until(target, "d", first.order, first.seed, score, first.report)
     for ended in (first, second):
         check_complete(ended.folder.path, ended.failures)
+    return scored(names, arguments)
+
+
+def scored(names: Iterable[str], arguments: ScoreArguments) -> dict[str, ScoreRun]:
+    """The scores that these models have by now in folders of ``arguments.output_dir``."""
     return {name: read_run(_score_folder(arguments, name)) for name in names}
+
+
+def check_scored(runs: Mapping[str, ScoreRun]) -> None:
+    """Raise ``IncompleteError`` where a model that was named, and not a folder of its scores, lacks sessions."""
+    lacking = [run for name, run in runs.items() if run.n_failed and run.folder != Path(name)]
+    if lacking:
+        named = ", ".join(f"{run.n_failed} of {run.model} ({run.folder / 'run.json'})" for run in lacking)
+        raise IncompleteError(
+            f"sessions could not be scored, and are in no comparison: {named}; the same command tries again"
+        )
 
 
 def d_estimates(base: ScoreResults, post: ScoreResults) -> list[StudyEstimate]:

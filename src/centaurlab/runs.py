@@ -50,9 +50,19 @@ class RunFolder:
             if not os.access(path, os.W_OK):
                 raise PermissionError("permission denied")
 
+    def check_job(self) -> None:
+        """Raise ``UserError`` where the folder holds a finished run of another job, which this one would overwrite."""
+        known = read_json(self.path / "run.json").get("job", self.job)
+        if known != self.job:
+            raise UserError(f"{self.path} holds a run of {known}, not of {self.job}; give another --output_dir")
+
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder; a second run into it is refused. The kernel releases it when the process dies."""
+        """Hold the folder; a second run into it is refused, and one of another job.
+
+        The kernel releases it when the process dies.
+        """
+        self.check_job()
         with _disk_errors(self.path):
             lock = FileLock(self.path / ".lock", blocking=False)
         try:
@@ -117,8 +127,10 @@ def inheritable_lock(path: Path) -> Iterator[int | None]:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder holds a run, finished or not."""
-    return any((folder / name).exists() for name in ("run.json", CONFIG, MODEL_RUN_CONFIG))
+    """Whether a folder holds a run, finished or not; that of a model, whose ``config.json`` it is, does not."""
+    if (folder / "run.json").exists() or (folder / MODEL_RUN_CONFIG).exists():
+        return True
+    return (folder / CONFIG).exists() and "model_type" not in read_json(folder / CONFIG)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Human-likeness and assistant accuracy along a training run: one point per checkpoint, the base model at step 0."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ import pandas as pd
 
 from centaurlab.assistant.quality import Accuracy
 from centaurlab.bootstrap import CONFIDENCE
+from centaurlab.effect_table import no_interval
 from centaurlab.effects import Effect
 from centaurlab.errors import UserError
 from centaurlab.runs import read_config
@@ -94,7 +96,8 @@ def verdict(first: Point, last: Point) -> str:
     """
     overall = last.effects[0]
     d = overall.d
-    size = f"d = {d.value:+.3f}, {CONFIDENCE:.0%} interval {d.low:+.3f} to {d.high:+.3f}"
+    interval = f", {CONFIDENCE:.0%} interval {d.low:+.3f} to {d.high:+.3f}"
+    size = f"d = {d.value:+.3f}" + (interval if math.isfinite(d.low) else f"; {no_interval('studies')}")
     if d.low > 0:
         people = f"predicts people worse than the base model ({size})"
     elif d.high < 0:

@@ -32,7 +32,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr("centaurlab.allocator.keep_freed_memory", lambda: None)
 
     def run_script(name: str, *arguments: object) -> int:
-        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments), "--dtype", "float32", "--report_to", "none"])
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments), "--report_to", "none"])
         try:
             runpy.run_path(str(EVAL / name), run_name="__main__")
         except SystemExit as stop:
@@ -59,7 +59,7 @@ def write_people(path: Path) -> Path:
 
 
 def on(model: Path, data: Path) -> tuple[object, ...]:
-    return ("--model_name_or_path", model, "--data", data)
+    return ("--model_name_or_path", model, "--data", data, "--dtype", "float32")
 
 
 def people_of(folder: Path) -> set[tuple[str, str]]:
@@ -269,8 +269,8 @@ def test_a_diagnosis_sums_to_the_difference_and_is_reported(
         for i in range(3):
             text = f"You say <<word {i} of many>>. You say <<another>>."
             file.write(json.dumps({"text": text, "experiment": "free/exp.csv", "participant": i}) + "\n")
-    asked = ("--base", tiny_llama_dir, "--post", tiny_gemma_dir, "--data", data, "--output_dir", out)
-    assert run("diagnosis.py", *asked, "--resamples", 50) == 0
+    asked = ("--base", tiny_llama_dir, "--post", tiny_gemma_dir, "--data", data, "--dtype", "float32")
+    assert run("diagnosis.py", *asked, "--output_dir", out, "--resamples", 50) == 0
     table = pd.read_csv(out / "diagnosis.csv").set_index("study")
     base, post = (
         pd.read_parquet(next(out.glob(f"scores/*{name.name}*/scores.parquet"))).astype({"nll": float})

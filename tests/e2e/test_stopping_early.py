@@ -69,11 +69,12 @@ def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Script:
     return run
 
 
-PLAIN = ("--dtype", "float32", "--report_to", "none")
+PLAIN = ("--report_to", "none")
+FLOAT32 = ("--dtype", "float32")
 
 
 def score_options(model: Path, data: Path, output: Path) -> list[str]:
-    return ["--model_name_or_path", str(model), "--data", str(data), "--output_dir", str(output)]
+    return ["--model_name_or_path", str(model), "--data", str(data), "--output_dir", str(output), *FLOAT32]
 
 
 def about(folder: Path) -> dict[str, Any]:
@@ -223,7 +224,7 @@ def test_two_models_are_scored_on_the_same_people_until_d_is_known(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    models = ["--base", tiny_llama_dir, "--post", other_llama_dir, "--data", sessions, "--resamples", "50"]
+    models = ["--base", tiny_llama_dir, "--post", other_llama_dir, "--data", sessions, "--resamples", "50", *FLOAT32]
     output = ["--output_dir", tmp_path / "effect"]
     assert script("misalignment.py", *models, "--precision", "50", *output) == 0
     assert script("misalignment.py", *models, "--precision", later_target(tmp_path / "effect", 0.45), *output) == 0
@@ -275,7 +276,7 @@ def test_many_pairs_with_precision_are_refused(
 def test_two_processes_stop_where_one_does(
     script: Script, tiny_llama_dir: Path, other_llama_dir: Path, sessions: Path, tmp_path: Path
 ) -> None:
-    models = ["--base", tiny_llama_dir, "--post", other_llama_dir, "--data", sessions, "--resamples", "50"]
+    models = ["--base", tiny_llama_dir, "--post", other_llama_dir, "--data", sessions, "--resamples", "50", *FLOAT32]
     assert script("misalignment.py", *models, "--precision", "50", "--output_dir", tmp_path / "first") == 0
     command = [EVAL / "misalignment.py", *models, "--precision", later_target(tmp_path / "first", 0.45), *PLAIN]
     torchrun = [Path(sys.executable).parent / "torchrun", "--nproc_per_node", "2", "--master_port", str(free_port())]

@@ -1,6 +1,8 @@
 """A NaN or infinite number of the model: named by model, study, participant and response, never among the scores."""
 
 import json
+import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +102,37 @@ def test_both_models_keep_their_scores_where_a_session_of_one_fails_under_precis
     assert len(counts) == 2
     assert sorted(count["failed"] > 0 for count in counts.values()) == [False, True]
     assert all(count["scored"] > 0 for count in counts.values())
+
+
+@pytest.mark.parametrize("precision", [(), ("--precision", "1e-6")])
+def test_effects_over_the_other_sessions_are_written_before_the_exit_code_says_that_some_failed(
+    precision: tuple[str, ...],
+    tmp_path: Path,
+    tiny_llama_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = write_sessions(tmp_path / "data.jsonl", 8)
+    data.write_text(data.read_text().replace("person 3. You", "person 3~. You"))
+    models = ["--base", str(tiny_llama_dir), "--post", str(broken(tmp_path / "broken", "~", torch.nan))]
+    options = [
+        "--data",
+        str(data),
+        "--output_dir",
+        str(tmp_path / "effect"),
+        "--resamples",
+        "20",
+        "--report_to",
+        "none",
+    ]
+    monkeypatch.setattr(sys, "argv", ["misalignment.py", *models, *options, *precision, "--dtype", "float32"])
+    monkeypatch.setattr("centaurlab.allocator.keep_freed_memory", lambda: None)
+    with pytest.raises(SystemExit) as exited:
+        runpy.run_path(str(Path(__file__).parents[2] / "eval" / "misalignment.py"), run_name="__main__")
+    assert exited.value.code == 1
+    assert "sessions could not be scored, and are in no comparison: 1 of" in capsys.readouterr().err
+    assert run_json(tmp_path / "effect")["overall"]["n_participants"] == 7
+    assert (tmp_path / "effect" / "effects.csv").exists()
 
 
 def test_where_every_session_fails_the_table_is_empty(tmp_path: Path) -> None:

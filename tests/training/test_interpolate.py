@@ -1,4 +1,6 @@
 import json
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,3 +106,25 @@ def test_mistakes(adapter: Path, whole: Path, tiny_gemma_dir: Path, tmp_path: Pa
     (adapter / "adapter_config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match=r"not a plain LoRA adapter \(use_dora\)"):
         interpolate(str(adapter), None, 0.5, tmp_path / "d")
+
+
+def test_the_recipe_writes_no_model_where_one_of_them_is_there(
+    adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def recipe(*alphas: str) -> int:
+        options = ["--post", str(adapter), "--output_dir", str(tmp_path / "out"), "--report_to", "none"]
+        monkeypatch.setattr(sys, "argv", ["interpolate.py", *options, "--alpha", *alphas])
+        try:
+            runpy.run_path(str(Path(__file__).parents[2] / "recipes" / "interpolate.py"), run_name="__main__")
+        except SystemExit as stop:
+            return int(stop.code or 0)
+        return 0
+
+    assert recipe("0.5") == 0
+    config = (tmp_path / "out" / "config.json").read_text()
+    assert recipe("0.25", "0.5") == 2
+    assert "alpha-0.5 is not empty; leave 0.5 out of --alpha" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "alpha-0.25").exists()
+    assert (tmp_path / "out" / "config.json").read_text() == config
+    assert recipe("0.25") == 0
+    assert (tmp_path / "out" / "alpha-0.25" / "adapter_model.safetensors").exists()
