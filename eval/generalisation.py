@@ -65,6 +65,7 @@ def main() -> None:
     base = ModelArguments(args.base, dtype=args.dtype, load_in_4bit=args.load_in_4bit, load_in_8bit=args.load_in_8bit)
     check_base(split, base, Path(args.adapter))
     folder = RunFolder(Path(args.output_dir), "generalisation")
+    folder.check_job()
     models = {"base": base, "centaur": replace(base, adapter_name_or_path=args.adapter)}
     trained = DataArguments(args.data, args.data_split, on_malformed=args.on_malformed, data_seed=split.split_seed)
     kinds: dict[str, tuple[DataArguments, PlainContext | None]] = {}
