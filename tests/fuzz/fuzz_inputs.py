@@ -78,7 +78,7 @@ SCALARS = (
         "0x10",
     ),
     *("grid", "random", "bayes", "uniform", "q_uniform", "log_uniform_values", "int_uniform", "hyperband", "'a b"),
-    "&a [*a]",
+    *("&a [*a]", "maximize"),
 )
 """Of settings, as YAML spells them."""
 
@@ -220,7 +220,7 @@ SEEDS = {
         b"\x01" + bytes([22, 17, 14, 0, 3, 18]),
         b"\x02method: grid\nmetric: {name: nll/mean, goal: minimize}\nparameters:\n  rank: {values: [4, 8]}\n"
         b"command: [python, x.py]\nearly_terminate: {type: hyperband, s: 2, eta: 3, max_iter: 27}\nrun_cap: 3\n",
-        b"\x03" + bytes([13, 29, 14, 0, 255, 7, 8, 255, 2, 0, 3, 2, 255, 8, 35]),
+        b"\x03" + bytes([13, 29, 14, 0, 255, 7, 38, 255, 2, 0, 3, 2, 255, 8, 35]),
     ),
 }
 WORDS = {
