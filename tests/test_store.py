@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -225,10 +226,13 @@ def test_two_writers_share_a_folder_and_read_each_other(tmp_path: Path) -> None:
 
 def test_writers_in_processes_of_their_own_do_not_block_one_another(tmp_path: Path) -> None:
     children = []
+    together = time.monotonic() + 0.2
     for writer in range(3):
         if (child := os.fork()) == 0:
             status = 1
             try:
+                while time.monotonic() < together:
+                    pass
                 store = ScoreStore(tmp_path, IDENTITY, writer)
                 for seed in range(writer, 60, 3):
                     store.add(digest(seed), result(seed))

@@ -81,6 +81,9 @@ class SessionResult:
     seconds: float
 
 
+_LOCK_SECONDS = 60  # to wait while another process writes to its file on a slow disk
+
+
 class ScoreStore:
     """Results by text digest, read from every process's file and appended to this one's.
 
@@ -141,7 +144,7 @@ class ScoreStore:
                         f"{identity.get(name)!r}; give another --output_dir"
                     )
         else:
-            temporary = path.with_suffix(".tmp")
+            temporary = path.with_suffix(f".{os.getpid()}.tmp")  # each writer's own: the last to rename wins
             temporary.write_text(json.dumps(identity, indent=2, sort_keys=True))
             _replace_durably(temporary, path)
 
@@ -184,7 +187,7 @@ def _intact_rows(part: sqlite3.Connection, prefix: str) -> Iterator[tuple[str, s
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    part = sqlite3.connect(path)
+    part = sqlite3.connect(path, timeout=_LOCK_SECONDS)
     part.text_factory = lambda text: text.decode("utf-8", "replace")  # of damaged text; its checksum tells
     part.execute("PRAGMA synchronous = FULL")
     part.execute(
