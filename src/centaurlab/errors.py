@@ -17,6 +17,10 @@ class UserError(Exception):
 
     exit_code = EXIT_USER_ERROR
 
+    def __str__(self) -> str:
+        """On one line, whatever separators the names of files and participants hold."""
+        return " ".join(super().__str__().splitlines())
+
 
 class IncompleteError(UserError):
     """All that could be done is done and written, but something is missing: the message says what."""
