@@ -40,7 +40,7 @@ from centaurlab.misalignment import (
     sample_notes,
     score_models,
     score_until_precise,
-    scored,
+    scores_so_far,
 )
 from centaurlab.models import ModelArguments
 from centaurlab.pairs import named_pairs, single_pair
@@ -102,20 +102,20 @@ def main() -> None:
     else:
         with suppress(IncompleteError):  # of what is there first the effects, then the error again
             score_until_precise(pairs[0], model_args, data_args, score_args, args.precision, tracking.part())
-        runs = scored(names, score_args) if PartialState().is_main_process else {}
+        runs = scores_so_far(names, score_args) if PartialState().is_main_process else {}
     if not PartialState().is_main_process:
         return
     missing = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
-    left = [pair for pair in pairs if {pair.base, pair.post_trained} <= runs.keys()]
-    if not left:
+    comparable = [pair for pair in pairs if {pair.base, pair.post_trained} <= runs.keys()]
+    if not comparable:
         raise UserError(f"no pair is left to compare; {missing}")
     with folder.lock():
         folder.write_json("config.json", config)
         with Tracker(folder, tracking, config):
-            effects = compare_pairs(folder, left, runs, args.resamples, args.seed)
+            effects = compare_pairs(folder, comparable, runs, args.resamples, args.seed)
             save_effect_figures(effects, folder.path)
     print_effects(effects)
-    for pair in left:
+    for pair in comparable:
         if runs[pair.base].fingerprint == runs[pair.post_trained].fingerprint:
             print(f"note: {pair.base} and {pair.post_trained} are the same model, by the fingerprint")
     for note in sample_notes(runs.values()):
@@ -123,8 +123,8 @@ def main() -> None:
     print(f"effects: {folder.path / 'effects.csv'}")
     if failures:
         raise UserError(
-            f"{len(pairs) - len(left)} of {len(pairs)} pairs are missing, as models could not be scored (the same "
-            f"command tries them again); {missing}"
+            f"{len(pairs) - len(comparable)} of {len(pairs)} pairs are missing, as models could not be scored (the "
+            f"same command tries them again); {missing}"
         )
     check_scored(runs)
 

@@ -18,7 +18,7 @@ from centaurlab import terminal
 from centaurlab.bootstrap import CONFIDENCE
 from centaurlab.catalog import model_pairs
 from centaurlab.comparison import ScoreRun, check_same, join_scores
-from centaurlab.effect_table import effects_table
+from centaurlab.effect_table import cells, effects_table
 from centaurlab.effects import ComparedPair, Effect, Estimate, estimate_effects, sum_study
 from centaurlab.errors import UserError
 
@@ -169,7 +169,7 @@ def print_each(comparisons: Sequence[Comparison], title: str) -> None:
         effect = one.overall
         nlls = (f"{nll:.4f}" for nll in (effect.nll_post, effect.nll_base))
         counts = (f"{n:,}" for n in (effect.n_responses, effect.n_participants, effect.n_studies))
-        table.add_row(escape(label), *nlls, *_cells(effect.d), *counts)
+        table.add_row(escape(label), *nlls, *cells(effect.d), *counts)
     terminal.console().print(table)
 
 
@@ -227,14 +227,8 @@ def _models(row: tuple[str, ...]) -> str:
     return name if group == "pair" else f"mean of {name} models" if group == "post_training" else "mean of the models"
 
 
-def _cells(estimate: Estimate) -> tuple[str, str]:
-    value = f"{estimate.value:+.3f}" if np.isfinite(estimate.value) else "–"
-    interval = f"{estimate.low:+.3f} … {estimate.high:+.3f}" if np.isfinite(estimate.low) else "–"
-    return value, interval
-
-
 def _with_interval(estimate: Estimate) -> str:
-    value, _ = _cells(estimate)
+    value, _ = cells(estimate)
     return f"{value} [{estimate.low:+.3f}, {estimate.high:+.3f}]" if np.isfinite(estimate.low) else value
 
 

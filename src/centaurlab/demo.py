@@ -18,6 +18,7 @@ from rich.console import Console
 
 from centaurlab.errors import UserError
 from centaurlab.fingerprints import content_digest, fingerprint
+from centaurlab.mlflow_run import store_address
 from centaurlab.report import write_report
 from centaurlab.runs import read_json
 from centaurlab.sources import DataArguments, open_source
@@ -59,8 +60,8 @@ def steps(settings: Settings) -> list[Step]:
     out = settings.output_dir
     model = {"model_name_or_path": settings.model}
     people = {"data": settings.data, "max_participants": 2 if settings.quick else 4}
-    start = {"max_length": 256} if settings.quick and settings.data == "starter" else {}  # of each session
-    people |= start
+    beginnings = {"max_length": 256} if settings.quick and settings.data == "starter" else {}
+    people |= beginnings
     short = {"max_steps": 2, "save_steps": 2} if settings.quick else {}
     both = {"base": out / "base", "post": out / "post"}
     return [
@@ -93,7 +94,7 @@ def steps(settings: Settings) -> list[Step]:
             "recipes/centaur.py",
             _centaur(settings)
             | model
-            | start
+            | beginnings
             | (short | {"eval_steps": 2, "eval_participants": 1} if short else {})
             | {"output_dir": out / "centaur"},
         ),
@@ -197,7 +198,7 @@ def _report(output_dir: Path, console: Console) -> None:
     for section in write_report(folders, report, "html"):
         print(section.title, *section.answers, sep="\n  ")
     print(f"\nreport: {report}")
-    store = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    store = store_address()
     if store.startswith("http"):
         print(f"every run: {store}")
     else:

@@ -118,8 +118,8 @@ def _table(title: str, effects: Sequence[Effect], labels: Sequence[str]) -> Tabl
             table.add_section()
         table.add_row(
             escape(label),
-            *_cells(effect.d),
-            *_cells(effect.d_paired),
+            *cells(effect.d),
+            *cells(effect.d_paired),
             f"{effect.nll_base:.3f}",
             f"{effect.nll_post:.3f}",
             f"{effect.n_responses:,}",
@@ -134,7 +134,8 @@ def _group_label(effect: Effect) -> str:
     return f"{effect.group_name} (mean of {effect.n_pairs})"
 
 
-def _cells(estimate: Estimate) -> tuple[str, str]:
+def cells(estimate: Estimate) -> tuple[str, str]:
+    """An estimate and its interval; a dash for what is not defined."""
     value = f"{estimate.value:+.3f}" if np.isfinite(estimate.value) else "–"
     interval = f"{_bound(estimate.low)} … {_bound(estimate.high)}" if np.isfinite(estimate.low) else "–"
     return value, interval

@@ -14,6 +14,7 @@ from rich.table import Table
 from centaurlab import terminal
 from centaurlab.baselines import marginal_nll, uniform_nll
 from centaurlab.comparison import read_run
+from centaurlab.effect_table import no_interval
 from centaurlab.effects import compare, estimate_effects
 from centaurlab.errors import UserError
 from centaurlab.models import DTYPES, ModelArguments, identify, quantization
@@ -192,7 +193,7 @@ def print_gains(gains: Sequence[StudyGain], summaries: Sequence[Summary]) -> Non
     console = terminal.console()
     console.print(table)
     for s in summaries:
-        known = "no interval: it needs two studies or more"
+        known = no_interval("studies")
         if math.isfinite(s.d_low):
             known = f"95 % interval [{s.d_low:.3f}, {s.d_high:.3f}], standard error over studies {s.d_sem:.3f}"
         size = "d is not defined: too few responses, or all with the same NLL"

@@ -8,7 +8,6 @@ command computes only what is missing. A run may also score some sessions, look 
 """
 
 import gc
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -42,7 +41,7 @@ from centaurlab.models import (
 from centaurlab.plan import divide, estimate_lengths, plan_sessions, windows
 from centaurlab.precision import check_target, sample_until
 from centaurlab.prompts import Context
-from centaurlab.runs import RunFolder, peak_memory
+from centaurlab.runs import RunFolder, peak_memory, read_json
 from centaurlab.score_files import write_run, write_table
 from centaurlab.scoring import SessionError, SessionScorer
 from centaurlab.sources import DataArguments, TranscriptSource, open_source
@@ -296,17 +295,16 @@ class _Worker:
 def _check_held_out(model: str, data: DataArguments) -> None:
     """Raise ``UserError`` where the model, trained here, was trained on people whom ``data`` calls held out."""
     for folder in (Path(model), Path(model).parent):  # the parent of a checkpoint
-        path = folder / "split.json"
-        if data.participants != "test" or not path.is_file():
+        split = read_json(folder / "split.json")
+        if data.participants != "test" or split.get("data") != data.data:
             continue
-        split = json.loads(path.read_text(encoding="utf-8"))
-        if split.get("data") != data.data:
-            continue
-        if eval_data := split.get("eval_data"):
-            raise UserError(f"{model} was trained on everybody in {data.data}; its held-out people: --data {eval_data}")
-        if split.get("split_seed") != data.data_seed:
+        if split["eval_data"]:
             raise UserError(
-                f"{model} was trained with --split_seed {split.get('split_seed')}, which held out other people than "
+                f"{model} was trained on everybody in {data.data}; its held-out people: --data {split['eval_data']}"
+            )
+        if split["split_seed"] != data.data_seed:
+            raise UserError(
+                f"{model} was trained with --split_seed {split['split_seed']}, which held out other people than "
                 f"--participants test with --data_seed {data.data_seed}; give the same seed"
             )
 

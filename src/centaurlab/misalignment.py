@@ -155,10 +155,10 @@ def score_until_precise(
         first.sample = second.sample = sample_until(target, "d", first.order, first.seed, score, first.report)
     for ended in (first, second):
         check_complete(ended.folder.path, ended.failures)
-    return scored(names, arguments)
+    return scores_so_far(names, arguments)
 
 
-def scored(names: Iterable[str], arguments: ScoreArguments) -> dict[str, ScoreRun]:
+def scores_so_far(names: Iterable[str], arguments: ScoreArguments) -> dict[str, ScoreRun]:
     """The scores that these models have by now in folders of ``arguments.output_dir``."""
     return {name: read_run(_score_folder(arguments, name)) for name in names}
 
