@@ -31,7 +31,7 @@ from centaurlab.effects import Estimate
 from centaurlab.errors import UserError, exit_on_user_error
 from centaurlab.figures.saved import save_diagnosis_figure
 from centaurlab.measure import ScoreArguments
-from centaurlab.misalignment import asked_of, score_models
+from centaurlab.misalignment import asked_of, check_scored, score_models
 from centaurlab.models import ModelArguments
 from centaurlab.runs import RunFolder, provenance
 from centaurlab.sources import DataArguments
@@ -89,6 +89,7 @@ def main() -> None:
     _print(split)
     print(said)
     print(f"diagnosis: {folder.path / 'diagnosis.csv'}")
+    check_scored(runs)
 
 
 def _print(split: Split) -> None:

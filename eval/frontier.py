@@ -27,7 +27,7 @@ from centaurlab.figures.posttraining import frontier_figure
 from centaurlab.figures.style import save_figure
 from centaurlab.frontier import Standing, frontier_table, named_models, verdict
 from centaurlab.measure import ScoreArguments
-from centaurlab.misalignment import score_models
+from centaurlab.misalignment import check_scored, score_models
 from centaurlab.models import ModelArguments
 from centaurlab.runs import RunFolder, provenance
 from centaurlab.sources import DataArguments
@@ -94,6 +94,7 @@ def main() -> None:
     print("d below 0: predicts people better than the base; accuracy: right answers on held-out items (guessing: 0.5)")
     print(verdict(table))
     print(f"figure: {folder.path / 'figures' / 'frontier.png'}")
+    check_scored(runs)
 
 
 if __name__ == "__main__":

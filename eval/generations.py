@@ -23,7 +23,7 @@ from centaurlab.effect_table import print_effects
 from centaurlab.errors import UserError, exit_on_user_error
 from centaurlab.generations import generation_table, in_words, measure_generations, save_generation_figures
 from centaurlab.measure import ScoreArguments
-from centaurlab.misalignment import LoadArguments, asked_of, compare_pairs, score_models
+from centaurlab.misalignment import LoadArguments, asked_of, check_scored, compare_pairs, score_models
 from centaurlab.models import ModelArguments
 from centaurlab.pairs import named_pairs
 from centaurlab.runs import RunFolder
@@ -82,6 +82,7 @@ def main() -> None:
             f"{len(pairs) - len(scored)} of {len(pairs)} pairs are missing, as models could not be scored (the same "
             f"command tries them again); {missing}"
         )
+    check_scored(runs)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from centaurlab.context_effects import (
 from centaurlab.errors import UserError, exit_on_user_error
 from centaurlab.figures.saved import save_persona_figures
 from centaurlab.measure import ScoreArguments
-from centaurlab.misalignment import LoadArguments, score_models
+from centaurlab.misalignment import LoadArguments, check_scored, score_models
 from centaurlab.models import ModelArguments
 from centaurlab.personas import (
     PersonaContext,
@@ -190,6 +190,7 @@ def main() -> None:
     print(f"personas: {folder.path / 'personas.csv'}")
     if failures:
         raise UserError(f"{len(failures)} of {len(names)} models could not be scored; {missing}")
+    check_scored(*runs.values())
 
 
 def find_personas(args: PersonaArguments, data_args: DataArguments) -> Personas:

@@ -27,7 +27,7 @@ from centaurlab.errors import UserError, exit_on_user_error
 from centaurlab.figures.saved import save_template_figures
 from centaurlab.mean_nll import mean_nlls
 from centaurlab.measure import ScoreArguments
-from centaurlab.misalignment import LoadArguments, score_models
+from centaurlab.misalignment import LoadArguments, check_scored, score_models
 from centaurlab.models import ModelArguments
 from centaurlab.runs import RunFolder, provenance
 from centaurlab.sources import DataArguments, open_source
@@ -113,6 +113,7 @@ def main() -> None:
     print(f"templates: {folder.path / 'templates.csv'}\naudit: {folder.path / 'audit.csv'}")
     if failures:
         raise UserError(f"{len(failures)} of {len(audits)} models could not be scored; {missing}")
+    check_scored(*runs.values())
 
 
 def run_json(args: TemplateArguments, runs: dict[str, Runs], audits: dict[str, list[Finding]]) -> dict[str, object]:

@@ -27,7 +27,7 @@ from centaurlab.errors import UserError, exit_on_user_error
 from centaurlab.figures.posttraining import trajectory_figure
 from centaurlab.figures.style import save_figure
 from centaurlab.measure import ScoreArguments
-from centaurlab.misalignment import score_models
+from centaurlab.misalignment import check_scored, score_models
 from centaurlab.models import ModelArguments
 from centaurlab.runs import RunFolder, provenance
 from centaurlab.sources import DataArguments
@@ -104,6 +104,7 @@ def main() -> None:
     terminal.console().print(shown.to_string(index=False, float_format="{:.3f}".format))
     print(verdict(points[0], points[-1]))
     print(f"figure: {folder.path / 'figures' / 'trajectory.png'}")
+    check_scored(runs)
 
 
 if __name__ == "__main__":

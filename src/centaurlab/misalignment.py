@@ -163,9 +163,12 @@ def scores_so_far(names: Iterable[str], arguments: ScoreArguments) -> dict[str, 
     return {name: read_run(_score_folder(arguments, name)) for name in names}
 
 
-def check_scored(runs: Mapping[str, ScoreRun]) -> None:
-    """Raise ``IncompleteError`` where a model that was named, and not a folder of its scores, lacks sessions."""
-    lacking = [run for name, run in runs.items() if run.n_failed and run.folder != Path(name)]
+def check_scored(*runs: Mapping[str, ScoreRun]) -> None:
+    """Raise ``IncompleteError`` where a model that was named, and not a folder of its scores, lacks sessions.
+
+    ``runs``: by the model's name, one mapping for each context in which models were scored.
+    """
+    lacking = [run for of in runs for name, run in of.items() if run.n_failed and run.folder != Path(name)]
     if lacking:
         named = ", ".join(f"{run.n_failed} of {run.model} ({run.folder / 'run.json'})" for run in lacking)
         raise IncompleteError(

@@ -104,35 +104,48 @@ def test_both_models_keep_their_scores_where_a_session_of_one_fails_under_precis
     assert all(count["scored"] > 0 for count in counts.values())
 
 
-@pytest.mark.parametrize("precision", [(), ("--precision", "1e-6")])
-def test_effects_over_the_other_sessions_are_written_before_the_exit_code_says_that_some_failed(
-    precision: tuple[str, ...],
+@pytest.mark.parametrize(
+    ("script", "options", "table"),
+    [
+        ("misalignment", "--base {sound} --post {broken} --dtype float32", "effects.csv"),
+        ("misalignment", "--base {sound} --post {broken} --dtype float32 --precision 1e-6", "effects.csv"),
+        ("diagnosis", "--base {sound} --post {broken}", "diagnosis.csv"),
+        ("generations", "--pairs {pairs}", "generations.csv"),
+        ("frontier", "--base {sound} --models other={broken} --items 2", "frontier.csv"),
+        ("personas", "--model_name_or_path {broken}", "personas.csv"),
+        ("templates", "--model_name_or_path {broken}", "templates.csv"),
+    ],
+)
+def test_the_other_sessions_are_analysed_before_the_exit_code_says_that_some_failed(
+    script: str,
+    options: str,
+    table: str,
     tmp_path: Path,
     tiny_llama_dir: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     data = write_sessions(tmp_path / "data.jsonl", 8)
-    data.write_text(data.read_text().replace("person 3. You", "person 3~. You"))
-    models = ["--base", str(tiny_llama_dir), "--post", str(broken(tmp_path / "broken", "~", torch.nan))]
-    options = [
-        "--data",
-        str(data),
-        "--output_dir",
-        str(tmp_path / "effect"),
-        "--resamples",
-        "20",
-        "--report_to",
-        "none",
-    ]
-    monkeypatch.setattr(sys, "argv", ["misalignment.py", *models, *options, *precision, "--dtype", "float32"])
+    rows = [json.loads(line) for line in data.read_text().splitlines()]
+    for age, row in enumerate(rows, 20):
+        choices = row["text"].replace("<<-3>>", "<<J>>").replace("<<left>>", "<<F>>")
+        row |= {"text": choices.replace("person 3. You", "person 3~. You"), "age": age}
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    model = broken(tmp_path / "broken", "~", torch.nan)
+    (model / "chat_template.jinja").write_text("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}")
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text(f"post_trained,base,post_training,family,size_b\n{model},{tiny_llama_dir},instruct,tiny,0.001\n")
+    given = options.format(sound=tiny_llama_dir, broken=model, pairs=pairs).split()
+    common = f"--data {data} --output_dir {tmp_path / 'run'} --resamples 20 --report_to none".split()
+    monkeypatch.setattr(sys, "argv", [f"{script}.py", *given, *common])
     monkeypatch.setattr("centaurlab.allocator.keep_freed_memory", lambda: None)
     with pytest.raises(SystemExit) as exited:
-        runpy.run_path(str(Path(__file__).parents[2] / "eval" / "misalignment.py"), run_name="__main__")
-    assert exited.value.code == 1
-    assert "sessions could not be scored, and are in no comparison: 1 of" in capsys.readouterr().err
-    assert run_json(tmp_path / "effect")["overall"]["n_participants"] == 7
-    assert (tmp_path / "effect" / "effects.csv").exists()
+        runpy.run_path(str(Path(__file__).parents[2] / "eval" / f"{script}.py"), run_name="__main__")
+    said = capsys.readouterr()
+    assert exited.value.code == 1, said.err
+    assert "sessions could not be scored, and are in no comparison: 1 of" in said.err
+    assert (tmp_path / "run" / table).exists()
+    assert run_json(tmp_path / "run")["job"] == script
 
 
 def test_where_every_session_fails_the_table_is_empty(tmp_path: Path) -> None:
