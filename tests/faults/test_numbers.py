@@ -112,6 +112,7 @@ def test_both_models_keep_their_scores_where_a_session_of_one_fails_under_precis
         ("diagnosis", "--base {sound} --post {broken}", "diagnosis.csv"),
         ("generations", "--pairs {pairs}", "generations.csv"),
         ("frontier", "--base {sound} --models other={broken} --items 2", "frontier.csv"),
+        ("trajectory", "--run {broken}/.. --base {sound} --items 0", "trajectory.csv"),
         ("personas", "--model_name_or_path {broken}", "personas.csv"),
         ("templates", "--model_name_or_path {broken}", "templates.csv"),
     ],
@@ -131,7 +132,8 @@ def test_the_other_sessions_are_analysed_before_the_exit_code_says_that_some_fai
         choices = row["text"].replace("<<-3>>", "<<J>>").replace("<<left>>", "<<F>>")
         row |= {"text": choices.replace("person 3. You", "person 3~. You"), "age": age}
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    model = broken(tmp_path / "broken", "~", torch.nan)
+    model = broken(tmp_path / "trained" / "checkpoint-1", "~", torch.nan)
+    (model / "trainer_state.json").write_text("{}")
     (model / "chat_template.jinja").write_text("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}")
     pairs = tmp_path / "pairs.csv"
     pairs.write_text(f"post_trained,base,post_training,family,size_b\n{model},{tiny_llama_dir},instruct,tiny,0.001\n")
@@ -146,6 +148,11 @@ def test_the_other_sessions_are_analysed_before_the_exit_code_says_that_some_fai
     assert "sessions could not be scored, and are in no comparison: 1 of" in said.err
     assert (tmp_path / "run" / table).exists()
     assert run_json(tmp_path / "run")["job"] == script
+    for scores in (tmp_path / "run").rglob("scores.parquet"):
+        people = set(pq.read_table(scores)["participant"].to_pylist())
+        assert len(people) == 8 - len(run_json(scores.parent)["failed_sessions"])
+    if script == "misalignment":
+        assert run_json(tmp_path / "run")["overall"]["n_participants"] == 7
 
 
 def test_where_every_session_fails_the_table_is_empty(tmp_path: Path) -> None:
