@@ -7,9 +7,9 @@ examples:
   python eval/benchmark.py --train --model_name_or_path gemma-3-270m --min_tokens 600 --max_tokens 1024 \\
       --output_dir runs/benchmark-training
 
-Each contestant runs in a process of its own. "plain" is batch 1 with logits at every position, started as its
-user would; "plain, memory kept" has the allocator settings that our scripts give themselves. With --train, plain is
-transformers' Trainer; both train LoRA adapters, one session a step. Output: timings.csv, run.json.
+Each contestant runs in a process of its own, once a round. "plain" is batch 1 with logits at every position, started
+as its user would; "plain, memory kept" has the allocator settings that our scripts give themselves. With --train, plain
+is transformers' Trainer; both train LoRA adapters, one session a step. Output: timings.csv, run.json.
 """
 
 import dataclasses
@@ -23,7 +23,14 @@ from rich.table import Table
 from centaurlab import terminal
 from centaurlab.allocator import keep_freed_memory
 from centaurlab.arguments import parse_arguments
-from centaurlab.benchmark import BenchmarkArguments, Timing, benchmark_sessions, time_contestant, time_scoring
+from centaurlab.benchmark import (
+    BenchmarkArguments,
+    Timing,
+    benchmark_sessions,
+    time_contestant,
+    time_in_turn,
+    time_scoring,
+)
 from centaurlab.errors import exit_on_user_error
 from centaurlab.models import ModelArguments, identify
 from centaurlab.runs import RunFolder, provenance
@@ -41,7 +48,8 @@ def main() -> None:
         return
     folder = RunFolder(Path(arguments.output_dir), "benchmark")
     folder.check_job()
-    plain, kept, ours = (time_contestant(name) for name in ("plain", "plain_kept_memory", "ours"))
+    contestants = ["plain", "plain_kept_memory", "ours"] + ["ceiling"] * (not arguments.train)
+    plain, kept, ours, *ceiling = time_in_turn(contestants, arguments.rounds)
     timings = {"plain": plain, "plain, memory kept": kept, "centaurlab": ours}
     figures = {
         "tokens": ours.tokens,
@@ -54,12 +62,9 @@ def main() -> None:
         figures["largest_loss_difference"] = _largest_difference(plain, ours)
         lines.append(f"largest difference of a step's loss: {figures['largest_loss_difference']:.1e} nats")
     else:
-        timings["ceiling"] = time_contestant("ceiling")
+        timings["ceiling"] = ceiling[0]
         figures["of_ceiling"] = timings["ceiling"].seconds / ours.seconds
-        exact = [
-            time_contestant(name, ("--dtype", "float32", "--sessions", "1", "--rounds", "1"))
-            for name in ("plain", "ours")
-        ]
+        exact = [time_contestant(name, ("--dtype", "float32", "--sessions", "1")) for name in ("plain", "ours")]
         figures["largest_nll_difference_float32"] = _largest_difference(*exact)
         lines += [
             f"of the ceiling (our matrix products and attention calls alone): {figures['of_ceiling']:.2f}",
@@ -90,7 +95,7 @@ def run_contestant(
         keep_freed_memory()
     encodings = benchmark_sessions(model_args, data_args, arguments)
     if not arguments.train:
-        return time_scoring(contestant, model_args, encodings, arguments.rounds)
+        return time_scoring(contestant, model_args, encodings)
     from centaurlab.training.benchmark import time_training
 
     return time_training(model_args, encodings, plain=contestant != "ours")

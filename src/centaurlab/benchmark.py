@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from centaurlab.encoding import Encoding, encode
@@ -34,7 +35,7 @@ class BenchmarkArguments:
     sessions: int = field(default=4, metadata={"help": "how many sessions to time"})
     min_tokens: int = field(default=2000, metadata={"help": "shortest session; shorter ones are joined up to it"})
     max_tokens: int = field(default=4096, metadata={"help": "longest session"})
-    rounds: int = field(default=3, metadata={"help": "how often they are scored; the fastest counts (shared machines)"})
+    rounds: int = field(default=3, metadata={"help": "how often each is timed, in turn; its fastest round counts"})
     train: bool = field(default=False, metadata={"help": "time training steps instead of scoring"})
     contestant: str | None = field(default=None, metadata={"help": "(internal) run one contestant, print JSON"})
 
@@ -72,8 +73,8 @@ def benchmark_sessions(
     return encodings
 
 
-def time_scoring(contestant: str, model_args: ModelArguments, encodings: list[Encoding], rounds: int) -> Timing:
-    """Time one contestant in this process: the fastest of ``rounds``; a session is scored once before."""
+def time_scoring(contestant: str, model_args: ModelArguments, encodings: list[Encoding]) -> Timing:
+    """Time one contestant in this process; a session is scored once before."""
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
     model = load_model(model_args, device)
     nll: list[float] = []
@@ -89,9 +90,8 @@ def time_scoring(contestant: str, model_args: ModelArguments, encodings: list[En
             scores = [score(encoding) for encoding in encodings]
             nll[:] = [float(x) for s in scores for x in (s.nll_R if ours else s)]
 
-    seconds = min(_seconds(run) for _ in range(rounds))
     return Timing(
-        seconds=seconds,
+        seconds=_seconds(run),
         tokens=sum(len(e.input_ids_T) for e in encodings),
         peak_memory_bytes=peak_memory_bytes(),
         nll=nll,
@@ -102,6 +102,17 @@ def peak_memory_bytes() -> int:
     """Largest memory of this process so far: on its GPU, where there is one, or else resident."""
     peak = peak_memory()
     return peak.get("peak_gpu_memory_bytes", peak["peak_memory_bytes"])
+
+
+def time_in_turn(contestants: Sequence[str], rounds: int) -> list[Timing]:
+    """The fastest of ``rounds`` of each; in every round all have a turn, as a shared machine's speed changes."""
+    turns = tqdm([name for _ in range(rounds) for name in contestants], unit="run", leave=False)
+    fastest: dict[str, Timing] = {}
+    for name in turns:
+        turns.set_description(f"timing {name}")
+        timing = time_contestant(name)
+        fastest[name] = min(timing, fastest.get(name, timing), key=lambda t: t.seconds)
+    return [fastest[name] for name in contestants]
 
 
 def time_contestant(contestant: str, extra: tuple[str, ...] = ()) -> Timing:
