@@ -17,11 +17,12 @@ from centaurlab.checkpoints import TOKENIZER_FILES, Checkpoint, find_checkpoint
 from centaurlab.errors import UserError
 from centaurlab.fingerprints import content_digest, fingerprint, json_digest
 from centaurlab.launcher import share_cores
+from centaurlab.quantization import bitsandbytes_config, keep_unpacked, quantization_of
 from centaurlab.quiet import import_bitsandbytes, quiet_transformers
 
 if TYPE_CHECKING:
     import torch
-    from transformers import BitsAndBytesConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
     from transformers.models.auto.auto_factory import _BaseAutoModelClass
 
 DTYPES = ("bfloat16", "float16", "float32")
@@ -102,7 +103,7 @@ def identify(args: ModelArguments) -> ModelIdentity:
         "weights": digests,
         "config": json_digest(found.base.folder / "config.json"),
         "dtype": args.dtype,
-        "quantization": _quantization(found.base, args),
+        "quantization": quantization_of(found.base, args),
     }
     if args.trust_remote_code:
         parts["code"] = {file.name: content_digest(file) for file in sorted(found.base.folder.glob("*.py"))}
@@ -115,7 +116,7 @@ def identify(args: ModelArguments) -> ModelIdentity:
         fingerprint=fingerprint(parts),
         tokenizer_fingerprint=_tokenizer_fingerprint(found.base),
         dtype=args.dtype,
-        quantization=_quantization(found.base, args),
+        quantization=quantization_of(found.base, args),
         base=found.base.source if found.adapter else None,
         adapter=found.adapter.source if found.adapter else None,
     )
@@ -162,7 +163,7 @@ def load_model(args: ModelArguments, device: "torch.device | None" = None) -> "P
             found.base.folder,
             config=config,
             dtype=getattr(torch, args.dtype),
-            quantization_config=_bitsandbytes_config(args, found.base),
+            quantization_config=bitsandbytes_config(args, found.base),
             device_map=_device_map(args, device),
             attn_implementation=args.attn_implementation,
             trust_remote_code=args.trust_remote_code,
@@ -178,8 +179,8 @@ def load_model(args: ModelArguments, device: "torch.device | None" = None) -> "P
             f"({absent[0]}, …): it is not a whole causal language model"
         )
     model.name_or_path = found.base.source
-    if _quantization(found.base, args) in ("nf4", "fp4"):
-        _keep_unpacked(model)
+    if quantization_of(found.base, args) in ("nf4", "fp4"):
+        keep_unpacked(model)
     if found.adapter:
         model = _with_adapter(model, found.adapter, found.base)
     model.eval()
@@ -201,7 +202,7 @@ def load_without_weights(args: ModelArguments) -> "PreTrainedModel":
 
 def quantization(args: ModelArguments) -> str:
     """As in ``ModelIdentity``, without the weights."""
-    return _quantization(_find(args, weights=False).base, args)
+    return quantization_of(_find(args, weights=False).base, args)
 
 
 def usable_window(config: "PretrainedConfig", max_length: int | None) -> int:
@@ -274,49 +275,6 @@ def _base_of(adapter: Checkpoint, weights: bool, allow_pickle: bool) -> Checkpoi
     if base.is_adapter:
         raise UserError(f"the base of adapter {adapter.source} is itself an adapter, {name}; merge that one first")
     return base
-
-
-def _quantization(base: Checkpoint, args: ModelArguments) -> str:
-    own = base.config().get("quantization_config")
-    if not own:
-        return "nf4" if args.load_in_4bit else "int8" if args.load_in_8bit else "none"
-    if args.load_in_4bit or args.load_in_8bit:
-        raise UserError(f"{base.source} is quantised already; leave out load_in_4bit and load_in_8bit")
-    if own.get("quant_method") == "bitsandbytes":
-        return str(own.get("bnb_4bit_quant_type", "fp4")) if own.get("load_in_4bit") else "int8"
-    return str(own.get("quant_method", "unknown"))
-
-
-def _bitsandbytes_config(args: ModelArguments, base: Checkpoint) -> "BitsAndBytesConfig | None":
-    """NF4 with doubly quantised constants (QLoRA, arXiv 2305.14314) or int8 (arXiv 2208.07339)."""
-    method = _quantization(base, args)
-    if method in ("nf4", "fp4", "int8"):
-        import_bitsandbytes()
-    if not (args.load_in_4bit or args.load_in_8bit):
-        return None
-    from transformers import BitsAndBytesConfig
-
-    if args.load_in_8bit:
-        return BitsAndBytesConfig(load_in_8bit=True)
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=args.dtype,
-    )
-
-
-def _keep_unpacked(model: "PreTrainedModel") -> None:
-    """Keep 4-bit weights of a CPU in their own format.
-
-    bitsandbytes 0.50 repacks them at the first evaluation where the processor has AVX512-BF16: its fused product
-    rounds to bfloat16 whatever the dtype, passes no gradients to later training, and fails on narrow layers.
-    """
-    from bitsandbytes.nn.modules import Linear4bit
-
-    for module in model.modules():
-        if isinstance(module, Linear4bit):
-            module.support_avx512bf16_for_cpu = False
 
 
 def _device_map(args: ModelArguments, device: "torch.device | None") -> "str | dict[str, str]":
