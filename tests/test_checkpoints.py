@@ -133,6 +133,14 @@ def test_shards_are_those_of_the_index(tmp_path: Path) -> None:
     assert find(tmp_path).weight_files() == shards
 
 
+@pytest.mark.parametrize("shard", ["/etc/passwd", "../other/model.safetensors", "a/../../b"])
+def test_shards_outside_the_folder_are_refused(tmp_path: Path, shard: str) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": shard}}))
+    with pytest.raises(UserError, match=f"names a file outside its folder, {shard};"):
+        find(tmp_path).weight_files()
+
+
 @pytest.mark.parametrize(
     ("config", "pickled"), [("config.json", "pytorch_model.bin"), ("adapter_config.json", "adapter_model.bin")]
 )

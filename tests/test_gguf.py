@@ -160,6 +160,16 @@ def test_bad_files_are_refused_in_one_sentence(tiny_gguf: Path, cache: Path, tmp
     writer.close()
     with pytest.raises(UserError, match="no-such-architecture"):
         gguf.gguf_folder(unknown)
+    whole = tiny_gguf.read_bytes()
+    for key, changed, said in (
+        (b"llama.feed_forward_length\x04\0\0\0", b"\x01", r"no weights that fit model\.layers\.0\.mlp"),
+        (b"llama.attention.head_count\x04\0\0\0", b"\0", "cannot read"),
+        (b"tokenizer.ggml.tokens\x09\0\0\0\x08\0\0\0", b"\x01\0", "cannot read"),
+    ):
+        place = whole.index(key) + len(key)
+        damaged.write_bytes(whole[:place] + changed + whole[place + len(changed) :])
+        with pytest.raises(UserError, match=said):
+            gguf.gguf_folder(damaged)
     assert not any(path.is_dir() for path in gguf.converted_models().iterdir())
 
 

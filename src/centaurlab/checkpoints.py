@@ -73,7 +73,10 @@ class Checkpoint:
                 return [self.folder / name]
             index = self.folder / f"{name}.index.json"
             if index.is_file():
-                files = [self.folder / shard for shard in sorted(set(_read_index(index).values()))]
+                shards = sorted(set(_read_index(index).values()))
+                if outside := [shard for shard in shards if Path(shard).is_absolute() or ".." in Path(shard).parts]:
+                    raise UserError(f"{index} names a file outside its folder, {outside[0]}; do not use this model")
+                files = [self.folder / shard for shard in shards]
                 if missing := [file.name for file in files if not file.is_file()]:
                     raise UserError(f"{self.source} is incomplete: {missing[0]} is missing; download it again")
                 return files

@@ -5,6 +5,7 @@ says where and what to do. Anything else is a bug of ours and keeps its tracebac
 """
 
 import sys
+import textwrap
 from collections.abc import Callable
 
 from centaurlab.masking import mask_secrets
@@ -38,3 +39,8 @@ def exit_on_user_error(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted: what is done is saved, the same command continues", file=sys.stderr)
         sys.exit(130)
+
+
+def one_line(error: Exception, width: int = 300) -> str:
+    """What a library says of an error, to be part of a sentence."""
+    return textwrap.shorten(str(error) or type(error).__name__, width, placeholder=" …")

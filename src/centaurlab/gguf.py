@@ -17,8 +17,9 @@ from typing import Any
 from filelock import FileLock
 from safetensors import SafetensorError
 
-from centaurlab.errors import UserError
+from centaurlab.errors import UserError, one_line
 from centaurlab.fingerprints import content_digest, user_cache
+from centaurlab.gguf_header import check_header
 from centaurlab.quiet import quiet_transformers
 
 GEMMA = "gemma-3-270m"
@@ -94,19 +95,24 @@ def _convert(gguf: Path, folder: Path, name: str) -> None:
 
     with quiet_transformers():
         try:
+            check_header(gguf)
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 gguf.parent,
                 gguf_file=gguf.name,
                 dtype=torch.bfloat16,
                 quantization_config=GgufConfig(dequantize=True),
+                ignore_mismatched_sizes=True,  # reported below, in one sentence
                 output_loading_info=True,
             )
             tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        except (ValueError, KeyError, NotImplementedError) as error:
-            raise UserError(f"transformers cannot read {name}: {error}; use the model's safetensors") from error
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # of a damaged file a library may say anything
+            reason = one_line(error)
+            raise UserError(f"transformers cannot read {name}: {reason}; use the model's safetensors") from error
         model, report = loaded
-        if absent := sorted(report["missing_keys"]):
-            raise UserError(f"{name} lacks {absent[0]}: it is not a whole causal language model")
+        if absent := sorted([*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]):
+            raise UserError(f"{name} has no weights that fit {absent[0]}: it is not a whole causal language model")
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         saved = AutoTokenizer.from_pretrained(folder)

@@ -6,7 +6,6 @@ would leave a weight at random is refused. What is not asked for is not imported
 
 import dataclasses
 import os
-import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from centaurlab.checkpoints import TOKENIZER_FILES, Checkpoint, find_checkpoint
-from centaurlab.errors import UserError
+from centaurlab.errors import UserError, one_line
 from centaurlab.fingerprints import content_digest, fingerprint, json_digest
 from centaurlab.launcher import share_cores
 from centaurlab.quantization import bitsandbytes_config, keep_unpacked, quantization_of
@@ -331,7 +330,7 @@ def _with_adapter(model: "PreTrainedModel", adapter: Checkpoint, base: Checkpoin
             adapted = get_peft_model(model, config)
             report = adapted.load_adapter(str(adapter.folder), "default", torch_device=str(model.device))
     except (ValueError, RuntimeError) as error:
-        raise UserError(f"adapter {adapter.source} does not fit {base.source}: {_one_line(error)}") from error
+        raise UserError(f"adapter {adapter.source} does not fit {base.source}: {one_line(error)}") from error
     if left_over := sorted([*report.missing_keys, *report.unexpected_keys]):
         raise UserError(f"adapter {adapter.source} does not fit {base.source}: {left_over[0]} has no counterpart")
     with_layers: PreTrainedModel = adapted.get_base_model()
@@ -357,8 +356,4 @@ def _sentences(checkpoint: Checkpoint, what: str) -> Iterator[None]:
             raise UserError(
                 f"{checkpoint.source} needs the Python code it brings; read it, then pass --trust_remote_code"
             ) from error
-        raise UserError(f"cannot load {what}{checkpoint.source}: {_one_line(error)}") from error
-
-
-def _one_line(error: Exception, width: int = 300) -> str:
-    return textwrap.shorten(str(error) or type(error).__name__, width, placeholder=" …")
+        raise UserError(f"cannot load {what}{checkpoint.source}: {one_line(error)}") from error
