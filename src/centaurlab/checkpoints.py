@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from centaurlab.errors import UserError
-from centaurlab.gguf import GEMMA, gemma_folder, gguf_folder
+from centaurlab.gguf import GEMMA, gemma_folder, gguf_folder, is_lost_gemma
 
 ALIASES = (GEMMA,)
 
@@ -101,6 +101,8 @@ def _locate(name: str, revision: str | None, weights: bool, allow_pickle: bool) 
     if name == GEMMA:
         return Checkpoint(GEMMA, gemma_folder())
     path = Path(name).expanduser()
+    if is_lost_gemma(path):
+        return Checkpoint(str(path), gemma_folder())
     if path.is_dir():
         return Checkpoint(str(path.resolve()), path.resolve())
     if path.is_file():

