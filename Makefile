@@ -9,7 +9,7 @@ INSTALLED := .venv/installed
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv --upgrade-deps .venv
 	$(BIN)/pip install -q -c constraints.txt -e ".[starter,dev]"
 	touch $@
 
