@@ -3,6 +3,7 @@
 The reader that transformers uses takes them at their word: in a file of fifty bytes one of them fills all memory.
 """
 
+import os
 import struct
 from pathlib import Path
 from typing import BinaryIO
@@ -68,4 +69,4 @@ class _Header:
     def _skip(self, n_bytes: int) -> None:
         if n_bytes > self._size - self._file.tell():
             raise ValueError("a length in its header points beyond its end")
-        self._file.seek(n_bytes, 1)
+        self._file.seek(n_bytes, os.SEEK_CUR)
