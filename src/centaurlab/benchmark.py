@@ -131,6 +131,8 @@ def _sessions(
     by_study: dict[str, list[Encoding]] = {}
     texts: dict[str, str] = {}
     for transcript in open_source(data_args):
+        if len(by_study.get(transcript.study, ())) == arguments.sessions:
+            continue
         text = texts.pop(transcript.study, "") + transcript.text + "\n\n"
         encoding = encode(text, tokenizer)
         if len(encoding.input_ids_T) < arguments.min_tokens:

@@ -17,6 +17,7 @@ from trl import SFTConfig
 from centaurlab.benchmark import Timing, peak_memory_bytes
 from centaurlab.encoding import Encoding
 from centaurlab.models import ModelArguments, load_model, load_tokenizer
+from centaurlab.quiet import ignore_renamed_checkpointing
 from centaurlab.training.base_model import load_base
 from centaurlab.training.data import whole
 from centaurlab.training.trainer import CentaurTrainer, SessionCollator
@@ -27,6 +28,7 @@ def time_training(model_args: ModelArguments, encodings: Sequence[Encoding], *, 
 
     ``Timing.nll`` holds the loss of each timed step: nats per response token.
     """
+    ignore_renamed_checkpointing()
     examples = [whole(encoding) for encoding in (encodings[0], *encodings)]
     rows = Dataset.from_list([{"input_ids": e.input_ids_T, "labels": e.labels_T} for e in examples])
     accelerated = torch.accelerator.is_available()
