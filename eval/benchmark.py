@@ -48,8 +48,9 @@ def main() -> None:
         return
     folder = RunFolder(Path(arguments.output_dir), "benchmark")
     folder.check_job()
-    contestants = ["plain", "plain_kept_memory", "ours"] + ["ceiling"] * (not arguments.train)
-    plain, kept, ours, *ceiling = time_in_turn(contestants, arguments.rounds)
+    contestants = ("plain", "plain_kept_memory", "ours", *([] if arguments.train else ["ceiling"]))
+    timed = time_in_turn(contestants, arguments.rounds)
+    plain, kept, ours = timed["plain"], timed["plain_kept_memory"], timed["ours"]
     timings = {"plain": plain, "plain, memory kept": kept, "centaurlab": ours}
     figures = {
         "tokens": ours.tokens,
@@ -62,7 +63,7 @@ def main() -> None:
         figures["largest_loss_difference"] = _largest_difference(plain, ours)
         lines.append(f"largest difference of a step's loss: {figures['largest_loss_difference']:.1e} nats")
     else:
-        timings["ceiling"] = ceiling[0]
+        timings["ceiling"] = timed["ceiling"]
         figures["of_ceiling"] = timings["ceiling"].seconds / ours.seconds
         exact = [time_contestant(name, ("--dtype", "float32", "--sessions", "1")) for name in ("plain", "ours")]
         figures["largest_nll_difference_float32"] = _largest_difference(*exact)

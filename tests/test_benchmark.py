@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from centaurlab import benchmark
 from centaurlab.arguments import parse_arguments
-from centaurlab.benchmark import BenchmarkArguments, benchmark_sessions
+from centaurlab.benchmark import BenchmarkArguments, Timing, benchmark_sessions, time_in_turn
 from centaurlab.errors import UserError
 from centaurlab.models import ModelArguments, load_tokenizer
 from centaurlab.sources import DataArguments
@@ -38,3 +39,17 @@ def test_sessions_are_of_different_studies_and_short_ones_are_joined(tiny_llama_
         benchmark_sessions(
             model, DataArguments(data=str(data)), BenchmarkArguments(output_dir="out", min_tokens=5000, max_tokens=6000)
         )
+
+
+def test_contestants_take_turns_and_the_fastest_round_of_each_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = {"plain": iter([9.0, 7.0, 8.0]), "ours": iter([1.0, 3.0, 2.0])}
+    turns = []
+
+    def time_contestant(name: str) -> Timing:
+        turns.append(name)
+        return Timing(next(seconds[name]), tokens=10, peak_memory_bytes=1, nll=[])
+
+    monkeypatch.setattr(benchmark, "time_contestant", time_contestant)
+    fastest = time_in_turn(("plain", "ours"), rounds=3)
+    assert turns == ["plain", "ours"] * 3
+    assert {name: timing.seconds for name, timing in fastest.items()} == {"plain": 7.0, "ours": 1.0}

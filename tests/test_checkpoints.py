@@ -135,6 +135,14 @@ def test_shards_are_those_of_the_index(tmp_path: Path) -> None:
     assert find(tmp_path).weight_files() == shards
 
 
+@pytest.mark.parametrize("content", ["[]", "{}", '{"weight_map": []}', '{"weight_map": null}', "{"])
+def test_index_that_is_none_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(UserError, match=r"model\.safetensors\.index\.json is no index of weights .*download it again"):
+        find(tmp_path).weight_files()
+
+
 @pytest.mark.parametrize("shard", ["/etc/passwd", "../other/model.safetensors", "a/../../b"])
 def test_shards_outside_the_folder_are_refused(tmp_path: Path, shard: str) -> None:
     (tmp_path / "config.json").write_text("{}")

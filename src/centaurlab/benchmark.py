@@ -74,7 +74,7 @@ def benchmark_sessions(
 
 
 def time_scoring(contestant: str, model_args: ModelArguments, encodings: list[Encoding]) -> Timing:
-    """Time one contestant in this process; a session is scored once before."""
+    """Time one contestant in this process, warm: it has scored the longest session, or recorded all of them."""
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
     model = load_model(model_args, device)
     nll: list[float] = []
@@ -84,7 +84,7 @@ def time_scoring(contestant: str, model_args: ModelArguments, encodings: list[En
         # A scorer changes the model's attention: the plain loop must not have one.
         ours = SessionScorer(model) if contestant == "ours" else None
         score: Callable[[Encoding], Any] = ours.score if ours else lambda e: _plain_nll(model, e)
-        score(min(encodings, key=lambda e: len(e.input_ids_T)))
+        score(max(encodings, key=lambda e: len(e.input_ids_T)))
 
         def run() -> None:
             scores = [score(encoding) for encoding in encodings]
@@ -104,7 +104,7 @@ def peak_memory_bytes() -> int:
     return peak.get("peak_gpu_memory_bytes", peak["peak_memory_bytes"])
 
 
-def time_in_turn(contestants: Sequence[str], rounds: int) -> list[Timing]:
+def time_in_turn(contestants: Sequence[str], rounds: int) -> dict[str, Timing]:
     """The fastest of ``rounds`` of each; in every round all have a turn, as a shared machine's speed changes."""
     turns = tqdm([name for _ in range(rounds) for name in contestants], unit="run", leave=False)
     fastest: dict[str, Timing] = {}
@@ -112,7 +112,7 @@ def time_in_turn(contestants: Sequence[str], rounds: int) -> list[Timing]:
         turns.set_description(f"timing {name}")
         timing = time_contestant(name)
         fastest[name] = min(timing, fastest.get(name, timing), key=lambda t: t.seconds)
-    return [fastest[name] for name in contestants]
+    return fastest
 
 
 def time_contestant(contestant: str, extra: tuple[str, ...] = ()) -> Timing:

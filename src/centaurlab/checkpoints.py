@@ -6,11 +6,12 @@ and the same state of its repository, and nothing later depends on a network.
 
 import difflib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from centaurlab.errors import UserError
+from centaurlab.errors import UserError, one_line
 from centaurlab.gguf import GEMMA, gemma_folder, gguf_folder, is_lost_gemma
 
 ALIASES = (GEMMA,)
@@ -74,7 +75,7 @@ class Checkpoint:
             index = self.folder / f"{name}.index.json"
             if index.is_file():
                 shards = sorted(set(_read_index(index).values()))
-                if outside := [shard for shard in shards if Path(shard).is_absolute() or ".." in Path(shard).parts]:
+                if outside := [shard for shard in shards if Path(shard).anchor or ".." in Path(shard).parts]:
                     raise UserError(f"{index} names a file outside its folder, {outside[0]}; do not use this model")
                 files = [self.folder / shard for shard in shards]
                 if missing := [file.name for file in files if not file.is_file()]:
@@ -103,14 +104,14 @@ def _locate(name: str, revision: str | None, weights: bool, allow_pickle: bool) 
     path = Path(name).expanduser()
     if is_lost_gemma(path):
         return Checkpoint(str(path), gemma_folder())
-    if path.is_dir():
+    if os.path.isdir(path):  # false too where the user may not look, unlike pathlib's
         return Checkpoint(str(path.resolve()), path.resolve())
-    if path.is_file():
+    if os.path.isfile(path):
         if path.suffix != ".gguf":
             raise UserError(f"{name} is a file but not *.gguf; name the model's folder, a *.gguf file or a hub id")
         return Checkpoint(str(path.resolve()), gguf_folder(path))
     if path.suffix == ".gguf" or name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise UserError(f"there is no model at {name}: the folder or file does not exist")
+        raise UserError(f"there is no model at {name}: the folder or file does not exist or may not be read")
     return Checkpoint(name, _hub_snapshot(name, revision, weights, allow_pickle))
 
 
@@ -150,6 +151,6 @@ def _hub_snapshot(name: str, revision: str | None, weights: bool, allow_pickle: 
 def _read_index(index: Path) -> dict[str, str]:
     try:
         weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"cannot read {index}: {error}") from error
-    return {str(tensor): str(file) for tensor, file in weight_map.items()}
+        return {str(tensor): str(file) for tensor, file in weight_map.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{index} is no index of weights ({one_line(error)}); download it again") from error

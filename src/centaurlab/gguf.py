@@ -6,6 +6,7 @@ it is complete.
 """
 
 import importlib.util
+import os
 import re
 import shutil
 import sys
@@ -51,8 +52,9 @@ def gemma_folder() -> Path:
 
 
 def is_lost_gemma(path: Path) -> bool:
-    """Whether a folder that is not there was a converted copy of Gemma 3 270M, here or on another machine."""
-    return gemma_is_installed() and path.name == _gemma_key() and not path.exists()
+    """Whether a full path that leads nowhere was a converted copy of Gemma 3 270M, here or on another machine."""
+    is_lost = path.is_absolute() and not os.path.exists(path)  # another user's folder may not even be asked about
+    return is_lost and gemma_is_installed() and path.name == _gemma_key()
 
 
 def _gemma_key() -> str:

@@ -1,6 +1,7 @@
 """Whether the lengths in a GGUF file's header stay within the file.
 
-The reader that transformers uses takes them at their word: in a file of fifty bytes one of them fills all memory.
+The reader that transformers uses takes them at their word: in a file of fifty bytes one of them fills all memory. No
+longer needed once a release of gguf holds https://github.com/ggml-org/llama.cpp/pull/27188 (0.19.0 does not).
 """
 
 import os
@@ -15,13 +16,16 @@ _DIMENSION_BYTES, _TYPE_BYTES, _OFFSET_BYTES = 8, 4, 8
 
 
 def check_header(path: Path) -> None:
-    """Raise ``ValueError`` where a length points beyond the end of the file, which begins with GGUF's four letters."""
+    """Raise ``ValueError`` where the header of the GGUF file at ``path`` does not end within it.
+
+    So it is where the header cannot be followed: other versions than 2 and 3, arrays of arrays (as in llama.cpp).
+    """
     with path.open("rb") as file:
         _Header(file, path.stat().st_size).check()
 
 
 class _Header:
-    """Steps over what a header of version 2 or 3 holds, in either byte order."""
+    """Steps over what a header holds, in either byte order."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file = file
@@ -30,8 +34,11 @@ class _Header:
 
     def check(self) -> None:
         self._skip(len(b"GGUF"))
-        if not self._number("I") & 0xFFFF:  # the version, a small number
-            self._order = ">"
+        version = self._number("I")
+        if not version & 0xFFFF:
+            self._order, version = ">", version >> 24
+        if version not in (2, 3):
+            raise ValueError(f"its header is of version {version}, not 2 or 3")
         n_tensors, n_entries = self._number("Q"), self._number("Q")
         for _ in range(n_entries):
             self._skip_string()
