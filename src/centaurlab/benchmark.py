@@ -74,7 +74,7 @@ def benchmark_sessions(
 
 
 def time_scoring(contestant: str, model_args: ModelArguments, encodings: list[Encoding]) -> Timing:
-    """Time one contestant in this process, warm: it has scored the longest session, or recorded all of them."""
+    """Time one contestant in this process, which has scored the shortest session before (ceiling: recorded all)."""
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
     model = load_model(model_args, device)
     nll: list[float] = []
@@ -84,7 +84,7 @@ def time_scoring(contestant: str, model_args: ModelArguments, encodings: list[En
         # A scorer changes the model's attention: the plain loop must not have one.
         ours = SessionScorer(model) if contestant == "ours" else None
         score: Callable[[Encoding], Any] = ours.score if ours else lambda e: _plain_nll(model, e)
-        score(max(encodings, key=lambda e: len(e.input_ids_T)))
+        score(min(encodings, key=lambda e: len(e.input_ids_T)))
 
         def run() -> None:
             scores = [score(encoding) for encoding in encodings]
