@@ -119,7 +119,7 @@ def _convert(gguf: Path, folder: Path, name: str) -> None:
             tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
         except (OSError, MemoryError):
             raise
-        except Exception as error:  # of a damaged file a library may say anything
+        except Exception as error:  # what tokenizers raises of a damaged file is no narrower
             reason = one_line(error)
             raise UserError(f"transformers cannot read {name}: {reason}; use the model's safetensors") from error
         model, report = loaded

@@ -28,7 +28,6 @@ def time_training(model_args: ModelArguments, encodings: Sequence[Encoding], *, 
 
     ``Timing.nll`` holds the loss of each timed step: nats per response token.
     """
-    ignore_renamed_checkpointing()
     examples = [whole(encoding) for encoding in (encodings[0], *encodings)]
     rows = Dataset.from_list([{"input_ids": e.input_ids_T, "labels": e.labels_T} for e in examples])
     accelerated = torch.accelerator.is_available()
@@ -60,6 +59,7 @@ def time_training(model_args: ModelArguments, encodings: Sequence[Encoding], *, 
 
 
 def _plain_trainer(model_args: ModelArguments, rows: Dataset, settings: dict[str, Any]) -> Trainer:
+    ignore_renamed_checkpointing()
     args = TrainingArguments(**settings)
     model = get_peft_model(load_model(model_args, args.device), _lora())
     pad_token_id = load_tokenizer(model_args).pad_token_id or 0
