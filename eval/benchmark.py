@@ -16,26 +16,28 @@ import dataclasses
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from rich.table import Table
 
-from centaurlab import terminal
-from centaurlab.allocator import keep_freed_memory
-from centaurlab.arguments import parse_arguments
-from centaurlab.benchmark import (
+from centaurlab.data.source import DataArguments
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.identity import identify
+from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.provenance import provenance
+from centaurlab.runs.tracker import Tracker, TrackingArguments
+from centaurlab.runtime import terminal
+from centaurlab.runtime.arguments import parse_arguments
+from centaurlab.runtime.errors import exit_on_user_error
+from centaurlab.runtime.processes import keep_freed_memory
+from centaurlab.scoring.benchmark import (
     BenchmarkArguments,
     Timing,
+    _largest_difference,
+    _table,
     benchmark_sessions,
     time_contestant,
     time_in_turn,
     time_scoring,
 )
-from centaurlab.errors import exit_on_user_error
-from centaurlab.models import ModelArguments, identify
-from centaurlab.runs import RunFolder, provenance
-from centaurlab.sources import DataArguments
-from centaurlab.tracking import Tracker, TrackingArguments
 
 
 def main() -> None:
@@ -100,26 +102,6 @@ def run_contestant(
     from centaurlab.training.benchmark import time_training
 
     return time_training(model_args, encodings, plain=contestant != "ours")
-
-
-def _largest_difference(a: Timing, b: Timing) -> float:
-    return float(np.abs(np.subtract(a.nll, b.nll)).max())
-
-
-def _table(timings: dict[str, Timing]) -> Table:
-    table = Table("contestant")
-    for column in ("tokens/s", "peak memory", "speed ×", "memory ×"):
-        table.add_column(column, justify="right")
-    plain = timings["plain"]
-    for name, timing in timings.items():
-        table.add_row(
-            name,
-            f"{timing.tokens_per_second:,.0f}",
-            f"{timing.peak_memory_bytes / 2**30:.2f} GiB",
-            f"{timing.tokens_per_second / plain.tokens_per_second:.2f}",
-            f"{timing.peak_memory_bytes / plain.peak_memory_bytes:.2f}",
-        )
-    return table
 
 
 if __name__ == "__main__":

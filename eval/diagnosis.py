@@ -11,49 +11,26 @@ both models; other responses are left out and counted. Positive: the second mode
 Output: diagnosis.csv, excluded.csv, run.json, a figure. Models that are named and not folders are scored first.
 """
 
-import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 from accelerate import PartialState
-from rich import box
-from rich.table import Table
 
-from centaurlab import terminal
-from centaurlab.allocator import keep_freed_memory
-from centaurlab.arguments import parse_arguments
-from centaurlab.bootstrap import CONFIDENCE
-from centaurlab.comparison import scored_data, scored_models
-from centaurlab.diagnosis import PARTS, Split, diagnose, diagnosis_table, verdict
-from centaurlab.effects import Estimate
-from centaurlab.errors import UserError, exit_on_user_error
-from centaurlab.figures.saved import save_diagnosis_figure
-from centaurlab.measure import ScoreArguments
-from centaurlab.misalignment import asked_of, check_scored, score_models
-from centaurlab.models import ModelArguments
-from centaurlab.runs import RunFolder, provenance
-from centaurlab.sources import DataArguments
-from centaurlab.tracking import Tracker, TrackingArguments
-
-
-@dataclass
-class DiagnosisArguments:
-    """What is held against what."""
-
-    base: str = field(metadata={"help": "folder of scores, or a model: what --post is held against"})
-    post: str = field(metadata={"help": "the same; positive parts mean that it is worse"})
-    output_dir: str = field(metadata={"help": "folder for diagnosis.csv, excluded.csv and run.json"})
-    dtype: str = field(default="bfloat16", metadata={"help": "for models that are scored first"})
-    protocol: Literal["full", "paper"] = field(default="full", metadata={"help": "for models that are scored first"})
-    max_length: int | None = field(default=None, metadata={"help": "for models that are scored first, in tokens"})
-    resamples: int = field(default=2000, metadata={"help": "bootstrap resamples of studies and participants"})
-    seed: int = field(default=0, metadata={"help": "seed of the bootstrap"})
-
-    def __post_init__(self) -> None:
-        if self.resamples < 1 or self.seed < 0:
-            raise UserError("--resamples must be at least 1, and --seed at least 0")
+from centaurlab.analyses.diagnosis import PARTS, _print, diagnose, diagnosis_table, save_diagnosis_figure, verdict
+from centaurlab.data.source import DataArguments
+from centaurlab.jobs.diagnosis import DiagnosisArguments
+from centaurlab.jobs.job import asked_of, check_scored, score_models
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.results.run import scored_data, scored_models
+from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.provenance import provenance
+from centaurlab.runs.tracker import Tracker, TrackingArguments
+from centaurlab.runtime.arguments import parse_arguments
+from centaurlab.runtime.errors import exit_on_user_error
+from centaurlab.runtime.processes import keep_freed_memory
+from centaurlab.scoring.worker import ScoreArguments
+from centaurlab.stats.estimate import CONFIDENCE
 
 
 def main() -> None:
@@ -90,31 +67,6 @@ def main() -> None:
     print(said)
     print(f"diagnosis: {folder.path / 'diagnosis.csv'}")
     check_scored(runs)
-
-
-def _print(split: Split) -> None:
-    table = Table("study", title="NLL(post) − NLL(base) in nats per choice, with 95 % intervals", box=box.SIMPLE_HEAD)
-    for name in ("choices", "difference", *PARTS, "right, base", "right, post"):
-        table.add_column(name, justify="right")
-    for row in split.rows:
-        estimates = (getattr(row, name) for name in ("difference", *PARTS))
-        cells = [_cell(estimate) for estimate in estimates]
-        table.add_row(row.study, f"{row.responses:,}", *cells, f"{row.accuracy_base:.2f}", f"{row.accuracy_post:.2f}")
-    terminal.console().print(table)
-    temperatures = ((split.temperatures_base, "base"), (split.temperatures_post, "post"))
-    print("temperatures: " + "; ".join(f"{name} {', '.join(f'{t:.2f}' for t in ts)}" for ts, name in temperatures))
-    if split.at_bound:
-        print("note: a temperature lies at the end of the scored range; calibration is understated")
-    for left_out in split.excluded:
-        print(
-            f"left out: {left_out.excluded:,} of {left_out.responses:,} responses of {left_out.study}: no choice among "
-            "two to ten single tokens for both models"
-        )
-
-
-def _cell(estimate: Estimate) -> str:
-    interval = f" [{estimate.low:+.2f}, {estimate.high:+.2f}]" if math.isfinite(estimate.low) else ""
-    return f"{estimate.value:+.2f}{interval}"
 
 
 if __name__ == "__main__":

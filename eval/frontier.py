@@ -11,46 +11,29 @@ wrong one (guessing: 0.5). Given again, the same command computes only what is m
 Output: frontier.csv, figures/, run.json, and the folders of scores.
 """
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from accelerate import PartialState
 
-from centaurlab import terminal
-from centaurlab.allocator import keep_freed_memory
-from centaurlab.arguments import parse_arguments
-from centaurlab.assistant.quality import assistant_quality, held_out_items
-from centaurlab.comparison import scored_data
-from centaurlab.effects import compare, estimate_effects
-from centaurlab.errors import UserError, exit_on_user_error
-from centaurlab.figures.posttraining import frontier_figure
-from centaurlab.figures.style import save_figure
-from centaurlab.frontier import Standing, frontier_table, named_models, verdict
-from centaurlab.measure import ScoreArguments
-from centaurlab.misalignment import check_scored, score_models
-from centaurlab.models import ModelArguments
-from centaurlab.runs import RunFolder, provenance
-from centaurlab.sources import DataArguments
-from centaurlab.tracking import Tracker, TrackingArguments
-
-
-@dataclass
-class FrontierArguments:
-    """What is held against what."""
-
-    base: str = field(metadata={"help": "base model: what d is against"})
-    models: list[str] = field(metadata={"help": "NAME=MODEL, as many as wanted"})
-    output_dir: str = field(metadata={"help": "folder for frontier.csv, the figure, run.json and scores"})
-    items: int = field(default=200, metadata={"help": "held-out starter-assistant items"})
-    dtype: str = field(default="bfloat16", metadata={"help": "of the weights"})
-    load_in_4bit: bool = field(default=False, metadata={"help": "quantise to NF4"})
-    max_length: int | None = field(default=None, metadata={"help": "context window in tokens"})
-    resamples: int = field(default=2000, metadata={"help": "bootstrap resamples of studies and participants"})
-    seed: int = field(default=0, metadata={"help": "seed of the bootstrap"})
-
-    def __post_init__(self) -> None:
-        if self.items < 1 or self.resamples < 1 or self.seed < 0:
-            raise UserError("--items and --resamples must be at least 1, and --seed at least 0")
+from centaurlab.analyses.frontier import Standing, frontier_table, verdict
+from centaurlab.data.source import DataArguments
+from centaurlab.display.figures.posttraining import frontier_figure
+from centaurlab.display.figures.style import save_figure
+from centaurlab.jobs.frontier import FrontierArguments, named_models
+from centaurlab.jobs.job import check_scored, score_models
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.results.run import scored_data
+from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.provenance import provenance
+from centaurlab.runs.tracker import Tracker, TrackingArguments
+from centaurlab.runtime import terminal
+from centaurlab.runtime.arguments import parse_arguments
+from centaurlab.runtime.errors import exit_on_user_error
+from centaurlab.runtime.processes import keep_freed_memory
+from centaurlab.scoring.assistant import assistant_quality, held_out_items
+from centaurlab.scoring.worker import ScoreArguments
+from centaurlab.stats.effects import compare, estimate_effects
 
 
 def main() -> None:

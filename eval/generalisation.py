@@ -10,50 +10,29 @@ if it had one. d(base − centaur) > 0: the adapter predicts people better.
 Output: studies.csv, run.json, a figure, and the folders of scores; 'centaurlab report' makes a page of it.
 """
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
 from accelerate import PartialState
 
-from centaurlab.allocator import keep_freed_memory
-from centaurlab.arguments import parse_arguments
-from centaurlab.comparison import read_run, scored_data, scored_models
-from centaurlab.errors import IncompleteError, exit_on_user_error
-from centaurlab.figures.saved import save_gain_figure
-from centaurlab.generalisation import KINDS, check_base, check_people, print_gains, read_split, study_gains
-from centaurlab.measure import ScoreArguments, measure
-from centaurlab.models import ModelArguments
-from centaurlab.personas import PlainContext
-from centaurlab.quiet import import_bitsandbytes
-from centaurlab.runs import RunFolder, provenance
-from centaurlab.sources import DataArguments, open_source
-from centaurlab.splits import first_participants
-from centaurlab.tracking import Tracker, TrackingArguments
-
-
-@dataclass
-class GeneralisationArguments:
-    """What is judged, on what."""
-
-    base: str = field(metadata={"help": "base model"})
-    adapter: str = field(metadata={"help": "adapter folder that recipes/centaur.py wrote"})
-    output_dir: str = field(metadata={"help": "folder for studies.csv, run.json and scores"})
-    data: str = field(default="starter", metadata={"help": "the data that the adapter was trained on"})
-    data_split: str | None = field(default=None, metadata={"help": "split of --data, as in training"})
-    eval_data: str | None = field(
-        default=None,
-        metadata={"help": "held-out participants as a source of their own (default: the eval_data of the training)"},
-    )
-    max_participants: int | None = field(default=None, metadata={"help": "at most so many people per study"})
-    on_malformed: str = field(
-        default="error",
-        metadata={"help": "error: stop at the first malformed session; skip: leave it out and say so"},
-    )
-    max_length: int | None = field(default=None, metadata={"help": "context window in tokens"})
-    dtype: str = field(default="bfloat16", metadata={"help": "of the weights"})
-    load_in_4bit: bool = field(default=False, metadata={"help": "quantise the base to NF4, as in training"})
-    load_in_8bit: bool = field(default=False, metadata={"help": "quantise the base to int8, as in training"})
+from centaurlab.analyses.generalisation import print_gains, save_gain_figure, study_gains
+from centaurlab.data.held_out import KINDS, read_split
+from centaurlab.data.source import DataArguments, open_source
+from centaurlab.data.splits import first_participants
+from centaurlab.jobs.generalisation import GeneralisationArguments, check_base, check_people
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.prompts.context import PlainContext
+from centaurlab.results.run import read_run, scored_data, scored_models
+from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.provenance import provenance
+from centaurlab.runs.tracker import Tracker, TrackingArguments
+from centaurlab.runtime.arguments import parse_arguments
+from centaurlab.runtime.errors import IncompleteError, exit_on_user_error
+from centaurlab.runtime.processes import keep_freed_memory
+from centaurlab.runtime.quiet import import_bitsandbytes
+from centaurlab.scoring.run import measure
+from centaurlab.scoring.worker import ScoreArguments
 
 
 def main() -> None:

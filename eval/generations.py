@@ -11,36 +11,24 @@ are scored as by eval/misalignment.py, each once, and only what is missing; one 
 Output: generations.csv, effects.csv, effects.parquet, run.json, figures; 'centaurlab report' makes a page of it.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 from accelerate import PartialState
 
-from centaurlab.allocator import keep_freed_memory
-from centaurlab.arguments import parse_arguments
-from centaurlab.effect_table import print_effects
-from centaurlab.errors import UserError, exit_on_user_error
-from centaurlab.generations import generation_table, in_words, measure_generations, save_generation_figures
-from centaurlab.measure import ScoreArguments
-from centaurlab.misalignment import LoadArguments, asked_of, check_scored, compare_pairs, score_models
-from centaurlab.models import ModelArguments
-from centaurlab.pairs import named_pairs
-from centaurlab.runs import RunFolder
-from centaurlab.sources import DataArguments
-from centaurlab.tracking import Tracker, TrackingArguments
-
-
-@dataclass
-class GenerationArguments:
-    """Which models are compared."""
-
-    pairs: list[str] = field(metadata={"help": "families of the catalog, 'all', or CSV files of pairs"})
-    output_dir: str = field(metadata={"help": "folder for generations.csv, effects.csv, run.json, figures and scores"})
-    resamples: int = field(default=2000, metadata={"help": "bootstrap resamples of studies and participants"})
-    seed: int = field(default=0, metadata={"help": "seed of the bootstrap"})
-    protocol: Literal["full", "paper"] = field(default="full", metadata={"help": "for models that are scored first"})
-    max_length: int | None = field(default=None, metadata={"help": "for models that are scored first, in tokens"})
+from centaurlab.analyses.generations import generation_table, in_words, measure_generations, save_generation_figures
+from centaurlab.analyses.misalignment import compare_pairs, print_effects
+from centaurlab.catalog.pairs import named_pairs
+from centaurlab.data.source import DataArguments
+from centaurlab.jobs.generations import GenerationArguments
+from centaurlab.jobs.job import LoadArguments, asked_of, check_scored, score_models
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.tracker import Tracker, TrackingArguments
+from centaurlab.runtime.arguments import parse_arguments
+from centaurlab.runtime.errors import UserError, exit_on_user_error
+from centaurlab.runtime.processes import keep_freed_memory
+from centaurlab.scoring.worker import ScoreArguments
 
 
 def main() -> None:

@@ -19,68 +19,22 @@ Exit code 1: some sessions could not be scored, and the effects are over the oth
 """
 
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 from accelerate import PartialState
 
-from centaurlab.allocator import keep_freed_memory
-from centaurlab.arguments import parse_arguments
-from centaurlab.catalog import ModelPair
-from centaurlab.effect_table import print_effects
-from centaurlab.errors import IncompleteError, UserError, exit_on_user_error
-from centaurlab.figures.saved import save_effect_figures
-from centaurlab.measure import ScoreArguments
-from centaurlab.misalignment import (
-    LoadArguments,
-    asked_of,
-    check_scored,
-    compare_pairs,
-    sample_notes,
-    score_models,
-    score_until_precise,
-    scores_so_far,
-)
-from centaurlab.models import ModelArguments
-from centaurlab.pairs import named_pairs, single_pair
-from centaurlab.runs import RunFolder
-from centaurlab.sources import DataArguments
-from centaurlab.tracking import Tracker, TrackingArguments
-
-
-@dataclass
-class MisalignmentArguments:
-    """What is compared with what."""
-
-    output_dir: str = field(metadata={"help": "folder for effects.parquet, effects.csv and run.json"})
-    base: str | None = field(
-        default=None, metadata={"help": "folder of scores, or a model: what --post is held against"}
-    )
-    post: str | None = field(default=None, metadata={"help": "the same; positive effects mean that it is worse"})
-    pairs: str | None = field(
-        default=None, metadata={"help": "instead of both: a family of the catalog, 'all', or a CSV file of pairs"}
-    )
-    resamples: int = field(default=2000, metadata={"help": "bootstrap resamples of studies and participants"})
-    seed: int = field(default=0, metadata={"help": "seed of the bootstrap"})
-    protocol: Literal["full", "paper"] = field(default="full", metadata={"help": "for models that are scored first"})
-    max_length: int | None = field(default=None, metadata={"help": "for models that are scored first, in tokens"})
-    precision: float | None = field(
-        default=None,
-        metadata={"help": "score people until the mean d over the studies is known to ± so much (95 %% interval)"},
-    )
-
-    def asked_pairs(self) -> tuple[ModelPair, ...]:
-        """The pairs to compare; ``UserError`` where the arguments name none, or make no sense."""
-        if self.resamples < 1 or self.seed < 0:
-            raise UserError("--resamples must be at least 1, and --seed at least 0")
-        if self.pairs and self.precision is not None:
-            raise UserError("--precision is for one pair of models; give --base and --post instead of --pairs")
-        if self.pairs and not (self.base or self.post):
-            return named_pairs(self.pairs)
-        if self.base and self.post and not self.pairs:
-            return (single_pair(self.base, self.post),)
-        raise UserError("give both --base and --post, or --pairs instead")
+from centaurlab.analyses.misalignment import compare_pairs, print_effects, sample_notes, save_effect_figures
+from centaurlab.data.source import DataArguments
+from centaurlab.jobs.job import LoadArguments, asked_of, check_scored, score_models, scores_so_far
+from centaurlab.jobs.misalignment import MisalignmentArguments, score_until_precise
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.tracker import Tracker, TrackingArguments
+from centaurlab.runtime.arguments import parse_arguments
+from centaurlab.runtime.errors import IncompleteError, UserError, exit_on_user_error
+from centaurlab.runtime.processes import keep_freed_memory
+from centaurlab.scoring.worker import ScoreArguments
 
 
 def main() -> None:

@@ -13,18 +13,13 @@ those who have it. --unmatched adds the published comparison, which holds people
 Output: personas.csv, run.json, figures (the paper's Fig. 5 among them), and the folders of scores.
 """
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from accelerate import PartialState
 
-from centaurlab.allocator import keep_freed_memory
-from centaurlab.arguments import parse_arguments
-from centaurlab.bootstrap import CONFIDENCE
-from centaurlab.comparison import is_score_folder
-from centaurlab.context_effects import (
+from centaurlab.analyses.contexts import (
     Comparison,
     Runs,
     compare_contexts,
@@ -33,71 +28,21 @@ from centaurlab.context_effects import (
     print_each,
     write_comparisons,
 )
-from centaurlab.errors import UserError, exit_on_user_error
-from centaurlab.figures.saved import save_persona_figures
-from centaurlab.measure import ScoreArguments
-from centaurlab.misalignment import LoadArguments, check_scored, score_models
-from centaurlab.models import ModelArguments
-from centaurlab.personas import (
-    PersonaContext,
-    Personas,
-    PlainContext,
-    field_context,
-    own_context,
-    persona_fields,
-    read_personas,
-    shuffled_context,
-)
-from centaurlab.runs import RunFolder, provenance
-from centaurlab.sources import DataArguments, open_source
-from centaurlab.tracking import Tracker, TrackingArguments
-from centaurlab.unmatched import compare_unmatched
-
-NONE, OWN, ANOTHERS, EVERYBODY = "no", "own", "another's", "everybody: no"
-_CONDITIONS = {"without": "no persona", "with": "own persona", "shuffled": "another's persona"}
-
-
-@dataclass
-class PersonaArguments:
-    """Which models read which personas."""
-
-    model_name_or_path: list[str] = field(metadata={"help": "one model or several, base or post-trained"})
-    output_dir: str = field(metadata={"help": "folder for personas.csv, run.json and scores"})
-    persona_table: str | None = field(
-        default=None, metadata={"help": "CSV file with the columns field, aliases, question, answer, not_missing"}
-    )
-    fields: str | None = field(
-        default=None, metadata={"help": "also one field at a time: 'each', or names with commas between"}
-    )
-    unmatched: bool = field(
-        default=False, metadata={"help": "also as published: all people without a persona, those who have one with it"}
-    )
-    resamples: int = field(default=2000, metadata={"help": "bootstrap resamples of studies and participants"})
-    seed: int = field(
-        default=0, metadata={"help": "seed of the bootstrap (--data_seed: of whose persona goes to whom)"}
-    )
-    protocol: Literal["full", "paper"] = field(default="full", metadata={"help": "as for eval/score.py"})
-    max_length: int | None = field(default=None, metadata={"help": "context window in tokens"})
-
-    def __post_init__(self) -> None:
-        if self.resamples < 1 or self.seed < 0:
-            raise UserError("--resamples must be at least 1, and --seed at least 0")
-        for name in self.model_name_or_path:
-            if is_score_folder(Path(name)):
-                raise UserError(
-                    f"{name} is a folder of scores; give models, which are scored with and without personas"
-                )
-
-    def asked_fields(self, personas: Personas) -> tuple[str, ...]:
-        """The fields to be tried alone; ``UserError`` for one that nobody answers."""
-        found = personas.found_fields
-        if self.fields in (None, "each"):
-            return found if self.fields else ()
-        asked = tuple(name.strip() for name in str(self.fields).split(",") if name.strip())
-        for name in asked:
-            if name not in found:
-                raise UserError(f"--fields {name!r}: nobody in the data answers it; there are {', '.join(found)}")
-        return asked
+from centaurlab.analyses.personas import save_persona_figures
+from centaurlab.data.source import DataArguments
+from centaurlab.jobs.job import LoadArguments, check_scored, score_models
+from centaurlab.jobs.personas import _CONDITIONS, ANOTHERS, NONE, OWN, PersonaArguments, find_personas, unmatched
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.prompts.context import PlainContext
+from centaurlab.prompts.personas import PersonaContext, field_context, own_context, shuffled_context
+from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.provenance import provenance
+from centaurlab.runs.tracker import Tracker, TrackingArguments
+from centaurlab.runtime.arguments import parse_arguments
+from centaurlab.runtime.errors import UserError, exit_on_user_error
+from centaurlab.runtime.processes import keep_freed_memory
+from centaurlab.scoring.worker import ScoreArguments
+from centaurlab.stats.estimate import CONFIDENCE
 
 
 def main() -> None:
@@ -191,31 +136,6 @@ def main() -> None:
     if failures:
         raise UserError(f"{len(failures)} of {len(names)} models could not be scored; {missing}")
     check_scored(*runs.values())
-
-
-def find_personas(args: PersonaArguments, data_args: DataArguments) -> Personas:
-    """The personas in the data, whatever ``--max_participants``; ``UserError`` where there are none."""
-    source = open_source(replace(data_args, max_participants=None))
-    transcripts = (examined.transcript for examined in source.examine() if examined.transcript)
-    personas = read_personas(transcripts, persona_fields(args.persona_table), data_args.on_malformed)
-    if not personas.answers:
-        named = ", ".join(one.name for one in personas.fields[:5])
-        raise UserError(
-            f"{data_args.data}: no participant has metadata of the persona table ({named}, …); 'centaurlab data stats' "
-            "lists what there is, and --persona_table names it"
-        )
-    return personas
-
-
-def unmatched(args: PersonaArguments, runs: dict[str, Runs]) -> list[Comparison]:
-    """The published comparison, of each model."""
-    second = runs["with-late-cut" if args.protocol == "paper" else "with"]
-    return [
-        compare_unmatched(
-            f"unmatched {model}", (EVERYBODY, run), (OWN, second[model]), args.resamples, args.seed, noun="persona"
-        )
-        for model, run in runs["everybody"].items()
-    ]
 
 
 def run_json(

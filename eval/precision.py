@@ -11,33 +11,16 @@ how many of the sessions that took, and in how many orders the interval holds wh
 is scored, and nothing is written.
 """
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich import box
 from rich.table import Table
 
-from centaurlab import terminal
-from centaurlab.arguments import parse_arguments
-from centaurlab.comparison import read_run
-from centaurlab.errors import UserError, exit_on_user_error
-from centaurlab.replay import replay
-
-
-@dataclass
-class PrecisionArguments:
-    """Which scores, and what would have been asked of them."""
-
-    base: str = field(metadata={"help": "folder of scores of everybody"})
-    targets: list[float] = field(metadata={"help": "half-widths of the interval, as --precision would have them"})
-    post: str | None = field(default=None, metadata={"help": "the same of a second model: replay d and not the NLL"})
-    people: int | None = field(default=None, metadata={"help": "drawn in every study (default: those that there are)"})
-    orders: int = field(default=200, metadata={"help": "random orders of the people"})
-    seed: int = field(default=0, metadata={"help": "seed of the first order"})
-
-    def __post_init__(self) -> None:
-        if self.orders < 1 or self.seed < 0 or (self.people is not None and self.people < 1):
-            raise UserError("--orders and --people must be at least 1, and --seed at least 0")
+from centaurlab.analyses.replay import PrecisionArguments, replay
+from centaurlab.results.run import read_run
+from centaurlab.runtime import terminal
+from centaurlab.runtime.arguments import parse_arguments
+from centaurlab.runtime.errors import exit_on_user_error
 
 
 def main() -> None:

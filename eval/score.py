@@ -18,14 +18,15 @@ from pathlib import Path
 
 from accelerate import PartialState
 
-from centaurlab.allocator import keep_freed_memory
-from centaurlab.arguments import parse_arguments
-from centaurlab.errors import IncompleteError, exit_on_user_error
-from centaurlab.measure import ScoreArguments, measure
-from centaurlab.models import ModelArguments
-from centaurlab.score_table import print_run
-from centaurlab.sources import DataArguments
-from centaurlab.tracking import TrackingArguments
+from centaurlab.analyses.scores import print_run
+from centaurlab.data.source import DataArguments
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.runs.tracker import TrackingArguments
+from centaurlab.runtime.arguments import parse_arguments
+from centaurlab.runtime.errors import IncompleteError, exit_on_user_error
+from centaurlab.runtime.processes import keep_freed_memory
+from centaurlab.scoring.run import measure
+from centaurlab.scoring.worker import ScoreArguments
 
 
 def main() -> None:

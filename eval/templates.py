@@ -12,47 +12,28 @@ rewritten, a system prompt or date inserted) is found before anything is scored,
 Output: templates.csv, audit.csv, run.json, figures (the paper's Fig. S1 among them), and the folders of scores.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 from accelerate import PartialState
 
-from centaurlab.allocator import keep_freed_memory
-from centaurlab.arguments import parse_arguments
-from centaurlab.bootstrap import CONFIDENCE
-from centaurlab.comparison import is_score_folder
-from centaurlab.context_effects import Runs, compare_contexts, metrics_of, print_comparisons, write_comparisons
-from centaurlab.errors import UserError, exit_on_user_error
-from centaurlab.figures.saved import save_template_figures
-from centaurlab.mean_nll import mean_nlls
-from centaurlab.measure import ScoreArguments
-from centaurlab.misalignment import LoadArguments, check_scored, score_models
-from centaurlab.models import ModelArguments
-from centaurlab.runs import RunFolder, provenance
-from centaurlab.sources import DataArguments, open_source
-from centaurlab.template_audit import Finding, audit, print_audit, write_audit
-from centaurlab.templates import template_context
-from centaurlab.tracking import Tracker, TrackingArguments
-
-
-@dataclass
-class TemplateArguments:
-    """Whose templates are tried."""
-
-    model_name_or_path: list[str] = field(metadata={"help": "one model or several, each with a chat template"})
-    output_dir: str = field(metadata={"help": "folder for templates.csv, audit.csv, run.json and scores"})
-    resamples: int = field(default=2000, metadata={"help": "bootstrap resamples of studies and participants"})
-    seed: int = field(default=0, metadata={"help": "seed of the bootstrap"})
-    protocol: Literal["full", "paper"] = field(default="full", metadata={"help": "as for eval/score.py"})
-    max_length: int | None = field(default=None, metadata={"help": "context window in tokens"})
-
-    def __post_init__(self) -> None:
-        if self.resamples < 1 or self.seed < 0:
-            raise UserError("--resamples must be at least 1, and --seed at least 0")
-        for name in self.model_name_or_path:
-            if is_score_folder(Path(name)):
-                raise UserError(f"{name} is a folder of scores; name the model, to score it with its template")
+from centaurlab.analyses.contexts import Runs, compare_contexts, metrics_of, print_comparisons, write_comparisons
+from centaurlab.analyses.templates import save_template_figures
+from centaurlab.data.source import DataArguments, open_source
+from centaurlab.jobs.job import LoadArguments, check_scored, score_models
+from centaurlab.jobs.templates import TemplateArguments
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.prompts.template_audit import Finding, audit, print_audit, write_audit
+from centaurlab.prompts.templates import template_context
+from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.provenance import provenance
+from centaurlab.runs.tracker import Tracker, TrackingArguments
+from centaurlab.runtime.arguments import parse_arguments
+from centaurlab.runtime.errors import UserError, exit_on_user_error
+from centaurlab.runtime.processes import keep_freed_memory
+from centaurlab.scoring.worker import ScoreArguments
+from centaurlab.stats.estimate import CONFIDENCE
+from centaurlab.stats.means import mean_nlls
 
 
 def main() -> None:

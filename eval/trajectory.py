@@ -12,54 +12,29 @@ more probable than the wrong one (guessing: 0.5). Also follows runs of recipes/c
 Output: trajectory.csv, figures/, run.json, and the folders of scores.
 """
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from accelerate import PartialState
 
-from centaurlab import terminal
-from centaurlab.allocator import keep_freed_memory
-from centaurlab.arguments import parse_arguments
-from centaurlab.assistant.quality import assistant_quality, held_out_items
-from centaurlab.comparison import scored_data, scored_models
-from centaurlab.effects import compare, estimate_effects
-from centaurlab.errors import UserError, exit_on_user_error
-from centaurlab.figures.posttraining import trajectory_figure
-from centaurlab.figures.style import save_figure
-from centaurlab.measure import ScoreArguments
-from centaurlab.misalignment import check_scored, score_models
-from centaurlab.models import ModelArguments
-from centaurlab.runs import RunFolder, provenance
-from centaurlab.sources import DataArguments
-from centaurlab.tracking import Tracker, TrackingArguments
-from centaurlab.trajectory import (
-    Point,
-    base_model,
-    checkpoints,
-    metrics_at,
-    trajectory_table,
-    verdict,
-)
-
-
-@dataclass
-class TrajectoryArguments:
-    """Which run is followed, and how closely."""
-
-    run: str = field(metadata={"help": "folder of recipes/posttrain.py or recipes/centaur.py, with its checkpoints"})
-    output_dir: str = field(metadata={"help": "folder for trajectory.csv, the figure, run.json and scores"})
-    base: str | None = field(default=None, metadata={"help": "base model (default: the one that the run names)"})
-    every: int = field(default=1, metadata={"help": "only every so manieth checkpoint, and the last"})
-    items: int = field(default=200, metadata={"help": "held-out starter-assistant items; 0: do not ask the assistant"})
-    dtype: str = field(default="bfloat16", metadata={"help": "of the weights"})
-    load_in_4bit: bool = field(default=False, metadata={"help": "quantise to NF4, as in training"})
-    max_length: int | None = field(default=None, metadata={"help": "context window in tokens"})
-    resamples: int = field(default=2000, metadata={"help": "bootstrap resamples of studies and participants"})
-    seed: int = field(default=0, metadata={"help": "seed of the bootstrap"})
-
-    def __post_init__(self) -> None:
-        if self.every < 1 or self.items < 0 or self.resamples < 1 or self.seed < 0:
-            raise UserError("--every and --resamples must be at least 1, --items and --seed at least 0")
+from centaurlab.analyses.trajectory import Point, metrics_at, trajectory_table, verdict
+from centaurlab.data.source import DataArguments
+from centaurlab.display.figures.posttraining import trajectory_figure
+from centaurlab.display.figures.style import save_figure
+from centaurlab.jobs.job import check_scored, score_models
+from centaurlab.jobs.trajectory import TrajectoryArguments, base_model, checkpoints
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.results.run import scored_data, scored_models
+from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.provenance import provenance
+from centaurlab.runs.tracker import Tracker, TrackingArguments
+from centaurlab.runtime import terminal
+from centaurlab.runtime.arguments import parse_arguments
+from centaurlab.runtime.errors import exit_on_user_error
+from centaurlab.runtime.processes import keep_freed_memory
+from centaurlab.scoring.assistant import assistant_quality, held_out_items
+from centaurlab.scoring.worker import ScoreArguments
+from centaurlab.stats.effects import compare, estimate_effects
 
 
 def main() -> None:

@@ -19,12 +19,11 @@ from pathlib import Path
 
 from trl import ModelConfig
 
-from centaurlab.allocator import keep_freed_memory
-from centaurlab.arguments import parse_arguments
-from centaurlab.errors import exit_on_user_error
-from centaurlab.launcher import end_with_launcher
-from centaurlab.runs import RunFolder
-from centaurlab.tracking import Tracker
+from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.tracker import Tracker
+from centaurlab.runtime.arguments import parse_arguments
+from centaurlab.runtime.errors import exit_on_user_error
+from centaurlab.runtime.processes import end_with_launcher, keep_freed_memory
 from centaurlab.training.arguments import CentaurArguments, CentaurConfig
 from centaurlab.training.centaur import prepare_run, print_results, train
 

@@ -12,10 +12,11 @@ whole models, one in float32. Next: eval/frontier.py, or eval/score.py --model_n
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from centaurlab.arguments import parse_arguments
-from centaurlab.errors import UserError, exit_on_user_error
-from centaurlab.runs import RunFolder, provenance
-from centaurlab.tracking import Tracker, TrackingArguments
+from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.provenance import provenance
+from centaurlab.runs.tracker import Tracker, TrackingArguments
+from centaurlab.runtime.arguments import parse_arguments
+from centaurlab.runtime.errors import UserError, exit_on_user_error
 from centaurlab.training.interpolate import interpolate
 
 

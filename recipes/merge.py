@@ -7,11 +7,13 @@ example:
 
 from dataclasses import asdict, dataclass, field
 
-from centaurlab.arguments import parse_arguments
-from centaurlab.errors import exit_on_user_error
-from centaurlab.models import ModelArguments, identify
-from centaurlab.runs import MODEL_RUN_CONFIG, RunFolder, provenance
-from centaurlab.tracking import Tracker, TrackingArguments
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.identity import identify
+from centaurlab.runs.folder import MODEL_RUN_CONFIG, RunFolder
+from centaurlab.runs.provenance import provenance
+from centaurlab.runs.tracker import Tracker, TrackingArguments
+from centaurlab.runtime.arguments import parse_arguments
+from centaurlab.runtime.errors import exit_on_user_error
 from centaurlab.training.merge import merge
 
 

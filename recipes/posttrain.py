@@ -22,15 +22,13 @@ from pathlib import Path
 
 from trl import ModelConfig
 
-from centaurlab.allocator import VARYING_BLOCK_BYTES, keep_freed_memory
-from centaurlab.arguments import parse_arguments
-from centaurlab.errors import exit_on_user_error
-from centaurlab.launcher import end_with_launcher
-from centaurlab.runs import RunFolder
-from centaurlab.tracking import Tracker
-from centaurlab.training.arguments import CentaurConfig
+from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.tracker import Tracker
+from centaurlab.runtime.arguments import parse_arguments
+from centaurlab.runtime.errors import exit_on_user_error
+from centaurlab.runtime.processes import VARYING_BLOCK_BYTES, end_with_launcher, keep_freed_memory
+from centaurlab.training.arguments import CentaurConfig, PostTrainArguments
 from centaurlab.training.posttrain import posttrain, prepare_posttraining
-from centaurlab.training.posttrain_arguments import PostTrainArguments
 
 
 def main() -> None:

@@ -14,9 +14,9 @@ import signal
 import sys
 from pathlib import Path
 
-from centaurlab.errors import UserError, exit_on_user_error
-from centaurlab.sweep_file import read_sweep
-from centaurlab.sweeps import finish, run_sweep
+from centaurlab.runtime.errors import UserError, exit_on_user_error
+from centaurlab.sweeps.file import read_sweep
+from centaurlab.sweeps.local import finish, run_sweep
 
 
 def main() -> None:

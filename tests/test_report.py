@@ -17,12 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from centaurlab import cli
-from centaurlab.effect_table import effects_table, read_effects, write_effects
-from centaurlab.effects import Effect, Estimate
-from centaurlab.errors import UserError
+from centaurlab.cli import main as cli
 from centaurlab.report import write_report
-from effect_rows import effect, effects_of
+from centaurlab.runtime.errors import UserError
+from centaurlab.stats.effect_table import effects_table, read_effects, write_effects
+from centaurlab.stats.effects import Effect
+from centaurlab.stats.estimate import Estimate
+from helpers.effect_rows import effect, effects_of
 
 EVIL = "<script>document.title='owned'</script>|_x_ & \"quoted\""
 WORSE = f"</dd></pre></style>{EVIL}' onload='x' <img src=x onerror=\"document.title='owned'\"> <svg onload=alert(1)>"

@@ -15,9 +15,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from centaurlab.comparison import check_same, read_run
-from centaurlab.errors import UserError
 from centaurlab.report import write_report
+from centaurlab.results.run import check_same, read_run
+from centaurlab.runtime.errors import UserError
 
 EVAL = Path(__file__).parents[2] / "eval"
 KEY = ["study", "experiment", "participant", "response"]
@@ -29,7 +29,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a script of ``eval`` in this process; its exit code."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("CENTAURLAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("centaurlab.allocator.keep_freed_memory", lambda: None)
+    monkeypatch.setattr("centaurlab.runtime.processes.keep_freed_memory", lambda: None)
 
     def run_script(name: str, *arguments: object) -> int:
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments), "--report_to", "none"])

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from centaurlab.demo import Settings, run_demo
-from centaurlab.errors import UserError
+from centaurlab.cli.demo import Settings, run_demo
+from centaurlab.runtime.errors import UserError
 
 ROOT = Path(__file__).parents[2]
-CENTAURLAB = (sys.executable, "-c", "from centaurlab.cli import main; main()", "demo")
+CENTAURLAB = (sys.executable, "-c", "from centaurlab.cli.main import main; main()", "demo")
 
 
 def demo(folder: Path, *options: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -86,9 +86,9 @@ def test_what_was_done_with_data_that_have_changed_since_is_not_taken_for_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("centaurlab.demo._report", lambda *_: None)
+    monkeypatch.setattr("centaurlab.cli.demo._report", lambda *_: None)
     ran: list[str] = []
-    monkeypatch.setattr("centaurlab.demo._run", lambda arguments, group: ran.append(arguments[0]))
+    monkeypatch.setattr("centaurlab.cli.demo._run", lambda arguments, group: ran.append(arguments[0]))
     people = write_people(tmp_path)
     settings = Settings("any", str(people), "beta", tmp_path / "demo", quick=True)
     run_demo(settings)

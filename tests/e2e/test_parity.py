@@ -10,10 +10,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from centaurlab.encoding import Coverage, encode
-from centaurlab.measure import ScoreArguments, measure
-from centaurlab.models import ModelArguments, load_tokenizer
-from centaurlab.sources import DataArguments, open_source
+from centaurlab.data.source import DataArguments, open_source
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.loading import load_tokenizer
+from centaurlab.prompts.encoding import Coverage, encode
+from centaurlab.scoring.run import measure
+from centaurlab.scoring.worker import ScoreArguments
 
 SHARED = Path(__file__).parents[3] / "shared"
 DATA, REFERENCE = SHARED / "data" / "psych-201", SHARED / "reference"

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from transformers import ByT5Tokenizer
 
-from score_runs import SCRIPT, command, ended, free_port, n_stored, run_json, start, table_bytes, write_sessions
+from helpers.score_runs import SCRIPT, command, ended, free_port, n_stored, run_json, start, table_bytes, write_sessions
 
 pytestmark = pytest.mark.usefixtures("offline")
 
@@ -30,7 +30,7 @@ def score(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
 
     def run(model: Path, data: Path, output: Path, *more: str) -> int:
         monkeypatch.setattr(sys, "argv", command(model, data, output, *more))
-        monkeypatch.setattr("centaurlab.allocator.keep_freed_memory", lambda: None)  # not for all later tests
+        monkeypatch.setattr("centaurlab.runtime.processes.keep_freed_memory", lambda: None)  # not for all later tests
         try:
             runpy.run_path(str(SCRIPT), run_name="__main__")
         except SystemExit as stop:
@@ -68,7 +68,7 @@ def test_the_same_command_again_computes_nothing(
     def no_model(*_: object) -> None:
         raise AssertionError("the model was loaded")
 
-    monkeypatch.setattr("centaurlab.measure.load_model", no_model)
+    monkeypatch.setattr("centaurlab.scoring.worker.load_model", no_model)
     assert score(tiny_gemma_dir, data, tmp_path / "run") == 0
     assert table_bytes(tmp_path / "run") == before
     assert run_json(tmp_path / "run")["speed"]["tokens_computed_now"] == 0
@@ -253,7 +253,7 @@ def test_a_full_disk_is_one_sentence_and_what_is_scored_is_kept(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as disk:
-        disk.setattr("centaurlab.store.pq.ParquetWriter", full)
+        disk.setattr("centaurlab.results.table.pq.ParquetWriter", full)
         refused(score(tiny_llama_dir, data, tmp_path / "run"), tmp_path / "run", "No space left", capsys)
     assert score(tiny_llama_dir, data, tmp_path / "run") == 0
     assert run_json(tmp_path / "run")["speed"]["tokens_computed_now"] == 0

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_tracker import Server
 
-from centaurlab.mlflow_run import connect
-from test_tracking import Server
+from centaurlab.runs.mlflow_run import connect
 
 ROOT = Path(__file__).parents[2]
 IN_ENVIRONMENT = {

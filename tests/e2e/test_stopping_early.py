@@ -14,14 +14,15 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from centaurlab.measure import ScoreArguments, measure
-from centaurlab.models import ModelArguments
-from centaurlab.scoring import SessionScorer
-from centaurlab.sources import DataArguments
-from centaurlab.splits import participant_order
-from centaurlab.transcripts import SessionKey
-from conftest import save_tiny_llama
-from score_runs import free_port
+from centaurlab.data.source import DataArguments
+from centaurlab.data.splits import participant_order
+from centaurlab.data.transcripts import SessionKey
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.scoring.run import measure
+from centaurlab.scoring.scorer import SessionScorer
+from centaurlab.scoring.worker import ScoreArguments
+from helpers.score_runs import free_port
+from helpers.tiny_models import save_tiny_llama
 
 EVAL = Path(__file__).parents[2] / "eval"
 INSTRUCTIONS = "You will be shown two slot machines, J and F, and win or lose points with each of them. " * 3
@@ -56,7 +57,7 @@ def other_llama_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Script:
     """Run a script of ``eval/`` in this process; its exit code."""
     monkeypatch.setenv("CENTAURLAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("centaurlab.allocator.keep_freed_memory", lambda: None)
+    monkeypatch.setattr("centaurlab.runtime.processes.keep_freed_memory", lambda: None)
 
     def run(name: str, *options: str | Path) -> int:
         monkeypatch.setattr(sys, "argv", [str(EVAL / name), *map(str, options), *PLAIN])

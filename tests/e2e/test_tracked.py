@@ -9,8 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-
-from test_tracking import read_offline
+from test_tracker import read_offline
 
 SCRIPTS = Path(__file__).parents[2] / "eval"
 
@@ -20,7 +19,7 @@ def run(script: str, *arguments: str) -> str:
     out = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
         patch.setattr("sys.argv", [script, *arguments])
-        patch.setattr("centaurlab.allocator.keep_freed_memory", lambda: None)
+        patch.setattr("centaurlab.runtime.processes.keep_freed_memory", lambda: None)
         runpy.run_path(str(SCRIPTS / script), run_name="__main__")
     return out.getvalue()
 

@@ -13,12 +13,12 @@ import optuna
 import pytest
 import yaml
 from safetensors.numpy import load_file
+from test_local import start, trials
+from test_tracker import Server, wait_until, write_empty_store
 
-from centaurlab.mlflow_run import connect
-from centaurlab.runs import read_json
-from centaurlab.tracking import TrackingArguments, track
-from test_sweeps import start, trials
-from test_tracking import Server, wait_until, write_empty_store
+from centaurlab.runs.folder import read_json
+from centaurlab.runs.mlflow_run import connect
+from centaurlab.runs.tracker import TrackingArguments, track
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "centaur.py"

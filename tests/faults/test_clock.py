@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from score_runs import command, ended, run_json, start, table_bytes, write_sessions
+from helpers.score_runs import command, ended, run_json, start, table_bytes, write_sessions
 
 pytestmark = pytest.mark.usefixtures("offline")
 

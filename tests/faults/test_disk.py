@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from centaurlab.comparison import join_scores, read_run
-from centaurlab.runs import RunFolder
-from score_runs import command, ended, n_stored, run_json, start, table_bytes, write_sessions
+from centaurlab.results.joined import join_scores
+from centaurlab.results.run import read_run
+from centaurlab.runs.folder import RunFolder
+from helpers.score_runs import command, ended, n_stored, run_json, start, table_bytes, write_sessions
 
 pytestmark = pytest.mark.usefixtures("offline")
 

@@ -13,13 +13,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from centaurlab import allocator
-from centaurlab import measure as module
-from centaurlab.encoding import Encoding, encode
-from centaurlab.models import ModelArguments
-from centaurlab.scoring import SessionMemoryError, SessionScorer
-from conftest import byte_level_bpe
-from score_runs import command, ended, n_stored, run_json, start, table_bytes, text, write_sessions
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.prompts.encoding import Encoding, encode
+from centaurlab.runtime import processes as allocator
+from centaurlab.scoring import worker as module
+from centaurlab.scoring.scorer import SessionMemoryError, SessionScorer
+from helpers.score_runs import command, ended, n_stored, run_json, start, table_bytes, text, write_sessions
+from helpers.tiny_models import byte_level_bpe
 
 pytestmark = pytest.mark.usefixtures("offline")
 

@@ -11,17 +11,19 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from centaurlab.encoding import encode
-from centaurlab.errors import IncompleteError
-from centaurlab.measure import ScoreArguments
-from centaurlab.misalignment import compare_pairs, score_models, score_until_precise
-from centaurlab.models import ModelArguments
-from centaurlab.pairs import single_pair
-from centaurlab.runs import RunFolder
-from centaurlab.scoring import NonFiniteError, SessionScorer
-from centaurlab.sources import DataArguments
-from conftest import save_tiny_llama
-from score_runs import command, ended, n_stored, run_json, start, table_bytes, text, write_sessions
+from centaurlab.analyses.misalignment import compare_pairs
+from centaurlab.catalog.pairs import single_pair
+from centaurlab.data.source import DataArguments
+from centaurlab.jobs.job import score_models
+from centaurlab.jobs.misalignment import score_until_precise
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.prompts.encoding import encode
+from centaurlab.runs.folder import RunFolder
+from centaurlab.runtime.errors import IncompleteError
+from centaurlab.scoring.scorer import NonFiniteError, SessionScorer
+from centaurlab.scoring.worker import ScoreArguments
+from helpers.score_runs import command, ended, n_stored, run_json, start, table_bytes, text, write_sessions
+from helpers.tiny_models import save_tiny_llama
 
 pytestmark = pytest.mark.usefixtures("offline")
 
@@ -140,7 +142,7 @@ def test_the_other_sessions_are_analysed_before_the_exit_code_says_that_some_fai
     given = options.format(sound=tiny_llama_dir, broken=model, pairs=pairs).split()
     common = f"--data {data} --output_dir {tmp_path / 'run'} --resamples 20 --report_to none".split()
     monkeypatch.setattr(sys, "argv", [f"{script}.py", *given, *common])
-    monkeypatch.setattr("centaurlab.allocator.keep_freed_memory", lambda: None)
+    monkeypatch.setattr("centaurlab.runtime.processes.keep_freed_memory", lambda: None)
     with pytest.raises(SystemExit) as exited:
         runpy.run_path(str(Path(__file__).parents[2] / "eval" / f"{script}.py"), run_name="__main__")
     said = capsys.readouterr()

@@ -13,8 +13,8 @@ import psutil
 import pytest
 from accelerate import PartialState
 
-from centaurlab.store import ScoreStore, SessionResult
-from score_runs import command, ended, free_port, n_stored, run_json, start, table_bytes, write_sessions
+from centaurlab.scoring.store import ScoreStore, SessionResult
+from helpers.score_runs import command, ended, free_port, n_stored, run_json, start, table_bytes, write_sessions
 
 pytestmark = pytest.mark.usefixtures("offline")
 

@@ -14,11 +14,11 @@ from dataclasses import fields
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from centaurlab.measure import ScoreArguments
-from centaurlab.models import ModelArguments
-from centaurlab.personas import persona_fields
-from centaurlab.sources import DataArguments
-from centaurlab.tracking import TrackingArguments
+from centaurlab.data.source import DataArguments
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.prompts.personas import persona_fields
+from centaurlab.runs.tracker import TrackingArguments
+from centaurlab.scoring.worker import ScoreArguments
 
 HALF = "\ud83d"
 PIECES = (

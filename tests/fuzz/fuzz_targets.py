@@ -17,15 +17,15 @@ from pathlib import Path
 
 from fuzz_inputs import ARGUMENTS, FILES, config_of_bytes, people_of_bytes, sweep_of_bytes, text_of_bytes
 
-from centaurlab.arguments import parse_arguments
-from centaurlab.errors import UserError
-from centaurlab.personas import PersonaField, own_context, persona_fields, read_personas, shuffled_context
-from centaurlab.sources import DataArguments, open_source
-from centaurlab.sources.records import KEY_FIELDS
-from centaurlab.sweep_file import Sweep, Value, read_sweep
-from centaurlab.transcripts import Transcript, find_responses, marker_problem
-from span_checks import check_tokens, responses_by_hand
-from tokenizers_zoo import FAMILIES
+from centaurlab.data.records import KEY_FIELDS
+from centaurlab.data.source import DataArguments, open_source
+from centaurlab.data.transcripts import Transcript, find_responses, marker_problem
+from centaurlab.prompts.personas import PersonaField, own_context, persona_fields, read_personas, shuffled_context
+from centaurlab.runtime.arguments import parse_arguments
+from centaurlab.runtime.errors import UserError
+from centaurlab.sweeps.file import Sweep, Value, read_sweep
+from helpers.span_checks import check_tokens, responses_by_hand
+from helpers.tokenizers_zoo import FAMILIES
 
 
 def check_transcript(text: str) -> None:

@@ -8,8 +8,8 @@ import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 from trl import ModelConfig, SFTConfig
 
-from centaurlab.arguments import parse_arguments
-from centaurlab.errors import UserError
+from centaurlab.runtime.arguments import parse_arguments
+from centaurlab.runtime.errors import UserError
 from centaurlab.training.arguments import CentaurArguments, CentaurConfig
 from centaurlab.training.centaur import prepare_run
 

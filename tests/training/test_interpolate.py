@@ -8,13 +8,14 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 
-from centaurlab.encoding import encode
-from centaurlab.errors import UserError
-from centaurlab.models import ModelArguments, load_model, load_tokenizer
-from centaurlab.scoring import SessionScorer
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.loading import load_model, load_tokenizer
+from centaurlab.prompts.encoding import encode
+from centaurlab.runtime.errors import UserError
+from centaurlab.scoring.scorer import SessionScorer
 from centaurlab.training.interpolate import interpolate
 from centaurlab.training.merge import merge
-from conftest import save_tiny_gemma
+from helpers.tiny_models import save_tiny_gemma
 
 SESSION = "You will be shown two slot machines, J and F.\n" + "You choose <<J>> and win 3 points. You say <<F>>.\n" * 8
 

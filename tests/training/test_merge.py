@@ -7,9 +7,10 @@ import torch
 from peft import LoraConfig, get_peft_model
 from trl import ModelConfig, SFTConfig
 
-from centaurlab.checkpoints import find_checkpoint
-from centaurlab.errors import UserError
-from centaurlab.models import ModelArguments, load_model
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.checkpoints import find_checkpoint
+from centaurlab.models.loading import load_model
+from centaurlab.runtime.errors import UserError
 from centaurlab.training.base_model import base_arguments
 from centaurlab.training.merge import merge
 

@@ -9,17 +9,25 @@ from safetensors.torch import load_file
 from scipy.stats import entropy
 from trl import DPOConfig, DPOTrainer, ModelConfig, SFTConfig, SFTTrainer, get_peft_config
 
-from centaurlab.assistant import assistant_items
-from centaurlab.chat import PLAIN_TEMPLATE, chat_tokenizer, encode_conversation
-from centaurlab.errors import UserError
-from centaurlab.models import ModelArguments, load_model, load_tokenizer
-from centaurlab.sources import DataArguments, open_source
+from centaurlab.data.assistant.generator import assistant_items
+from centaurlab.data.source import DataArguments, open_source
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.loading import load_model, load_tokenizer
+from centaurlab.prompts.chat import PLAIN_TEMPLATE, chat_tokenizer, encode_conversation
+from centaurlab.runtime.errors import UserError
+from centaurlab.training.arguments import PostTrainArguments
 from centaurlab.training.base_model import load_base
-from centaurlab.training.conversations import encode_conversations, learned_tokens, read_conversations, with_replay
+from centaurlab.training.conversations import (
+    Preference,
+    conversation_of,
+    encode_conversations,
+    learned_tokens,
+    preference_of,
+    read_conversations,
+    with_replay,
+)
 from centaurlab.training.data import IGNORED
-from centaurlab.training.layouts import Preference, conversation_of, preference_of
 from centaurlab.training.posttrain import PostTrainRun, posttrain, prepare_posttraining
-from centaurlab.training.posttrain_arguments import PostTrainArguments
 from centaurlab.training.posttrainers import kl_divergence
 from centaurlab.training.trainer import SessionCollator, sequence_nll
 

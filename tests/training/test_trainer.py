@@ -6,11 +6,12 @@ import pytest
 import torch
 from trl import ModelConfig, SFTConfig
 
-from centaurlab.encoding import encode
-from centaurlab.errors import UserError
-from centaurlab.models import ModelArguments, load_model, load_tokenizer
-from centaurlab.scoring import SessionScorer
-from centaurlab.sources import DataArguments, open_source
+from centaurlab.data.source import DataArguments, open_source
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.loading import load_model, load_tokenizer
+from centaurlab.prompts.encoding import encode
+from centaurlab.runtime.errors import UserError
+from centaurlab.scoring.scorer import SessionScorer
 from centaurlab.training.arguments import CentaurArguments
 from centaurlab.training.base_model import check_quantised_device, load_base
 from centaurlab.training.centaur import prepare_run, train

@@ -9,15 +9,17 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.integrations import is_deepspeed_zero3_enabled, is_fsdp_enabled
 from trl import ModelConfig, SFTConfig
 
-from centaurlab.attention import attend_in_blocks
-from centaurlab.checkpoints import find_checkpoint
-from centaurlab.errors import UserError
-from centaurlab.models import ModelArguments, load_model
-from centaurlab.quiet import ignore_renamed_checkpointing, import_bitsandbytes, quiet_transformers
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.attention import attend_in_blocks
+from centaurlab.models.checkpoints import find_checkpoint
+from centaurlab.models.loading import load_model
+from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.quiet import ignore_renamed_checkpointing, import_bitsandbytes, quiet_transformers
 from centaurlab.training.merge import merged_if_adapter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
 
 _QUANTISED_DEVICES = ("cpu", "cuda", "xpu", "hpu")  # of bitsandbytes 0.50
 

@@ -14,10 +14,11 @@ from peft import LoraConfig, get_peft_model
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTConfig
 
-from centaurlab.benchmark import Timing, peak_memory_bytes
-from centaurlab.encoding import Encoding
-from centaurlab.models import ModelArguments, load_model, load_tokenizer
-from centaurlab.quiet import ignore_renamed_checkpointing
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.loading import load_model, load_tokenizer
+from centaurlab.prompts.encoding import Encoding
+from centaurlab.runtime.quiet import ignore_renamed_checkpointing
+from centaurlab.scoring.benchmark import Timing, peak_memory_bytes
 from centaurlab.training.base_model import load_base
 from centaurlab.training.data import whole
 from centaurlab.training.trainer import CentaurTrainer, SessionCollator

@@ -11,16 +11,20 @@ from typing import Any
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerFast
 from trl import ModelConfig, SFTConfig, get_peft_config, pack_dataset
 
-from centaurlab import terminal
-from centaurlab.errors import UserError
-from centaurlab.models import ModelArguments, ModelIdentity, identify, load_config, load_tokenizer, usable_window
-from centaurlab.runs import RunFolder, provenance
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.identity import ModelIdentity, identify
+from centaurlab.models.loading import load_config, load_tokenizer
+from centaurlab.models.shape import usable_window
+from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.provenance import provenance
+from centaurlab.runtime import terminal
+from centaurlab.runtime.errors import UserError
 from centaurlab.training.arguments import CentaurArguments
 from centaurlab.training.base_model import base_arguments, load_base
-from centaurlab.training.callbacks import RunFolderCallback
 from centaurlab.training.data import TrainingData, prepare_data
 from centaurlab.training.model_card import HeldOutResult, held_out_results, model_card
 from centaurlab.training.resume import (
+    RunFolderCallback,
     as_read_back,
     check_resuming,
     fixed_settings,

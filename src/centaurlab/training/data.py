@@ -15,12 +15,12 @@ import pyarrow as pa
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from centaurlab.encoding import Coverage, Encoding, Ints, encode
-from centaurlab.errors import UserError
-from centaurlab.sources import DataArguments, TranscriptSource, open_source
-from centaurlab.splits import first_participants, participant_order, partition
+from centaurlab.data.source import DataArguments, TranscriptSource, open_source
+from centaurlab.data.splits import first_participants, participant_order, partition
+from centaurlab.data.transcripts import SessionKey, Transcript, data_fingerprint, study_fingerprint, text_digest, told
+from centaurlab.prompts.encoding import Coverage, Encoding, Ints, encode
+from centaurlab.runtime.errors import UserError
 from centaurlab.training.arguments import CentaurArguments
-from centaurlab.transcripts import SessionKey, Transcript, data_fingerprint, study_fingerprint, text_digest, told
 
 IGNORED = -100
 """Label of tokens that are not of a response."""

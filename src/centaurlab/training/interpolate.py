@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from centaurlab.checkpoints import Checkpoint, find_checkpoint
-from centaurlab.errors import UserError
-from centaurlab.models import ModelArguments, load_model, load_tokenizer
-from centaurlab.runs import RunFolder
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.checkpoints import Checkpoint, find_checkpoint
+from centaurlab.models.loading import load_model, load_tokenizer
+from centaurlab.runs.folder import RunFolder
+from centaurlab.runtime.errors import UserError
 
 _ADAPTER = "adapter_model.safetensors"
 _NOT_LINEAR = ("use_dora", "modules_to_save", "trainable_token_indices", "lora_bias")

@@ -4,11 +4,13 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from centaurlab.checkpoints import find_checkpoint
-from centaurlab.errors import UserError
-from centaurlab.models import ModelArguments, identify, load_model, load_tokenizer
-from centaurlab.quiet import quiet_transformers
-from centaurlab.runs import RunFolder, read_json
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.checkpoints import find_checkpoint
+from centaurlab.models.identity import identify
+from centaurlab.models.loading import load_model, load_tokenizer
+from centaurlab.runs.folder import RunFolder, read_json
+from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.quiet import quiet_transformers
 
 _MERGED_BASE, _MERGED_FROM = "merged-base", "merged_from.json"
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from centaurlab.bootstrap import interval, resampled_sums
-from centaurlab.models import ModelIdentity
+from centaurlab.models.identity import ModelIdentity
+from centaurlab.stats.bootstrap import interval, resampled_sums
 from centaurlab.training.data import TrainingData
 
 _RESAMPLES = 2000

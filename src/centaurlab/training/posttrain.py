@@ -12,12 +12,16 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerFast, Trainer
 from trl import ModelConfig, SFTConfig, get_peft_config
 
-from centaurlab.chat import chat_tokenizer
-from centaurlab.errors import UserError
-from centaurlab.models import ModelArguments, ModelIdentity, identify, load_config, usable_window
-from centaurlab.runs import CONFIG, MODEL_RUN_CONFIG, RunFolder, provenance
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.identity import ModelIdentity, identify
+from centaurlab.models.loading import load_config
+from centaurlab.models.shape import usable_window
+from centaurlab.prompts.chat import chat_tokenizer
+from centaurlab.runs.folder import CONFIG, MODEL_RUN_CONFIG, RunFolder
+from centaurlab.runs.provenance import provenance
+from centaurlab.runtime.errors import UserError
+from centaurlab.training.arguments import PostTrainArguments, dpo_config
 from centaurlab.training.base_model import base_arguments, load_base
-from centaurlab.training.callbacks import RunFolderCallback
 from centaurlab.training.conversations import (
     digest,
     encode_conversations,
@@ -26,9 +30,9 @@ from centaurlab.training.conversations import (
     with_replay,
 )
 from centaurlab.training.data import prepare_data
-from centaurlab.training.posttrain_arguments import PostTrainArguments, dpo_config
 from centaurlab.training.posttrainers import PreferenceCollator, PreferenceTrainer, SupervisedTrainer
 from centaurlab.training.resume import (
+    RunFolderCallback,
     as_read_back,
     check_resuming,
     fixed_settings,

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTConfig
 
-from centaurlab.errors import UserError
-from centaurlab.masking import masked
+from centaurlab.runs.folder import RunFolder, checkpoint_steps
+from centaurlab.runs.provenance import peak_memory
+from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.secrets import masked
 
 _STATE = "trainer_state.json"  # the last file that a checkpoint gets
 
@@ -44,15 +47,6 @@ def last_complete_checkpoint(output_dir: Path) -> Path | None:
     return next((path for _, path in reversed(checkpoint_steps(output_dir)) if is_complete(path)), None)
 
 
-def checkpoint_steps(output_dir: Path) -> list[tuple[int, Path]]:
-    """The steps and folders of the checkpoints in ``output_dir``, in order, whole or not."""
-    return sorted(
-        (int(path.name.rpartition("-")[2]), path)
-        for path in output_dir.glob("checkpoint-*")
-        if path.name.rpartition("-")[2].isdecimal()
-    )
-
-
 def is_complete(checkpoint: Path) -> bool:
     """Whether no file of a checkpoint is missing or torn."""
     try:
@@ -79,3 +73,31 @@ def logged_until(metrics: Path, step: int) -> None:
     temporary = metrics.with_suffix(".tmp")
     temporary.write_text("".join(kept), encoding="utf-8")
     temporary.replace(metrics)
+
+
+class RunFolderCallback(TrainerCallback):
+    """Appends every logged metric to ``metrics.jsonl``: ``train/loss``, ``eval/nll/<study>`` …, with its step."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Write a line, on the main process."""
+        if state.is_world_process_zero and logs:
+            metrics = {metric_name(name): value for name, value in logs.items() if isinstance(value, int | float)}
+            if "train_tokens_per_second" in logs:
+                metrics |= {"tokens_per_second": logs["train_tokens_per_second"]} | peak_memory()
+            self._folder.log(metrics, state.global_step)
+
+
+def metric_name(logged: str) -> str:
+    """The name of a metric in files and trackers: ``eval_nll/x`` becomes ``eval/nll/x``, ``loss`` ``train/loss``."""
+    prefix, _, name = logged.partition("_")
+    return f"{prefix}/{name}" if prefix in ("eval", "base", "final") else f"train/{logged}"

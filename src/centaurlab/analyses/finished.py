@@ -1,0 +1,230 @@
+"""The folders of finished runs: what they say of themselves, where it comes from, and what makes them again."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from centaurlab.display.figures.style import rendered
+from centaurlab.display.section import INTERVALS, ReportFigure, Section
+from centaurlab.display.tables import INTERVAL, ReportTable, table_of
+from centaurlab.runs.folder import is_run, read_config, read_json
+from centaurlab.runtime.errors import UserError
+from centaurlab.stats.sequential import sample_note
+
+_SCRIPTS = ("eval", "recipes", "sweeps")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder, its ``run.json`` and its ``config.json``."""
+
+    folder: Path
+    about: dict[str, Any]
+    config: dict[str, Any]
+
+    @property
+    def job(self) -> str:
+        """``score``, ``misalignment``, ``generalisation``, ``train`` or another."""
+        return str(self.about["job"])
+
+
+def find_runs(paths: Sequence[Path]) -> list[Run]:
+    """The finished runs in these folders or, of a folder that is none, those right below it, each once.
+
+    Raises ``UserError`` for what is no folder, a run that is not finished, and a folder without runs.
+    """
+    folders: dict[Path, Path] = {}
+    for path in paths:
+        if not path.is_dir():
+            raise UserError(f"there is no folder {path}; name the folder of a run (its --output_dir)")
+        found = [path] if is_run(path) else [folder for folder in sorted(path.glob("*/")) if is_run(folder)]
+        if not found:
+            raise UserError(f"{path} holds no run, nor do the folders right below it; name a run's --output_dir")
+        for folder in found:
+            folders.setdefault(folder.resolve(), folder)
+    return [_read(folder) for folder in folders.values()]
+
+
+def score_runs_of(run: Run) -> Iterator[tuple[str, Run | None]]:
+    """The models that a comparison names, each with the run that scored it, or None where its folder has gone."""
+    for model in run.about.get("models", []):
+        folder = Path(str(model.get("folder", "")))
+        places = (folder, run.folder / "scores" / folder.name)
+        scored = next((place for place in places if read_json(place / "run.json").get("job") == "score"), None)
+        same = scored and read_json(scored / "run.json")["model"].get("fingerprint") == model.get("fingerprint")
+        yield str(model.get("name")), _read(scored) if scored and same else None
+
+
+def command(run: Run) -> str:
+    """What made the run, as typed in the checkout."""
+    script, *arguments = map(str, run.about.get("command") or ["?"])
+    path = Path(script)
+    if path.parent.name in _SCRIPTS:
+        script = f"{path.parent.name}/{path.name}"
+    return shlex.join(["python", script, *arguments])
+
+
+def facts_of(run: Run) -> list[tuple[str, str]]:
+    """Names and values: folder, models with fingerprints, data, protocol, commit, versions, machine, time."""
+    about = run.about
+    git, hardware = about.get("git") or {}, about.get("hardware") or {}
+    data = about.get("data")
+    facts = [("folder", str(run.folder))]
+    facts += [("model", _model(model)) for model in _models(about)]
+    if isinstance(data, Mapping):
+        facts.append(("data", f"{data.get('name')}, fingerprint {data.get('fingerprint')}"))
+        facts += [("note on the data", str(note)) for note in data.get("notes") or []]
+    else:
+        facts.append(("data", str(data or run.config.get("data", "?"))))
+    if sampled := sample_note(about):
+        facts.append(("sample", sampled))
+    protocols = [p for p in [about.get("protocol"), *(model.get("protocol") for model in _models(about))] if p]
+    said = dict.fromkeys(f"{p.get('name')}, at most {p.get('max_tokens'):,} tokens" for p in protocols)
+    facts += [("protocol", text) for text in said]
+    if about.get("bootstrap"):
+        b = about["bootstrap"]
+        facts.append(("intervals", f"{b['confidence']:.0%}, {b['resamples']:,} resamples, seed {b['seed']}"))
+    dirty = ", with changes that were not committed" if git.get("dirty") else ""
+    facts.append(("commit", f"{git['commit']}{dirty}" if git.get("commit") else "not run from a checkout"))
+    versions = {"centaurlab": about.get("centaurlab"), **(about.get("versions") or {})}
+    facts.append(("versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
+    if hardware:
+        gpus = ", ".join(hardware.get("gpus") or []) or "no GPU"
+        memory = hardware.get("memory_bytes", 0) / 2**30
+        facts.append(("machine", f"{hardware.get('platform')}, {hardware.get('cpus')} CPUs, {memory:.0f} GiB, {gpus}"))
+    facts.append(("time", str(about.get("time", "?"))))
+    return facts
+
+
+def _models(about: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    models = about.get("models") or [about.get("model") or about.get("base")]
+    return [model for model in models if isinstance(model, Mapping) and "fingerprint" in model]
+
+
+def _model(model: Mapping[str, Any]) -> str:
+    adapter = f", adapter {model['adapter']}" if model.get("adapter") else ""
+    return f"{model.get('name')}{adapter}, {model.get('dtype')}, fingerprint {model['fingerprint']}"
+
+
+def _read(folder: Path) -> Run:
+    about = read_json(folder / "run.json")
+    if "job" not in about:
+        raise UserError(f"the run in {folder} is not finished (it has no complete run.json); give its command again")
+    return Run(folder, about, read_config(folder))
+
+
+_OWN = frozenset({"diagnosis", "excluded", "personas", "templates", "audit"})
+"""Tables that a section shows in its own way."""
+
+
+def _figures(run: Run) -> tuple[ReportFigure, ...]:
+    return tuple(replace(one, caption=_CAPTIONS.get(one.name, one.caption)) for one in folder_pictures([run]))
+
+
+def _sentence(verdict: str) -> str:
+    return f"{verdict[:1].upper()}{verdict[1:]}."
+
+
+def read_table(run: Run, name: str) -> pd.DataFrame:
+    """The table ``name``.csv of a run's folder; ``UserError`` where it is missing or damaged."""
+    path = run.folder / f"{name}.csv"
+    try:
+        return pd.read_csv(path, dtype=dict.fromkeys(("study", "name", "models"), str))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is missing or damaged ({error}); give the run's command again") from error
+
+
+_CAPTIONS = {
+    "parts": f"Parts of the difference, with {INTERVAL}s; filled: it excludes zero.",
+    "personas": f"d(no persona − own persona) of each model over all studies, with {INTERVAL}s.",
+    "comparisons": f"Every comparison over all studies, with {INTERVAL}s; filled: it excludes zero.",
+    "templates": f"Mean NLL without and with the chat template, with {INTERVAL}s; grey: models of the paper.",
+    "studies": f"d of each study, with {INTERVAL}s; filled: it excludes zero.",
+}
+
+_OWN_of_jobs = frozenset({"effects", "studies", "forest", "pairs", "domains", "gains"})
+"""Files of which a section makes tables and figures of its own."""
+
+
+def _any_job(run: Run) -> Section:
+    """A job without a section of its own: its verdict, if it wrote one, its figures and its tables."""
+    overall = run.about.get("overall")
+    said = run.about.get("verdict") or (overall.get("verdict") if isinstance(overall, dict) else None)
+    return Section(
+        title=f"{run.job.capitalize()}: {run.folder.name}",
+        question=f"What did the {run.job} run find?",
+        answers=(f"{said}." if said else "The tables say it; the run states no verdict.",),
+        explanation=(INTERVALS,),
+        figures=folder_pictures([run]),
+        tables=folder_tables([run]),
+        provenance=tuple(facts_of(run)),
+        commands=(command(run),),
+    )
+
+
+def _figure(name: str, caption: str, figure: Figure) -> ReportFigure:
+    return ReportFigure(name, caption, "svg", rendered(figure, "svg"))
+
+
+_COVERAGE = ("sessions", "responses", "scored", "cut", "empty", "failed", "malformed")
+_COVERAGE_NOTE = (
+    "cut: beyond the context window; failed: memory did not suffice for the session, or the model gave a NaN or "
+    "infinite number; malformed: an opening mark of a response that is never closed"
+)
+
+
+def coverage_tables(names: Sequence[str], runs: Sequence[Run]) -> list[ReportTable]:
+    """What became of every response that stands in the text; models of which the same is true share a table."""
+    found: dict[str, tuple[list[str], pd.DataFrame]] = {}
+    for name, run in zip(names, runs, strict=True):
+        sessions = {study: about["sessions"] for study, about in run.about["data"]["studies"].items()}
+        rows = [
+            {"study": study, "sessions": sessions[study], "failed": 0} | counts
+            for study, counts in run.about["coverage"].items()
+        ]
+        frame = pd.DataFrame(rows, columns=["study", *_COVERAGE])
+        found.setdefault(frame.to_json(), ([], frame))[0].append(name)
+    return [
+        table_of(
+            f"Coverage: {', '.join(same)}",
+            pd.concat([frame[[*_COVERAGE]].sum().to_frame().T.assign(study="all studies"), frame]),
+            {name: name for name in ("study", *_COVERAGE)},
+            _COVERAGE_NOTE,
+            n_summary=1,
+        )
+        for same, frame in found.values()
+    ]
+
+
+def folder_tables(runs: Sequence[Run], but_not: frozenset[str] = frozenset()) -> tuple[ReportTable, ...]:
+    """The other tables that lie in the folders, such as ``diagnosis.csv``, each under the name of its file."""
+    found = []
+    for path in (path for run in runs for path in sorted(run.folder.glob("*.csv"))):
+        if path.stem in but_not:
+            continue
+        try:
+            frame = pd.read_csv(path)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} cannot be read as a table ({error}); delete it or make it again") from error
+        found.append(table_of(_title(path.stem), frame))
+    return tuple(found)
+
+
+def folder_pictures(runs: Sequence[Run], but_not: frozenset[str] = frozenset()) -> tuple[ReportFigure, ...]:
+    """The other figures that lie in the folders as PNG."""
+    paths = [path for run in runs for path in sorted([*run.folder.glob("*.png"), *run.folder.glob("figures/*.png")])]
+    return tuple(
+        ReportFigure(path.stem, f"{_title(path.stem)}.", "png", path.read_bytes())
+        for path in paths
+        if path.stem not in but_not
+    )
+
+
+def _title(stem: str) -> str:
+    words = stem.replace("_", " ").replace("nll", "NLL")
+    return words[:1].upper() + words[1:]

@@ -1,0 +1,275 @@
+"""How an adapter does on people and on studies that it never saw, against its base model and simple baselines."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich import box
+from rich.table import Table
+
+from centaurlab.analyses.finished import (
+    Run,
+    _figure,
+    _OWN_of_jobs,
+    command,
+    coverage_tables,
+    facts_of,
+    folder_pictures,
+    folder_tables,
+)
+from centaurlab.analyses.misalignment import _UNDECIDED
+from centaurlab.data.held_out import KINDS
+from centaurlab.data.transcripts import Transcript, find_responses
+from centaurlab.display.figures.intervals import (
+    gain_forest,
+)
+from centaurlab.display.figures.style import model_label, save_figure
+from centaurlab.display.section import INTERVALS, NLL, Section
+from centaurlab.display.tables import INTERVAL, interval, number, table_of
+from centaurlab.results.run import read_run
+from centaurlab.runs.folder import read_json
+from centaurlab.runtime import terminal
+from centaurlab.stats.effects import compare, estimate_effects
+from centaurlab.stats.estimate import Estimate
+from centaurlab.stats.words import no_interval
+
+
+@dataclass(frozen=True)
+class StudyGain:
+    """One study. ``d``: base − centaur, positive: the adapter predicts better, with a 95 % interval over people.
+
+    NLLs in nats per response; ``nll_marginal`` is NaN for novel studies, which have no training participants.
+    """
+
+    kind: str
+    study: str
+    participants: int
+    responses: int
+    nll_base: float
+    nll_centaur: float
+    d: float
+    d_low: float
+    d_high: float
+    nll_uniform: float
+    nll_marginal: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Over the studies of one kind: mean d and its standard error over studies, as the paper reports them.
+
+    ``d_low`` and ``d_high``: 95 %, from drawing studies. ``improved``: share of studies
+    whose NLL fell.
+    """
+
+    kind: str
+    studies: int
+    nll_base: float
+    nll_centaur: float
+    d: float
+    d_low: float
+    d_high: float
+    d_sem: float
+    improved: float
+
+
+def study_gains(
+    kind: str, base: Path, centaur: Path, sessions: Iterable[Transcript], training: Iterable[Transcript] = ()
+) -> tuple[list[StudyGain], Summary]:
+    """Gains per study and over them, from two folders of scores of ``sessions``; ``training``: for the marginals."""
+    effects = estimate_effects([compare(read_run(centaur), read_run(base))])
+    judged_on, fitted = _by_study(sessions), _by_study(training)
+    gains = [
+        StudyGain(
+            kind,
+            e.name,
+            e.n_participants,
+            e.n_responses,
+            nll_base=e.nll_post,
+            nll_centaur=e.nll_base,
+            d=e.d.value,
+            d_low=e.d.low,
+            d_high=e.d.high,
+            nll_uniform=uniform_nll(judged_on[e.name]),
+            nll_marginal=marginal_nll(fitted.get(e.name, []), judged_on[e.name]),
+        )
+        for e in effects
+        if e.level == "study" and e.n_responses
+    ]
+    overall = effects[0]
+    return gains, Summary(
+        kind,
+        len(gains),
+        nll_base=overall.nll_post,
+        nll_centaur=overall.nll_base,
+        d=overall.d.value,
+        d_low=overall.d.low,
+        d_high=overall.d.high,
+        d_sem=standard_error([gain.d for gain in gains]),
+        improved=sum(gain.nll_centaur < gain.nll_base for gain in gains) / len(gains),
+    )
+
+
+def print_gains(gains: Sequence[StudyGain], summaries: Sequence[Summary]) -> None:
+    """Print a row per study, and a sentence for held-out participants and for novel studies."""
+    table = Table("study", title="NLL in nats per response; d(base − centaur): positive where the centaur is better")
+    table.box = box.SIMPLE_HEAD
+    for name in ("judged on", "people", "responses", "base", "centaur", "d", "95 % interval", "uniform", "marginal"):
+        table.add_column(name, justify="left" if name == "judged on" else "right")
+    for gain in gains:
+        baselines = (f"{x:.4f}" if math.isfinite(x) else "–" for x in (gain.nll_uniform, gain.nll_marginal))
+        table.add_row(
+            gain.study,
+            KINDS[gain.kind],
+            f"{gain.participants:,}",
+            f"{gain.responses:,}",
+            f"{gain.nll_base:.4f}",
+            f"{gain.nll_centaur:.4f}",
+            f"{gain.d:.3f}" if math.isfinite(gain.d) else "–",
+            f"[{gain.d_low:.3f}, {gain.d_high:.3f}]" if math.isfinite(gain.d_low) else "–",
+            *baselines,
+        )
+    console = terminal.console()
+    console.print(table)
+    for s in summaries:
+        known = no_interval("studies")
+        if math.isfinite(s.d_low):
+            known = f"95 % interval [{s.d_low:.3f}, {s.d_high:.3f}], standard error over studies {s.d_sem:.3f}"
+        size = "d is not defined: too few responses, or all with the same NLL"
+        if math.isfinite(s.d):
+            size = f"d = {s.d:.3f}, {known}"
+        console.print(
+            f"{KINDS[s.kind]}: {size}; {s.improved:.0%} of {s.studies} studies improved",
+            soft_wrap=True,
+            highlight=False,
+        )
+    console.print(
+        "uniform: every answer of the session equally likely; marginal: as often as training participants gave it "
+        "(says nothing where the letters of options are drawn anew for each participant)",
+        soft_wrap=True,
+    )
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """SD (ddof 1) over the square root of the number of finite values; NaN with fewer than two."""
+    finite = [value for value in values if math.isfinite(value)]
+    return float(np.std(finite, ddof=1) / math.sqrt(len(finite))) if len(finite) > 1 else math.nan
+
+
+def _by_study(sessions: Iterable[Transcript]) -> dict[str, list[Transcript]]:
+    found: dict[str, list[Transcript]] = defaultdict(list)
+    for transcript in sessions:
+        found[transcript.study].append(transcript)
+    return found
+
+
+def responses_of(transcript: Transcript) -> list[str]:
+    """The answers of a session as they stand in its text, without surrounding white space and empty ones."""
+    texts = (transcript.text[r.start : r.end].strip() for r in find_responses(transcript.text))
+    return [text for text in texts if text]
+
+
+def uniform_nll(sessions: Iterable[Transcript]) -> float:
+    """Mean NLL where every different answer of a session is equally likely throughout it: mean of log K.
+
+    It is told the session's options in advance, so it is a lower bound for guessing. NaN without responses.
+    """
+    total, count = 0.0, 0
+    for session in sessions:
+        answers = responses_of(session)
+        total += len(answers) * math.log(len(set(answers)) or 1)
+        count += len(answers)
+    return total / count if count else math.nan
+
+
+def marginal_nll(training: Iterable[Transcript], sessions: Iterable[Transcript]) -> float:
+    """Mean NLL under the frequencies of answers among the training participants of the study.
+
+    With n of N training answers, p = (n + 1) / (N + K + 1) for K different answers and one more event, "any other
+    answer" (Laplace's rule). NaN where there are no training answers, or nothing to predict.
+    """
+    counts = Counter(answer for session in training for answer in responses_of(session))
+    answers = [answer for session in sessions for answer in responses_of(session)]
+    if not counts or not answers:
+        return math.nan
+    denominator = counts.total() + len(counts) + 1
+    return -sum(math.log((counts[answer] + 1) / denominator) for answer in answers) / len(answers)
+
+
+Gain = Mapping[str, Any]
+
+
+def save_gain_figure(gains: Sequence[Gain], summaries: Sequence[Gain], centaur: str, base: str, folder: Path) -> None:
+    """Write ``figures/gains``: what an adapter gains per study, as PDF and PNG."""
+    save_figure(gain_forest(gains, summaries, centaur, base), folder / "figures", "gains")
+
+
+def _generalisation(run: Run) -> Section:
+    base, centaur = (model_label(str(run.config.get(name, name))) for name in ("base", "adapter"))
+    gains, summaries = pd.DataFrame(run.about["studies"]), run.about["summaries"]
+    numbers = gains.select_dtypes("number").columns.difference(["participants", "responses"])
+    figure = gain_forest(run.about["studies"], summaries, centaur, base)
+    gains = gains.astype(dict.fromkeys(["d", "d_low", "d_high", *numbers], float))
+    scored = [Run(folder, read_json(folder / "run.json"), {}) for folder in sorted(run.folder.glob("*/"))]
+    scored = [part for part in scored if part.about.get("job") == "score"]
+    gains["kind"] = gains["kind"].map(lambda kind: KINDS.get(kind, kind))
+    columns = {"study": "study", "kind": "judged on", "participants": "people", "responses": "responses"}
+    columns |= {"d": "d", "nll_base": "NLL base", "nll_centaur": "centaur"}
+    columns |= {"nll_uniform": "uniform", "nll_marginal": "marginal"}
+    return Section(
+        title=f"{centaur} on people and studies that it never saw",
+        question=f"Does {centaur}, trained on people, predict other people, and other studies, better than {base}?",
+        answers=tuple(_gain_answer(summary, base, centaur) for summary in summaries),
+        explanation=(
+            f"Per study, d is the mean NLL of {base} minus that of {centaur} on the same responses, in units of the "
+            f"standard deviation of NLLs over responses. A positive d: {centaur} predicts people better.",
+            NLL,
+            INTERVALS,
+        ),
+        figures=(
+            _figure("gains", f"d of each study, with {INTERVAL}s; filled: it excludes zero.", figure),
+            *folder_pictures([run], _OWN_of_jobs),
+        ),
+        tables=(
+            table_of(
+                "Studies",
+                gains,
+                columns,
+                "NLL of base, centaur and two simple predictions; uniform: every answer of the session equally likely; "
+                "marginal: as often as training participants gave it",
+            ),
+            *coverage_tables([part.folder.name for part in scored], scored),
+            *folder_tables([run], _OWN_of_jobs),
+        ),
+        provenance=(
+            *facts_of(run),
+            *dict.fromkeys(fact for part in scored for fact in facts_of(part) if fact[0] == "model"),
+        ),
+        commands=(command(run),),
+    )
+
+
+def _gain_answer(summary: Mapping[str, Any], base: str, centaur: str) -> str:
+    on, d = KINDS.get(str(summary["kind"]), str(summary["kind"])), _estimate(summary, "d")
+    where = f"On {on} ({summary['studies']} stud{'y' if summary['studies'] == 1 else 'ies'})"
+    if not math.isfinite(d.value):
+        return f"{where}: d is not defined."
+    size = f"d = {number(d.value, is_signed=True).text}"
+    if not math.isfinite(d.low):
+        better, worse = (centaur, base) if d.value > 0 else (base, centaur)
+        return f"{where}: {better} predicts people better than {worse} ({size}; no interval: it needs two studies)."
+    size += f", {INTERVAL} {interval(d.low, d.high, is_signed=True).text}"
+    if d.low <= 0 <= d.high:
+        return f"{where}: no clear difference between {base} and {centaur} ({size}, which includes zero). {_UNDECIDED}"
+    better, worse = (centaur, base) if d.value > 0 else (base, centaur)
+    return f"{where}: {better} predicts people better than {worse} ({size}, which excludes zero)."
+
+
+def _estimate(row: Mapping[Any, Any], name: str) -> Estimate:
+    values = (row.get(key) for key in (name, f"{name}_low", f"{name}_high"))
+    return Estimate(*(float("nan") if value is None else float(value) for value in values))

@@ -1,0 +1,128 @@
+"""A folder of scores as a table to look at."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich import box
+from rich.table import Table
+
+from centaurlab.analyses.finished import (
+    Run,
+    _figure,
+    _OWN_of_jobs,
+    command,
+    coverage_tables,
+    facts_of,
+    folder_pictures,
+    folder_tables,
+)
+from centaurlab.display.figures.intervals import Row, nll_rows
+from centaurlab.display.figures.style import SERIES, model_label
+from centaurlab.display.section import INTERVALS, NLL, Section
+from centaurlab.display.tables import INTERVAL, ReportTable, interval, table_of
+from centaurlab.results.run import ScoreRun, check_same, read_run
+from centaurlab.runtime import terminal
+from centaurlab.runtime.errors import UserError
+from centaurlab.stats.means import MeanNll, mean_nlls
+from centaurlab.stats.sequential import sample_note
+
+
+def print_run(folder: Path) -> None:
+    """Print a score run's table: per study NLL, accuracy and what became of the responses."""
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    mean = "–" if run["nll_mean"] is None else f"{run['nll_mean']:.4f}"
+    table = Table(
+        "study",
+        title=f"{run['model']['name']} on {run['data']['name']} ({run['protocol']['name']} protocol)",
+        box=box.SIMPLE_HEAD,
+        show_footer=True,
+    )
+    table.columns[0].footer = "mean over studies"
+    counted = ("responses", "scored", "cut", "empty", "failed")
+    for name in ("sessions", *counted, "NLL", "accuracy"):
+        table.add_column(name, justify="right", footer=mean if name == "NLL" else "")
+    for study, about in run["data"]["studies"].items():
+        coverage = run["coverage"][study]
+        counts = [about["sessions"], *(coverage[name] for name in counted)]
+        measures = ["–" if about[name] is None else f"{about[name]:.4f}" for name in ("nll", "accuracy")]
+        table.add_row(study, *(f"{count:,}" for count in counts), *measures)
+    console = terminal.console()
+    console.print(table)
+    console.print("NLL: nats, mean over responses, lower is more human-like; accuracy: single-token responses only")
+    if note := sample_note(run):
+        console.print(f"a sample: {note}", markup=False, highlight=False, soft_wrap=True)
+    speed = run["speed"]
+    console.print(
+        f"{speed['tokens']:,} tokens ({speed['tokens_computed_now']:,} computed now, "
+        f"{speed['tokens_reused']:,} in shared prefixes) at "
+        f"{speed['tokens_per_second']:,.0f} tokens/s per process, {speed['processes']} process(es); "
+        f"peak memory {speed['peak_memory_bytes'] / 2**30:.1f} GiB"
+    )
+    console.print(f"scores: {folder / 'scores.parquet'}", soft_wrap=True)
+
+
+def _scores(runs: Sequence[Run]) -> Section:
+    if len(runs) > len(SERIES):
+        raise UserError(f"one report shows at most {len(SERIES)} score runs; name fewer of the {len(runs)}")
+    scored = [read_run(run.folder) for run in runs]
+    check_same(scored)
+    names = _labels(scored)
+    means = [mean_nlls(run) for run in scored]
+    data = str(scored[0].about["data"]["name"])
+    rows = [
+        Row("mean over studies" if mean.level == "overall" else mean.name, mean.nll, i, mean.level == "overall")
+        for i, of_run in enumerate(means)
+        for mean in of_run
+    ]
+    caption = f"Mean NLL of each study on {data}, with {INTERVAL}s."
+    answers = [f"{_mean_answer(name, of_run)}." for name, of_run in zip(names, means, strict=True)]
+    if len(runs) > 1:
+        answers.append(
+            "Whether two models differ is seen on the same responses: compare them with eval/misalignment.py."
+        )
+    figure = nll_rows(rows, names, f"{names[0]} on {data}" if len(names) == 1 else f"Models on {data}")
+    return Section(
+        title=f"Scores on {data}",
+        question=f"How well {'do models' if len(runs) > 1 else f'does {names[0]}'} predict what people did in {data}?",
+        answers=tuple(answers),
+        explanation=(NLL, INTERVALS),
+        figures=(_figure("nll", caption, figure), *folder_pictures(runs, _OWN_of_jobs)),
+        tables=(*map(nll_table, names, means), *coverage_tables(names, runs), *folder_tables(runs, _OWN_of_jobs)),
+        provenance=tuple(fact for run in runs for fact in facts_of(run)),
+        commands=tuple(command(run) for run in runs),
+    )
+
+
+def _mean_answer(name: str, means: Sequence[MeanNll]) -> str:
+    overall = means[0]
+    size = f"{overall.nll.value:.3f} nats per response"
+    bounds = interval(overall.nll.low, overall.nll.high)
+    known = f"{INTERVAL} {bounds.text}" if bounds.key else "no interval: it needs two studies or more"
+    return f"{name}: a mean NLL of {size} over {len(means) - 1} studies ({known})"
+
+
+def _labels(runs: Sequence[ScoreRun]) -> list[str]:
+    names = [model_label(run.model) for run in runs]
+    names = names if len(set(names)) == len(names) else [run.model for run in runs]
+    return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
+
+
+def nll_table(name: str, means: Sequence[MeanNll]) -> ReportTable:
+    """NLL and accuracy of every study, the means over studies below."""
+    frame = pd.DataFrame(
+        {
+            "study": mean.name,
+            "NLL": mean.nll.value,
+            "NLL_low": mean.nll.low,
+            "NLL_high": mean.nll.high,
+            "accuracy": mean.accuracy.value,
+            "accuracy_low": mean.accuracy.low,
+            "accuracy_high": mean.accuracy.high,
+            "responses": mean.n_responses,
+            "people": mean.n_participants,
+        }
+        for mean in means
+    )
+    return table_of(f"Studies: {name}", frame, note="accuracy: of single-token responses alone", n_summary=1)

@@ -1,0 +1,91 @@
+"""Human-likeness and assistant accuracy along a training run: one point per checkpoint, the base model at step 0."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from centaurlab.stats.effects import Effect
+from centaurlab.stats.estimate import CONFIDENCE, Accuracy
+from centaurlab.stats.words import no_interval
+
+
+@dataclass(frozen=True)
+class Point:
+    """A checkpoint against the base model: d > 0 where it predicts people worse. Step 0, the base, has no effects.
+
+    ``accuracy`` is None where the assistant was not asked.
+    """
+
+    step: int
+    model: str
+    effects: Sequence[Effect]
+    accuracy: Accuracy | None
+
+
+def trajectory_table(points: Sequence[Point]) -> pd.DataFrame:
+    """A row per step and level ('overall', each domain, each study); NLLs in nats per response."""
+    with_effects = next(point for point in points if point.effects)
+    rows = []
+    for point in points:
+        for effect in point.effects or with_effects.effects:
+            row = {"step": point.step, "model": point.model, "level": effect.level, "name": effect.name}
+            if point.effects:
+                row |= {"nll": effect.nll_post, "d": effect.d.value, "d_low": effect.d.low, "d_high": effect.d.high}
+            else:
+                row |= {"nll": effect.nll_base, "d": 0.0, "d_low": 0.0, "d_high": 0.0}
+            row |= {"responses": effect.n_responses, "participants": effect.n_participants}
+            if point.accuracy:
+                row |= {f"assistant_{name}": value for name, value in accuracy_columns(point.accuracy).items()}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def accuracy_columns(accuracy: Accuracy) -> dict[str, float]:
+    """Its value as ``accuracy``, with interval and number of items."""
+    return {
+        "accuracy": accuracy.value,
+        "accuracy_low": accuracy.low,
+        "accuracy_high": accuracy.high,
+        "items": accuracy.n,
+    }
+
+
+def metrics_at(point: Point, table: pd.DataFrame) -> dict[str, float]:
+    """Names and values of a step for ``metrics.jsonl``."""
+    rows = table[table["step"] == point.step]
+    metrics: dict[str, float] = {}
+    for row in rows.itertuples():
+        name = "mean" if row.level == "overall" else f"{row.level}/{row.name}"
+        metrics[f"nll/{name}"] = float(row.nll)  # type: ignore[arg-type]
+        metrics["d/overall" if row.level == "overall" else f"d/{name}"] = float(row.d)  # type: ignore[arg-type]
+    return metrics | ({"assistant/accuracy": point.accuracy.value} if point.accuracy else {})
+
+
+def verdict(first: Point, last: Point) -> str:
+    """What happened from the base model to the last checkpoint, in a sentence.
+
+    The assistant is called better or worse where the two intervals do not overlap.
+    """
+    overall = last.effects[0]
+    d = overall.d
+    interval = f", {CONFIDENCE:.0%} interval {d.low:+.3f} to {d.high:+.3f}"
+    size = f"d = {d.value:+.3f}" + (interval if math.isfinite(d.low) else f"; {no_interval('studies')}")
+    if d.low > 0:
+        people = f"predicts people worse than the base model ({size})"
+    elif d.high < 0:
+        people = f"predicts people better than the base model ({size})"
+    else:
+        people = f"predicts people neither clearly worse nor better than the base model ({size})"
+    nlls = f"NLL {overall.nll_base:.3f} -> {overall.nll_post:.3f}"
+    if not (first.accuracy and last.accuracy):
+        return f"step {last.step} {people}, {nlls}"
+    if last.accuracy.low > first.accuracy.high:
+        assistant = "is a better assistant"
+    elif last.accuracy.high < first.accuracy.low:
+        assistant = "is a worse assistant"
+    else:
+        assistant = "is neither clearly a better nor a worse assistant"
+    accuracies = f"accuracy {first.accuracy.value:.2f} -> {last.accuracy.value:.2f}"
+    return f"step {last.step} {assistant} ({accuracies}) and {people}, {nlls}"

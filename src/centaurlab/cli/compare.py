@@ -1,0 +1,165 @@
+"""Runs side by side: their metrics, and of their configuration only what differs.
+
+Runs come from run folders or from the MLflow store; one row each, columns named as everywhere else.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from centaurlab.runs.folder import is_run, read_config, read_json, read_metrics
+from centaurlab.runs.mirror import flat_config
+from centaurlab.runs.mlflow_run import connect, experiment_name, store_address
+from centaurlab.runtime import terminal
+from centaurlab.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+Format = Literal["table", "csv", "markdown"]
+
+_SHOWN = ("nll/", "eval/nll", "effect/", "d/overall", "d/domain")
+_FIRST = ("nll/mean", "effect/d", "effect/d_low", "effect/d_high")
+_COLUMN = 30
+_NOTHING = "–"
+_NOT_A_DIFFERENCE = ("output_dir", "command", "time", "folder", "run_name", "logging_dir")
+
+
+def as_format(name: str) -> Format:
+    """``name`` as one of the formats, or ``UserError``."""
+    for known in get_args(Format):
+        if name == known:
+            return known  # type: ignore[no-any-return]
+    raise UserError(f"--format is {name!r}; choose table, csv or markdown")
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """A run's name, job, last value of each metric, and flat configuration."""
+
+    name: str
+    job: str
+    metrics: dict[str, float]
+    config: dict[str, str]
+
+
+def read_folders(paths: Sequence[Path]) -> list[ComparedRun]:
+    """The runs in these folders, or in the folders right below them.
+
+    Of several paths, as ``runs/*`` gives them, one without a run is noted on stderr and left out. Raises ``UserError``
+    where there is no such path, or no run in any.
+    """
+    runs = []
+    for path in paths:
+        found = [folder for folder in (path, *sorted(path.glob("*/"))) if is_run(folder)] if path.is_dir() else []
+        missing = f"{path} holds no run (no config.json or run.json in it or right below it)"
+        if not found and (len(paths) == 1 or not path.exists()):
+            raise UserError(f"{missing}; check the name")
+        if not found:
+            print(f"note: left out, as {missing}", file=sys.stderr)
+        for folder in found:
+            about = read_json(folder / "run.json")
+            metrics: dict[str, float] = {}
+            for _, _, values in read_metrics(folder):
+                metrics |= values
+            config = flat_config(read_config(folder), about)
+            runs.append(ComparedRun(str(folder), str(about.get("job", "unfinished")), metrics, config))
+    if paths and not runs:
+        raise UserError("no path holds a run; name the folders that runs were written to, their --output_dir")
+    return runs
+
+
+def read_store() -> list[ComparedRun]:
+    """The runs of the MLflow experiment, newest first; ``UserError`` where there is none."""
+    address, name = store_address(), experiment_name()
+    local = address.removeprefix("sqlite:///")
+    if local != address and not Path(local).exists():
+        raise UserError(f"there is no run store {local}; give run folders, or set MLFLOW_TRACKING_URI")
+    from mlflow.exceptions import MlflowException
+
+    client = connect(address)
+    try:
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            raise UserError(f"the MLflow store has no experiment {name!r}; set MLFLOW_EXPERIMENT_NAME")
+        found = client.search_runs([experiment.experiment_id])
+    except MlflowException as error:
+        raise UserError(f"cannot read the MLflow store: {error.message}; check MLFLOW_TRACKING_URI") from error
+    return [
+        ComparedRun(
+            str(run.info.run_name), run.data.tags.get("job_type", ""), dict(run.data.metrics), dict(run.data.params)
+        )
+        for run in found
+    ]
+
+
+def compare_runs(
+    runs: Sequence[ComparedRun], job: str | None = None, name_contains: str | None = None, sort: str | None = None
+) -> "pd.DataFrame":
+    """One row per run: name, job, NLLs and effects, then the configuration that differs among runs of the same job.
+
+    ``sort`` is a column, ascending, or with a leading '-' descending; ``UserError`` where there is no such column.
+    """
+    import pandas as pd
+
+    kept = [run for run in runs if (not job or run.job == job) and (not name_contains or name_contains in run.name)]
+    if not kept:
+        raise UserError("no run is left to compare; widen --job and --name")
+    names = sorted({name for run in kept for name in run.metrics if name.startswith(_SHOWN)})
+    names.sort(key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
+    settings = sorted({name for run in kept for name in run.config})
+    jobs = [[run.config for run in kept if run.job == name] for name in {run.job for run in kept}]
+    differing = [
+        name
+        for name in settings
+        if name.rpartition(".")[2] not in _NOT_A_DIFFERENCE
+        and any(len({config.get(name) for config in configs}) > 1 for configs in jobs)
+    ]
+    rows = [
+        {"run": run.name, "job": run.job}
+        | {name: run.metrics.get(name) for name in names}
+        | {name: run.config.get(name) for name in differing}
+        for run in kept
+    ]
+    table = pd.DataFrame(rows, columns=["run", "job", *names, *differing])
+    if sort:
+        column = sort.removeprefix("-")
+        if column not in table:
+            raise UserError(f"--sort {column!r} is no column; choose from {', '.join(table.columns)}")
+        table = table.sort_values(column, ascending=not sort.startswith("-"), kind="stable", ignore_index=True)
+    return table
+
+
+def print_comparison(table: "pd.DataFrame", format: Format) -> None:
+    """Print the table for a terminal, as CSV in full precision, or as Markdown."""
+    if format == "csv":
+        table.to_csv(sys.stdout, index=False)
+        return
+    cells = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
+    if format == "markdown":
+        for row in [list(table.columns), ["---"] * len(table.columns), *cells]:
+            print("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+        return
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    # One line per quantity and one column per run, as many runs side by side as the terminal has room for.
+    console = terminal.console()
+    abreast = max(1, console.width // _COLUMN - 1)
+    for start in range(0, len(cells), abreast):
+        shown = cells[start : start + abreast]
+        printed = Table("", *[escape(row[0]) for row in shown], box=box.SIMPLE_HEAD)
+        for i, column in enumerate(table.columns[1:], start=1):
+            if any(row[i] != _NOTHING for row in shown):
+                printed.add_row(escape(column), *[escape(row[i]) for row in shown])
+        console.print(printed)
+
+
+def _cell(value: object) -> str:
+    if value is None or value != value:
+        return _NOTHING
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,130 @@
+"""What a set of transcripts holds, per study, and what is wrong in it: ``centaurlab data stats|validate``."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
+from rich.table import Table
+
+from centaurlab.catalog.tables import domains_of
+from centaurlab.data.records import Examined, Problem
+from centaurlab.data.source import DataArguments, open_source
+from centaurlab.data.transcripts import Transcript, find_responses, is_missing
+from centaurlab.runtime import terminal
+from centaurlab.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+PROBLEMS_SHOWN = 20
+
+
+@dataclass
+class StudyStats:
+    """Counts over the usable sessions of one study; ``tokens`` are those that scoring reads.
+
+    ``metadata`` counts, per field, the sessions where it is known: neither missing nor empty.
+    """
+
+    study: str
+    sessions: int = 0
+    responses: int = 0
+    characters: int = 0
+    tokens: int = 0
+    metadata: Counter[str] = field(default_factory=Counter)
+
+    def add(self, transcript: Transcript, tokenizer: "PreTrainedTokenizerBase | None") -> None:
+        """Count one session."""
+        self.sessions += 1
+        self.responses += len(find_responses(transcript.text))
+        self.characters += len(transcript.text)
+        self.metadata.update(name for name, value in transcript.metadata.items() if is_known(value))
+        if tokenizer is not None:
+            from centaurlab.prompts.encoding import encode
+
+            self.tokens += len(encode(transcript.text, tokenizer).input_ids_T)
+
+
+def collect(
+    sessions: Iterable[Examined], tokenizer: "PreTrainedTokenizerBase | None" = None
+) -> tuple[list[StudyStats], list[Problem]]:
+    """Statistics of each study, in the order of first appearance, and every problem."""
+    studies: dict[str, StudyStats] = {}
+    problems = []
+    for examined in sessions:
+        if examined.problem:
+            problems.append(examined.problem)
+        if examined.transcript:
+            study = examined.transcript.study
+            studies.setdefault(study, StudyStats(study)).add(examined.transcript, tokenizer)
+    return list(studies.values()), problems
+
+
+def print_stats(args: DataArguments, tokenizer: "PreTrainedTokenizerBase | None" = None) -> None:
+    """Print a table of the studies that ``args`` select, and the problems found in them.
+
+    Counts tokens with a tokenizer, characters without. Raises ``UserError`` if there is no usable session.
+    """
+    console, errors = terminal.console(), Console(stderr=True)
+    source = open_source(args)
+    sessions = track(source.examine(), "reading", transient=True, console=errors, disable=not errors.is_terminal)
+    studies, problems = collect(sessions, tokenizer)
+    if studies:
+        console.print(_table(studies, "tokens" if tokenizer is not None else "characters"))
+    for note in source.notes:
+        console.print(escape(note), soft_wrap=True)
+    _print_problems(console, problems[:PROBLEMS_SHOWN])
+    if len(problems) > PROBLEMS_SHOWN:
+        console.print(f"… and {len(problems) - PROBLEMS_SHOWN} more; 'centaurlab data validate' lists all")
+    console.print(f"{len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'} found")
+    if not studies:
+        raise UserError(f"{args.data} holds no usable session")
+
+
+def validate(path: str) -> None:
+    """Print every problem in the transcripts at ``path``, a line each; ``UserError`` if there is any."""
+    console = terminal.console()
+    source = open_source(DataArguments(data=path))
+    total, problems = 0, 0
+    for examined in source.examine():
+        total += 1
+        if examined.problem:
+            problems += 1
+            _print_problems(console, [examined.problem])
+    for note in source.notes:
+        console.print(escape(note), soft_wrap=True)
+    if problems:
+        raise UserError(f"{path}: {problems} of {total} sessions malformed; correct the places listed above")
+    console.print(f"{total} sessions, no problem found")
+
+
+def is_known(value: object) -> bool:
+    """Whether a metadata field says anything: neither missing nor an empty list or mapping."""
+    return not is_missing(value) and value != [] and value != {}
+
+
+def _table(studies: list[StudyStats], measure: str) -> Table:
+    table = Table(show_footer=len(studies) > 1)
+    counts = ("participants", "responses", measure)
+    rows = [(s.sessions, s.responses, s.tokens if measure == "tokens" else s.characters) for s in studies]
+    totals = [sum(column) for column in zip(*rows, strict=True)]
+    table.add_column("study", f"{len(studies)} studies", overflow="fold")
+    for name, total in zip(counts, totals, strict=True):
+        table.add_column(name, f"{total:,}", justify="right", no_wrap=True)
+    table.add_column("domain")
+    table.add_column("metadata")
+    for stats, row in zip(studies, rows, strict=True):
+        known = ", ".join(f"{name} {count:,}" for name, count in sorted(stats.metadata.items()))
+        domains = ", ".join(domains_of(stats.study))
+        table.add_row(escape(stats.study), *(f"{count:,}" for count in row), domains or "-", escape(known) or "-")
+    return table
+
+
+def _print_problems(console: Console, problems: Iterable[Problem]) -> None:
+    for problem in problems:
+        console.print(escape(str(problem)), soft_wrap=True, highlight=False)

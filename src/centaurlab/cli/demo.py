@@ -1,0 +1,206 @@
+"""The story in one command: score a base model, post-train it, see what that does, win people back, and report.
+
+Each step is a command that a user could type; it is printed before it runs. A step that has ended with the same
+command is not run again, and one that was cut off goes on where it stopped, as the command itself does.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from centaurlab.data.files import list_files
+from centaurlab.data.source import DataArguments, open_source
+from centaurlab.models.digests import content_digest, fingerprint
+from centaurlab.report import write_report
+from centaurlab.runs.folder import read_json
+from centaurlab.runs.mlflow_run import store_address
+from centaurlab.runtime.errors import UserError
+
+_FINISHED = "demo.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the demo is run on. ``quick``: fewer people and training steps, to see that everything runs."""
+
+    model: str
+    data: str
+    novel_studies: str | None
+    output_dir: Path
+    quick: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of the demo: the script and its options."""
+
+    title: str
+    script: str
+    options: Mapping[str, object]
+
+    @property
+    def arguments(self) -> list[str]:
+        """The script and its options, as they are typed."""
+        words = [self.script]
+        for name, value in self.options.items():
+            words += [f"--{name}", *map(str, value if isinstance(value, tuple) else (value,))]
+        return words
+
+
+def steps(settings: Settings) -> list[Step]:
+    """The commands of the demo, in order."""
+    out = settings.output_dir
+    model = {"model_name_or_path": settings.model}
+    people = {"data": settings.data, "max_participants": 2 if settings.quick else 4}
+    beginnings = {"max_length": 256} if settings.quick and settings.data == "starter" else {}
+    people |= beginnings
+    short = {"max_steps": 2, "save_steps": 2} if settings.quick else {}
+    both = {"base": out / "base", "post": out / "post"}
+    return [
+        Step(
+            f"Score {settings.model}, a base model, on people: how probable did it find what each of them did?",
+            "eval/score.py",
+            model | people | {"output_dir": out / "base"},
+        ),
+        Step(
+            "Post-train it on questions with one right answer, as companies do to make an assistant",
+            "recipes/posttrain.py",
+            {"config": "recipes/configs/posttrain-gemma-3-270m.yaml"}
+            | model
+            | short
+            | {"output_dir": out / "post-trained"},
+        ),
+        Step(
+            "Score the post-trained model on the same people",
+            "eval/score.py",
+            {"model_name_or_path": out / "post-trained"} | people | {"output_dir": out / "post"},
+        ),
+        Step(
+            "Misalignment: does post-training predict people worse?",
+            "eval/misalignment.py",
+            both | {"output_dir": out / "misalignment"},
+        ),
+        Step("Why: format, calibration or preference?", "eval/diagnosis.py", both | {"output_dir": out / "diagnosis"}),
+        Step(
+            "Train a small Centaur: the base model again, this time on what people did",
+            "recipes/centaur.py",
+            _centaur(settings)
+            | model
+            | beginnings
+            | (short | {"eval_steps": 2, "eval_participants": 1} if short else {})
+            | {"output_dir": out / "centaur"},
+        ),
+        Step(
+            "Generalisation: the Centaur on people and on studies that it never saw",
+            "eval/generalisation.py",
+            {"base": settings.model, "adapter": out / "centaur"} | people | {"output_dir": out / "generalisation"},
+        ),
+    ]
+
+
+def next_steps(settings: Settings) -> list[Step]:
+    """Commands to try after the demo, on what it has made."""
+    out = settings.output_dir
+    post = out / "post-trained"
+    return [
+        Step(
+            "Follow the post-training, checkpoint by checkpoint",
+            "eval/trajectory.py",
+            {"run": post, "data": settings.data, "max_participants": 4, "output_dir": out / "trajectory"},
+        ),
+        Step(
+            "Win it back: train a Centaur on the post-trained model",
+            "recipes/centaur.py",
+            _centaur(settings) | {"model_name_or_path": post, "output_dir": out / "centaur-after"},
+        ),
+        Step(
+            "Hold them against each other, as predictors of people and as assistants",
+            "eval/frontier.py",
+            {"base": settings.model, "models": (f"post={post}", f"won_back={out / 'centaur-after'}")}
+            | {"data": settings.data, "participants": "test", "max_participants": 4, "output_dir": out / "frontier"},
+        ),
+    ]
+
+
+def run_demo(settings: Settings) -> None:
+    """Run what is missing of the demo, write its report and print what was found.
+
+    Raises ``UserError`` outside a clone, where the scripts are not, for studies that are not in the data, for data
+    other than the folder was begun with, and where a step fails.
+    """
+    if not Path("eval/score.py").is_file():
+        raise UserError("the demo runs the scripts of a clone: clone the repository and start the demo there")
+    if settings.data != "starter" and not settings.novel_studies:
+        raise UserError("--data needs --novel_studies: studies of it to judge the Centaur by, not trained on")
+    if settings.novel_studies:
+        open_source(DataArguments(settings.data, studies=settings.novel_studies))  # raises where there is no such study
+    record, data = settings.output_dir / _FINISHED, _identity(settings.data)
+    known = read_json(record)
+    if known.get("data", data) != data:
+        raise UserError(f"{settings.output_dir} was begun with other data; give another --output_dir")
+    finished: list[list[str]] = known.get("finished", [])
+    settings.output_dir.mkdir(parents=True, exist_ok=True)
+    console = Console(highlight=False)
+    minutes = "about 3 minutes" if settings.quick else "about 10 minutes"
+    console.print(f"Seven steps and a report: {minutes} on two CPU cores. Interrupted, the same command goes on.")
+    for number, step in enumerate(steps(settings), start=1):
+        console.print(f"\n[bold]{number}. {step.title}[/bold]")
+        print("   python " + shlex.join(step.arguments), flush=True)
+        if step.arguments in finished:
+            console.print("   done before", style="dim")
+            continue
+        started = time.monotonic()
+        _run(step.arguments, group=settings.output_dir.name)
+        finished.append(step.arguments)
+        record.write_text(json.dumps({"data": data, "finished": finished}, indent=1))
+        console.print(f"   {time.monotonic() - started:.0f} s", style="dim")
+    _report(settings.output_dir, console)
+    console.print("\n[bold]Next[/bold]")
+    for step in next_steps(settings):
+        print(f"{step.title}:\n   python {shlex.join(step.arguments)}")
+    print("Your own models and data: README.md")
+
+
+def _identity(data: str) -> str:
+    """The contents of files, which may change under their name; of other data the name."""
+    path = Path(data).expanduser()
+    if data == "starter" or not path.exists():
+        return data
+    return fingerprint({str(file.relative_to(path)): content_digest(file) for file in list_files(path).paths})
+
+
+def _centaur(settings: Settings) -> dict[str, object]:
+    options: dict[str, object] = {"config": "recipes/configs/gemma-3-270m-starter.yaml", "data": settings.data}
+    return options | ({"novel_studies": settings.novel_studies} if settings.novel_studies else {})
+
+
+def _run(arguments: Sequence[str], group: str) -> None:
+    environment = {"WANDB_RUN_GROUP": group} | os.environ  # the trackers' tag, in MLflow too
+    code = subprocess.run([sys.executable, *arguments], env=environment, check=False).returncode
+    if code:
+        raise UserError(
+            f"{arguments[0]} ended with exit code {code}; its message stands above. The same command goes on from here"
+        )
+
+
+def _report(output_dir: Path, console: Console) -> None:
+    folders = [output_dir / name for name in ("misalignment", "diagnosis", "generalisation", "centaur")]
+    report = output_dir / "report.html"
+    console.print("\n[bold]What was found[/bold]")
+    for section in write_report(folders, report, "html"):
+        print(section.title, *section.answers, sep="\n  ")
+    print(f"\nreport: {report}")
+    store = store_address()
+    if store.startswith("http"):
+        print(f"every run: {store}")
+    else:
+        print(f"every run: .venv/bin/mlflow ui --backend-store-uri {shlex.quote(store)}")
+        print("then open: http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning")

@@ -1,0 +1,1 @@
+"""Hub, files, archives and the starter set into validated transcripts; who is held out."""

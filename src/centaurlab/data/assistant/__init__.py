@@ -1,0 +1,1 @@
+"""A seed into questions with one right answer, to post-train on and to judge an assistant by."""

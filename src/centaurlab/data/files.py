@@ -1,0 +1,306 @@
+"""Transcripts from files: JSON lines (plain, gzip, zip), parquet, and folders of these.
+
+Everything is read as a stream: nothing is unpacked to disk and no file is held in memory. A folder may be a
+plain folder of transcripts, a hub snapshot (``data/train-00000-of-00002.parquet``) or a checkout of the
+Psych-201 repository, where the folder that holds ``prompts.jsonl`` or ``prompts.jsonl.zip`` is a study.
+"""
+
+import gzip
+import json
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from centaurlab.data.records import KEY_FIELDS, Place, Problem, Record
+from centaurlab.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+
+SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zip", ".zip", ".parquet")
+MAX_LINE_BYTES = 1 << 26
+# Real transcripts compress 20- to 35-fold; a file beyond both limits below is taken for a bomb.
+MAX_RATIO, RATIO_APPLIES_FROM_BYTES = 200, 1 << 26
+# zipfile passes on more than its own error: of versions that it does not know, and of names that are not UTF-8.
+_BAD_ZIP = (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError)
+_BOMB = f"refused: it unpacks to more than {MAX_RATIO} times its size"
+_LFS_POINTER = b"version https://git-lfs.github.com/spec"
+_SHARD = re.compile(r"(\w+)-\d{5}-of-\d{5}")
+_SPLITS = ("train", "test", "validation")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a folder that hold transcripts, in a fixed order, and notes on those that were skipped."""
+
+    paths: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass
+class _Allowance:
+    """Bytes that may still come out of a file; what an archive says of its members' sizes counts for nothing."""
+
+    left: int
+
+    @classmethod
+    def of(cls, path: Path) -> "_Allowance":
+        return cls(max(RATIO_APPLIES_FROM_BYTES, MAX_RATIO * path.stat().st_size))
+
+
+def list_files(path: Path) -> Listing:
+    """The transcript files at ``path``: itself, or all in and below a folder.
+
+    Raises ``UserError`` where there is none: nothing there, an unknown extension, only Git-LFS pointers.
+    """
+    if not path.exists():
+        raise UserError(f"no such file or folder: {path}")
+    if path.is_file():
+        if not _is_transcripts(path):
+            raise UserError(f"{path}: unknown extension; transcripts are read from {', '.join(SUFFIXES)}")
+        if _is_pointer(path):
+            raise UserError(f"{path} is a Git-LFS pointer, not the data; run 'git lfs pull' in that repository")
+        return Listing((path,), ())
+    found, pointers, others = _walk(path)
+    notes = []
+    if pointers:
+        notes.append(f"skipped {_count(pointers, path, 'Git-LFS pointer')}; 'git lfs pull' fetches the data")
+    if others:
+        notes.append(f"skipped {_count(others, path, 'file')} without transcripts")
+    if not found and pointers:
+        raise UserError(f"{path} holds only Git-LFS pointers; run 'git lfs pull' in that repository")
+    if not found:
+        raise UserError(f"{path} holds no transcripts; they are read from {', '.join(SUFFIXES)}")
+    return Listing(tuple(found), tuple(notes))
+
+
+def splits(paths: Iterable[Path], root: Path) -> dict[str, list[Path]]:
+    """The files of each split, by names as ``train-00000-of-00002.parquet``, ``test.jsonl``, ``test/…``."""
+    by_split: dict[str, list[Path]] = {}
+    for path in paths:
+        parts = path.relative_to(root).parts
+        shard = _SHARD.match(parts[-1])
+        named = [shard.group(1)] if shard else [name for name in (*parts[:-1], stem(parts[-1])) if name in _SPLITS]
+        if named:
+            by_split.setdefault(named[-1], []).append(path)
+    return by_split
+
+
+def read_files(paths: Sequence[Path], *, keys_only: bool = False) -> Iterator[Record | Problem]:
+    """Every session of ``paths`` in order; what cannot be read is a ``Problem`` naming file and line."""
+    for path in paths:
+        places = (_place(path.absolute()),)
+        try:
+            if path.suffix == ".parquet":
+                yield from _read_parquet(path, places, keys_only)
+            elif path.suffix == ".zip":
+                yield from _read_zip(path, places)
+            else:
+                with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+                    yield from _read_lines(stream.readline, str(path), places, _Allowance.of(path))
+        except OSError as error:
+            yield Problem(str(path), f"cannot be read: {_one_line(error.strerror or error)}", places)
+
+
+def stem(name: str) -> str:
+    """A file's name without the ending that says how it is stored: ``a.b.jsonl.gz`` is ``a.b``."""
+    for suffix in sorted(SUFFIXES, key=len, reverse=True):
+        if name.endswith(suffix):
+            return name.removesuffix(suffix)
+    return name
+
+
+def _walk(root: Path) -> tuple[list[Path], list[Path], list[Path]]:
+    """Transcript files, Git-LFS pointers and other files below ``root``, each sorted."""
+    found: list[Path] = []
+    pointers: list[Path] = []
+    others: list[Path] = []
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        files = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
+        transcripts = [path for path in files if _is_transcripts(path) and not _is_other_archive(path)]
+        # Beside prompts, everything else is raw data; `prompts.jsonl` sorts before its own archive.
+        prompts = [path for path in transcripts if stem(path.name) == "prompts"]
+        if prompts:
+            subfolders.clear()
+            transcripts = prompts
+        ready = [path for path in transcripts if not _is_pointer(path)]
+        missing = [path for path in transcripts if path not in ready]
+        if prompts and ready:
+            ready, missing = ready[:1], []
+        found += ready
+        pointers += missing
+        others += [path for path in files if path not in ready and path not in missing]
+    return found, pointers, others
+
+
+def _is_transcripts(path: Path) -> bool:
+    return path.name.endswith(SUFFIXES)
+
+
+def _is_other_archive(path: Path) -> bool:
+    """Whether a zip archive in a folder holds something else than JSON lines."""
+    if path.suffix != ".zip" or _is_pointer(path):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return all(_is_clutter(info) for info in archive.infolist())
+    except (OSError, *_BAD_ZIP):
+        return False
+
+
+def _is_pointer(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(_LFS_POINTER)) == _LFS_POINTER
+    except OSError:
+        return False
+
+
+def _count(paths: Sequence[Path], root: Path, noun: str, shown: int = 5) -> str:
+    names = [str(path.relative_to(root)) for path in paths[:shown]]
+    more = f" and {len(paths) - shown} more" if len(paths) > shown else ""
+    return f"{len(paths)} {noun}{'s' if len(paths) > 1 else ''} ({', '.join(names)}{more})"
+
+
+def _place(path: Path | PurePosixPath) -> Place:
+    return Place(path.parent.name, stem(path.name))
+
+
+def _read_zip(path: Path, places: tuple[Place, ...]) -> Iterator[Record | Problem]:
+    try:
+        archive = zipfile.ZipFile(path)
+    except _BAD_ZIP as error:
+        yield Problem(str(path), f"is not a readable zip archive ({error})", places)
+        return
+    allowance = _Allowance.of(path)
+    with archive:
+        members = [info for info in archive.infolist() if not _is_clutter(info)]
+        if not members:
+            yield Problem(str(path), "holds no .jsonl file", places)
+        for info in members:
+            name, origin = info.filename, f"{path}/{info.filename}"
+            if _leaves_archive(name):
+                yield Problem(str(path), f"refused: member {name!r} has an absolute or parent path", places)
+                continue
+            if info.flag_bits & 0x1:
+                yield Problem(origin, "is encrypted; store it without a password", places)
+                continue
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                yield Problem(origin, "is compressed in a way that is not read here; use deflate", places)
+                continue
+            inside = (_place(PurePosixPath(name)), *places)
+            try:
+                with archive.open(info) as stream:
+                    yield from _read_lines(stream.readline, origin, inside, allowance)
+            except _BAD_ZIP as error:
+                yield Problem(origin, f"cannot be unpacked ({error})", inside)
+            if allowance.left < 0:
+                return
+
+
+def _is_clutter(info: zipfile.ZipInfo) -> bool:
+    """Folders, the copies that macOS adds, and everything that is not JSON lines."""
+    name = PurePosixPath(info.filename).name
+    return info.filename.endswith("/") or name.startswith("._") or not name.endswith(".jsonl")
+
+
+def _leaves_archive(name: str) -> bool:
+    path = PurePosixPath(name.replace("\\", "/"))
+    return path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", name) is not None
+
+
+def _read_lines(
+    readline: Callable[[int], bytes], origin: str, places: tuple[Place, ...], allowance: _Allowance
+) -> Iterator[Record | Problem]:
+    """Records of a stream of JSON lines, until they are more than their file's ``allowance``."""
+    empty = True
+    for number in count(1):
+        here = f"{origin}:{number}"
+        try:
+            line = readline(MAX_LINE_BYTES)
+        except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
+            yield Problem(here, f"the compressed data are damaged ({error})", places)
+            return
+        if not line:
+            break
+        allowance.left -= len(line)
+        if allowance.left < 0:
+            yield Problem(origin, _BOMB, places)
+            return
+        if len(line) >= MAX_LINE_BYTES:
+            yield Problem(here, f"refused: the line is longer than {MAX_LINE_BYTES >> 20} MiB", places)
+            return
+        if line.strip():
+            empty = False
+            yield _parse(line, here, places)
+    if empty:
+        yield Problem(origin, "the file is empty", places)
+
+
+def _parse(line: bytes, origin: str, places: tuple[Place, ...]) -> Record | Problem:
+    try:
+        fields = json.loads(line.decode("utf-8-sig").rstrip("\r\n"))
+    except UnicodeDecodeError as error:
+        reason = f"not UTF-8 (byte {error.start + 1} of the line); save the file as UTF-8"
+        return Problem(origin, reason, places)
+    except json.JSONDecodeError as error:
+        return Problem(origin, f"invalid JSON ({error.msg}, column {error.colno})", places)
+    except (RecursionError, ValueError) as error:
+        return Problem(origin, f"invalid JSON ({error})", places)
+    if isinstance(fields, dict):
+        return Record(fields, origin, places)
+    return Problem(origin, 'not a JSON object; a line is {"text": …, "experiment": …, "participant": …}', places)
+
+
+def _read_parquet(path: Path, places: tuple[Place, ...], keys_only: bool) -> Iterator[Record | Problem]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path, memory_map=True) as table:
+            names = set(table.schema_arrow.names)
+            if _unpacked_bytes(table.metadata) > _Allowance.of(path).left:
+                yield Problem(str(path), _BOMB, places)
+                return
+            if table.metadata.num_rows == 0:
+                yield Problem(str(path), "the file is empty", places)
+            columns = [name for name in KEY_FIELDS if name in names] if keys_only else None
+            row = count(1)
+            for batch in table.iter_batches(batch_size=64, columns=columns):
+                for fields in _rows(batch):
+                    origin = f"{path}: row {next(row)}"
+                    if isinstance(fields, Exception):
+                        yield Problem(origin, f"a value cannot be read ({_one_line(fields)})", places)
+                    else:
+                        yield Record(fields, origin, places)
+    except pa.ArrowException as error:
+        yield Problem(str(path), f"is not a readable parquet file ({_one_line(error)})", places)
+
+
+def _rows(batch: "pa.RecordBatch") -> Iterator[dict[str, object] | Exception]:
+    """The rows as dictionaries; of one that holds no UTF-8, or a date beyond Python's, what is wrong with it."""
+    try:
+        yield from batch.to_pylist()
+    except (ValueError, OverflowError) as error:
+        if batch.num_rows == 1:
+            yield error
+        else:
+            yield from (row for i in range(batch.num_rows) for row in _rows(batch.slice(i, 1)))
+
+
+def _unpacked_bytes(metadata: "pq.FileMetaData") -> int:
+    groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
+    return sum(group.column(i).total_uncompressed_size for group in groups for i in range(group.num_columns))
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,170 @@
+"""From a contributed record (the fields of one JSON line or parquet row) to a validated transcript.
+
+Readers yield records and problems; here a record gets its study, experiment and participant as strings, and
+its text is checked once, so that everything downstream can trust a ``Transcript``.
+"""
+
+import hashlib
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from centaurlab.catalog.tables import study_domains
+from centaurlab.data.transcripts import SessionKey, Transcript, check_study_name, marker_problem
+from centaurlab.runtime.disk_index import DiskIndex
+from centaurlab.runtime.errors import UserError
+
+KEY_FIELDS = ("study", "experiment", "participant")
+_EMPTY_RESPONSE = re.compile(r"<<\s*>>")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file's stem (no ``.jsonl.gz`` and the like) and its folder's name: either may name the study."""
+
+    folder: str
+    stem: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a session or a file, and where: ``origin`` is ``file:line`` or ``file: row N``."""
+
+    origin: str
+    reason: str
+    places: tuple[Place, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.origin}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One session as contributed. ``places``: where it was read, innermost (archive member) first."""
+
+    fields: Mapping[str, object]
+    origin: str
+    places: tuple[Place, ...] = ()
+
+
+class Reader(Protocol):
+    """Reads a source from its start, in the same order each time."""
+
+    def __call__(self, *, keys_only: bool = False) -> Iterator[Record | Problem]:
+        """Every session; with ``keys_only`` the text may be left out."""
+        ...
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A session and what is wrong with it.
+
+    ``transcript`` is None where the session cannot be used; both are set where only responses are empty.
+    """
+
+    transcript: Transcript | None
+    problem: Problem | None
+
+
+def session_key(record: Record) -> SessionKey | Problem:
+    """The identity of a record's session, or why it has none."""
+    participant = as_name(record.fields.get("participant"))
+    if participant is None:
+        return Problem(record.origin, "no `participant`; every session needs one", record.places)
+    experiment = as_name(record.fields.get("experiment"))
+    try:
+        study = check_study_name(_study(record, experiment), record.origin)
+    except UserError as error:
+        return Problem(record.origin, str(error).removeprefix(f"{record.origin}: "), record.places)
+    if _SURROGATE.search(f"{study}{experiment}{participant}"):
+        return Problem(record.origin, "a name holds half of a surrogate pair", record.places)
+    return SessionKey(study, study if experiment is None else experiment, participant)
+
+
+def examine(records: Iterable[Record | Problem]) -> Iterator[Examined]:
+    """Check every session of ``records``, each on its own and against the others (duplicates)."""
+    seen = DiskIndex()
+    for record in records:
+        if isinstance(record, Problem):
+            yield Examined(None, record)
+            continue
+        reason = _unreadable(record.fields)
+        if reason:
+            yield Examined(None, Problem(record.origin, reason))
+            continue
+        key = session_key(record)
+        if isinstance(key, Problem):
+            yield Examined(None, key)
+            continue
+        if not seen.add(hashlib.sha256(repr(key).encode("utf-8")).digest()):
+            yield Examined(None, Problem(record.origin, f"duplicate session: {key} appears twice"))
+            continue
+        yield _examine_text(record, key)
+
+
+def as_name(value: object) -> str | None:
+    """A participant, experiment or study as a string (``32`` and ``32.0`` are ``'32'``), or None."""
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        return str(int(value)) if value.is_integer() else repr(value)
+    if isinstance(value, str):
+        return value if value.strip() else None
+    return str(value) if isinstance(value, int) else None
+
+
+def placed_study(places: tuple[Place, ...]) -> str | None:
+    """The study that a file gives: a name that the catalog knows, or the folder of ``prompts.jsonl``."""
+    known = study_domains()
+    for place in places:
+        for name in (place.stem, place.folder):
+            if name in known:
+                return name
+    for place in places:
+        if place.stem == "prompts" and place.folder:
+            return place.folder
+    return None
+
+
+def _study(record: Record, experiment: str | None) -> str:
+    named = as_name(record.fields.get("study"))
+    if named is not None:
+        return named
+    placed = placed_study(record.places)
+    if placed is not None:
+        return placed
+    head = (experiment or "").partition("/")[0].strip()
+    try:
+        return check_study_name(head, record.origin)
+    except UserError:
+        return record.places[-1].stem if record.places else head
+
+
+def _unreadable(fields: Mapping[str, object]) -> str | None:
+    if "text" not in fields:
+        return "no `text`; a session needs `text`, `experiment` and `participant`"
+    text = fields["text"]
+    if not isinstance(text, str):
+        return f"`text` is {_kind(text)}, not a string"
+    return "`text` holds half of a surrogate pair" if _SURROGATE.search(text) else None
+
+
+def _examine_text(record: Record, key: SessionKey) -> Examined:
+    text = str(record.fields["text"])
+    metadata = {
+        name: value for name, value in record.fields.items() if name not in ("text", *KEY_FIELDS) and value is not None
+    }
+    transcript = Transcript(text, key.study, key.experiment, key.participant, metadata, record.origin)
+    reason = marker_problem(text)
+    if reason is None:
+        return Examined(transcript, None)
+    only_empty = marker_problem(_EMPTY_RESPONSE.sub("<<->>", text)) is None
+    return Examined(transcript if only_empty else None, Problem(record.origin, f"{reason} ({key})"))
+
+
+def _kind(value: object) -> str:
+    names = {bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return "null" if value is None else names.get(type(value), type(value).__name__)

@@ -1,0 +1,207 @@
+"""Where transcripts come from: one re-iterable stream of validated sessions, whatever the source.
+
+``open_source`` turns ``DataArguments`` into a ``TranscriptSource``. Which sessions it yields is decided in a
+first pass over the keys alone; the texts are then read as a stream, in the source's own order, and never held
+in memory.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from centaurlab.catalog.tables import domains, domains_of
+from centaurlab.data import files, hub
+from centaurlab.data.records import Examined, Problem, Reader, Record, examine, placed_study, session_key
+from centaurlab.data.splits import check_studies, select_participants
+from centaurlab.data.starter import studies as starter
+from centaurlab.data.transcripts import SessionKey, Transcript
+from centaurlab.runtime.errors import UserError
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass
+class DataArguments:
+    """Which sessions to read, and what to do with malformed ones."""
+
+    data: str = field(
+        default="starter",
+        metadata={"help": "'starter', a hub data set id, a file, a folder, or a checkout of Psych-201"},
+    )
+    data_split: str | None = field(
+        default=None, metadata={"help": "split of a data set; needed only where there are several"}
+    )
+    studies: str | None = field(default=None, metadata={"help": "only these studies, comma separated"})
+    domains: str | None = field(
+        default=None,
+        metadata={"help": "only studies of these domains, comma separated, e.g. 'Memory,Risky Choice'"},
+    )
+    participants: str = field(
+        default="all",
+        metadata={"help": "all, test (the held-out participants of each study) or train (the others)"},
+    )
+    max_participants: int | None = field(
+        default=None, metadata={"help": "at most so many sessions per study; fewer are always a part of more"}
+    )
+    on_malformed: str = field(
+        default="error",
+        metadata={"help": "error: stop at the first malformed session; skip: leave it out and say so"},
+    )
+    data_seed: int = field(default=0, metadata={"help": "seed of the order of participants"})
+
+
+@dataclass(frozen=True)
+class _Selection:
+    """``None`` selects everything."""
+
+    studies: frozenset[str] | None = None
+    is_wanted: Callable[[SessionKey], bool] | None = None
+
+    def takes(self, key: SessionKey) -> bool:
+        in_study = self.studies is None or key.study in self.studies
+        return in_study and (self.is_wanted is None or self.is_wanted(key))
+
+
+class TranscriptSource:
+    """Validated transcripts, the same ones in the same order each time it is iterated.
+
+    ``notes`` says which files were passed over; ``skipped`` lists the sessions that the last iteration left
+    out (only with ``on_malformed=skip``).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        read: Reader,
+        selection: _Selection,
+        *,
+        on_malformed: str,
+        notes: tuple[str, ...] = (),
+    ):
+        self.name = name
+        self.notes = list(notes)
+        self.skipped: list[Problem] = []
+        self._read = read
+        self._selection = selection
+        self._on_malformed = on_malformed
+
+    def __iter__(self) -> Iterator[Transcript]:
+        """The selected transcripts; ``UserError`` at a malformed one (unless skipped) or if none is left."""
+        self.skipped = []
+        empty = True
+        for examined in self.examine():
+            if examined.problem and self._on_malformed == "error":
+                raise UserError(f"{examined.problem}; correct it, or leave such sessions out with --on_malformed skip")
+            if examined.transcript:
+                empty = False
+                yield examined.transcript
+            elif examined.problem:
+                self.skipped.append(examined.problem)
+        if empty:
+            raise UserError(f"{self.name}: no session is left{f'; {self.skipped[0]}' if self.skipped else ''}")
+
+    def ranked_keys(self) -> Iterator[SessionKey]:
+        """Of every selected session that can be told, sound or not: all count where participants are ranked."""
+        for record in self._read(keys_only=True):
+            key = _key(record)
+            if isinstance(key, SessionKey) and self._selection.takes(key):
+                yield key
+
+    def examine(self) -> Iterator[Examined]:
+        """Every selected session, sound or not, with its problem; nothing is raised."""
+        return examine(record for record in self._read() if self._is_selected(record))
+
+    def _is_selected(self, record: Record | Problem) -> bool:
+        if self._selection.studies is None:
+            return True
+        key = _key(record)
+        if isinstance(key, Problem):
+            return placed_study(record.places) in (None, *self._selection.studies)
+        return self._selection.takes(key)
+
+
+def open_source(args: DataArguments, sessions: frozenset[SessionKey] | None = None) -> TranscriptSource:
+    """The transcripts that ``args`` name or, where given, those of ``sessions``, in the source's order.
+
+    Raises ``UserError`` for a source that is not there and for studies, domains or settings that do not
+    exist; malformed sessions are reported when the source is iterated.
+    """
+    _check_choice("participants", args.participants, ("all", "train", "test"))
+    _check_choice("on_malformed", args.on_malformed, ("error", "skip"))
+    if args.max_participants is not None and args.max_participants < 1:
+        raise UserError(f"--max_participants is {args.max_participants}; it must be at least 1")
+    read, notes, half = _reader(args)
+    if sessions is None:
+        selection = _select(args, read, half)
+    else:
+        selection = _Selection(frozenset(key.study for key in sessions), sessions.__contains__)
+    return TranscriptSource(args.data, read, selection, on_malformed=args.on_malformed, notes=notes)
+
+
+def _reader(args: DataArguments) -> tuple[Reader, tuple[str, ...], str | None]:
+    """A reader of the data, notes on skipped files, and the half of its own split that this is, if any."""
+    path = Path(args.data).expanduser()
+    if args.data == "starter":
+        if args.data_split:
+            raise UserError("the starter set has no splits; leave --data_split away and use --participants")
+        return starter.read_starter, (), None
+    if path.is_dir() and args.data_split:
+        listing, half = hub.choose_split(path, args.data, args.data_split)
+    elif path.exists() or not _HUB_ID.fullmatch(args.data) or args.data.endswith(files.SUFFIXES):
+        if args.data_split:
+            raise UserError(f"{args.data} is one file without splits; leave --data_split away")
+        listing, half = files.list_files(path), None
+    else:
+        listing, half = hub.open_hub(args.data, args.data_split)
+    return partial(files.read_files, listing.paths), listing.notes, half
+
+
+def _select(args: DataArguments, read: Reader, half: str | None) -> _Selection:
+    if not (args.studies or args.domains or args.max_participants or args.participants != "all"):
+        return _Selection()
+    if half is not None and args.participants not in ("all", half):
+        raise UserError(f"{args.data} holds only the {half} half of its own split; leave --participants away")
+    present: set[str] = set()
+
+    def keys() -> Iterator[SessionKey]:
+        for record in read(keys_only=True):
+            if isinstance(key := _key(record), SessionKey):
+                present.add(key.study)
+                yield key
+
+    wanted = "all" if half is not None else args.participants
+    chosen = select_participants(keys(), wanted, args.max_participants, args.data_seed)
+    if not present:
+        return _Selection()  # iterating says what is wrong with the files
+    return _Selection(_named_studies(args, present), chosen.takes)
+
+
+def _key(record: Record | Problem) -> SessionKey | Problem:
+    return record if isinstance(record, Problem) else session_key(record)
+
+
+def _named_studies(args: DataArguments, present: set[str]) -> frozenset[str]:
+    studies = present
+    if args.studies:
+        named = set(_names(args.studies))
+        check_studies(sorted(named), present)
+        studies = named
+    if args.domains:
+        wanted = set(_names(args.domains))
+        for domain in sorted(wanted - set(domains())):
+            raise UserError(f"no domain {domain!r}; there are {', '.join(domains())}")
+        studies = {study for study in studies if wanted & set(domains_of(study))}
+        if not studies:
+            raise UserError(f"no study of the domain {args.domains!r} among {', '.join(sorted(present)[:20])}")
+    return frozenset(studies)
+
+
+def _names(comma_separated: str) -> list[str]:
+    return [name.strip() for name in comma_separated.split(",") if name.strip()]
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UserError(f"--{name} is {value!r}; choose {', '.join(choices)}")

@@ -1,0 +1,1 @@
+"""Real people's sessions from data that come as Python packages."""

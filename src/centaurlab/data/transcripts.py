@@ -1,0 +1,122 @@
+"""One participant's session as text, and where in it the human responses stand.
+
+A response is what stands between ``<<`` and ``>>``. Everything downstream (tokens, NLLs, training labels) refers
+to the character spans found here, so this is the only place that knows the markers.
+"""
+
+import hashlib
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from centaurlab.runtime.errors import UserError
+
+OPEN, CLOSE = "<<", ">>"
+_RESPONSE = re.compile(r"<<(.*?)>>", re.DOTALL)
+_MISSING = {"", "n/a", "na", "nan", "none", "null", "nat", "<na>"}
+_STUDY_NAME = re.compile(r"[^/\\\x00-\x1f\x7f]+")
+
+
+@dataclass(frozen=True)
+class Response:
+    """The characters ``text[start:end]`` of one human response, markers excluded; ``start == end``: empty."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class SessionKey:
+    """What identifies a session. ``participant`` alone does not: names are reused across experiments."""
+
+    study: str
+    experiment: str
+    participant: str
+
+    def __str__(self) -> str:
+        return f"participant {self.participant!r} of {self.study!r} (experiment {self.experiment!r})"
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """One session. ``metadata`` holds every further field as contributed; ``origin`` says where it was read."""
+
+    text: str
+    study: str
+    experiment: str
+    participant: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    origin: str = ""
+
+    @property
+    def key(self) -> SessionKey:
+        """The session's identity."""
+        return SessionKey(self.study, self.experiment, self.participant)
+
+
+def is_missing(value: object) -> bool:
+    """Whether a metadata value says nothing: absent, not finite, or a text that stands for that, such as "NA"."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    return value is None or (isinstance(value, str) and value.strip().casefold() in _MISSING)
+
+
+def text_digest(text: str) -> str:
+    """SHA-256 of a text, hex: equal texts are scored once."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def find_responses(text: str) -> list[Response]:
+    """Character spans of all responses in ``text``, in order, disjoint, empty ones included."""
+    return [Response(*match.span(1)) for match in _RESPONSE.finditer(text)]
+
+
+def marker_problem(text: str) -> str | None:
+    """What is wrong with the response markers of ``text``, in words, or None.
+
+    Reported are: an unclosed ``<<``, a ``<<`` inside a response, an empty response and a text without any
+    response. A ``>>`` outside a response is ordinary text (``x >> y``).
+    """
+    position, found = 0, 0
+    while (start := text.find(OPEN, position)) >= 0:
+        end = text.find(CLOSE, start + 2)
+        if end < 0:
+            return f"unclosed '<<' {_place(text, start)}"
+        if OPEN in text[start + 2 : end]:
+            return f"nested '<<' {_place(text, start)}"
+        if not text[start + 2 : end].strip():
+            return f"empty response {_place(text, start)}"
+        position, found = end + 2, found + 1
+    return None if found else "no response: the text holds no '<<…>>'"
+
+
+def check_study_name(study: str, origin: str) -> str:
+    """Return ``study`` if it can name a study; a path (``/``, ``\\``, ``..``) or control characters cannot."""
+    if study in {".", ".."} or not _STUDY_NAME.fullmatch(study):
+        raise UserError(f"{origin}: {study!r} cannot name a study; use a name without '/', '\\' or '..'")
+    return study
+
+
+def told(key: SessionKey, text_digest: str) -> bytes:
+    """A session as it counts for its study's fingerprint."""
+    return f"{key.experiment}\0{key.participant}\0{text_digest}".encode("utf-8", "backslashreplace")
+
+
+def study_fingerprint(sessions: Iterable[bytes]) -> str:
+    """SHA-256 over the sessions of a study as ``told``, in the order of their bytes, each once."""
+    digest = hashlib.sha256()
+    for number, session in enumerate(sessions):
+        digest.update(b"\n" * bool(number) + session)
+    return digest.hexdigest()
+
+
+def data_fingerprint(studies: Mapping[str, str]) -> str:
+    """SHA-256 over the fingerprints of ``studies``, in the order of their names."""
+    return hashlib.sha256("".join(studies[study] for study in sorted(studies)).encode()).hexdigest()
+
+
+def _place(text: str, start: int, width: int = 40) -> str:
+    line = text.count("\n", 0, start) + 1
+    return f"on line {line} of the text: {text[start : start + width]!r}"

@@ -1,0 +1,1 @@
+"""Estimates into figures and tables."""

@@ -1,0 +1,33 @@
+"""Quantities that change along a line: the loss of a training run."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from centaurlab.display.figures.style import GREY, LIGHT, SERIES, new_figure, styled
+
+
+@styled
+def training_curve(loss: Sequence[tuple[int, float]], nll: Sequence[tuple[int, float]]) -> Figure:
+    """Training loss (nats per response token) by step and, below, the NLL of held-out people (nats per response)."""
+    panels = [("training loss\n(nats per token)", loss)]
+    if len(nll) > 1:
+        panels.append(("held-out NLL\n(nats per response)", nll))
+    figure = new_figure(14 + 34 * len(panels))
+    axes_of = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
+    for axes, (label, points), (colour, marker) in zip(axes_of, panels, SERIES, strict=False):
+        steps, values = zip(*points, strict=True)
+        if len(values) > 20:
+            window = len(values) // 10
+            smooth = [
+                sum(values[max(0, i - window) : i + 1]) / (i + 1 - max(0, i - window)) for i in range(len(values))
+            ]
+            axes.plot(steps, values, color=GREY, linewidth=0.5)
+            axes.plot(steps, smooth, color=colour, linewidth=1.2)
+        else:
+            axes.plot(steps, values, color=colour, marker=marker, markersize=3, linewidth=1)
+        axes.set_ylabel(label)
+        axes.set_ylim(0, 1.1 * max(values))
+        axes.grid(axis="y", color=LIGHT, linewidth=0.5)
+    axes_of[-1].set_xlabel("optimiser step")
+    return figure

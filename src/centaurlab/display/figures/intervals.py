@@ -1,0 +1,240 @@
+"""Estimates with their 95 % intervals, one row each: the forest plot of effects, gains on new people, NLLs of studies.
+
+A filled marker says that the interval excludes zero, an open one that it does not (or that there is none). Rows without
+an estimate are left out and counted in a note below the axis. Intervals of very few people, so wide that nothing else
+could be seen, go beyond the axis; an arrow at its end says so.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import quantiles
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from centaurlab.data.held_out import KINDS
+from centaurlab.display.figures.style import (
+    BLUE,
+    GREY,
+    INK,
+    LIGHT,
+    SERIES,
+    VERMILLION,
+    model_label,
+    new_figure,
+    short,
+    styled,
+)
+from centaurlab.stats.effects import Effect
+from centaurlab.stats.estimate import Estimate
+
+_ROW_MM = 4.2
+_AROUND_MM = 22  # title, axis and its label
+_TITLE = 50
+_SMALLEST_RANGE = 0.02
+_WIDEST = 3  # intervals of so many times the width of three in four may go beyond the axis
+
+
+@dataclass(frozen=True)
+class Row:
+    """One estimate; ``series`` numbers what it belongs to, ``is_summary`` sets it apart at the bottom."""
+
+    label: str
+    estimate: Estimate
+    series: int = 0
+    is_summary: bool = False
+
+
+@styled
+def forest(effects: Sequence[Effect]) -> Figure:
+    """d of every study of the first group of ``effects``, sorted, the mean over studies below (``effects_table``'s).
+
+    Several pairs: averages over the pairs.
+    """
+    first = effects[0]
+    group = [effect for effect in effects if (effect.group, effect.group_name) == (first.group, first.group_name)]
+    rows = [Row(effect.name, effect.d) for effect in group if effect.level == "study"]
+    rows.append(Row("mean over studies", first.d, is_summary=True))
+    return _signed_rows(rows, _compared(first), "post-trained worse" if first.group != "pair" else "post worse")
+
+
+@styled
+def pair_forest(effects: Sequence[Effect]) -> Figure:
+    """d over all studies of every pair, sorted, the averages by post-training and family and over all below."""
+    overall = [effect for effect in effects if effect.level == "overall"]
+    rows = [Row(model_label(effect.group_name), effect.d) for effect in overall if effect.group == "pair"]
+    rows += [
+        Row(f"{effect.group_name} (mean of {effect.n_pairs})", effect.d, is_summary=True)
+        for effect in overall
+        if effect.group != "pair"
+    ]
+    return _signed_rows(rows, "Each post-trained model against its base", "post-trained worse")
+
+
+@styled
+def gain_forest(
+    gains: Sequence[Mapping[str, Any]], summaries: Sequence[Mapping[str, Any]], centaur: str, base: str
+) -> Figure:
+    """Gains d(base − centaur) per study, sorted within each kind of data, the means over studies below.
+
+    ``gains`` and ``summaries`` are those of ``studies.csv`` and ``run.json`` of eval/generalisation.py.
+    """
+    series = {summary["kind"]: i for i, summary in enumerate(summaries)}
+    names = [KINDS.get(kind, kind) for kind in series]
+    rows = [Row(gain["study"], _estimate(gain), series[gain["kind"]]) for gain in gains]
+    rows += [
+        Row(f"mean, {name}", _estimate(summary), i, True)
+        for i, (name, summary) in enumerate(zip(names, summaries, strict=True))
+    ]
+    title = f"Gain of {model_label(centaur)} over {model_label(base)}"
+    quantity = "d (base − centaur; standard deviations)"
+    return _signed_rows(rows, title, "centaur better", quantity, "base better", names)
+
+
+@styled
+def signed_forest(rows: Sequence[Row], title: str, positive: str, negative: str, quantity: str) -> Figure:
+    """Any difference, such as the benefit of a persona; ``quantity``, with its unit, and its sign label the axis."""
+    return _signed_rows(rows, title, positive, quantity, negative)
+
+
+@styled
+def nll_rows(rows: Sequence[Row], names: Sequence[str], title: str) -> Figure:
+    """Mean NLL of each study under each model (series, at most six): one line per study, models side by side."""
+    figure = _side_by_side(rows, names, title, (0, _range([row.estimate for row in rows])[1]))
+    figure.supxlabel("NLL (nats per response; lower: closer to people)")
+    return figure
+
+
+@styled
+def part_rows(rows: Sequence[Row], names: Sequence[str], title: str) -> Figure:
+    """What a difference of NLLs consists of (series, at most six): one line per study, parts side by side.
+
+    Filled: the interval excludes zero.
+    """
+    figure = _side_by_side(rows, names, title, _range([row.estimate for row in rows]), zero_matters=True)
+    figure.axes[0].axvline(0, color=INK, linewidth=0.6, zorder=1)
+    figure.supxlabel("NLL(post) − NLL(base) (nats per choice)\n← base worse   |   post worse →")
+    return figure
+
+
+def _side_by_side(
+    rows: Sequence[Row], names: Sequence[str], title: str, limits: tuple[float, float], zero_matters: bool = False
+) -> Figure:
+    labels = list(dict.fromkeys(row.label for row in rows))
+    worst = {label: max(row.estimate.value for row in rows if row.label == label) for label in labels}
+    summaries = {row.label for row in rows if row.is_summary}
+    labels.sort(key=lambda label: (label in summaries, -worst[label]))
+    figure = new_figure(len(labels) * max(_ROW_MM, 2.2 * len(names)) + _AROUND_MM + 4 * (len(names) > 1))
+    axes = figure.add_subplot()
+    axes.set_xlim(limits)
+    step = 0.7 / max(len(names), 1)
+    for row in rows:
+        y = labels.index(row.label) + step * (row.series - (len(names) - 1) / 2)
+        colour, marker = SERIES[row.series]
+        filled = not zero_matters or row.estimate.low > 0 or row.estimate.high < 0
+        _interval(axes, row.estimate, y, colour, "D" if row.is_summary and len(names) == 1 else marker, filled)
+    _name_rows(axes, labels, summaries)
+    _head(figure, title, names)
+    return figure
+
+
+def sorted_rows(rows: Sequence[Row]) -> list[Row]:
+    """Series by series, from the largest estimate down, summaries last as they come; undefined ones are left out."""
+    defined = [row for row in rows if math.isfinite(row.estimate.value)]
+    return sorted(defined, key=lambda row: (row.is_summary, row.series, -row.estimate.value * (not row.is_summary)))
+
+
+def _signed_rows(
+    rows: Sequence[Row],
+    title: str,
+    positive: str,
+    quantity: str = "Cohen's d of the NLL (standard deviations)",
+    negative: str = "base worse",
+    names: Sequence[str] = (),
+) -> Figure:
+    shown = sorted_rows(rows)
+    figure = new_figure(len(shown) * _ROW_MM + _AROUND_MM + 4 * bool(names))
+    axes = figure.add_subplot()
+    axes.set_xlim(_range([row.estimate for row in shown]))
+    for y, row in enumerate(shown):
+        low, high = row.estimate.low, row.estimate.high
+        excludes_zero = low > 0 or high < 0
+        if names:
+            colour, marker = SERIES[row.series]
+        else:
+            colour = (VERMILLION if low > 0 else BLUE) if excludes_zero else INK if row.is_summary else GREY
+            marker = "o"
+        _interval(axes, row.estimate, y, colour, "D" if row.is_summary else marker, excludes_zero)
+    axes.axvline(0, color=INK, linewidth=0.6, zorder=1)
+    _name_rows(axes, [row.label for row in shown], {row.label for row in shown if row.is_summary})
+    left_out = len(rows) - len(shown)
+    note = f"\nnot defined, left out: {left_out}" if left_out else ""
+    figure.supxlabel(f"{quantity}\n← {negative}   |   {positive} →{note}")
+    _head(figure, title, names)
+    return figure
+
+
+def _interval(axes: Axes, estimate: Estimate, y: float, colour: str, marker: str, filled: bool) -> None:
+    left, right = axes.get_xlim()
+    if math.isfinite(estimate.low):
+        axes.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=1.1, zorder=2)
+    for end, arrow, is_beyond in ((left, "<", estimate.low < left), (right, ">", estimate.high > right)):
+        if is_beyond:
+            axes.plot(end, y, arrow, color=colour, markersize=3, clip_on=False, zorder=2)
+    face = colour if filled else "white"
+    axes.plot(
+        estimate.value, y, marker, color=colour, markerfacecolor=face, markersize=4, markeredgewidth=0.9, zorder=3
+    )
+
+
+def _range(estimates: Sequence[Estimate]) -> tuple[float, float]:
+    """An axis that holds zero, all values, and those intervals that are not many times as wide as most."""
+    bounded = [e for e in estimates if math.isfinite(e.low)]
+    widths = [e.high - e.low for e in bounded]
+    widest = _WIDEST * (quantiles(widths, n=4)[-1] if len(widths) > 1 else sum(widths))
+    shown = [e for e in bounded if e.high - e.low <= widest]
+    ends = [0.0, *(e.value for e in estimates), *(bound for e in shown for bound in (e.low, e.high))]
+    low, high = min(ends), max(ends)
+    if high - low < _SMALLEST_RANGE:  # nothing to see but rounding
+        low, high = -_SMALLEST_RANGE / 2, _SMALLEST_RANGE / 2
+    margin = 0.05 * (high - low)
+    return low - margin, high + margin
+
+
+def _name_rows(axes: Axes, labels: Sequence[str], summaries: set[str]) -> None:
+    axes.set_yticks(range(len(labels)), [short(label) for label in labels])
+    for label, text in zip(labels, axes.get_yticklabels(), strict=True):
+        if label in summaries:
+            text.set_fontweight("bold")
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    if summaries and len(labels) > len(summaries):
+        axes.axhline(len(labels) - len(summaries) - 0.5, color=GREY, linewidth=0.6)
+    axes.grid(axis="x", color=LIGHT, linewidth=0.5)
+    axes.tick_params(axis="y", length=0, pad=5)
+    axes.spines["left"].set_visible(False)
+
+
+def _head(figure: Figure, title: str, names: Sequence[str]) -> None:
+    """The title and, below it where there are several series, what their markers mean."""
+    title = "\n".join(short(line, _TITLE) for line in title.splitlines())
+    if len(names) < 2:
+        figure.suptitle(title, x=0.01, ha="left")
+        return
+    handles = [
+        Line2D([], [], color=colour, marker=marker, linewidth=1.1, markersize=4, label=short(name, _TITLE))
+        for name, (colour, marker) in zip(names, SERIES, strict=False)
+    ]
+    figure.legend(handles=handles, loc="outside upper left", title=title, alignment="left", borderpad=0)
+
+
+def _estimate(row: Mapping[str, Any]) -> Estimate:
+    return Estimate(*(math.nan if row[name] is None else float(row[name]) for name in ("d", "d_low", "d_high")))
+
+
+def _compared(effect: Effect) -> str:
+    if effect.group != "pair":
+        return f"{effect.n_pairs} post-trained models against their bases"
+    return f"post: {model_label(effect.group_name)}\nbase: {model_label(effect.base)}"

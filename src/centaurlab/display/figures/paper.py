@@ -1,0 +1,254 @@
+"""The paper's figures from our own tables, what it published in grey beside ours, where the catalog has it.
+
+Figs. 2 and S2: NLL and accuracy of base and post-trained models by size. Fig. 3: NLL of base models, and misalignment,
+by size and generation. Fig. 4: misalignment by domain. Fig. 5: what personas bring. Fig. S1: chat templates.
+The catalog has points for Figs. 2, 3a, 4, S1 and S2. They were measured on Psych-201: beside scores of other data the
+figures can be compared in shape, not in level.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from centaurlab.catalog.tables import published_accuracy, published_effects, published_nll
+from centaurlab.display.figures.intervals import Row, signed_forest
+from centaurlab.display.figures.style import (
+    BLUE,
+    GREY,
+    INK,
+    LIGHT,
+    SERIES,
+    VERMILLION,
+    model_label,
+    new_figure,
+    short,
+    styled,
+)
+from centaurlab.stats.effects import Effect
+from centaurlab.stats.estimate import Estimate
+
+_TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+_PUBLISHED = "grey: published, on Psych-201"
+_BASE, _POST = (BLUE, "o"), (VERMILLION, "s")
+
+
+@dataclass(frozen=True)
+class ModelPoint:
+    """A model of ``size_b`` billion parameters (NaN: not shown); ``kind``: base, or a kind of post-training."""
+
+    model: str
+    size_b: float
+    kind: str
+    value: Estimate
+
+    @property
+    def is_base(self) -> bool:
+        """Whether it is a base model."""
+        return self.kind == "base"
+
+
+@dataclass(frozen=True)
+class PairPoint:
+    """A pair of models: d against the size of the base; ``generation`` names what its models share."""
+
+    size_b: float
+    generation: str
+    nll_base: Estimate
+    d: Estimate
+
+
+@styled
+def nll_by_size(points: Sequence[ModelPoint]) -> Figure:
+    """Fig. 2: mean NLL of base and of post-trained models by size."""
+    table = published_nll().query("figure == 'Fig. 2'").rename(columns={"mean_nll": "value"})
+    return _by_size(points, table, "NLL (nats per response)", "Fig. 2", math.inf)
+
+
+@styled
+def accuracy_by_size(points: Sequence[ModelPoint]) -> Figure:
+    """Fig. S2: accuracy over single-token choices by size."""
+    table = published_accuracy().rename(columns={"accuracy": "value"})
+    return _by_size(points, table, "accuracy (share of choices)", "Fig. S2", 1)
+
+
+@styled
+def generations(points: Sequence[PairPoint], means: Sequence[tuple[str, Estimate]]) -> Figure:
+    """Fig. 3: NLL of base models by size, d by size, and the mean d of each generation (``means``).
+
+    Published are three base models of Fig. 3a; of d by size or generation there is nothing in the catalog.
+    """
+    names = sorted({point.generation for point in points})
+    figure = new_figure(110 + 4 * len(names))
+    panels = figure.subplots(3, gridspec_kw={"height_ratios": [30, 30, 8 + 4 * len(means)]})
+    table = published_nll().query("figure == 'Fig. 3a'")
+    panels[0].plot(table["size_b"], table["mean_nll"], "o", color=GREY, markersize=3, linestyle="none")
+    for i, name in enumerate(names):
+        colour, marker = SERIES[i % len(SERIES)]
+        of_name = sorted((p for p in points if p.generation == name), key=lambda p: p.size_b)
+        aside = 1.06 ** (i - (len(names) - 1) / 2)  # generations come in the same sizes
+        bases = {(p.size_b, p.nll_base): None for p in of_name}
+        _points(panels[0], [(aside * size, value) for size, value in bases], colour, marker, joined=True)
+        _points(panels[1], [(aside * p.size_b, p.d) for p in of_name], colour, marker)
+    shown = [size for p in points for size in [p.size_b] if math.isfinite(size)] + table["size_b"].tolist()
+    for axes, label in ((panels[0], "base NLL\n(nats per response)"), (panels[1], "Cohen's d\n(standard deviations)")):
+        _size_axis(axes, shown)
+        axes.set_ylabel(label)
+        axes.grid(axis="y", color=LIGHT, linewidth=0.5)
+    _clip(panels[0], math.inf)
+    panels[1].axhline(0, color=INK, linewidth=0.6)
+    panels[1].set_xlabel("size of the base (billion parameters)")
+    for y, (_, estimate) in enumerate(means):
+        panels[2].plot([estimate.low, estimate.high], [y, y], color=INK, linewidth=1.1)
+        panels[2].plot(estimate.value, y, "D", color=INK, markersize=4)
+    panels[2].axvline(0, color=INK, linewidth=0.6)
+    panels[2].set_yticks(range(len(means)), [short(name) for name, _ in means])
+    panels[2].set_ylim(len(means) - 0.4, -0.6)
+    panels[2].set_xlabel("mean d (standard deviations)\n← base worse   |   post-trained worse →")
+    keys = [_key(*SERIES[i % len(SERIES)], short(name, 40)) for i, name in enumerate(names)]
+    _legend(
+        figure, "Generations (the paper's Fig. 3)", [*keys, _key(GREY, "o", "published, Fig. 3a: Qwen base models")]
+    )
+    return figure
+
+
+@styled
+def domains(effects: Sequence[Effect]) -> Figure:
+    """Fig. 4: d of each domain, ours over the 25 published models; a triangle is a lower bound (end of the bar)."""
+    first = effects[0]
+    ours = [
+        effect
+        for effect in effects
+        if effect.level == "domain" and (effect.group, effect.group_name) == (first.group, first.group_name)
+    ]
+    table = published_effects()
+    means = table.groupby("domain")["cohens_d"].mean().sort_values(ascending=False)
+    names = [*means.index, *sorted({effect.name for effect in ours} - set(means.index))]
+    figure = new_figure(len(names) * 6.5 + 30)
+    axes = figure.add_subplot()
+    for y, name in enumerate(names):
+        of_domain = table[table["domain"] == name].sort_values("cohens_d")
+        offset = 0.22 + 0.16 * (np.arange(len(of_domain)) % 3 - 1)
+        for clipped, marker in ((False, "o"), (True, ">")):
+            chosen = (of_domain["clipped"] == clipped).to_numpy()
+            axes.plot(of_domain["cohens_d"][chosen], (y + offset)[chosen], marker, color=GREY, markersize=2, alpha=0.8)
+    for effect in ours:
+        height = names.index(effect.name) - 0.25
+        axes.plot([effect.d.low, effect.d.high], [height, height], color=VERMILLION, linewidth=1.1)
+        axes.plot(effect.d.value, height, "s", color=VERMILLION, markersize=4)
+    axes.axvline(0, color=INK, linewidth=0.6, zorder=1)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(axis="x", color=LIGHT, linewidth=0.5)
+    figure.supxlabel("Cohen's d of the NLL (standard deviations)\n← base worse   |   post-trained worse →")
+    keys = [
+        _key(VERMILLION, "s", "ours"),
+        _key(GREY, "o", "published models"),
+        _key(GREY, ">", "published: d at least this"),
+    ]
+    _legend(figure, "Domains (the paper's Fig. 4)", keys)
+    return figure
+
+
+def personas(benefits: Iterable[tuple[str, Estimate]]) -> Figure:
+    """Fig. 5: d(without − with persona) of each model, sorted; the catalog has no published points of it."""
+    rows = [Row(model_label(model), estimate) for model, estimate in benefits]
+    title = "What a persona brings (the paper's Fig. 5)\nno published points in the catalog"
+    quantity = "d (without − with persona; standard deviations)"
+    return signed_forest(rows, title, "persona helps", "persona hurts", quantity)
+
+
+@styled
+def templates(rows: Sequence[tuple[str, Estimate, Estimate]]) -> Figure:
+    """Fig. S1: NLL of each model without and with its chat template; published ones in grey above ours."""
+    table = published_nll()
+    plain = table.query("figure == 'Fig. 2'").set_index("model")["mean_nll"].to_dict()
+    templated = table.query("figure == 'Fig. S1'").set_index("model")["mean_nll"].to_dict()
+    shown = [(model, Estimate(plain[model]), Estimate(nll), True) for model, nll in templated.items() if model in plain]
+    shown += [(model, without, with_template, False) for model, without, with_template in rows]
+    figure = new_figure(len(shown) * 4.2 + 32)
+    axes = figure.add_subplot()
+    for y, (_, without, with_template, is_published) in enumerate(shown):
+        axes.plot([without.value, with_template.value], [y, y], color=LIGHT if is_published else GREY, linewidth=1.5)
+        for estimate, (colour, marker) in ((without, _BASE), (with_template, _POST)):
+            colour = GREY if is_published else colour
+            axes.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=1.1)
+            axes.plot(estimate.value, y, marker, color=colour, markersize=4)
+    axes.set_xscale("log")
+    _plain_ticks(axes, [v.value for _, *pair, _ in shown for v in pair])
+    axes.set_yticks(range(len(shown)), [short(model_label(str(model).partition(" (")[0])) for model, *_ in shown])
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.grid(axis="x", color=LIGHT, linewidth=0.5)
+    figure.supxlabel("NLL (nats per response, logarithmic)")
+    keys = [
+        _key(*_BASE, "without template"),
+        _key(*_POST, "with its chat template"),
+        _key(GREY, "o", _PUBLISHED),
+    ]
+    _legend(figure, "Chat templates (the paper's Fig. S1)", keys)
+    return figure
+
+
+def _by_size(points: Sequence[ModelPoint], table: pd.DataFrame, quantity: str, name: str, most: float) -> Figure:
+    figure = new_figure(82)
+    axes = figure.add_subplot()
+    for is_base, marker in ((True, "o"), (False, "s")):
+        published = table[(table["type"] == "base") == is_base]
+        axes.plot(published["size_b"], published["value"], marker, color=GREY, markersize=3, markerfacecolor="none")
+        colour, marker = _BASE if is_base else _POST
+        _points(axes, [(p.size_b, p.value) for p in points if p.is_base == is_base], colour, marker)
+    sized = [point.size_b for point in points if math.isfinite(point.size_b)]
+    _size_axis(axes, sized + table["size_b"].tolist())
+    axes.set_xlabel("size (billion parameters)")
+    axes.set_ylabel(quantity)
+    _clip(axes, most)
+    axes.grid(axis="y", color=LIGHT, linewidth=0.5)
+    keys = [_key(*_BASE, "base"), _key(*_POST, "post-trained"), _key(GREY, "o", _PUBLISHED)]
+    left_out = len(points) - len(sized)
+    note = f"\nof unknown size, left out: {left_out}" if left_out else ""
+    _legend(figure, f"Models by size (the paper's {name}){note}", keys)
+    return figure
+
+
+def _points(
+    axes: Axes, values: Sequence[tuple[float, Estimate]], colour: str, marker: str, joined: bool = False
+) -> None:
+    for size, estimate in values:
+        axes.plot([size, size], [estimate.low, estimate.high], color=colour, linewidth=1.1)
+    line = "-" if joined else "none"
+    sizes = [size for size, _ in values]
+    axes.plot(sizes, [e.value for _, e in values], marker, color=colour, markersize=4, linestyle=line, linewidth=0.8)
+
+
+def _clip(axes: Axes, most: float) -> None:
+    """Show what the quantity can be, 0 to ``most``: intervals of few studies reach beyond."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, 0), min(high, most))
+
+
+def _size_axis(axes: Axes, sizes: Sequence[float]) -> None:
+    axes.set_xscale("log")
+    _plain_ticks(axes, sizes)
+
+
+def _plain_ticks(axes: Axes, values: Sequence[float]) -> None:
+    """Ticks at 1, 2 and 5 of each decade, written out."""
+    low, high = min(values) / 1.3, max(values) * 1.3
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(FixedLocator([tick for tick in _TICKS if low <= tick <= high]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _key(colour: str, marker: str, label: str) -> Line2D:
+    return Line2D([], [], color=colour, marker=marker, linestyle="none" if marker else "-", markersize=4, label=label)
+
+
+def _legend(figure: Figure, title: str, keys: Sequence[Line2D]) -> None:
+    figure.legend(handles=keys, loc="outside upper left", title=title, alignment="left", borderpad=0)

@@ -1,0 +1,120 @@
+"""Two qualities of a model at once, along a training run or side by side: predicting people, and assistant accuracy."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from centaurlab.display.figures.style import BLUE, GREY, INK, LIGHT, SERIES, new_figure, short, styled
+
+_GUESSING = 0.5  # accuracy on items of two answers each
+_NAMED_STUDIES = 8
+_NEAR = 0.04  # points this near, relative to the spread of all, share a label
+
+
+@styled
+def trajectory_figure(table: pd.DataFrame) -> Figure:
+    """d against the base by step, overall with its interval and per study; below, assistant accuracy if it was asked.
+
+    ``table``: that of ``trajectory_table``.
+    """
+    has_accuracy = "assistant_accuracy" in table
+    figure = new_figure(62 + 38 * has_accuracy)
+    people, *below = figure.subplots(
+        1 + has_accuracy, sharex=True, squeeze=False, height_ratios=[2, 1] if has_accuracy else [1]
+    )[:, 0]
+    studies = table[table["level"] == "study"]
+    named = studies["name"].nunique() <= _NAMED_STUDIES
+    for number, (name, rows) in enumerate(studies.groupby("name", sort=False)):
+        colour, marker = SERIES[number % len(SERIES)] if named else (GREY, "")
+        style = "-" if number < len(SERIES) else "--"
+        people.plot(
+            *(rows["step"], rows["d"], style),
+            **{"color": colour, "marker": marker, "markersize": 2.5, "linewidth": 0.7, "alpha": 0.8},
+            label=short(str(name)) if named else None,
+        )
+    overall = table[table["level"] == "overall"]
+    people.fill_between(overall["step"], overall["d_low"], overall["d_high"], color=INK, alpha=0.12, linewidth=0)
+    people.plot(overall["step"], overall["d"], color=INK, linewidth=1.6, marker="o", markersize=4, label="all studies")
+    people.axhline(0, color=GREY, linewidth=0.6)
+    people.set_ylabel("d against the base model\n(above 0: predicts people worse)")
+    people.legend(loc="upper left", ncols=2, fontsize=5.5)
+    low, high = people.get_ylim()
+    people.set_ylim(low, high + 0.5 * (high - low))  # room for the legend
+    for assistant in below:
+        low, high = (overall[f"assistant_accuracy_{end}"] for end in ("low", "high"))
+        assistant.fill_between(overall["step"], low, high, color=BLUE, alpha=0.15, linewidth=0)
+        assistant.plot(overall["step"], overall["assistant_accuracy"], color=BLUE, marker="o", markersize=4)
+        _mark_guessing(assistant, horizontal=True)
+        assistant.set_ylabel("assistant accuracy,\nheld-out items")
+        assistant.set_ylim(0, 1)
+    (below or [people])[-1].set_xlabel("training step (0: the base model)")
+    return figure
+
+
+@styled
+def frontier_figure(table: pd.DataFrame) -> Figure:
+    """Assistant accuracy to the right, human-likeness upwards; filled: on the frontier; bars: 95 % intervals.
+
+    ``table``: that of ``frontier_table``. The points carry numbers, whose names stand below.
+    """
+    figure = new_figure(72 + 3.5 * -(-len(table) // 2))
+    axes = figure.subplots()
+    for number, row in enumerate(table.to_dict("records")):
+        colour, marker = (INK, "o") if not number else SERIES[(number - 1) % len(SERIES)]
+        x, y = row["accuracy"], row["d"]
+        axes.errorbar(
+            *(x, y),
+            xerr=[[x - row["accuracy_low"]], [row["accuracy_high"] - x]],
+            yerr=[[y - row["d_low"]], [row["d_high"] - y]],
+            fmt=marker,
+            markersize=4.5,
+            color=colour,
+            markerfacecolor=colour if row["on_frontier"] else "white",
+            elinewidth=0.4,
+            label=f"{number}  {short(str(row['name']), 24)}",
+        )
+    for group in coinciding(table["accuracy"].tolist(), table["d"].tolist()):
+        x, y = table.loc[group[0], ["accuracy", "d"]]
+        axes.annotate(", ".join(map(str, group)), (x, y), xytext=(4, 3), textcoords="offset points", fontsize=6.5)
+    axes.axhline(0, color=GREY, linewidth=0.6)
+    _mark_guessing(axes, horizontal=False)
+    axes.grid(color=LIGHT, linewidth=0.4)
+    axes.invert_yaxis()
+    axes.set_xlabel("assistant accuracy, held-out items (further right: better)")
+    axes.set_ylabel(f"d against {short(str(table['name'].iloc[0]))}\n(higher up: predicts people better)")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def coinciding(x: Sequence[float], y: Sequence[float]) -> list[list[int]]:
+    """Indices of points in groups: in x and in y each is near its group's first, for the spread of all."""
+    spread_x, spread_y = (max(values) - min(values) for values in (x, y))
+    groups: list[list[int]] = []
+    for i in range(len(x)):
+        for group in groups:
+            first = group[0]
+            if abs(x[i] - x[first]) <= _NEAR * spread_x and abs(y[i] - y[first]) <= _NEAR * spread_y:
+                group.append(i)
+                break
+        else:
+            groups.append([i])
+    return groups
+
+
+def _mark_guessing(axes: Axes, horizontal: bool) -> None:
+    """A dashed line; its name stands at the right end, or at the foot."""
+    line = axes.axhline if horizontal else axes.axvline
+    line(_GUESSING, color=GREY, linewidth=0.6, linestyle="--")
+    axes.annotate(
+        "guessing",
+        (1, _GUESSING) if horizontal else (_GUESSING, 0),
+        xycoords=axes.get_yaxis_transform() if horizontal else axes.get_xaxis_transform(),
+        xytext=(-2, -2) if horizontal else (2, 3),
+        textcoords="offset points",
+        ha="right" if horizontal else "left",
+        va="top" if horizontal else "bottom",
+        color=GREY,
+        fontsize=5.5,
+    )

@@ -1,0 +1,41 @@
+"""What a report consists of, before it is a page: sections of one question each, with answer, figures and tables.
+
+A cell keeps the number behind its text, so that tables sort, and can be read back, in full precision.
+"""
+
+from dataclasses import dataclass
+
+from centaurlab.display.tables import INTERVAL, ReportTable
+
+NLL = (
+    "NLL is the negative log-likelihood, in nats, that a model gives a person's response after everything that this "
+    "person saw and did before. Lower is more human-like; 0.693 is a coin toss between two options."
+)
+INTERVALS = (
+    f"A {INTERVAL} comes from drawing people again and again, for a mean over studies whole studies: the responses of "
+    "one person are not independent, and a mean over few studies or people says little of others."
+)
+
+
+@dataclass(frozen=True)
+class ReportFigure:
+    """An image in the page: ``kind`` is svg or png, ``name`` that of its file where it is written to one."""
+
+    name: str
+    caption: str
+    kind: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Section:
+    """One question; ``provenance`` says what was measured with what, ``commands`` what to type to have it again."""
+
+    title: str
+    question: str
+    answers: tuple[str, ...]
+    explanation: tuple[str, ...]
+    figures: tuple[ReportFigure, ...]
+    tables: tuple[ReportTable, ...]
+    provenance: tuple[tuple[str, str], ...]
+    commands: tuple[str, ...]

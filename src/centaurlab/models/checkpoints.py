@@ -1,0 +1,207 @@
+"""A model's name into a folder of its files: an alias, a folder, a GGUF file or a hub id.
+
+Everything after this works on local files, so that a model is downloaded, fingerprinted and loaded from one
+and the same state of its repository, and nothing later depends on a network.
+"""
+
+import difflib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.gguf import GEMMA, gemma_folder, gguf_folder, is_lost_gemma
+from centaurlab.runtime.errors import UserError, one_line
+
+ALIASES = (GEMMA,)
+
+_SAFETENSORS, _PICKLED = "model.safetensors", "pytorch_model.bin"
+_ADAPTER_SAFETENSORS, _ADAPTER_PICKLED = "adapter_model.safetensors", "adapter_model.bin"
+TOKENIZER_FILES = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab*",
+    "merges.txt",
+    "*.model",
+)
+_SMALL_FILES = ("config.json", "generation_config.json", "adapter_config.json", "chat_template*", "*.py")
+_WEIGHT_FILES = ("model*.safetensors*", _ADAPTER_SAFETENSORS)
+_PICKLED_FILES = ("pytorch_model*.bin*", _ADAPTER_PICKLED)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The files of a model or adapter.
+
+    ``source`` names it wherever a command is run: alias, hub id or full path.
+    """
+
+    source: str
+    folder: Path
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether this is a PEFT adapter, to be put on a base model."""
+        return (self.folder / "adapter_config.json").is_file()
+
+    def config(self) -> dict[str, Any]:
+        """What ``config.json`` (of an adapter: ``adapter_config.json``) says."""
+        path = self.folder / ("adapter_config.json" if self.is_adapter else "config.json")
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise UserError(f"{self.source} holds no config.json: it is not a model folder") from error
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot read {path}: {error}") from error
+        if not isinstance(config, dict):
+            raise UserError(f"{path} is not a model configuration")
+        return config
+
+    def weight_files(self, allow_pickle: bool = False) -> list[Path]:
+        """The weight files that loading reads, in the order of their names.
+
+        Raises ``UserError`` where there are none, only pickled ones (unless ``allow_pickle``), or one is
+        missing.
+        """
+        pickled = _ADAPTER_PICKLED if self.is_adapter else _PICKLED
+        for name in (
+            _ADAPTER_SAFETENSORS if self.is_adapter else _SAFETENSORS,
+            *([pickled] if allow_pickle else []),
+        ):
+            if (self.folder / name).is_file():
+                return [self.folder / name]
+            index = self.folder / f"{name}.index.json"
+            if index.is_file():
+                shards = sorted(set(_read_index(index).values()))
+                if outside := [shard for shard in shards if Path(shard).anchor or ".." in Path(shard).parts]:
+                    raise UserError(f"{index} names a file outside its folder, {outside[0]}; do not use this model")
+                files = [self.folder / shard for shard in shards]
+                if missing := [file.name for file in files if not file.is_file()]:
+                    raise UserError(f"{self.source} is incomplete: {missing[0]} is missing; download it again")
+                return files
+        raise UserError(
+            f"{self.source} holds no safetensors weights; convert it with save_pretrained, or, since pickled "
+            "weights can run code when they are read, pass --allow_pickle only if you trust who made them"
+        )
+
+
+def find_checkpoint(name: str, revision: str | None, weights: bool, allow_pickle: bool) -> Checkpoint:
+    """The files that ``name`` stands for; without ``weights`` a hub model's weights are not downloaded.
+
+    Raises ``UserError`` when ``name`` is nothing that can be found or reached, with the nearest alias or the
+    page to ask for access at, or when the folder holds no model.
+    """
+    checkpoint = _locate(name, revision, weights, allow_pickle)
+    checkpoint.config()
+    return checkpoint
+
+
+def _locate(name: str, revision: str | None, weights: bool, allow_pickle: bool) -> Checkpoint:
+    if name == GEMMA:
+        return Checkpoint(GEMMA, gemma_folder())
+    path = Path(name).expanduser()
+    if is_lost_gemma(path):
+        return Checkpoint(str(path), gemma_folder())
+    if os.path.isdir(path):  # false too where the user may not look, unlike pathlib's
+        return Checkpoint(str(path.resolve()), path.resolve())
+    if os.path.isfile(path):
+        if path.suffix != ".gguf":
+            raise UserError(f"{name} is a file but not *.gguf; name the model's folder, a *.gguf file or a hub id")
+        return Checkpoint(str(path.resolve()), gguf_folder(path))
+    if path.suffix == ".gguf" or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise UserError(f"there is no model at {name}: the folder or file does not exist or may not be read")
+    return Checkpoint(name, _hub_snapshot(name, revision, weights, allow_pickle))
+
+
+def _hub_snapshot(name: str, revision: str | None, weights: bool, allow_pickle: bool) -> Path:
+    """The folder of a hub model in the hub's own cache; downloaded where it is not there yet."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+        RevisionResolutionError,
+        XetDownloadError,
+    )
+
+    patterns = [*TOKENIZER_FILES, *_SMALL_FILES]
+    if weights:
+        patterns += [*_WEIGHT_FILES, *(_PICKLED_FILES if allow_pickle else ())]
+    nearest = difflib.get_close_matches(name, ALIASES, n=1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+    except GatedRepoError as error:
+        raise UserError(
+            f"{name} is gated: ask for access at https://huggingface.co/{name}, then log in: hf auth login"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise UserError(f"{name} has no revision {revision!r}; https://huggingface.co/{name} lists them") from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise UserError(f"model {name!r} is not a folder, a *.gguf file or a public hub id{hint}") from error
+    except (OSError, RevisionResolutionError, XetDownloadError) as error:
+        raise UserError(
+            f"model {name!r} is not a folder, not in the hub's cache and the hub cannot be reached{hint}"
+        ) from error
+
+
+def _read_index(index: Path) -> dict[str, str]:
+    try:
+        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        return {str(tensor): str(file) for tensor, file in weight_map.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{index} is no index of weights ({one_line(error)}); download it again") from error
+
+
+@dataclass(frozen=True)
+class _Found:
+    base: Checkpoint
+    adapter: Checkpoint | None
+
+
+def _find(args: ModelArguments, weights: bool) -> _Found:
+    """The checkpoints of the base model and, where there is one, of the adapter."""
+    model = find_checkpoint(args.model_name_or_path, args.model_revision, weights, args.allow_pickle)
+    if args.adapter_name_or_path is None:
+        if not model.is_adapter:
+            return _Found(model, adapter=None)
+        return _Found(_base_of(model, weights, args.allow_pickle), adapter=model)
+    adapter = find_checkpoint(args.adapter_name_or_path, None, weights, args.allow_pickle)
+    if not adapter.is_adapter:
+        raise UserError(f"{adapter.source} holds no adapter_config.json: it is not a PEFT adapter")
+    if model.is_adapter:
+        raise UserError(f"{model.source} is an adapter itself; give the base as --model_name_or_path")
+    trained_on = adapter.config().get("base_model_name_or_path")
+    if trained_on and trained_on != model.source and not _is_path(trained_on) and not _is_path(model.source):
+        raise UserError(
+            f"{adapter.source} was trained on {trained_on}, not on {model.source}; if these are the same "
+            "weights, say so in its adapter_config.json"
+        )
+    return _Found(model, adapter)
+
+
+def _is_path(source: str) -> bool:
+    """Whether a checkpoint's source is a place on some disk, which says nothing about what lies there."""
+    return Path(source).is_absolute() or Path(source).exists()
+
+
+def _base_of(adapter: Checkpoint, weights: bool, allow_pickle: bool) -> Checkpoint:
+    config = adapter.config()
+    name = config.get("base_model_name_or_path")
+    remedy = (
+        "name it in its adapter_config.json (base_model_name_or_path) or, where a command takes both, give "
+        "--model_name_or_path BASE --adapter_name_or_path ADAPTER"
+    )
+    if not name:
+        raise UserError(f"adapter {adapter.source} does not say which base model it is for; {remedy}")
+    try:
+        base = find_checkpoint(name, config.get("revision"), weights, allow_pickle)
+    except UserError as error:
+        raise UserError(f"the base of adapter {adapter.source} was not found: {error}; {remedy}") from error
+    if base.is_adapter:
+        raise UserError(f"the base of adapter {adapter.source} is itself an adapter, {name}; merge that one first")
+    return base

@@ -1,0 +1,179 @@
+"""A model's name and settings into its identity, its tokenizer and the model itself.
+
+Weights come from safetensors (or GGUF, converted once); a checkpoint that needs its own code, is pickled, or
+would leave a weight at random is refused. What is not asked for is not imported: PEFT alone takes seconds.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from centaurlab.models.checkpoints import Checkpoint
+from centaurlab.models.quantization import bitsandbytes_config, keep_unpacked, quantization_of
+from centaurlab.runtime.errors import UserError, one_line
+from centaurlab.runtime.processes import share_cores
+from centaurlab.runtime.quiet import import_bitsandbytes, quiet_transformers
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+    from transformers.models.auto.auto_factory import _BaseAutoModelClass
+
+
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.checkpoints import _find
+
+
+def load_config(args: ModelArguments) -> "PretrainedConfig":
+    """The configuration of the model (of an adapter: of its base); a hub model's weights are not downloaded."""
+    return _read_config(_find(args, weights=False).base, args.trust_remote_code)
+
+
+def load_tokenizer(args: ModelArguments) -> "PreTrainedTokenizerFast":
+    """The model's tokenizer (of an adapter: its base's). A slow one is refused: it has no offsets."""
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    found = _find(args, weights=False)
+    with quiet_transformers(), _sentences(found.base, "the tokenizer of "):
+        tokenizer = AutoTokenizer.from_pretrained(found.base.folder, trust_remote_code=args.trust_remote_code)
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise UserError(
+            f"{found.base.source} has a slow tokenizer ({type(tokenizer).__name__}), which cannot say which "
+            "characters a token holds, so responses cannot be found; use a checkpoint with a tokenizer.json"
+        )
+    tokenizer.name_or_path = found.base.source
+    return tokenizer
+
+
+def load_model(args: ModelArguments, device: "torch.device | None" = None) -> "PreTrainedModel":
+    """The model in evaluation mode, its adapter attached unmerged, on ``device`` (None: the CPU).
+
+    Several processes pass each its own device; ``device_map='auto'`` needs a single process and ignores
+    ``device``.
+    Raises ``UserError`` for a checkpoint that cannot be loaded whole.
+    """
+    import torch
+
+    if device is None or device.type == "cpu":
+        share_cores()
+    found = _find(args, weights=True)
+    for checkpoint in filter(None, (found.base, found.adapter)):
+        checkpoint.weight_files(args.allow_pickle)
+    config = _read_config(found.base, args.trust_remote_code)
+    with quiet_transformers(), _sentences(found.base, ""):
+        loaded: Any = _auto_class(config, found.base).from_pretrained(
+            found.base.folder,
+            config=config,
+            dtype=getattr(torch, args.dtype),
+            quantization_config=bitsandbytes_config(args, found.base),
+            device_map=_device_map(args, device),
+            attn_implementation=args.attn_implementation,
+            trust_remote_code=args.trust_remote_code,
+            use_safetensors=None if args.allow_pickle else True,
+            ignore_mismatched_sizes=True,  # reported below, in one sentence
+            output_loading_info=True,
+        )
+    model: PreTrainedModel = loaded[0]
+    report: dict[str, Any] = loaded[1]
+    if absent := sorted([*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]):
+        raise UserError(
+            f"{found.base.source} has no weights that fit {len(absent)} tensors of {type(model).__name__} "
+            f"({absent[0]}, …): it is not a whole causal language model"
+        )
+    model.name_or_path = found.base.source
+    if quantization_of(found.base, args) in ("nf4", "fp4"):
+        keep_unpacked(model)
+    if found.adapter:
+        model = _with_adapter(model, found.adapter, found.base)
+    model.eval()
+    return model
+
+
+def load_without_weights(args: ModelArguments) -> "PreTrainedModel":
+    """The model (of an adapter: its base) as its config describes it, on PyTorch's ``meta`` device: shapes alone."""
+    import torch
+
+    base = _find(args, weights=False).base
+    config = _read_config(base, args.trust_remote_code)
+    with quiet_transformers(), _sentences(base, ""), torch.device("meta"):
+        model: PreTrainedModel = _auto_class(config, base).from_config(
+            config, dtype=getattr(torch, args.dtype), trust_remote_code=args.trust_remote_code
+        )
+    return model
+
+
+def _device_map(args: ModelArguments, device: "torch.device | None") -> "str | dict[str, str]":
+    """Where the weights are read to: at once to their device, so that no rank passes through another's."""
+    if args.device_map is None:
+        return {"": str(device or "cpu")}
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError(
+            "device_map 'auto' spreads one model over all devices and needs a single process: start with "
+            "--num_processes 1, or leave it out to have one model per process"
+        )
+    return args.device_map
+
+
+def _read_config(base: Checkpoint, trust_remote_code: bool) -> "PretrainedConfig":
+    from transformers import AutoConfig
+
+    with quiet_transformers(), _sentences(base, "the configuration of "):
+        config: PretrainedConfig = AutoConfig.from_pretrained(base.folder, trust_remote_code=trust_remote_code)
+    return config
+
+
+def _auto_class(config: "PretrainedConfig", base: Checkpoint) -> "type[_BaseAutoModelClass]":
+    """What loads the model: a multimodal checkpoint is loaded whole and reads text only."""
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+    if config.is_encoder_decoder or any("MaskedLM" in name for name in config.architectures or ()):
+        raise UserError(
+            f"{base.source} is a {config.model_type} model that does not read from left to right; only a causal "
+            "language model gives a response its probability"
+        )
+    has_more_than_text = config.get_text_config() is not config
+    if has_more_than_text and type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        return AutoModelForImageTextToText
+    return AutoModelForCausalLM
+
+
+def _with_adapter(model: "PreTrainedModel", adapter: Checkpoint, base: Checkpoint) -> "PreTrainedModel":
+    """The model with the adapter's layers in place.
+
+    They stay unmerged: merging would round the sum to the weights' dtype.
+    """
+    import_bitsandbytes()
+    from peft import PeftConfig, get_peft_model
+
+    with quiet_transformers(), _sentences(adapter, "adapter "):
+        config = PeftConfig.from_pretrained(str(adapter.folder))
+        if config.is_prompt_learning:
+            raise UserError(f"adapter {adapter.source} is {config.peft_type}, not a LoRA-like one; it cannot be scored")
+        config.inference_mode, config.base_model_name_or_path = True, base.source
+    try:
+        with quiet_transformers():
+            adapted = get_peft_model(model, config)
+            report = adapted.load_adapter(str(adapter.folder), "default", torch_device=str(model.device))
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"adapter {adapter.source} does not fit {base.source}: {one_line(error)}") from error
+    if left_over := sorted([*report.missing_keys, *report.unexpected_keys]):
+        raise UserError(f"adapter {adapter.source} does not fit {base.source}: {left_over[0]} has no counterpart")
+    with_layers: PreTrainedModel = adapted.get_base_model()
+    return with_layers
+
+
+@contextmanager
+def _sentences(checkpoint: Checkpoint, what: str) -> Iterator[None]:
+    """What transformers says of a checkpoint that it cannot load, as one sentence."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
+        if "trust_remote_code" in str(error):
+            raise UserError(
+                f"{checkpoint.source} needs the Python code it brings; read it, then pass --trust_remote_code"
+            ) from error
+        raise UserError(f"cannot load {what}{checkpoint.source}: {one_line(error)}") from error

@@ -1,0 +1,151 @@
+"""What scoring computes, from a model's shape: floating-point operations and bytes, session by session.
+
+Only what scoring cannot do without is counted: a multiply-add (two operations) for every weight and token, for every
+query and key that it sees in each layer, and in the LM head at response tokens alone. Normalisation, softmax and
+rotary embeddings, under a hundredth of the rest in real models, are left to the utilisation that a plan assumes.
+The shape is read off the model itself, built from its config without weights, and off the cache that it fills.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from centaurlab.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig, PreTrainedModel
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """What the cost of a model depends on; sizes are in numbers, whatever their dtype.
+
+    ``n_parameters``: all of them, each once. ``body_weights``: of these, the ones that a token is multiplied with on
+    its way to the LM head (in a mixture of experts: those of the experts that it is sent to); ``head_weights``: those
+    of the LM head. ``matrix_parameters``: entries of all matrices but embeddings and LM head, which is what
+    quantisation shrinks.
+    ``layers``: how many attend within which window, None being all that came before, with ``n_heads`` query heads
+    each. ``pair_flops``: operations for a query and a key that it sees, in one layer; ``cache_elements``: numbers that
+    a token leaves in a layer's cache.
+    ``hidden_size`` and ``widest``: numbers per token between the layers, and in the widest place within one.
+    """
+
+    n_parameters: int
+    body_weights: int
+    head_weights: int
+    matrix_parameters: int
+    layers: tuple[tuple[int | None, int], ...]
+    n_heads: int
+    pair_flops: int
+    cache_elements: int
+    hidden_size: int
+    widest: int
+    vocabulary: int
+
+    def flops(self, n_tokens: float, n_computed: float, n_response_tokens: float) -> float:
+        """Of a session of ``n_tokens`` up to its last response's end, the last but one ``n_computed`` not in a cache.
+
+        The last token is predicted and never read; tokens before the computed ones are attended to.
+        """
+        end = max(n_tokens - 1, 0)
+        start = max(end - n_computed, 0)
+        seen = sum(n * (_keys_seen(end, window) - _keys_seen(start, window)) for window, n in self.layers)
+        body = 2 * self.body_weights * (end - start)
+        return body + self.pair_flops * seen + 2 * self.head_weights * n_response_tokens
+
+    def cached_elements(self, n_tokens: int) -> int:
+        """Numbers in the cache after ``n_tokens``; the next token's own key completes a window."""
+        kept = sum(n * (n_tokens if window is None else min(n_tokens, window - 1)) for window, n in self.layers)
+        return kept * self.cache_elements
+
+
+def model_shape(model: PreTrainedModel) -> ModelShape:
+    """The shape of ``model``, with weights or without; of a multimodal one, that of the part that reads text."""
+    config = model.config.get_text_config(decoder=True)
+    head = model.get_output_embeddings().weight
+    decoder = model.get_decoder()
+    embeddings = {id(m.weight) for m in decoder.modules() if isinstance(m, torch.nn.Embedding)} | {id(head)}
+    n_heads = getattr(config, "num_attention_heads", None) or 0  # none: a model that keeps states alone
+    matrices = [p for p in decoder.parameters() if p.dim() > 1 and id(p) not in embeddings]
+    return ModelShape(
+        n_parameters=sum(p.numel() for p in model.parameters()),
+        body_weights=sum(_used_by_a_token(p, config) for p in matrices),
+        head_weights=head.numel(),
+        matrix_parameters=sum(p.numel() for p in matrices),
+        layers=_windows(model),
+        n_heads=n_heads,
+        pair_flops=2 * n_heads * sum(_head_sizes(config)) if n_heads else 0,
+        cache_elements=_key_heads(config) * sum(_head_sizes(config)) if n_heads else 0,
+        hidden_size=config.hidden_size,
+        widest=max(max(p.shape[-2:]) for p in matrices),
+        vocabulary=head.shape[0],
+    )
+
+
+def _keys_seen(n_queries: float, window: int | None) -> float:
+    """By the first ``n_queries`` tokens together: each sees itself and what comes before, within the window."""
+    full = n_queries if window is None else min(n_queries, window)
+    return full * (full + 1) / 2 + (n_queries - full) * (window or 0)
+
+
+def _windows(model: PreTrainedModel) -> tuple[tuple[int | None, int], ...]:
+    """As the cache has them; layers that keep a state in place of keys attend to nothing."""
+    layers = [layer for layer in DynamicCache(config=model.config).layers if isinstance(layer, DynamicLayer)]
+    windows = Counter(
+        layer.sliding_window if isinstance(layer, DynamicSlidingWindowLayer) else None for layer in layers
+    )
+    return tuple(windows.items())
+
+
+def _used_by_a_token(weights: torch.nn.Parameter, config: PretrainedConfig) -> int:
+    """All of a matrix or a short convolution; of weights (experts, in, out), those that a token is sent to."""
+    n_experts = getattr(config, "num_experts_per_tok", None)
+    return weights.numel() if weights.dim() == 2 or n_experts is None else weights[0].numel() * int(n_experts)
+
+
+def _head_sizes(config: PretrainedConfig) -> tuple[int, int]:
+    """Of a query and key, and of a value; latent attention (DeepSeek) has two sizes and caches whole heads."""
+    if hasattr(config, "qk_rope_head_dim"):
+        return config.qk_nope_head_dim + config.qk_rope_head_dim, config.v_head_dim
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return size, size
+
+
+def _key_heads(config: PretrainedConfig) -> int:
+    return int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
+
+
+def usable_window(config: "PretrainedConfig", max_length: int | None) -> int:
+    """The longest that a session may be: the context window, or ``max_length`` where that is shorter or alone known."""
+    if max_length is not None and max_length < 1:
+        raise UserError(f"--max_length is {max_length}; it must be at least 1")
+    if max_length is not None and not isinstance(_stated_window(config), int):
+        return max_length
+    window = context_window(config)
+    return min(window, max_length or window)
+
+
+def _stated_window(config: "PretrainedConfig") -> Any:
+    return getattr(config.get_text_config(), "max_position_embeddings", None)
+
+
+def context_window(model_or_config: "PreTrainedModel | PretrainedConfig") -> int:
+    """How many tokens the model was made for, by its config; a tokenizer's word is often a placeholder.
+
+    With YaRN the config may still state the length before scaling; then factor × original length counts
+    (arXiv 2309.00071).
+    """
+    whole: Any = getattr(model_or_config, "config", model_or_config)
+    config = whole.get_text_config()
+    stated = _stated_window(config)
+    if not isinstance(stated, int):
+        raise UserError(f"a {config.model_type} config does not state its context window; pass --max_length")
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") == "yarn" and rope.get("original_max_position_embeddings"):
+        return max(stated, int(rope["factor"] * rope["original_max_position_embeddings"]))
+    return stated

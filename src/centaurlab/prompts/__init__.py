@@ -1,0 +1,1 @@
+"""A session in a context into tokens and response spans."""

@@ -1,0 +1,61 @@
+"""What stands around a session when it is scored: nothing, a persona, a chat template."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from centaurlab.data.transcripts import SessionKey, Transcript, text_digest
+from centaurlab.prompts.prompt import Prompt, session_prompt
+
+
+class Context(Protocol):
+    """What a run puts around its sessions. Prompts depend on ``identity`` and the session alone."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What tells the context from others, as JSON."""
+        ...
+
+    @property
+    def sessions(self) -> frozenset[SessionKey] | None:
+        """The sessions that it can be put around; None: all."""
+        ...
+
+    def prompt(self, transcript: Transcript, protocol: str) -> Prompt:
+        """The session as the model is to read it; ``protocol`` as in ``encoding``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How sessions are read: by which protocol, in which context."""
+
+    protocol: str
+    context: Context | None
+
+    def prompt(self, transcript: Transcript) -> Prompt:
+        """What the model reads."""
+        if self.context:
+            return self.context.prompt(transcript, self.protocol)
+        return session_prompt(transcript.text, self.protocol)
+
+    def digest(self, transcript: Transcript) -> str:
+        """The key of the session's result in the store."""
+        return self.prompt(transcript).digest if self.context else text_digest(transcript.text)
+
+    def beginning(self, transcript: Transcript) -> str:
+        """Of what the model reads, the part by which sessions are planned."""
+        prompt = self.prompt(transcript)
+        return prompt.text[: prompt.responses[0].start] if self.context and prompt.responses else prompt.text
+
+
+@dataclass(frozen=True)
+class PlainContext:
+    """Nothing around the sessions named."""
+
+    sessions: frozenset[SessionKey] = field(repr=False)
+    identity: Mapping[str, Any] = field(default_factory=dict)
+
+    def prompt(self, transcript: Transcript, protocol: str) -> Prompt:
+        """The session as it was told."""
+        return session_prompt(transcript.text, protocol)

@@ -1,0 +1,72 @@
+"""A session's text as a model is to read it: as it was told, or with something around it that is not the session.
+
+A ``Context`` puts a persona before the text or the text into a chat template; which session it is, and how its
+responses are numbered, stays as in the data, so that two ways of reading are compared response by response.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from centaurlab.data.transcripts import CLOSE, OPEN, find_responses, text_digest
+
+
+@dataclass(frozen=True)
+class PromptResponse:
+    """The characters ``text[start:end]`` of a prompt that are response ``number`` of its session, from 0."""
+
+    number: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A text to score. Responses that are not in it count as ``n_empty`` and ``n_cut`` of ``n_responses``.
+
+    ``scaffold`` holds the stretches (start, end) that a template wrote, in which special tokens are meant; None:
+    there is no template, and the tokenizer puts its own special tokens in front.
+    """
+
+    text: str
+    responses: tuple[PromptResponse, ...]
+    n_responses: int
+    n_empty: int = 0
+    n_malformed: int = 0
+    scaffold: tuple[tuple[int, int], ...] | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the text and what in it is a response: equal prompts are scored once."""
+        spans = [[r.number, r.start, r.end] for r in self.responses]
+        return text_digest(json.dumps([self.text, self.n_responses, spans], ensure_ascii=False))
+
+
+Protocol = Literal["full", "paper"]
+PAPER_MAX_CHARACTERS = 32_768
+
+
+def protocol_text(text: str, protocol: str) -> str:
+    """The text that ``protocol`` scores: the whole session, or what the paper's published code makes of it.
+
+    Source of ``paper``: the evaluation code of "Post-training makes large language models less human-like".
+    """
+    if protocol == "full":
+        return text
+    text = text[:PAPER_MAX_CHARACTERS]
+    if text.rfind(OPEN) > text.rfind(CLOSE):
+        text = text[: text.rfind(OPEN)]
+    text = text.replace("<<skip>>", "<<skip>>.").replace("<<-", "<< -").replace("<<think>>", "<< think>>")
+    text = text.replace("More Details >>", "More Details ->")
+    return re.sub(r"\s+>>", CLOSE, text)
+
+
+def session_prompt(text: str, protocol: str = "full", before: str = "") -> Prompt:
+    """The session as ``protocol`` scores it, after ``before``, which holds no response."""
+    n_in_text = len(find_responses(text))
+    text = before + protocol_text(text, protocol)
+    responses = find_responses(text)
+    answered = [PromptResponse(i, r.start, r.end) for i, r in enumerate(responses) if text[r.start : r.end].strip()]
+    n_empty, n_malformed = len(responses) - len(answered), text.count(OPEN) - len(responses)
+    return Prompt(text, tuple(answered), n_in_text, n_empty, n_malformed)

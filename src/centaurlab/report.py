@@ -1,0 +1,72 @@
+"""Finished runs into one page that can be shown: question, answer with its interval, figures, tables, commands.
+
+The page is one file that loads nothing; figures are in it, everything that comes from data is escaped. Folders are
+read, nothing is computed anew but intervals, and torch is not needed.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+from centaurlab import __version__
+from centaurlab.analyses import diagnosis, personas, templates
+from centaurlab.analyses.finished import Run, _any_job, find_runs
+from centaurlab.analyses.generalisation import _generalisation
+from centaurlab.analyses.misalignment import _misalignment
+from centaurlab.analyses.scores import _scores
+from centaurlab.analyses.training import _training
+from centaurlab.display.pages import _page, markdown
+from centaurlab.display.section import Section
+from centaurlab.runtime.errors import UserError
+
+Format = Literal["html", "markdown"]
+
+
+def write_report(folders: Sequence[Path], output: Path, format: Format) -> list[Section]:
+    """Write the report on the runs in ``folders`` to ``output``; Markdown's figures go into a folder beside it.
+
+    Raises ``UserError`` for what is no folder of a finished run, scores of different data, and a full disk.
+    """
+    made = sections(find_runs(folders))
+    title = made[0].title if len(made) == 1 else "How well models predict people"
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        if format == "html":
+            text = _page(title, made)
+        else:
+            text = markdown(title, made, _figure_files(made, output), __version__)
+        temporary = output.with_name(f".{output.name}.tmp")
+        temporary.write_text(text, encoding="utf-8", errors="replace")
+        temporary.replace(output)
+    except OSError as error:
+        raise UserError(f"cannot write {output}: {error.strerror or error}; give another --output") from error
+    return made
+
+
+def _figure_files(made: Sequence[Section], output: Path) -> dict[int, str]:
+    folder = output.with_name(f"{output.stem}-figures")
+    folder.mkdir(exist_ok=True)
+    files: dict[int, str] = {}
+    for number, section in enumerate(made, start=1):
+        for figure in section.figures:
+            name = f"{number}-{figure.name}.{figure.kind}"
+            (folder / name).write_bytes(figure.content)
+            files[id(figure)] = quote(f"{folder.name}/{name}")
+    return files
+
+
+def sections(runs: Sequence[Run]) -> list[Section]:
+    """A section for each run, but one for all score runs, which must be of the same data and protocol."""
+    of_job = {
+        "misalignment": _misalignment,
+        "generations": _misalignment,
+        "generalisation": _generalisation,
+        "train": _training,
+        "diagnosis": diagnosis.section,
+        "personas": personas.section,
+        "templates": templates.section,
+    }
+    scored = [run for run in runs if run.job == "score"]
+    made = [_scores(scored)] if scored else []
+    return made + [of_job.get(run.job, _any_job)(run) for run in runs if run.job != "score"]

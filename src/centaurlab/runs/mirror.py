@@ -1,0 +1,257 @@
+"""A run's folder mirrored to MLflow and Weights & Biases, while it grows and once it is finished.
+
+Files are the record; trackers get what the files hold, so that the same numbers stand everywhere and a run continues
+where it was. A tracker that fails is named once and left alone. ``python -m centaurlab.mirror`` is the process that
+``Tracker`` starts beside a run: whatever happens to trackers happens there.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from centaurlab.runs.folder import RunFolder, read_config, read_json, read_metrics
+from centaurlab.runs.lineage import IDS, links, without_group
+from centaurlab.runs.mlflow_run import MlflowRun
+from centaurlab.runs.wandb_run import WandbRun
+from centaurlab.runtime.secrets import is_secret_name, mask_secrets, masked
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+TRACKERS: dict[str, type[MlflowRun] | type[WandbRun]] = {"mlflow": MlflowRun, "wandb": WandbRun}
+FINISHED, FAILED = "finished", "failed"
+LARGE_FILE_BYTES = 200_000_000
+"""Files above this are logged by reference."""
+
+_OUTPUTS = (
+    *("*.parquet", "*.json", "metrics.jsonl", "README.md", "*.safetensors", "chat_template.jinja"),
+    *("alpha-*/*.safetensors", "alpha-*/*.json"),  # of interpolated models
+)
+_FIGURES = ("*.png", "*.svg", "*.pdf", "figures/*.png", "figures/*.svg", "figures/*.pdf")
+_RESULTS = (
+    *("speed", "coverage", "studies", "skipped_sessions", "failed_sessions", "notes", "held_out", "left_out"),
+    *("overall", "summaries", "time", "nll_mean", "sample", "rows", "excluded", "points", "assistant", "table"),
+    *("audit", "figures"),
+)
+
+
+def warn(folder: Path, what: str, trackers: Sequence[str]) -> None:
+    """Say what is not logged of the run in ``folder`` to ``trackers``, and how to make up for it."""
+    option = "" if trackers == ["mlflow"] else f" --report_to {trackers[0] if len(trackers) == 1 else 'all'}"
+    later = f"The files in {folder} are complete; log them later with: centaurlab track {folder}{option}"
+    print(f"warning: {what}. {later}", file=sys.stderr, flush=True)
+
+
+class Mirror:
+    """The run in ``folder``, in ``trackers``. ``config`` and ``about`` stand in for the files that it has not yet.
+
+    ``metric_lines`` are in ``metrics.jsonl`` already: a resumed run drops those after its checkpoint and writes them
+    again, so that trackers may know more of them. ``on_failure`` is told what is not logged, and to which tracker.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        trackers: Sequence[str],
+        run_name: str | None,
+        condition: str | None,
+        group: str | None,
+        config: Mapping[str, Any],
+        about: Mapping[str, Any],
+        metric_lines: int,
+        on_failure: Callable[[Path, str, Sequence[str]], None] = warn,
+    ) -> None:
+        self._folder = folder
+        self._on_failure = on_failure
+        self._metric_lines = metric_lines
+        self._run_name = run_name
+        self._condition = condition
+        self._group = group
+        self._config = config
+        self._about = about
+        self._runs: dict[str, MlflowRun | WandbRun] = {}
+        self._sent: dict[str, int] = {}
+        for name in trackers:
+            self._attempt(name, "the run", self._start)
+
+    def update(self) -> None:
+        """Send the new lines of ``metrics.jsonl``."""
+        for name in list(self._runs):
+            self._attempt(name, "metrics from here on, tables, figures and files", self._send)
+
+    def end(self, failed: bool) -> None:
+        """Send all that the folder holds, and close the runs."""
+        config, about = self._config or read_config(self._folder.path), read_json(self._folder.path / "run.json")
+        for name in list(self._runs):
+            self._attempt(name, "tables, figures and files", lambda name: self._finish(name, failed, config, about))
+        if self._group and not failed and not os.environ.get("WANDB_RUN_GROUP"):  # which groups all by itself
+            alone = without_group(config, about)
+            for name in list(self._runs):
+                self._attempt(name, f"the group of {len(alone)} runs", lambda name: self._share_group(name, alone))
+            for folder in alone:
+                RunFolder(folder, "").write_json(IDS, read_json(folder / IDS) | {"group": self._group})
+
+    def _start(self, name: str) -> None:
+        path = self._folder.path
+        known = read_json(path / IDS).get(name, {})
+        config = self._config or read_config(path)
+        described = _run_name(self._folder.job, config, path) + (f", {self._condition}" if self._condition else "")
+        tags = {"job_type": self._folder.job} | ({"group": self._group} if self._group else {}) | links(config)
+        run_name = mask_secrets(self._run_name or known.get("name") or described)
+        run = self._runs[name] = TRACKERS[name](path, known, run_name, masked(tags))
+        self._sent[name] = min(int(known.get("metric_lines", 0)), self._metric_lines) if run.continues else 0
+        self._remember(name)
+        run.config(flat_config(config, self._about))
+
+    def _send(self, name: str) -> None:
+        lines = read_metrics(self._folder.path)
+        self._sent[name] = min(self._sent[name], len(lines))
+        if len(lines) > self._sent[name]:
+            self._runs[name].metrics(lines[self._sent[name] :])
+            self._sent[name] = len(lines)
+            self._remember(name)
+
+    def _finish(self, name: str, failed: bool, config: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+        run, path = self._runs[name], self._folder.path
+        self._send(name)
+        if not failed and about:
+            run.config(flat_config(config, about))
+            _mirror_data_set(run, about)
+        try:
+            for table_name, table in tables(path).items():
+                run.table(table_name, table)
+            for figure in _matching(path, _FIGURES):
+                run.figure(figure)
+            files = [file.resolve() for file in _matching(path, _OUTPUTS) if file.name != IDS]
+            large = [file for file in files if file.stat().st_size > LARGE_FILE_BYTES]
+            run.files([file for file in files if file not in large], large)
+        finally:
+            run.end(failed)
+
+    def _share_group(self, name: str, folders: Sequence[Path]) -> None:
+        for known in [read_json(folder / IDS) for folder in folders]:
+            if name in known:
+                self._runs[name].regroup(known[name], str(self._group))
+
+    def _remember(self, name: str) -> None:
+        known = read_json(self._folder.path / IDS)
+        known[name] = {**self._runs[name].ids, "metric_lines": self._sent[name]}
+        self._folder.write_json(IDS, known | {"job": self._folder.job, "group": self._group})
+
+    def _attempt(self, name: str, what: str, act: Callable[[str], None]) -> None:
+        """Do ``act``; where it fails, say once what is missing and leave that tracker alone."""
+        try:
+            act(name)
+        except Exception as error:  # noqa: BLE001  # a tracker may fail in any way, the run goes on
+            self._runs.pop(name, None)
+            reason = mask_secrets(" ".join(str(error).split()))[:200] or type(error).__name__
+            missing = f"{TRACKERS[name].name} failed ({reason}); not logged there: {what}"
+            self._on_failure(self._folder.path, missing, [name])
+
+
+def flat_config(config: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, str]:
+    """Arguments and provenance as one level of ``a.b.c`` names; results and secrets are left out."""
+    flat: dict[str, str] = {}
+
+    def add(prefix: str, value: Any) -> None:
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                if key not in _RESULTS or prefix == "":
+                    add(f"{prefix}.{key}" if prefix else str(key), inner)
+        elif isinstance(value, list) and any(isinstance(inner, Mapping) for inner in value):
+            add(prefix, {str(number): inner for number, inner in enumerate(value)})
+        elif value is not None and not is_secret_name(prefix):
+            text = value if isinstance(value, str) else json.dumps(value, default=str)
+            flat[prefix] = mask_secrets(text)
+
+    add("", {key: value for key, value in about.items() if key not in _RESULTS})
+    add("", config)  # where both have a name, it is what was asked
+    return flat
+
+
+def tables(path: Path) -> dict[str, "pd.DataFrame"]:
+    """The run's tables by name: each CSV file, and the studies of ``run.json``."""
+    import pandas as pd
+
+    found = {file.stem: pd.read_csv(file) for file in _matching(path, ("*.csv",))}
+    about = read_json(path / "run.json")
+    data = about.get("data")
+    studies = data.get("studies") if isinstance(data, dict) else None
+    if isinstance(studies, dict) and studies:
+        coverage = about.get("coverage", {})
+        rows = [{"study": study, **values, **coverage.get(study, {})} for study, values in studies.items()]
+        found["studies"] = pd.DataFrame(rows)
+    if about.get("held_out"):
+        found["held_out"] = pd.DataFrame(about["held_out"])
+    return found
+
+
+def _mirror_data_set(run: MlflowRun | WandbRun, about: Mapping[str, Any]) -> None:
+    data = about.get("data")
+    if isinstance(data, dict) and "fingerprint" in data:
+        name = str(data.get("name", "data"))
+        run.data_set(name, str(data["fingerprint"]), data.get("studies", {}), str(about.get("job", "run")))
+
+
+def _run_name(job: str, config: Mapping[str, Any], path: Path) -> str:
+    """'score gemma-3-270m on starter': what a person needs to find the run."""
+    known = dict(config)
+    for part in ("data", "model", "posttrain"):  # of a training run
+        known |= _mapping(config.get(part))
+    data = known.get("dataset") or known.get("data")
+    other = known.get("post") or known.get("adapter")
+    if known.get("base") and other:
+        return f"{job} {Path(known['base']).name} → {Path(other).name}"
+    models = known.get("adapter_name_or_path") or known.get("model_name_or_path") or known.get("run")
+    models = models or other or known.get("base")
+    if not models:
+        return f"{job} {path.name}"
+    named = ", ".join(Path(model).name for model in ([models] if isinstance(models, str) else models))
+    return f"{job} {named}" + (f" on {Path(data).name}" if isinstance(data, str) else "")
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _matching(path: Path, patterns: tuple[str, ...]) -> list[Path]:
+    return sorted({file for pattern in patterns for file in path.glob(pattern) if not file.name.startswith(".")})
+
+
+def main() -> None:
+    """Mirror the run that the first line of standard input describes, until the second says how it ended.
+
+    An end of the input instead means that the run was killed.
+    """
+    os.nice(10)  # the run comes first
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # they end the run, which is told here
+    words: SimpleQueue[str] = SimpleQueue()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            words.put(line)
+        words.put(FAILED)
+
+    Thread(target=listen, daemon=True).start()
+    request = json.loads(words.get())
+    every_seconds = request.pop("every_seconds")
+    mirror = Mirror(RunFolder(Path(request.pop("path")), request.pop("job")), **request)
+    while True:
+        try:
+            ended = words.get(timeout=every_seconds).strip()
+            break
+        except Empty:
+            mirror.update()
+    mirror.end(failed=ended != FINISHED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""One run in an MLflow store: SQLite in the working directory unless ``MLFLOW_TRACKING_URI`` says otherwise.
+
+Built on ``MlflowClient`` with an explicit address, so that nothing global changes and a ``./mlruns`` left by an
+older MLflow does not select its file store.
+"""
+
+import json
+import logging
+import math
+import os
+import re
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from centaurlab.runs.folder import MetricLine, inheritable_lock
+from centaurlab.runtime.secrets import mask_secrets
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+
+
+EXPERIMENT = "centaurlab"
+LOCK = ".tracking.lock"
+"""Whoever mirrors a run holds this file of its folder, so that a killed run is told from a living one."""
+
+_BATCH = {"params": 100, "metrics": 1000}  # of one request, limits of the MLflow REST API
+_VALUE = 6000  # characters of a parameter that MLflow keeps
+_ILLEGAL = re.compile(r"[^\w\-./ :]")
+_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+def store_address() -> str:
+    """``MLFLOW_TRACKING_URI``, or ``mlflow.db`` in the working directory."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').resolve()}"
+
+
+def experiment_name() -> str:
+    """``MLFLOW_EXPERIMENT_NAME``, or 'centaurlab'."""
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+
+
+def connect(address: str) -> "MlflowClient":
+    """A client that gives up on a silent server within a minute, where the environment sets no other limits."""
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    # It announces every new store, and prints the traceback of errors that it raises as well.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    return MlflowClient(tracking_uri=address)
+
+
+class MlflowRun:
+    """A run of ``folder``, new or continued; every method raises what MLflow raises."""
+
+    name = "MLflow"
+
+    def __init__(self, folder: Path, known: Mapping[str, str], run_name: str, tags: Mapping[str, str]) -> None:
+        self.address = os.environ.get("MLFLOW_TRACKING_URI") or known.get("address") or store_address()
+        self._client = connect(self.address)
+        self._folder = folder.resolve()
+        tags = {**tags, "folder": str(self._folder), "host": socket.gethostname()}
+        self.continues = "run_id" in known and self._is_there(known["run_id"])
+        if self.continues:
+            self.run_id = known["run_id"]
+            self._client.update_run(self.run_id, status="RUNNING")
+            for key, value in tags.items():
+                self._client.set_tag(self.run_id, key, value)
+        else:
+            experiment = self._experiment()
+            self._fail_killed_runs(experiment)
+            self.run_id = self._client.create_run(experiment, tags=tags, run_name=run_name).info.run_id
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """What continues this run later; a password in the address is left out."""
+        return {"address": mask_secrets(self.address), "run_id": self.run_id}
+
+    def config(self, flat: Mapping[str, str]) -> None:
+        """Log parameters; one that the run has with another value goes into a tag ``resumed.<name>``."""
+        from mlflow.entities import Param, RunTag
+
+        if "command" in flat:
+            self._client.set_tag(self.run_id, "mlflow.source.name", Path(json.loads(flat["command"])[0]).name)
+        if "git.commit" in flat:
+            self._client.set_tag(self.run_id, "mlflow.source.git.commit", flat["git.commit"])
+        flat = {_ILLEGAL.sub("_", name): value[:_VALUE] for name, value in flat.items()}
+        known = self._client.get_run(self.run_id).data.params
+        new = [Param(name, value) for name, value in flat.items() if name not in known]
+        for start in range(0, len(new), _BATCH["params"]):
+            self._client.log_batch(self.run_id, params=new[start : start + _BATCH["params"]])
+        changed = [RunTag(f"resumed.{k}", v) for k, v in flat.items() if k in known and known[k] != v]
+        for start in range(0, len(changed), _BATCH["params"]):
+            self._client.log_batch(self.run_id, tags=changed[start : start + _BATCH["params"]])
+
+    def metrics(self, lines: Iterable[MetricLine]) -> None:
+        """Log lines of metrics, in as few requests as the API allows."""
+        from mlflow.entities import Metric
+
+        metrics = [
+            Metric(_ILLEGAL.sub("_", name), value, round(seconds * 1000), step)
+            for seconds, step, values in lines
+            for name, value in values.items()
+        ]
+        for start in range(0, len(metrics), _BATCH["metrics"]):
+            self._client.log_batch(self.run_id, metrics=metrics[start : start + _BATCH["metrics"]])
+
+    def table(self, name: str, table: "pd.DataFrame") -> None:
+        """Write a table, in place of an earlier one of that name."""
+        is_told = table.notna() & ~table.isin([math.inf, -math.inf])
+        rows = table.astype(object).where(is_told, None)  # pandas' own JSON drops the last digits
+        content = {"columns": list(rows.columns), "data": rows.to_numpy().tolist()}
+        self._client.log_text(self.run_id, json.dumps(content), f"{name}.json")
+        entry = {"path": f"{name}.json", "type": "table"}
+        tag = "mlflow.loggedArtifacts"
+        logged = json.loads(self._client.get_run(self.run_id).data.tags.get(tag, "[]"))
+        if entry not in logged:
+            self._client.set_tag(self.run_id, tag, json.dumps([*logged, entry]))
+
+    def figure(self, path: Path) -> None:
+        """Upload a picture."""
+        self._client.log_artifact(self.run_id, str(path), "figures")
+
+    def files(self, paths: Sequence[Path], references: Sequence[Path]) -> None:
+        """Upload ``paths``; of ``references`` only where they are and how large."""
+        for path in paths:
+            parent = path.relative_to(self._folder).parent
+            self._client.log_artifact(self.run_id, str(path), None if parent == Path() else str(parent))
+        if references:
+            listed = {
+                str(p.relative_to(self._folder)): {"uri": p.as_uri(), "bytes": p.stat().st_size} for p in references
+            }
+            self._client.log_dict(self.run_id, listed, "references.json")
+
+    def data_set(self, name: str, fingerprint: str, studies: Mapping[str, object], context: str) -> None:
+        """Record the data set as an input of the run."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        source = json.dumps({"data": name, "fingerprint": fingerprint})
+        profile = json.dumps({"studies": len(studies)})
+        data_set = Dataset(name[:500], fingerprint[:36], "local", source, profile=profile)
+        self._client.log_inputs(self.run_id, [DatasetInput(data_set, [InputTag("mlflow.data.context", context)])])
+
+    def regroup(self, known: Mapping[str, str], group: str) -> None:
+        """Give another run of the store, by its ids, a group."""
+        if self._is_there(known["run_id"]):
+            self._client.set_tag(known["run_id"], "group", group)
+
+    def end(self, failed: bool) -> None:
+        """Mark the run as finished or failed."""
+        self._client.set_terminated(self.run_id, "FAILED" if failed else "FINISHED")
+
+    def _is_there(self, run_id: str) -> bool:
+        """Whether the store has the run: another store may have been named, or this one deleted."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return bool(self._client.get_run(run_id).info.lifecycle_stage == "active")
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+
+    def _experiment(self) -> str:
+        name = experiment_name()
+        found = self._client.get_experiment_by_name(name)
+        if found:
+            if found.lifecycle_stage == "deleted":
+                self._client.restore_experiment(found.experiment_id)
+            return str(found.experiment_id)
+        beside = None
+        if self.address.startswith("sqlite:///"):
+            beside = (Path(self.address.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()
+        return self._client.create_experiment(name, artifact_location=beside)
+
+    def _fail_killed_runs(self, experiment: str) -> None:
+        """Mark as failed the runs of this machine that are said to run, and whose folder nobody holds."""
+        said = f"attributes.status = 'RUNNING' and tags.host = '{socket.gethostname()}'"
+        for run in self._client.search_runs([experiment], said):
+            lock = Path(run.data.tags.get("folder", "/")) / LOCK
+            if not lock.exists():
+                self._client.set_terminated(run.info.run_id, "FAILED")
+                continue
+            with inheritable_lock(lock) as held:
+                if held is not None:
+                    self._client.set_terminated(run.info.run_id, "FAILED")

@@ -1,0 +1,144 @@
+"""One run in Weights & Biases: online with a key, else written to files that ``wandb sync`` uploads later.
+
+It never asks, and gives up on a silent server within a minute.
+"""
+
+import netrc
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from centaurlab.runs.folder import MetricLine
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import wandb
+
+
+PROJECT = "centaurlab"
+MAX_TABLE_ROWS = 200_000
+OF_ONE_RUN = ("WANDB_NAME", "WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
+"""The environment variables that mean one run and no other that its process logs."""
+
+
+def has_key() -> bool:
+    """Whether W&B can log in without asking: by environment variable or netrc."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    path = os.environ.get("NETRC") or str(Path.home() / ".netrc")
+    try:
+        return host in netrc.netrc(path).hosts
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def _init(**about: Any) -> "wandb.Run":
+    """``wandb.init`` without questions, console capture or long waits; offline where there is no key."""
+    import wandb
+
+    mode = os.environ.get("WANDB_MODE") or "online"
+    if mode in ("online", "run", "shared") and not has_key():
+        mode = "offline"  # W&B would ask for one
+    return wandb.init(
+        **about,
+        resume="allow",
+        mode=mode,  # type: ignore[arg-type]  # checked by W&B
+        reinit="create_new",
+        settings=wandb.Settings(
+            console="off",
+            silent=True,
+            save_code=False,
+            x_disable_meta=True,  # it holds the command as typed, keys included; the configuration has our own
+            x_stats_pid=os.getppid(),  # the run, beside which this process was started
+            init_timeout=30,
+            finish_timeout=60,
+            x_graphql_retry_max=2,
+            x_file_stream_retry_max=2,
+            x_file_transfer_retry_max=2,
+        ),
+    )
+
+
+class WandbRun:
+    """A run of ``folder``, new or continued; every method raises what W&B raises."""
+
+    name = "W&B"
+
+    def __init__(self, folder: Path, known: Mapping[str, str], run_name: str, tags: Mapping[str, str]) -> None:
+        import wandb
+
+        self._wandb = wandb
+        self._folder = folder.resolve()
+        self._drawings: list[Path] = []
+        self._run = _init(
+            project=os.environ.get("WANDB_PROJECT") or known.get("project") or PROJECT,
+            entity=os.environ.get("WANDB_ENTITY") or known.get("entity"),
+            id=os.environ.get("WANDB_RUN_ID") or known.get("run_id"),
+            name=run_name,
+            job_type=tags["job_type"],
+            group=tags.get("group"),
+            config=dict(tags),
+        )
+        self._run.define_metric("step", hidden=True)
+        self._run.define_metric("*", step_metric="step")
+        self.address = "offline" if self._run.offline else str(self._run.url)
+        self.run_id = str(self._run.id)
+        self.continues = bool(self._run.resumed)  # what was written offline is not with W&B, and is sent again
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """What continues this run later."""
+        known = {"address": self.address, "run_id": self.run_id, "project": str(self._run.project)}
+        return known | {"entity": self._run.entity, "name": str(self._run.name)}
+
+    def config(self, flat: Mapping[str, str]) -> None:
+        """Set the configuration; a resumed run's new values replace its old ones."""
+        self._run.config.update(dict(flat), allow_val_change=True)  # type: ignore[no-untyped-call]
+
+    def metrics(self, lines: Iterable[MetricLine]) -> None:
+        """Log lines of metrics."""
+        for _, step, values in lines:
+            self._run.log({"step": step, **values})
+
+    def table(self, name: str, table: "pd.DataFrame") -> None:
+        """Log a table; W&B's end at 200,000 rows."""
+        self._run.log({f"tables/{name}": self._wandb.Table(dataframe=table.head(MAX_TABLE_ROWS))})
+
+    def figure(self, path: Path) -> None:
+        """Upload a picture; vector graphics, which W&B does not show, go with the files."""
+        if path.suffix == ".png":
+            self._run.log({f"figures/{path.stem}": self._wandb.Image(str(path))})
+        else:
+            self._drawings.append(path.resolve())
+
+    def files(self, paths: Sequence[Path], references: Sequence[Path]) -> None:
+        """Upload ``paths`` as one artifact, in which ``references`` are addresses."""
+        artifact = self._wandb.Artifact(f"{self._folder.name}-{self.run_id}", type="run-folder")
+        for path in [*paths, *self._drawings]:
+            artifact.add_file(str(path), name=str(path.relative_to(self._folder)))
+        for path in references:
+            artifact.add_reference(path.as_uri(), name=str(path.relative_to(self._folder)), checksum=False)
+        self._run.log_artifact(artifact)
+
+    def data_set(self, name: str, fingerprint: str, studies: Mapping[str, object], context: str) -> None:
+        """Record the data set in the configuration."""
+        data_set = {"name": name, "fingerprint": fingerprint, "studies": len(studies), "context": context}
+        self._run.config.update({"input": data_set}, allow_val_change=True)  # type: ignore[no-untyped-call]
+
+    def regroup(self, known: Mapping[str, str], group: str) -> None:
+        """Once this run has ended, give another one, by its ids, a group."""
+        for name in OF_ONE_RUN:
+            os.environ.pop(name, None)
+        self._wandb.teardown()  # or W&B remembers them
+        about = {name: known.get(name) for name in ("project", "entity", "name")}
+        _init(**about, id=known["run_id"], group=group).finish()
+
+    def end(self, failed: bool) -> None:
+        """Close the run; say how to upload one that was written offline."""
+        if self._run.offline and os.environ.get("WANDB_MODE") != "disabled":
+            print(f"W&B: no upload (offline); later: wandb sync {Path(self._run.dir).parent}", file=sys.stderr)
+        self._run.finish(exit_code=1 if failed else 0)

@@ -1,0 +1,1 @@
+"""What every process needs and no science: errors, settings, secrets, threads; imports nothing of ours."""

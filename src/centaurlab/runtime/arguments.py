@@ -1,0 +1,185 @@
+"""Command line and YAML into dataclasses, with errors a person can act on.
+
+A thin layer over TRL's ``TrlParser`` (``--config file.yaml`` plus overrides), which every recipe and evaluation
+uses: a misspelt YAML key is answered with the nearest valid one, a value of another type is named, and ``--help``
+ends with examples.
+"""
+
+import argparse
+import difflib
+import os
+import shlex
+import sys
+import types
+import typing
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from centaurlab.runtime.errors import UserError
+
+# Beside its own errors, PyYAML passes on those of what it builds: "!!int ''", "!!bool x", "2001-02-30", a thousand "[".
+_UNREADABLE = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
+_ENVIRONMENT = "env"
+
+
+def parse_arguments(
+    dataclass_types: Sequence[Any], script_doc: str | None, args: Sequence[str] | None = None
+) -> tuple[Any, ...]:
+    """Parse ``args`` (default: the command line) into one instance per dataclass.
+
+    ``script_doc`` is the script's module docstring; it becomes the ``--help`` text. Unknown options, misspelt,
+    mistyped or unreadable YAML raise ``UserError``; argparse itself exits with code 2 on a bad value.
+    """
+    from trl.scripts.utils import TrlParser
+
+    about_config: dict[str, Any] = {
+        "metavar": "FILE",
+        "help": "YAML file with any of these options; the command line wins",
+    }
+    config_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    config_parser.add_argument("--config", action="append", default=[], **about_config)
+    given, argv = config_parser.parse_known_args(sys.argv[1:] if args is None else args)
+    if len(given.config) > 1:
+        raise UserError(f"--config is given {len(given.config)} times; put the options into one file")
+    config = _read_config(Path(given.config[0]), _types_of(dataclass_types)) if given.config else {}
+    parser = TrlParser(
+        dataclass_types,
+        description=script_doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", **about_config)
+    parser.set_defaults_with_config(**config)
+    try:
+        *parsed, leftover = parser.parse_args_into_dataclasses(
+            argv, return_remaining_strings=True, look_for_args_file=False
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if leftover:
+        known = {action.dest for action in parser._actions}
+        raise UserError(f"unknown option {leftover[0]!r}{_nearest(leftover[0].lstrip('-'), known, '--')}")
+    return tuple(instance for instance in parsed if not isinstance(instance, argparse.Namespace))
+
+
+def read_yaml(path: Path, what: str) -> dict[str, Any]:
+    """The mapping in a YAML file; ``UserError`` where there is none. ``what`` names the file and what it holds."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {what} {path}: {error}") from error
+    except _UNREADABLE as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path} is not valid YAML: {said[:300]}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold 'key: value' lines: {what} is a mapping")
+    for key in content:
+        if not isinstance(key, str):
+            raise UserError(f"{path}: unknown key {str(key)!r}; put it between quotes if it is a name")
+    return content
+
+
+def as_typed(*instances: Any, but: Collection[str] = ()) -> list[str]:
+    """The options of dataclasses that are not at their default, as one types them; those in ``but`` left away."""
+    words: list[str] = []
+    for instance in instances:
+        for one in fields(instance):
+            value = getattr(instance, one.name)
+            if one.name not in but and value != one.default:
+                words += [f"--{one.name}"] if value is True else [f"--{one.name}", str(value)]
+    return words
+
+
+def said(value: object) -> str:
+    """A value in few words; what holds others may hold itself, or grow beyond all bounds when written out."""
+    if isinstance(value, list | dict | set):
+        return {list: "a list", dict: "a mapping", set: "a set"}[type(value)]
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return repr(value if not isinstance(value, str | bytes) else value[:40])
+
+
+def _read_config(path: Path, hints: Mapping[str, object]) -> dict[str, Any]:
+    """The options in a YAML file, each of its field's type or text that the command line would take for it.
+
+    As with ``TrlParser``, ``env`` holds variables for the environment, which are set here.
+    """
+    config = read_yaml(path, "--config")
+    environment = config.pop(_ENVIRONMENT, {})
+    for key, value in config.items():
+        if key not in hints:
+            raise UserError(f"{path}: unknown key {key!r}{_nearest(key, {*hints, _ENVIRONMENT})}")
+        if isinstance(value, str) and not _fits(value, hints[key]) and _fits([], hints[key]):
+            config[key] = value = _words(path, key, value)
+        if not _fits(value, hints[key], from_text=True):
+            quotes = "; put it between quotes" if _fits("", hints[key]) and isinstance(value, int | float) else ""
+            raise UserError(f"{path}: {key} is {said(value)}, not {_name(hints[key])}{quotes}")
+    os.environ.update(_variables(path, environment))
+    return config
+
+
+def _types_of(dataclass_types: Sequence[Any]) -> dict[str, object]:
+    hints: dict[str, object] = {}
+    for kind in dataclass_types:
+        of_kind = typing.get_type_hints(kind)
+        hints |= {one.name: of_kind[one.name] for one in fields(kind) if one.init}
+    return hints
+
+
+def _fits(value: object, hint: Any, from_text: bool = False) -> bool:
+    """Whether ``value`` has the type ``hint``; ``from_text``: or is text that argparse turns into a number or bool."""
+    origin = typing.get_origin(hint)
+    if hint is Any:
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, one, from_text) for one in typing.get_args(hint))
+    if origin is typing.Literal:  # argparse does not compare defaults with the choices
+        return value in typing.get_args(hint)
+    if origin is list:
+        return isinstance(value, list) and all(_fits(one, typing.get_args(hint)[0]) for one in value)
+    if origin is dict or hint is dict:
+        return isinstance(value, dict)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return isinstance(value, str)
+    if hint is float and type(value) is int:
+        return True
+    if from_text and hint in (int, float, bool) and isinstance(value, str):
+        return True
+    return type(value) is hint
+
+
+def _words(path: Path, key: str, text: str) -> list[str]:
+    """A list's elements as on the command line."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UserError(f"{path}: {key} is {said(text)}: {error}; write a list, [one, two]") from error
+
+
+def _variables(path: Path, environment: object) -> dict[str, str]:
+    if not isinstance(environment, dict):
+        raise UserError(f"{path}: {_ENVIRONMENT} is {said(environment)}, not a mapping of names to values")
+    variables = {}
+    for name, value in environment.items():
+        if not (isinstance(name, str) and name.isidentifier()):
+            raise UserError(f"{path}: {said(name)} cannot name a variable of the environment")
+        if not isinstance(value, str | int | float) or "\0" in str(value):
+            raise UserError(f"{path}: the variable {name} is {said(value)}, not text or a number")
+        variables[name] = str(value)
+    return variables
+
+
+def _name(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return f"one of {', '.join(map(str, typing.get_args(hint)))}"
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
+
+
+def _nearest(name: str, known: set[str], prefix: str = "") -> str:
+    match = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean '{prefix}{match[0]}'?" if match else "; --help lists the valid ones"

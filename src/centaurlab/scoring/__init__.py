@@ -1,0 +1,1 @@
+"""Encoded sessions and a model into a row per response."""

@@ -1,0 +1,177 @@
+"""How good an assistant a model is: how often it prefers the right answer to the wrong one that people give.
+
+An item counts as solved when, after the question in the model's chat format, the right answer is more probable than
+the foil, each with the full stop that ends it (so that 4 is not a part of 40). Guessing solves half of the items.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from accelerate import PartialState
+from torch.nn.functional import cross_entropy
+from tqdm.auto import tqdm
+from transformers import DynamicCache
+
+from centaurlab.data.assistant.generator import assistant_items
+from centaurlab.data.assistant.items import AssistantItem
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.digests import fingerprint
+from centaurlab.models.identity import identify
+from centaurlab.models.loading import load_model
+from centaurlab.prompts.chat import chat_tokenizer, encode_reply
+from centaurlab.prompts.encoding import Ints
+from centaurlab.runs.folder import RunFolder, read_json
+from centaurlab.scoring.scorer import prepare_for_scoring
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+from centaurlab.stats.estimate import Accuracy, accuracy
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+_FILE = "assistant.json"
+_BATCH = 8  # questions at once
+
+
+@dataclass(frozen=True)
+class AssistantQuality:
+    """Accuracy on held-out items: all, known templates with new cases, new templates, and per topic."""
+
+    overall: Accuracy
+    by_split: dict[str, Accuracy]
+    by_topic: dict[str, Accuracy]
+
+
+def held_out_items(count: int, seed: int = 0) -> list[AssistantItem]:
+    """``count`` items: new cases of known templates, and as many of new templates."""
+    return assistant_items("new_cases", -(-count // 2), seed) + assistant_items("new_templates", count // 2, seed)
+
+
+def answer_margins(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", items: Sequence[AssistantItem]
+) -> list[float]:
+    """NLL of the foil minus NLL of the right answer, in nats, of each item: positive where it is solved."""
+    prepare_for_scoring(model)
+    asked = [_asked(item, tokenizer) for item in items]
+    by_length = sorted(range(len(items)), key=lambda i: len(asked[i].prefix_T))
+    margins = np.zeros(len(items))
+    for first in tqdm(range(0, len(items), _BATCH), desc="assistant", unit="batch", leave=False, disable=None):
+        batch = by_length[first : first + _BATCH]
+        margins[batch] = _margins(model, [asked[i] for i in batch])
+    return margins.tolist()
+
+
+def assistant_quality(
+    args: ModelArguments, items: Sequence[AssistantItem], folder: Path, template: Path | None = None
+) -> AssistantQuality:
+    """Ask the model that ``args`` name every item, or read the answers if ``folder`` holds them already.
+
+    ``template``: the file of a chat template to use instead of the model's own, if there is such a file.
+    """
+    tokenizer = chat_tokenizer(args)
+    if template and template.is_file():
+        tokenizer.chat_template = template.read_text(encoding="utf-8")
+    asked = fingerprint(
+        {
+            "model": identify(args).fingerprint,
+            "template": str(tokenizer.chat_template),
+            "items": [item.question for item in items],
+        }
+    )
+    known = read_json(folder / _FILE)
+    if known.get("asked") != asked:
+        device = PartialState().device if torch.accelerator.is_available() else torch.device("cpu")
+        margins = answer_margins(load_model(args, device), tokenizer, items)
+        known = {"asked": asked, "margins": margins}
+        RunFolder(folder, "score").write_json(_FILE, known)
+    return quality([margin > 0 for margin in known["margins"]], items)
+
+
+def quality(solved: Sequence[bool], items: Sequence[AssistantItem]) -> AssistantQuality:
+    """Accuracies from what was solved of ``items``."""
+    by_split: dict[str, list[bool]] = defaultdict(list)
+    by_topic: dict[str, list[bool]] = defaultdict(list)
+    half = -(-len(items) // 2)
+    for i, (item, is_solved) in enumerate(zip(items, solved, strict=True)):
+        by_split["new_cases" if i < half else "new_templates"].append(is_solved)
+        by_topic[item.topic].append(is_solved)
+    return AssistantQuality(
+        accuracy(solved),
+        {name: accuracy(values) for name, values in by_split.items()},
+        {name: accuracy(values) for name, values in by_topic.items()},
+    )
+
+
+class _Asked(NamedTuple):
+    """Tokens that a question with its right answer and with the foil have in common, and those that follow."""
+
+    prefix_T: Ints
+    tails: tuple[Ints, Ints]
+    is_answer: tuple[Bools, Bools]
+
+
+def _asked(item: AssistantItem, tokenizer: "PreTrainedTokenizerBase") -> _Asked:
+    right, wrong = (encode_reply(item.question, f"{answer}.", tokenizer) for answer in (item.answer, item.foil))
+    ends = [int(np.flatnonzero(reply.is_reply_T)[-1]) + 1 for reply in (right, wrong)]
+    common = min(*ends, *(int(np.argmax(reply.is_reply_T)) for reply in (right, wrong)))
+    differing = np.flatnonzero(right.input_ids_T[:common] != wrong.input_ids_T[:common])
+    shared = int(differing[0]) if len(differing) else common
+    tails, is_answer = zip(
+        *(
+            (reply.input_ids_T[shared:end], reply.is_reply_T[shared:end])
+            for reply, end in zip((right, wrong), ends, strict=True)
+        ),
+        strict=True,
+    )
+    return _Asked(right.input_ids_T[:shared], tails, is_answer)
+
+
+@torch.inference_mode()
+def _margins(model: "PreTrainedModel", batch: Sequence[_Asked]) -> Floats:
+    """(B,) margins: questions padded on the left, computed once, then both answers of each padded on the right."""
+    device = next(model.parameters()).device
+    length_B = torch.tensor([len(asked.prefix_T) for asked in batch])
+    prefix_BT = _rows([asked.prefix_T[::-1] for asked in batch]).flip(1)
+    inside_BT = (torch.arange(prefix_BT.shape[1]) < length_B[:, None]).flip(1)
+    tails = [tail for asked in batch for tail in asked.tails]
+    tail_AN = _rows(tails)  # A = 2 B answers, N their longest
+    is_answer_AN = _rows([is_answer for asked in batch for is_answer in asked.is_answer]).bool()
+    positions_AN = length_B.repeat_interleave(2)[:, None] + torch.arange(tail_AN.shape[1])
+    cache = DynamicCache(config=model.config)
+    # By its index: for the slice that 1 stands for, torch copies frozen weights of the LM head once per question.
+    last = torch.tensor([prefix_BT.shape[1] - 1], device=device)
+    before_B1V = model(
+        input_ids=prefix_BT.to(device),
+        attention_mask=inside_BT.long().to(device),
+        position_ids=(inside_BT.cumsum(1) - 1).clamp(min=0).to(device),
+        cache=cache,
+        logits_to_keep=last,
+    ).logits
+    cache.batch_repeat_interleave(2)
+    visible_AT = torch.cat([inside_BT.repeat_interleave(2, 0), torch.ones_like(tail_AN, dtype=torch.bool)], 1)
+    within_ANV = model(
+        input_ids=tail_AN.to(device),
+        attention_mask=visible_AT.long().to(device),
+        position_ids=positions_AN.to(device),
+        cache=cache,
+        logits_to_keep=torch.arange(tail_AN.shape[1] - 1, device=device),
+    ).logits
+    logits_ANV = torch.cat([before_B1V.repeat_interleave(2, 0), within_ANV], 1)
+    tail_L = tail_AN.flatten().to(device)
+    nll_AN = cross_entropy(logits_ANV.flatten(0, 1).float(), tail_L, reduction="none").view(tail_AN.shape).cpu()
+    nll_B2 = (nll_AN.double() * is_answer_AN).sum(1).view(-1, 2)
+    return (nll_B2[:, 1] - nll_B2[:, 0]).numpy()
+
+
+def _rows(rows: Sequence[npt.NDArray[Any]]) -> torch.Tensor:
+    """As one tensor of integers, zeros on the right of what is shorter."""
+    return torch.nn.utils.rnn.pad_sequence([torch.from_numpy(row.astype(np.int64)) for row in rows], batch_first=True)

@@ -1,0 +1,233 @@
+"""How fast scoring is: against the plain loop of published evaluation code, and against the machine itself.
+
+Each contestant runs in a process of its own on the same sessions. The ceiling is what the machine needs for the
+matrix products and attention calls of our run alone: they are recorded once and replayed without the rest.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from rich.table import Table
+from torch.utils._python_dispatch import TorchDispatchMode
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from centaurlab.data.source import DataArguments, open_source
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.loading import load_model, load_tokenizer
+from centaurlab.prompts.encoding import Encoding, encode
+from centaurlab.runs.provenance import peak_memory
+from centaurlab.runtime.errors import UserError
+from centaurlab.scoring.scorer import SessionScorer
+
+
+@dataclass
+class BenchmarkArguments:
+    """Which sessions are timed, and where the figures go."""
+
+    output_dir: str = field(metadata={"help": "folder for timings.csv and run.json"})
+    sessions: int = field(default=4, metadata={"help": "how many sessions to time"})
+    min_tokens: int = field(default=2000, metadata={"help": "shortest session; shorter ones are joined up to it"})
+    max_tokens: int = field(default=4096, metadata={"help": "longest session"})
+    rounds: int = field(default=3, metadata={"help": "how often each is timed, in turn; its fastest round counts"})
+    train: bool = field(default=False, metadata={"help": "time training steps instead of scoring"})
+    contestant: str | None = field(default=None, metadata={"help": "(internal) run one contestant, print JSON"})
+
+    def __post_init__(self) -> None:
+        for name, number in (("sessions", self.sessions), ("rounds", self.rounds)):
+            if number < 1:
+                raise UserError(f"--{name} is {number}; it must be at least 1")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Of one contestant: seconds, tokens, peak resident memory in bytes, NLL of each response (or step's loss)."""
+
+    seconds: float
+    tokens: int
+    peak_memory_bytes: int
+    nll: list[float]
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Throughput, model loading and tokenization excluded."""
+        return self.tokens / self.seconds
+
+
+def benchmark_sessions(
+    model_args: ModelArguments, data_args: DataArguments, arguments: BenchmarkArguments
+) -> list[Encoding]:
+    """The sessions to time, of different studies first. Raises ``UserError`` where none has the wanted length."""
+    encodings = list(islice(_sessions(load_tokenizer(model_args), data_args, arguments), arguments.sessions))
+    if not encodings:
+        raise UserError(
+            f"{data_args.data} has no session of {arguments.min_tokens} to {arguments.max_tokens} tokens; "
+            "change --min_tokens or --max_tokens"
+        )
+    return encodings
+
+
+def time_scoring(contestant: str, model_args: ModelArguments, encodings: list[Encoding]) -> Timing:
+    """Time one contestant in this process, which has scored the shortest session before (ceiling: recorded all)."""
+    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    model = load_model(model_args, device)
+    nll: list[float] = []
+    if contestant == "ceiling":
+        run = _matrix_products(model, encodings)
+    else:
+        # A scorer changes the model's attention: the plain loop must not have one.
+        ours = SessionScorer(model) if contestant == "ours" else None
+        score: Callable[[Encoding], Any] = ours.score if ours else lambda e: _plain_nll(model, e)
+        score(min(encodings, key=lambda e: len(e.input_ids_T)))
+
+        def run() -> None:
+            scores = [score(encoding) for encoding in encodings]
+            nll[:] = [float(x) for s in scores for x in (s.nll_R if ours else s)]
+
+    return Timing(
+        seconds=_seconds(run),
+        tokens=sum(len(e.input_ids_T) for e in encodings),
+        peak_memory_bytes=peak_memory_bytes(),
+        nll=nll,
+    )
+
+
+def peak_memory_bytes() -> int:
+    """Largest memory of this process so far: on its GPU, where there is one, or else resident."""
+    peak = peak_memory()
+    return peak.get("peak_gpu_memory_bytes", peak["peak_memory_bytes"])
+
+
+def time_in_turn(contestants: Sequence[str], rounds: int) -> dict[str, Timing]:
+    """The fastest of ``rounds`` of each; in every round all have a turn, as a shared machine's speed changes."""
+    turns = tqdm([name for _ in range(rounds) for name in contestants], unit="run", leave=False)
+    fastest: dict[str, Timing] = {}
+    for name in turns:
+        turns.set_description(f"timing {name}")
+        timing = time_contestant(name)
+        fastest[name] = min(timing, fastest.get(name, timing), key=lambda t: t.seconds)
+    return fastest
+
+
+def time_contestant(contestant: str, extra: tuple[str, ...] = ()) -> Timing:
+    """Run this very command for one contestant in a fresh process, as its user would start it."""
+    command = [sys.executable, *sys.argv, "--contestant", contestant, *extra]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"the {contestant} run failed with exit code {done.returncode}; its message stands above")
+    return Timing(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def _sessions(
+    tokenizer: PreTrainedTokenizerBase, data_args: DataArguments, arguments: BenchmarkArguments
+) -> Iterator[Encoding]:
+    """Sessions of the wanted length, of different studies first; short ones of a study are joined."""
+    by_study: dict[str, list[Encoding]] = {}
+    texts: dict[str, str] = {}
+    for transcript in open_source(data_args):
+        if len(by_study.get(transcript.study, ())) == arguments.sessions:
+            continue
+        text = texts.pop(transcript.study, "") + transcript.text + "\n\n"
+        encoding = encode(text, tokenizer)
+        if len(encoding.input_ids_T) < arguments.min_tokens:
+            texts[transcript.study] = text
+        elif len(encoding.input_ids_T) <= arguments.max_tokens:
+            by_study.setdefault(transcript.study, []).append(encoding)
+    for rank in range(max(map(len, by_study.values()), default=0)):
+        for encodings in by_study.values():
+            yield from encodings[rank : rank + 1]
+
+
+@torch.no_grad()
+def _plain_nll(model: PreTrainedModel, encoding: Encoding) -> list[float]:
+    """Batch 1, logits at every position: what published evaluation code does."""
+    ids_T = torch.from_numpy(encoding.input_ids_T.astype(np.int64)).to(model.device)
+    logits_TV = model(input_ids=ids_T[None]).logits[0, :-1]
+    nll_T = torch.nn.functional.cross_entropy(logits_TV.float(), ids_T[1:], reduction="none").cpu()
+    return [float(nll_T[s - 1 : e - 1].sum()) for s, e in zip(encoding.start_R, encoding.end_R, strict=True)]
+
+
+def _matrix_products(model: PreTrainedModel, encodings: list[Encoding]) -> Callable[[], None]:
+    """The matrix products and attention calls of our run on ``encodings``, alone."""
+    scorer = SessionScorer(model)
+    recorder = _Recorder({parameter.untyped_storage().data_ptr() for parameter in model.parameters()})
+    for encoding in encodings:
+        with recorder:
+            scorer.score(encoding)
+    recorder.replay(recorder.calls[:50])
+    return lambda: recorder.replay(recorder.calls)
+
+
+def _seconds(run: Callable[[], None]) -> float:
+    _synchronize()
+    started = time.perf_counter()
+    run()
+    _synchronize()
+    return time.perf_counter() - started
+
+
+class _Recorder(TorchDispatchMode):
+    """Records matrix products and attention calls: the weights themselves, of activations only the shape."""
+
+    def __init__(self, weights: set[int]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._weights = weights
+        self._stand_ins: dict[tuple[Any, ...], torch.Tensor] = {}
+        self.calls: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = func.overloadpacket.__name__
+        if name in ("linear", "matmul", "mm", "addmm", "bmm", "baddbmm") or "scaled_dot_product" in name:
+            self.calls.append((func, tuple(self._keep(arg) for arg in args), kwargs))
+        return func(*args, **kwargs)
+
+    @torch.inference_mode()
+    def replay(self, calls: list[tuple[Any, tuple[Any, ...], dict[str, Any]]]) -> None:
+        for func, args, kwargs in calls:
+            func(*args, **kwargs)
+
+    def _keep(self, arg: Any) -> Any:
+        if not isinstance(arg, torch.Tensor) or not arg.is_floating_point():
+            return arg
+        if arg.untyped_storage().data_ptr() in self._weights:
+            return arg
+        key = (arg.shape, arg.stride(), arg.dtype)
+        if key not in self._stand_ins:
+            n_elements = 1 + sum((size - 1) * stride for size, stride in zip(*key[:2], strict=True))
+            flat = torch.randn(n_elements, dtype=arg.dtype, device=arg.device)
+            self._stand_ins[key] = flat.as_strided(*key[:2])
+        return self._stand_ins[key]
+
+
+def _synchronize() -> None:
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
+
+
+def _largest_difference(a: Timing, b: Timing) -> float:
+    return float(np.abs(np.subtract(a.nll, b.nll)).max())
+
+
+def _table(timings: dict[str, Timing]) -> Table:
+    table = Table("contestant")
+    for column in ("tokens/s", "peak memory", "speed ×", "memory ×"):
+        table.add_column(column, justify="right")
+    plain = timings["plain"]
+    for name, timing in timings.items():
+        table.add_row(
+            name,
+            f"{timing.tokens_per_second:,.0f}",
+            f"{timing.peak_memory_bytes / 2**30:.2f} GiB",
+            f"{timing.tokens_per_second / plain.tokens_per_second:.2f}",
+            f"{timing.peak_memory_bytes / plain.peak_memory_bytes:.2f}",
+        )
+    return table

@@ -1,0 +1,294 @@
+"""What scoring a data set will take, before anything is scored: tokens, operations, memory, hours.
+
+The sessions go through the plan that scoring itself follows (windows, shared prefixes, division among processes), and
+the model's shape says what each costs. From operations to hours it takes a speed: that of a finished run, or the
+maker's figure for the device times the share of it that is assumed to be reached.
+"""
+
+import math
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from centaurlab.catalog.tables import Device, devices
+from centaurlab.data.transcripts import Transcript, text_digest
+from centaurlab.models.attention import QUERIES_PER_BLOCK
+from centaurlab.models.shape import ModelShape
+from centaurlab.prompts.prompt import Prompt, session_prompt
+from centaurlab.runs.folder import is_run, read_json
+from centaurlab.runtime.disk_index import DiskIndex
+from centaurlab.runtime.errors import UserError
+from centaurlab.scoring.order import divide, estimate_lengths, plan_sessions, windows
+from centaurlab.scoring.scorer import CPU_CHUNK_TOKENS, HEAD_ROWS, WHOLE_SEQUENCE_TOKENS
+from centaurlab.scoring.token_statistics import CPU_BLOCK_ELEMENTS, GPU_BLOCK_ELEMENTS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+from rich.console import Console
+from rich.progress import track
+
+from centaurlab.data.source import DataArguments, open_source
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.identity import quantization
+from centaurlab.models.loading import load_config, load_tokenizer, load_without_weights
+from centaurlab.models.shape import model_shape, usable_window
+
+CPU = "cpu"
+ASSUMED_UTILISATION = 0.3
+"""Of a device's dense bfloat16 peak. Training of Llama 3 on H100s reached 0.38 to 0.43 (arXiv 2407.21783, Table 4); one
+session at a time, with shorter matrices and an attention kernel that reads a cache, is taken to reach less."""
+
+USABLE_MEMORY = 0.9
+"""Of a device: the rest goes to fragmentation and to what else runs there."""
+
+_LIBRARIES_BYTES = 0.6 * 2**30  # PyTorch, transformers and their kernels on a CPU; a CUDA context takes about as much
+# Blocks for attention grow with every chunk of a session, and glibc keeps those that are outgrown (allocator.py). Fits
+# measured peaks of Gemma 3 270M on sessions of 3,900 tokens (1.35 GiB) and 16,685 (2.5 GiB) within a tenth.
+_OUTGROWN = 8
+_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
+# NF4 with doubly quantised constants: arXiv 2305.14314, section 3.
+_QUANTISED_BYTES = {"nf4": 4.127 / 8, "fp4": 4.127 / 8, "int8": 1.0}
+_DEVICES = re.compile(r"(?:(\d+) ?[x×*] ?)?(.*)")
+
+
+@dataclass
+class Work:
+    """Sums over the sessions that would be scored, equal texts once, as the plan estimates them.
+
+    ``n_computed``: tokens that are not taken from a neighbour's cache. ``flops`` are of what is computed;
+    ``slowest_over_mean``: of the processes, by the costs that they were divided by. ``most_response_tokens``: the
+    largest share of a session's tokens that are response tokens.
+    """
+
+    n_sessions: int = 0
+    n_responses: int = 0
+    n_tokens: float = 0.0
+    n_computed: float = 0.0
+    n_response_tokens: float = 0.0
+    longest_tokens: float = 0.0
+    most_response_tokens: float = 0.0
+    flops: float = 0.0
+    loads: list[float] = field(default_factory=list)
+
+    @property
+    def slowest_over_mean(self) -> float:
+        """1 where the processes end together."""
+        return max(self.loads) * len(self.loads) / sum(self.loads) if sum(self.loads) else 1.0
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of one process at its peak, by what holds them; ``available`` of its device."""
+
+    weights: float
+    cache: float
+    activations: float
+    libraries: float
+    available: float
+
+    @property
+    def total(self) -> float:
+        """All together."""
+        return self.weights + self.cache + self.activations + self.libraries
+
+    @property
+    def n_devices(self) -> int:
+        """Over how many devices one copy of the model has to be spread."""
+        return math.ceil(self.total / (USABLE_MEMORY * self.available))
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Operations per second of one process, and where the figure comes from, in words."""
+
+    flops_per_second: float
+    source: str
+
+
+def parse_devices(text: str) -> tuple[int, Device]:
+    """``4xH100`` as a number and a device; ``cpu`` is this machine, whose speed only a finished run can tell."""
+    given = _DEVICES.fullmatch(text.strip())
+    number, name = given.groups() if given else (None, "")
+    known = {device.lower(): found for device, found in devices().items()}
+    if name.lower() == CPU and number in (None, "1"):
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return 1, Device(CPU, "", memory, math.nan)
+    if name.lower() not in known or number == "0":
+        raise UserError(
+            f"--devices is {text!r}; give a number and one of {', '.join(devices())}, such as 4xH100, or cpu"
+        )
+    return int(number or 1), known[name.lower()]
+
+
+def estimate_work(
+    transcripts: Iterable[Transcript],
+    tokenizer: "PreTrainedTokenizerBase",
+    shape: ModelShape,
+    max_tokens: int,
+    protocol: str,
+    n_processes: int,
+) -> Work:
+    """What scoring ``transcripts`` on ``n_processes`` takes; they are read as a stream."""
+    work, scored, loads = Work(), DiskIndex(), [0.0] * n_processes
+
+    def prompt_of(transcript: Transcript) -> Prompt:
+        return session_prompt(transcript.text, protocol)
+
+    for window in windows(transcripts):
+        new = [transcript for transcript in window if scored.add(text_digest(transcript.text).encode())]
+        lengths = estimate_lengths(new, prompt_of, tokenizer, max_tokens)
+        costs = [shape.flops(n.n_tokens, n.n_tokens, n.n_response_tokens) for n in lengths]
+        for process, share in enumerate(divide(costs, n_processes, loads)):
+            loads[process] += sum(costs[i] for i in share)
+        prompts = [prompt_of(transcript) for transcript in new]
+        for planned in plan_sessions([prompt.text for prompt in prompts]):
+            length = lengths[planned.index]
+            n_computed = max(length.n_tokens - planned.reused * length.per_character, 0)
+            work.n_sessions += 1
+            work.n_responses += prompts[planned.index].n_responses
+            work.n_tokens += length.n_tokens
+            work.n_computed += n_computed
+            work.n_response_tokens += length.n_response_tokens
+            work.longest_tokens = max(work.longest_tokens, length.n_tokens)
+            if length.n_tokens:
+                work.most_response_tokens = max(work.most_response_tokens, length.n_response_tokens / length.n_tokens)
+            work.flops += shape.flops(length.n_tokens, n_computed, length.n_response_tokens)
+    work.loads = loads
+    return work
+
+
+def estimate_memory(shape: ModelShape, work: Work, device: Device, dtype: str, quantization: str) -> Memory:
+    """Of one process that holds the model whole and scores the longest session.
+
+    Activations: a chunk's hidden states (six at once) and widest layer (three), masks and, on a CPU, the scores of a
+    block of queries (three of each), and the LM head's logits, with four float32 blocks of its statistics.
+    """
+    on_cpu = device.name == CPU
+    window = min((window for window, _ in shape.layers if window), default=CPU_CHUNK_TOKENS)
+    chunk = min(min(CPU_CHUNK_TOKENS, window) if on_cpu else WHOLE_SEQUENCE_TOKENS, work.longest_tokens)
+    size = _BYTES[dtype]
+    matrices = shape.matrix_parameters * _QUANTISED_BYTES.get(quantization, size)
+    hidden = chunk * (6 * shape.hidden_size + 3 * shape.widest) * size
+    scores = _OUTGROWN * (size * QUERIES_PER_BLOCK * shape.n_heads + chunk) if on_cpu else chunk
+    attention = 3 * scores * work.longest_tokens
+    rows = HEAD_ROWS + chunk * work.most_response_tokens
+    statistics = 4 * 4 * (CPU_BLOCK_ELEMENTS if on_cpu else GPU_BLOCK_ELEMENTS)
+    return Memory(
+        weights=matrices + (shape.n_parameters - shape.matrix_parameters) * size,
+        cache=shape.cached_elements(math.ceil(work.longest_tokens)) * size,
+        activations=hidden + attention + rows * shape.vocabulary * size + statistics,
+        libraries=_LIBRARIES_BYTES,
+        available=device.memory_bytes,
+    )
+
+
+def assumed_speed(device: Device, utilisation: float) -> Speed:
+    """The maker's figure times ``utilisation``; ``UserError`` for a CPU, of which there is none."""
+    if device.name == CPU:
+        raise UserError(
+            "how fast this CPU is only a run can tell: score a few sessions (eval/score.py … --max_participants 1) and "
+            "give their folder as --calibrate"
+        )
+    peak = device.flops_per_second
+    return Speed(utilisation * peak, f"assumed: {utilisation:g} of the {peak / 1e12:,.0f} TFLOP/s of a {device.name}")
+
+
+def measured_speed(folder: Path, device: Device) -> Speed:
+    """What the processes of a finished run of eval/score.py reached, carried over to ``device`` by the peaks of both.
+
+    Raises ``UserError`` where the folder is no such run, or on devices that cannot be compared.
+    """
+    if not is_run(folder):
+        raise UserError(f"--calibrate: {folder} is no run's folder; give that of a finished run of eval/score.py")
+    about = read_json(folder / "run.json")
+    speed = about.get("speed", {})
+    if about.get("job") != "score" or not speed.get("flops") or not speed.get("scoring_seconds"):
+        raise UserError(
+            f"{folder} does not say how fast it was; give its eval/score.py command again, which computes nothing anew"
+        )
+    reached = speed["flops"] / speed["scoring_seconds"]
+    gpus = about["hardware"]["gpus"]
+    measured = next(
+        (known.name for known in devices().values() if gpus[:1] == [known.torch_name]), None if gpus else CPU
+    )
+    if measured == device.name:
+        return Speed(reached, f"measured in {folder}: {reached / 1e12:,.3f} TFLOP/s per process")
+    if measured in (None, CPU) or device.name == CPU:
+        raise UserError(f"{folder} ran on {gpus[0] if gpus else 'a CPU'}, which says nothing of {device.name}")
+    utilisation = reached / devices()[str(measured)].flops_per_second
+    return Speed(
+        utilisation * device.flops_per_second,
+        f"measured in {folder}: {utilisation:.3f} of the peak of a {measured}, taken to hold for a {device.name}",
+    )
+
+
+_HOUR = 3600
+
+
+@dataclass(frozen=True)
+class PlanArguments:
+    """On what, and how. ``calibrate``: a finished run whose speed counts; ``tokenizer``: another model's."""
+
+    devices: str
+    protocol: str = "full"
+    max_length: int | None = None
+    utilisation: float = ASSUMED_UTILISATION
+    calibrate: Path | None = None
+    tokenizer: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What scoring takes. ``n_copies``: processes, each with a whole model; 0: it fits on no number of the devices."""
+
+    shape: ModelShape
+    work: Work
+    memory: Memory
+    speed: Speed
+    n_devices: int
+    device: Device
+    n_copies: int
+
+    @property
+    def hours(self) -> float:
+        """Until the slowest process ends; NaN where the model does not fit."""
+        if not self.n_copies:
+            return math.nan
+        seconds = self.work.flops / self.n_copies / self.speed.flops_per_second
+        return seconds * (self.work.slowest_over_mean if self.n_copies > 1 else 1) / _HOUR
+
+
+def make_plan(model_arguments: ModelArguments, data_arguments: DataArguments, arguments: PlanArguments) -> Plan:
+    """Plan the scoring of the data; nothing but configuration and tokenizer of the model is needed.
+
+    Raises ``UserError`` for whatever a user can mend.
+    """
+    n_devices, device = parse_devices(arguments.devices)
+    if not 0 < arguments.utilisation <= 1:
+        raise UserError(f"--utilisation is {arguments.utilisation}; it is a share, above 0 and at most 1")
+    if arguments.protocol not in ("full", "paper"):
+        raise UserError(f"--protocol is {arguments.protocol!r}; choose full or paper")
+    if arguments.calibrate:
+        speed = measured_speed(arguments.calibrate, device)
+    else:
+        speed = assumed_speed(device, arguments.utilisation)
+        if model_arguments.dtype == "float32":
+            raise UserError("the peaks known are of bfloat16; for --dtype float32 give a measured run as --calibrate")
+    shape = model_shape(load_without_weights(model_arguments))
+    max_tokens = usable_window(load_config(model_arguments), arguments.max_length)
+    tokenizer = load_tokenizer(ModelArguments(arguments.tokenizer) if arguments.tokenizer else model_arguments)
+    errors = Console(stderr=True)
+    sessions = track(
+        open_source(data_arguments), "reading", transient=True, console=errors, disable=not errors.is_terminal
+    )
+    work = estimate_work(sessions, tokenizer, shape, max_tokens, arguments.protocol, n_devices)
+    if not work.n_response_tokens:
+        raise UserError(f"no response of {data_arguments.data} stands in the text that is scored; try --protocol full")
+    memory = estimate_memory(shape, work, device, model_arguments.dtype, quantization(model_arguments))
+    n_copies = n_devices if memory.n_devices == 1 else int(memory.n_devices <= n_devices)
+    return Plan(shape, work, memory, speed, n_devices, device, n_copies)

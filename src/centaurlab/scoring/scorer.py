@@ -1,0 +1,241 @@
+"""Encoded sessions and a model in, one negative log-likelihood per human response out.
+
+The forward pass does only what the responses need: the LM head is applied at response positions alone, nothing
+after the last response is computed, a prefix that neighbouring sessions share stays in the KV cache, and long or
+sliding-window contexts go through the cache in chunks, so that memory stays flat. How a session is cut into
+chunks depends on the session and the data set alone, never on what was computed before: a resumed run and one
+on several processes give the same numbers, bit for bit.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+import torch
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+from transformers import DynamicCache, PreTrainedModel
+
+from centaurlab.models.attention import attend_in_blocks
+from centaurlab.prompts.encoding import Encoding, Ints, pairs
+from centaurlab.results.table import MAX_OPTIONS, TEMPERATURES, ResponseScores
+from centaurlab.scoring.token_statistics import TokenStatistics, token_statistics
+
+WHOLE_SEQUENCE_TOKENS = 4_096
+"""Longest stretch computed at once on a GPU (memory of its activations)."""
+
+CPU_CHUNK_TOKENS = 512
+"""The same on a CPU, and never above a model's sliding window."""
+
+HEAD_ROWS = 256
+"""Response tokens that wait for the LM head, which on a CPU reads all its weights for every product, large or small."""
+
+_REASON_CHARACTERS = 200
+
+
+_SMALLER_CHUNKS = (1, 4, 16)
+"""Divisors of a chunk: what is tried in turn while memory does not suffice."""
+
+
+class SessionError(ValueError):
+    """A session that cannot be scored, while others may be: says which response or how much memory, and a remedy."""
+
+
+class NonFiniteError(SessionError):
+    """The model gave a NaN or infinite number for a response."""
+
+
+class SessionMemoryError(SessionError):
+    """Memory does not suffice for the session, however small the chunks."""
+
+
+def prepare_for_scoring(model: PreTrainedModel) -> int:
+    """How many tokens to compute at once; on a CPU, the model is told to attend in blocks.
+
+    On a GPU long matrix products and the attention kernel are fastest whole. On a CPU they are fastest while a
+    chunk's activations stay in its cache, and a window's mask is no larger than it need be.
+    """
+    if next(model.parameters()).device.type != "cpu":
+        return WHOLE_SEQUENCE_TOKENS
+    if model.config._attn_implementation == "sdpa":
+        attend_in_blocks(model)
+    return min(CPU_CHUNK_TOKENS, getattr(model.config.get_text_config(), "sliding_window", None) or CPU_CHUNK_TOKENS)
+
+
+class SessionScorer:
+    """Scores one session after another with ``model``; sessions that share a prefix should be neighbours."""
+
+    def __init__(self, model: PreTrainedModel, chunk_tokens: int | None = None) -> None:
+        self._model = model
+        self._device = next(model.parameters()).device
+        default = prepare_for_scoring(model)
+        self._chunk_tokens = chunk_tokens or default
+        self._prefixes: list[tuple[Ints, DynamicCache]] = []
+        self.tokens_computed = 0
+        self.out_of_memory = 0
+        """How often memory did not suffice in the last session, which was then computed in smaller chunks."""
+
+    @torch.inference_mode()
+    def score(self, encoding: Encoding, shared: Sequence[int] = ()) -> ResponseScores:
+        """Score all responses of ``encoding``.
+
+        ``shared``: increasing numbers of leading tokens that this session has in common with neighbours; each
+        ends before the position that predicts the first response. Raises ``SessionError``.
+        """
+        self.out_of_memory = 0
+        if not len(encoding.start_R):
+            return _no_scores()
+        for divisor in _SMALLER_CHUNKS:
+            try:
+                return self._score(encoding, shared, max(1, self._chunk_tokens // divisor))
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                reason = " ".join(str(error).split()) or "out of memory"
+            # Only here, where the error no longer holds the tensors of the attempt, is their memory free.
+            self.out_of_memory += 1
+            shared = ()  # nor is anything kept for neighbours
+            clear_device_cache(garbage_collection=True)
+        raise SessionMemoryError(
+            f"memory does not suffice for its {len(encoding.input_ids_T):,} tokens, even in chunks of "
+            f"{max(1, self._chunk_tokens // divisor)} ({reason[:_REASON_CHARACTERS]}); free memory, or try "
+            "--load_in_4bit, --device_map auto or a shorter --max_length"
+        )
+
+    def _score(self, encoding: Encoding, shared: Sequence[int], chunk_tokens: int) -> ResponseScores:
+        targets_N = np.concatenate([np.arange(s, e) for s, e in zip(encoding.start_R, encoding.end_R, strict=True)])
+        target_ids_N = torch.from_numpy(encoding.input_ids_T[targets_N].astype(np.int64))
+        options_O = session_options(encoding)
+        positions_N = targets_N - 1
+        n_inputs = int(positions_N[-1]) + 1
+        ids_T = torch.from_numpy(encoding.input_ids_T[:n_inputs].astype(np.int64)).to(self._device)
+
+        start, cache = self._resume(encoding.input_ids_T, shared)
+        parts: list[TokenStatistics] = []
+        n_scored = 0
+        with _RowsForHead(self._model.get_output_embeddings(), min(HEAD_ROWS, chunk_tokens)) as rows:
+            for first, last in _chunks(start, n_inputs, shared, chunk_tokens):
+                if cache is None and (last < n_inputs):
+                    cache = DynamicCache(config=self._model.config)
+                in_chunk_N = (positions_N >= first) & (positions_N < last)
+                rows.positions_N, rows.are_last = torch.from_numpy(positions_N[in_chunk_N] - first), last == n_inputs
+                logits_NV = self._model(
+                    input_ids=ids_T[None, first:last], cache=cache, use_cache=cache is not None
+                ).logits[0]
+                targets_of_logits_N = target_ids_N[n_scored : n_scored + len(logits_NV)]
+                parts.append(token_statistics(logits_NV, targets_of_logits_N, options_O))
+                n_scored += len(logits_NV)
+                if cache is not None and last in shared:
+                    self._prefixes.append((encoding.input_ids_T[:last], copy.deepcopy(cache)))
+        self.tokens_computed += n_inputs - start
+        statistics = TokenStatistics(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        return _per_response(encoding, statistics, len(options_O))
+
+    def _resume(self, ids_T: Ints, shared: Sequence[int]) -> tuple[int, DynamicCache | None]:
+        """Drop kept prefixes that this session does not share; continue from the longest that it does."""
+        while self._prefixes:
+            prefix, cache = self._prefixes[-1]
+            if len(prefix) in shared and np.array_equal(prefix, ids_T[: len(prefix)]):
+                return len(prefix), copy.deepcopy(cache)
+            self._prefixes.pop()
+        return 0, None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Of the device, of PyTorch's allocator on a CPU, or of Python and NumPy."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or should_reduce_batch_size(error)
+
+
+def _chunks(start: int, end: int, shared: Sequence[int], chunk_tokens: int) -> list[tuple[int, int]]:
+    """Equal pieces of at most ``chunk_tokens`` between the shared boundaries."""
+    chunks = []
+    for first, last in pairs([start, *(p for p in shared if p > start), end]):
+        n_pieces = -(-(last - first) // chunk_tokens)
+        chunks += pairs(np.linspace(first, last, n_pieces + 1).round().astype(int).tolist())
+    return chunks
+
+
+class _RowsForHead:
+    """While open, ``head`` sees only hidden states at ``positions_N``, and those of several chunks at once.
+
+    Those that wait give no logits yet. Positions are not left to the model (``logits_to_keep``): where it lies on
+    several devices, it takes them to the first, and its hidden states are on the last.
+    """
+
+    def __init__(self, head: torch.nn.Module, n_rows: int) -> None:
+        self._head = head
+        self._n_rows = n_rows
+        self._waiting: list[torch.Tensor] = []
+        self.positions_N = torch.zeros(0, dtype=torch.long)
+        self.are_last = False
+
+    def __enter__(self) -> Self:
+        self._hook = self._head.register_forward_pre_hook(self._gather)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._hook.remove()
+
+    def _gather(self, _: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+        """From the rows (1, T, hidden) of a chunk: none, or with those that wait all that are wanted."""
+        self._waiting.append(inputs[0][:, self.positions_N.to(inputs[0].device)])
+        if not self.are_last and sum(rows.shape[1] for rows in self._waiting) < self._n_rows:
+            return (inputs[0][:, :0],)
+        together, self._waiting = torch.cat(self._waiting, dim=1), []
+        return (together,)
+
+
+def session_options(encoding: Encoding) -> Ints:
+    """(O,) token ids that the session's responses are a choice among; none where it is no such session.
+
+    It is none either where one token stands for two answers, unknown ones or such as differ in capitals.
+    """
+    is_single = bool((encoding.end_R - encoding.start_R == 1).all())
+    options_O = np.unique(encoding.input_ids_T[encoding.start_R])
+    is_choice = is_single and 2 <= len(options_O) <= MAX_OPTIONS and len(options_O) >= encoding.n_answers
+    return options_O if is_choice else options_O[:0]
+
+
+def _no_scores() -> ResponseScores:
+    ints, floats = np.empty(0, np.int32), np.empty(0, np.float32)
+    by_temperature = np.empty((0, len(TEMPERATURES)), np.float32)
+    return ResponseScores(
+        *(ints, ints, floats, np.empty(0, np.int8), floats, by_temperature), *(ints, floats, by_temperature)
+    )
+
+
+def _per_response(encoding: Encoding, tokens: TokenStatistics, n_options: int) -> ResponseScores:
+    n_tokens_R = encoding.end_R - encoding.start_R
+    first_R = np.concatenate([[0], np.cumsum(n_tokens_R)[:-1]])
+    nll_R = np.add.reduceat(-tokens.log_probability_N.astype(np.float64), first_R)
+    option_nll_R1K = (
+        tokens.option_nll_N1K[first_R] if n_options else np.full_like(tokens.option_nll_N1K[first_R], np.nan)
+    )
+    scores = ResponseScores(
+        response_R=encoding.response_R,
+        n_tokens_R=n_tokens_R.astype(np.int32),
+        nll_R=nll_R.astype(np.float32),
+        greedy_correct_R=np.where(n_tokens_R == 1, tokens.greedy_N[first_R], -1).astype(np.int8),
+        entropy_R=tokens.entropy_N[first_R].astype(np.float32),
+        nll_RK=np.add.reduceat(tokens.nll_NK.astype(np.float64), first_R, axis=0).astype(np.float32),
+        n_options_R=np.full(len(first_R), n_options, np.int32),
+        option_nll_R=option_nll_R1K[:, 0],
+        option_nll_RK=option_nll_R1K[:, 1:],
+    )
+    _check_finite(encoding, scores)
+    return scores
+
+
+def _check_finite(encoding: Encoding, scores: ResponseScores) -> None:
+    """An infinite logit of another token shows in the entropy, where the response's own NLL is finite."""
+    columns = {"NLL": scores.nll_R, "entropy": scores.entropy_R, "NLL at another temperature": scores.nll_RK}
+    if scores.n_options_R.any():
+        columns |= {"NLL of its options": np.column_stack([scores.option_nll_R, scores.option_nll_RK])}
+    for name, column in columns.items():
+        bad_R = np.flatnonzero(~np.isfinite(column.reshape(len(column), -1)).all(axis=1))
+        if len(bad_R):
+            r = bad_R[0]
+            raise NonFiniteError(
+                f"response {encoding.response_R[r]} (tokens {encoding.start_R[r]} to {encoding.end_R[r]}) has a NaN or "
+                f"infinite {name}; try --dtype float32"
+            )

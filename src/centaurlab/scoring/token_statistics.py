@@ -1,0 +1,83 @@
+"""Logits at response positions into log-probabilities, entropies and what temperatures would make of them."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from centaurlab.prompts.encoding import Ints
+from centaurlab.results.table import TEMPERATURES, Floats
+
+CPU_BLOCK_ELEMENTS = 1 << 19  # float32 log-probabilities that stay in a CPU's shared cache
+GPU_BLOCK_ELEMENTS = 1 << 26
+
+
+class TokenStatistics(NamedTuple):
+    """Per response token: log-probability, its greedy correctness, entropy (nats), NLL at ``TEMPERATURES``.
+
+    ``option_nll_N1K``: -log of the summed probability of the options at temperature 1 and at ``TEMPERATURES``.
+    """
+
+    log_probability_N: Floats
+    greedy_N: npt.NDArray[np.bool_]
+    entropy_N: Floats
+    nll_NK: Floats
+    option_nll_N1K: Floats
+
+
+def token_statistics(logits_NV: torch.Tensor, targets_N: torch.Tensor, options_O: Ints) -> TokenStatistics:
+    """Statistics of ``targets_N`` under ``logits_NV``: a float32 log-softmax, whatever the logits' dtype.
+
+    With l the log-probabilities, the NLL at temperature T is log sum exp(l / T) - l[target] / T over the
+    vocabulary.
+    """
+    n_rows, n_vocabulary = logits_NV.shape
+    device = logits_NV.device
+    targets_N = targets_N.to(device)
+    elements = CPU_BLOCK_ELEMENTS if device.type == "cpu" else GPU_BLOCK_ELEMENTS
+    inverse_temperature_K = 1 / torch.tensor(TEMPERATURES, device=device)
+    target_N, maximum_N = (torch.empty(n_rows, device=device) for _ in range(2))
+    ids_O = torch.from_numpy(options_O.astype(np.int64)).to(device)
+    option_NO = torch.empty(n_rows, len(ids_O), device=device)
+    sums_NK1 = torch.empty(n_rows, len(TEMPERATURES) + 1, device=device)
+    rows = max(1, elements // n_vocabulary)
+    for row in range(0, n_rows, rows):
+        block = slice(row, row + rows)
+        log_p_BV = logits_NV[block].float().log_softmax(-1)
+        target_N[block] = log_p_BV.gather(-1, targets_N[block, None])[:, 0]
+        maximum_N[block] = log_p_BV.amax(-1)
+        option_NO[block] = log_p_BV[:, ids_O]
+        sums_NK1[block] = _temperature_sums(log_p_BV)
+    log_sum_NK = sums_NK1[:, :-1].log()
+    nll_NK = log_sum_NK - target_N[:, None] * inverse_temperature_K
+    option_nll_NK = log_sum_NK - (option_NO[:, None] * inverse_temperature_K[:, None]).logsumexp(-1)
+    option_nll_N1K = torch.cat([-option_NO.logsumexp(-1, keepdim=True), option_nll_NK], dim=1)
+    return TokenStatistics(
+        log_probability_N=target_N.cpu().numpy(),
+        greedy_N=(target_N == maximum_N).cpu().numpy(),
+        entropy_N=-sums_NK1[:, -1].cpu().numpy(),
+        nll_NK=nll_NK.cpu().numpy(),
+        option_nll_N1K=option_nll_N1K.cpu().numpy(),
+    )
+
+
+def _temperature_sums(log_p_BV: torch.Tensor) -> torch.Tensor:
+    """(B, K + 1): sums of exp(l / T) over the vocabulary for each of ``TEMPERATURES``, and of l * exp(l).
+
+    The temperatures are powers of the fourth root of two, so that four exponentials serve all of them: squaring one
+    halves its temperature.
+    """
+    sums = {}
+    for hottest in range(5, 9):
+        power = log_p_BV / 2 ** (hottest / 4)
+        power.exp_()
+        for step in range(hottest, -5, -4):
+            if step < hottest:
+                power = power * power
+            if step == 0:
+                one = power
+            else:
+                sums[step] = power.sum(-1)
+    columns = [sums[step] for step in range(-4, 9) if step]
+    return torch.stack([*columns, torch.linalg.vecdot(one, log_p_BV)], dim=-1)

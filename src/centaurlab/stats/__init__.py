@@ -1,0 +1,1 @@
+"""Arrays and tables into estimates with intervals, and estimates into words."""

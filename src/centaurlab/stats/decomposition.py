@@ -1,0 +1,111 @@
+"""The difference of two models' NLLs into calibration, format and preference: the estimator."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.interpolate import CubicSpline
+
+from centaurlab.stats.bootstrap import resampled_sums
+from centaurlab.stats.estimate import FloatArray
+
+FOLDS = 2
+MODELS = ("base", "post")
+_GRID_STEP = 0.01  # of log T, between which the minimum is that of a parabola
+
+
+@dataclass(frozen=True)
+class _Study:
+    """A study's choices, and of each participant the sums that a resample adds up.
+
+    ``sums_PFX``: per fold, zero but in the participant's own, the number of choices and the sums over them of the two
+    curves of both models at all temperatures: NLL and options of the first model, then of the second.
+    """
+
+    name: str
+    choices: pd.DataFrame
+    sums_PFX: FloatArray
+
+
+def _folds(people: Sequence[tuple[str, str]]) -> npt.NDArray[np.int64]:
+    """(P,) fold of each (study, person): alternately in the order of studies and of digests of people's names."""
+    digests = [(study, hashlib.sha256(person.encode()).hexdigest()) for study, person in people]
+    ranks = np.empty(len(people), np.int64)
+    ranks[sorted(range(len(people)), key=digests.__getitem__)] = np.arange(len(people))
+    return ranks % FOLDS
+
+
+def _sum_studies(choices: pd.DataFrame) -> tuple[FloatArray, list[_Study]]:
+    """The log temperatures (K,) at which there are scores, and the studies in alphabetical order."""
+    names = [str(name) for name in choices if str(name).startswith("nll_t") and str(name).endswith("_base")]
+    given = [name.removeprefix("nll_").removesuffix("_base") for name in names]
+    exact = [2.0 ** (round(4 * np.log2(float(name[1:]))) / 4) for name in given]  # column names are rounded
+    ordered = sorted([(1.0, ""), *zip(exact, (f"_{name}" for name in given), strict=True)])
+    columns = [f"{kind}{suffix}_{model}" for model in MODELS for kind in ("nll", "option_nll") for _, suffix in ordered]
+    person = (choices["experiment"] + "\0" + choices["participant"]).rename("person")
+    sums = choices[columns].astype(np.float64).groupby([choices["study"], person]).sum()
+    sums.insert(0, "n", choices.groupby([choices["study"], person]).size())
+    fold_P = _folds(list(sums.index))
+    sums_PFX = np.zeros((len(sums), FOLDS, len(columns) + 1))
+    sums_PFX[np.arange(len(sums)), fold_P] = sums.to_numpy()
+    study_P = sums.index.get_level_values("study").to_numpy()
+    studies = [_Study(str(name), group, sums_PFX[study_P == name]) for name, group in choices.groupby("study")]
+    return np.log([t for t, _ in ordered]), studies
+
+
+def _resampled(sums_PFX: FloatArray, n_resamples: int, rng: np.random.Generator) -> FloatArray:
+    n_people, *shape = sums_PFX.shape
+    return resampled_sums(sums_PFX.reshape(n_people, -1), n_resamples, rng).reshape(n_resamples, *shape)
+
+
+def _parts(sums_SBFX: FloatArray, weight_BS: FloatArray, log_t_K: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Parts (S, B, 3) of the difference in nats per choice, and T* (B, F, M), from sums over the choices of each fold.
+
+    Studies count in T* as ``weight_BS`` says. Either may have one B for all of the other. NaN where a study has no
+    choice, or T* nobody to be fitted on.
+    """
+    n_SBF = sums_SBFX[..., 0]
+    n_SB = n_SBF.sum(-1)
+    curve_SBFMCK = sums_SBFX[..., 1:].reshape(*n_SBF.shape, len(MODELS), 2, len(log_t_K))
+    nll_SBFMK, option_SBFMK = curve_SBFMCK[..., 0, :], curve_SBFMCK[..., 1, :]
+    others_SBF = n_SB[..., None] - n_SBF
+    nll_of_others_SBFMK = nll_SBFMK.sum(2, keepdims=True) - nll_SBFMK
+    if not others_SBF.any():  # a single person
+        others_SBF, nll_of_others_SBFMK = n_SBF, nll_SBFMK
+    mean_SBFMK = nll_of_others_SBFMK / np.where(others_SBF > 0, others_SBF, np.inf)[..., None, None]
+    n_resamples = max(sums_SBFX.shape[1], len(weight_BS))
+    mean_SBFMK, nll_SBFMK, option_SBFMK = (
+        np.broadcast_to(curves, (len(curves), n_resamples, *curves.shape[2:]))
+        for curves in (mean_SBFMK, nll_SBFMK, option_SBFMK)
+    )
+    weight_BS = np.broadcast_to(weight_BS, (n_resamples, len(mean_SBFMK)))
+    mean_BFMK = np.einsum("bs,sbfmk->bfmk", weight_BS, mean_SBFMK)
+    log_t_BFM = _minimum(mean_BFMK, log_t_K)
+    at_minimum_BFMK = CubicSpline(log_t_K, np.eye(len(log_t_K)))(log_t_BFM)
+    nll_SBM, option_SBM = (
+        np.einsum("sbfmk,bfmk->sbm", curves, at_minimum_BFMK) for curves in (nll_SBFMK, option_SBFMK)
+    )
+    as_it_is_SBM = nll_SBFMK[..., np.flatnonzero(log_t_K == 0)[0]].sum(2)
+    parts_SBM3 = np.stack([as_it_is_SBM - nll_SBM, option_SBM, nll_SBM - option_SBM], axis=-1)
+    difference_SB3 = parts_SBM3[..., 1, :] - parts_SBM3[..., 0, :]
+    return difference_SB3 / np.where(n_SB > 0, n_SB, np.nan)[..., None], np.exp(log_t_BFM)
+
+
+def _minimum(curve_XK: FloatArray, log_t_K: FloatArray) -> FloatArray:
+    """Where splines through ``curve_XK`` (any shape, K last) are lowest; NaN for one that is zero throughout."""
+    n_steps = round((log_t_K[-1] - log_t_K[0]) / _GRID_STEP)
+    grid_G = np.linspace(log_t_K[0], log_t_K[-1], n_steps + 1)
+    values_XG = curve_XK @ CubicSpline(log_t_K, np.eye(len(log_t_K)))(grid_G).T
+    lowest_X = values_XG.argmin(-1)
+    inner_X = lowest_X.clip(1, n_steps - 1)
+    left, middle, right = (
+        np.take_along_axis(values_XG, (inner_X + step)[..., None], -1)[..., 0] for step in (-1, 0, 1)
+    )
+    bend = left - 2 * middle + right
+    offset = np.divide((left - right) / 2, bend, out=np.zeros_like(bend), where=bend > 0).clip(-1, 1)
+    step = grid_G[1] - grid_G[0]
+    found_X = np.where(inner_X == lowest_X, grid_G[inner_X] + offset * step, grid_G[lowest_X])
+    return np.where(curve_XK.any(-1), found_X, np.nan)

@@ -1,0 +1,369 @@
+"""How much worse one model predicts people than another: effect sizes per study and overall, with intervals.
+
+d per study = (mean_post - mean_base) / sqrt((s_post² + s_base²) / 2), means and sample SDs (ddof 1) over the
+study's responses: Cohen's d with the average variance of the two conditions (Cohen 1988, Statistical Power
+Analysis, p. 44, eq. 2.3.2; "d_av" in Lakens 2013, doi:10.3389/fpsyg.2013.00863). Positive: the second model is
+worse. Averages are over studies, then over pairs of models. Responses are not independent, people and studies
+are: intervals come from a cluster bootstrap (the case for clustering: Miller 2024, arXiv 2411.00640) that draws a
+study's participants and, for means over studies, the studies (``bootstrap.py``); all pairs get the same draws, as all
+were scored on the same people. The pairs themselves are not drawn: an average is about the pairs that it names.
+
+``d_paired`` uses that both models scored the same responses: the mean over participants of the difference of
+their two mean NLLs, divided by the SD of these differences ("d_z" in Lakens 2013). It answers another question:
+not how large the difference is beside the spread of NLLs, but how consistent it is from person to person. With few
+people it overstates what more of them would show (Hedges 1981, doi:10.3102/10769986006002107): by 38 % with 4, 9 %
+with 10, 4 % with 20. The value is that of the sample; its interval is about the population: over studies it is that of
+the corrected values, which need three people, and may lie to one side of the value.
+
+What is not defined is NaN and never zero: d of a study with one response or without any variation; d_paired and
+any interval of a study with one participant; any interval over a single study. Studies whose d is not defined
+are left out of the mean, and the counts say so; one with a single participant stays in it with its d as it is, and
+what its d is off by shows in the spread of the studies, from which the interval comes.
+
+Shapes: R responses, P participants, K sums, B resamples, S studies, M pairs of models, Q statistics.
+"""
+
+import math
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import gammaln
+
+from centaurlab.catalog.tables import domains_of
+from centaurlab.results.joined import StudyScores, join_scores
+from centaurlab.results.run import ScoreRun, check_same
+from centaurlab.stats.bootstrap import interval, jackknife_interval, resampled_means, resampled_sums
+from centaurlab.stats.estimate import NAN, Estimate, FloatArray, IntArray
+
+_ROUNDING = 1e-12  # relative; what remains of equal numbers after float64 sums
+_STATISTICS = 3  # d, d_paired, nll_difference: the order along Q
+_D, _D_PAIRED, _DIFFERENCE = range(_STATISTICS)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A row of ``effects.csv``; NLLs in nats per response.
+
+    ``group`` says which pairs of models: one ``pair`` (``group_name`` is its second model, ``base`` the first), or
+    the average over those of one ``post_training`` or ``family``, or over ``all``. ``level`` says which studies:
+    ``overall``, a ``domain`` or one ``study``, which ``name`` names.
+
+    ``n_studies_d`` and ``n_studies_paired`` of ``n_studies`` have a defined d and d_paired. ``n_responses`` and
+    ``n_participants`` are those that at least one pair compares; ``unmatched_base`` and ``unmatched_post`` count
+    the responses that only one model of a pair scored, which are in no other number, summed over pairs.
+    """
+
+    group: str
+    group_name: str
+    base: str
+    level: str
+    name: str
+    d: Estimate
+    d_paired: Estimate
+    nll_difference: Estimate
+    nll_base: float
+    nll_post: float
+    n_pairs: int
+    n_responses: int
+    n_participants: int
+    n_studies: int
+    n_studies_d: int
+    n_studies_paired: int
+    unmatched_base: int
+    unmatched_post: int
+
+
+@dataclass(frozen=True)
+class StudySums:
+    """What the effects of a study need to know of each of its P participants, whatever the number of responses.
+
+    ``sums_PK``: number of responses, Σ base, Σ base², Σ post, Σ post², 1, difference of the two means, its square;
+    all measured from the study's means, which keeps the precision of the variances and moves none of them.
+    """
+
+    study: str
+    participant_P: IntArray
+    sums_PK: FloatArray
+    mean_base: float
+    mean_post: float
+    mean_difference: float
+    unmatched_base: int
+    unmatched_post: int
+
+
+@dataclass(frozen=True)
+class ComparedPair:
+    """Two models compared on the same responses; ``post_training`` and ``family`` group pairs, '' in no group."""
+
+    base: str
+    post: str
+    studies: Sequence[StudySums]
+    post_training: str = ""
+    family: str = ""
+
+
+def sum_study(scores: StudyScores) -> StudySums:
+    """Reduce a study's responses to sums per participant."""
+    participant_P, participant_R = np.unique(scores.participant_R, return_inverse=True)
+    n_P = np.bincount(participant_R).astype(np.float64)
+    mean_base, base_P, base2_P = _centred_sums(participant_R, scores.nll_base_R)
+    mean_post, post_P, post2_P = _centred_sums(participant_R, scores.nll_post_R)
+    difference_P = (post_P - base_P) / n_P
+    offset = float(difference_P.mean()) if len(n_P) else NAN
+    difference_P -= offset
+    difference_P[np.abs(difference_P) <= _ROUNDING * (abs(mean_base) + abs(mean_post))] = 0
+    columns = [n_P, base_P, base2_P, post_P, post2_P, np.ones_like(n_P), difference_P, difference_P**2]
+    return StudySums(
+        study=scores.study,
+        participant_P=participant_P,
+        sums_PK=np.stack(columns, axis=1),
+        mean_base=mean_base,
+        mean_post=mean_post,
+        mean_difference=offset + mean_post - mean_base,
+        unmatched_base=scores.unmatched_base,
+        unmatched_post=scores.unmatched_post,
+    )
+
+
+def compare(base: ScoreRun, post: ScoreRun, post_training: str = "", family: str = "") -> ComparedPair:
+    """Two score runs as a pair; ``UserError`` where they cannot be compared (``check_same``, ``join_scores``)."""
+    check_same([base, post])
+    studies = [sum_study(scores) for scores in join_scores(base.folder, post.folder)]
+    return ComparedPair(base.model, post.model, studies, post_training, family)
+
+
+def leave_one_out(sums: StudySums) -> tuple[float, FloatArray]:
+    """d of a study, and d (P,) without each of its participants in turn; NaN where not defined."""
+    total_1K = sums.sums_PK.sum(axis=0, keepdims=True)
+    d_B = _statistics([sums], np.concatenate([total_1K, total_1K - sums.sums_PK])[:, None])[0, _D]
+    return float(d_B[0]), d_B[1:]
+
+
+def estimate_effects(
+    pairs: Sequence[ComparedPair],
+    n_resamples: int = 2000,
+    seed: int = 0,
+    domains: Callable[[str], tuple[str, ...]] = domains_of,
+) -> list[Effect]:
+    """Effects of every pair and, where there are several, of their averages, on every level.
+
+    95 % intervals from ``n_resamples`` resamples; a study's depend on its own responses and ``seed`` alone.
+    ``domains`` gives a study's domains.
+    """
+    names = sorted({sums.study for pair in pairs for sums in pair.studies})
+    studies = [_estimate_study(name, pairs, n_resamples, seed) for name in names]
+    by_domain: dict[str, list[_Study]] = {}
+    for study in studies:
+        for domain in domains(study.name):
+            by_domain.setdefault(domain, []).append(study)
+    levels = [
+        _over_studies("overall", "all studies", studies, seed),
+        *(_over_studies("domain", domain, by_domain[domain], seed) for domain in sorted(by_domain)),
+        *map(_one_study, studies),
+    ]
+    return [_effect(*group, level) for group in _groups(pairs) for level in levels]
+
+
+@dataclass(frozen=True)
+class _Study:
+    """A study as all M pairs see it. ``n_MP``: responses; ``replicate_MQB``: B resamples of its participants.
+
+    ``paired_without_one_MP``: d_paired without each participant in turn.
+    """
+
+    name: str
+    n_MP: FloatArray
+    value_MQ: FloatArray
+    replicate_MQB: FloatArray
+    paired_without_one_MP: FloatArray
+    nll_M2: FloatArray
+    unmatched_M2: IntArray
+
+
+@dataclass(frozen=True)
+class _Level:
+    """Means over the studies of a level, for all M pairs, and the ``centre_MQ`` and resamples of their intervals.
+
+    ``has_UMQ``: whether a pair's statistic rests on a unit: on a participant of the one study, or on a study of many.
+    """
+
+    level: str
+    name: str
+    studies: Sequence[_Study]
+    value_MQ: FloatArray
+    centre_MQ: FloatArray
+    replicate_MQB: FloatArray
+    has_UMQ: npt.NDArray[np.bool_]
+
+
+def _estimate_study(name: str, pairs: Sequence[ComparedPair], n_resamples: int, seed: int) -> _Study:
+    """Draw the participants of all pairs together: each pair's sums stand beside those of the others."""
+    found = [next((sums for sums in pair.studies if sums.study == name), _empty(name)) for pair in pairs]
+    participant_P = np.unique(np.concatenate([sums.participant_P for sums in found]))
+    n_participants, n_pairs, n_sums = len(participant_P), len(pairs), found[0].sums_PK.shape[1]
+    sums_PMK = np.zeros((n_participants, n_pairs, n_sums))
+    for m, sums in enumerate(found):
+        sums_PMK[np.searchsorted(participant_P, sums.participant_P), m] = sums.sums_PK
+    total_1MK = sums_PMK.sum(axis=0, keepdims=True)
+    value_MQ1 = _statistics(found, total_1MK)
+    rng = _generator(seed, "study", name)
+    totals_BK = resampled_sums(sums_PMK.reshape(n_participants, n_pairs * n_sums), n_resamples, rng)
+    replicate_MQB = _statistics(found, totals_BK.reshape(n_resamples, n_pairs, n_sums))
+    return _Study(
+        name,
+        n_MP=sums_PMK[:, :, 0].T,
+        value_MQ=value_MQ1[:, :, 0],
+        replicate_MQB=replicate_MQB,
+        paired_without_one_MP=_statistics(found, total_1MK - sums_PMK)[:, _D_PAIRED],
+        nll_M2=np.array([[sums.mean_base, sums.mean_post] for sums in found]),
+        unmatched_M2=np.array([[sums.unmatched_base, sums.unmatched_post] for sums in found]),
+    )
+
+
+def _one_study(study: _Study) -> _Level:
+    has_UMQ = np.repeat((study.n_MP > 0).T[:, :, None], _STATISTICS, axis=2)
+    return _Level("study", study.name, [study], study.value_MQ, study.value_MQ, study.replicate_MQB, has_UMQ)
+
+
+def _over_studies(level: str, name: str, studies: Sequence[_Study], seed: int) -> _Level:
+    """Mean over studies; its replicates draw studies."""
+    value_SMQ = np.stack([study.value_MQ for study in studies])
+    centre_SMQ = value_SMQ.copy()
+    n_people_SM = np.stack([(study.n_MP > 0).sum(axis=1) for study in studies])
+    centre_SMQ[:, :, _D_PAIRED] *= _bias_correction(n_people_SM - 1)
+    n_resamples = studies[0].replicate_MQB.shape[2]
+    replicate_QBM = [
+        resampled_means(centre_SMQ[:, :, q], n_resamples, _generator(seed, level, name)) for q in range(_STATISTICS)
+    ]
+    replicate_MQB = np.stack(replicate_QBM).transpose(2, 0, 1)
+    return _Level(
+        level, name, studies, _mean(value_SMQ), _mean(centre_SMQ), replicate_MQB, has_UMQ=np.isfinite(centre_SMQ)
+    )
+
+
+def _groups(pairs: Sequence[ComparedPair]) -> Iterator[tuple[str, str, str, list[int]]]:
+    """Group, its name, base and the indices of its pairs: averages first, then every pair."""
+    if len(pairs) > 1:
+        yield "all", "all pairs", "", list(range(len(pairs)))
+        post_trainings, families = [pair.post_training for pair in pairs], [pair.family for pair in pairs]
+        for group, of_pair in (("post_training", post_trainings), ("family", families)):
+            for name in sorted(set(of_pair) - {""}):
+                yield group, name, "", [m for m, its in enumerate(of_pair) if its == name]
+    for m, pair in enumerate(pairs):
+        yield "pair", pair.post, pair.base, [m]
+
+
+def _effect(group: str, group_name: str, base: str, members: Sequence[int], level: _Level) -> Effect:
+    is_defined_SQ = np.array([np.isfinite(study.value_MQ[members]).any(axis=0) for study in level.studies])
+    n_by_participant = [study.n_MP[members].max(axis=0) for study in level.studies]
+    nll_base, nll_post = _mean(_mean(np.stack([study.nll_M2[members] for study in level.studies])))
+    unmatched_base, unmatched_post = sum(study.unmatched_M2[members].sum(axis=0) for study in level.studies)
+    return Effect(
+        group,
+        group_name,
+        base,
+        level.level,
+        level.name,
+        d=_estimate(level, members, _D),
+        d_paired=_estimate(level, members, _D_PAIRED),
+        nll_difference=_estimate(level, members, _DIFFERENCE),
+        nll_base=float(nll_base),
+        nll_post=float(nll_post),
+        n_pairs=len(members),
+        n_responses=int(sum(n_P.sum() for n_P in n_by_participant)),
+        n_participants=sum(int((n_P > 0).sum()) for n_P in n_by_participant),
+        n_studies=len(level.studies),
+        n_studies_d=int(is_defined_SQ[:, _D].sum()),
+        n_studies_paired=int(is_defined_SQ[:, _D_PAIRED].sum()),
+        unmatched_base=int(unmatched_base),
+        unmatched_post=int(unmatched_post),
+    )
+
+
+def _estimate(level: _Level, members: Sequence[int], q: int) -> Estimate:
+    """Mean over the pairs whose statistic is defined, all of them in every resample."""
+    with_value = [m for m in members if np.isfinite(level.value_MQ[m, q])]
+    if not with_value:
+        return Estimate(NAN)
+    value = float(level.value_MQ[with_value, q].mean())
+    with_value = [m for m in with_value if np.isfinite(level.centre_MQ[m, q])]
+    if not with_value:
+        return Estimate(value)
+    centre = float(level.centre_MQ[with_value, q].mean())
+    replicate_B = level.replicate_MQB[with_value, q].mean(axis=0)
+    n_units = int(level.has_UMQ[:, with_value, q].any(axis=1).sum())
+    if q == _D_PAIRED and level.level == "study":
+        without_one_P = level.studies[0].paired_without_one_MP[with_value].mean(axis=0)
+        return Estimate(value, *_paired_interval(value, without_one_P, n_units))
+    return Estimate(value, *interval(centre, replicate_B, n_units))
+
+
+def _paired_interval(value: float, without_one_P: FloatArray, n_units: int) -> tuple[float, float]:
+    """The interval of a study's d_paired, found where its sampling variance, (1 + d²/2) / n, does not depend on it.
+
+    As Hedges & Olkin 1985, Statistical Methods for Meta-Analysis, chapter 6, do for two groups. Resamples of few people
+    hold some of nearly equal differences, whose d_paired is huge: they are left out one by one instead.
+    """
+    root = math.sqrt(2)
+    low, high = jackknife_interval(math.asinh(value / root), np.arcsinh(without_one_P / root), n_units)
+    return root * math.sinh(low), root * math.sinh(high)
+
+
+def _bias_correction(freedom: IntArray) -> FloatArray:
+    """By what to multiply a d of so many degrees of freedom (Hedges 1981, exact form); NaN below two."""
+    n = np.maximum(freedom, 2).astype(np.float64)
+    factor = np.exp(gammaln(n / 2) - gammaln((n - 1) / 2)) / np.sqrt(n / 2)
+    return np.where(freedom > 1, factor, NAN)
+
+
+def _statistics(found: Sequence[StudySums], totals_BMK: FloatArray) -> FloatArray:
+    """d, d_paired and the difference of NLLs (M, Q, B) of each pair, from the totals of B resamples."""
+    values = np.empty((len(found), _STATISTICS, len(totals_BMK)))
+    for m, sums in enumerate(found):
+        n_B, base_B, base2_B, post_B, post2_B, people_B, difference_B, difference2_B = totals_BMK[:, m].T
+        variance_B = (_variance(n_B, base_B, base2_B) + _variance(n_B, post_B, post2_B)) / 2
+        values[m, _DIFFERENCE] = _divide(post_B - base_B, n_B) + sums.mean_post - sums.mean_base
+        values[m, _D] = _divide(values[m, _DIFFERENCE], np.sqrt(variance_B))
+        paired_B = _divide(difference_B, people_B) + sums.mean_difference
+        values[m, _D_PAIRED] = _divide(paired_B, np.sqrt(_variance(people_B, difference_B, difference2_B)))
+    return values
+
+
+def _empty(study: str) -> StudySums:
+    nothing = np.empty(0, np.float32)
+    return sum_study(StudyScores(study, np.empty(0, np.int64), nothing, nothing))
+
+
+def _centred_sums(
+    participant_R: npt.NDArray[np.intp], nll_R: npt.NDArray[np.float32]
+) -> tuple[float, FloatArray, FloatArray]:
+    """Mean of a study's NLLs; per participant, the sum of their deviations from it and of the squares of these."""
+    mean = float(np.mean(nll_R, dtype=np.float64)) if len(nll_R) else NAN
+    centred_R = nll_R.astype(np.float64) - mean
+    sum_P, squares_P = (np.bincount(participant_R, weights_R) for weights_R in (centred_R, centred_R**2))
+    return mean, sum_P.astype(np.float64), squares_P.astype(np.float64)
+
+
+def _variance(n_B: FloatArray, total_B: FloatArray, squares_B: FloatArray) -> FloatArray:
+    """Sample variance (ddof 1) of n numbers from their sum and sum of squares; NaN for fewer than two."""
+    deviance_B = squares_B - _divide(total_B**2, n_B)
+    deviance_B[deviance_B <= _ROUNDING * squares_B] = 0
+    return np.divide(deviance_B, n_B - 1, out=np.full_like(n_B, NAN), where=n_B > 1)
+
+
+def _divide(above: FloatArray, below: FloatArray) -> FloatArray:
+    """``above / below``, NaN where ``below`` is zero."""
+    return np.divide(above, below, out=np.full_like(above, NAN), where=below != 0)
+
+
+def _mean(values: FloatArray) -> FloatArray:
+    """Mean over the first axis of what is defined; NaN where nothing is."""
+    is_defined = np.isfinite(values)
+    return _divide(np.where(is_defined, values, 0.0).sum(axis=0), is_defined.sum(axis=0).astype(np.float64))
+
+
+def _generator(seed: int, *names: str) -> np.random.Generator:
+    return np.random.default_rng([seed, *(zlib.crc32(name.encode("utf-8", "surrogatepass")) for name in names)])

@@ -1,0 +1,162 @@
+"""A sweep file in W&B's own format: what is varied, what trials are judged by, and the command of a trial."""
+
+import itertools
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from centaurlab.runtime.arguments import read_yaml, said
+from centaurlab.runtime.errors import UserError
+
+Value = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """Values to choose from, or a range of numbers."""
+
+    values: tuple[Value, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    step: float | None = None
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep file: ``parameters`` by name, and what its trials are judged by."""
+
+    name: str
+    method: Literal["grid", "random", "bayes"]
+    metric: str
+    maximize: bool
+    parameters: dict[str, Parameter]
+    command: tuple[str, ...]
+    program: str = ""
+    run_cap: int | None = None
+    min_iter: int | None = None
+    max_iter: int | None = None
+    eta: int = 3
+
+    @property
+    def grid(self) -> list[dict[str, Value]]:
+        """Every combination of values."""
+        names = list(self.parameters)
+        return [
+            dict(zip(names, v, strict=True)) for v in itertools.product(*(p.values for p in self.parameters.values()))
+        ]
+
+
+def read_sweep(path: Path) -> Sweep:
+    """Read a W&B sweep file; ``UserError`` names what is missing, of the wrong kind or not supported here."""
+    content = read_yaml(path, "the sweep")
+    for key in ("method", "metric", "parameters"):
+        if key not in content:
+            raise UserError(f"{path} lacks {key!r}; a sweep has method, metric, parameters and command")
+    if "command" not in content and "program" not in content:
+        raise UserError(f"{path} lacks 'command' (or 'program'); a sweep has method, metric, parameters and command")
+    method = content["method"]
+    if method not in ("grid", "random", "bayes"):
+        raise UserError(f"{path}: method is {said(method)}; choose grid, random or bayes")
+    metric = _mapping(path, "metric", content["metric"])
+    if not isinstance(metric.get("name"), str):
+        raise UserError(f"{path}: metric lacks a 'name', such as nll/mean")
+    goal = metric.get("goal", "minimize")
+    if goal not in ("minimize", "maximize"):
+        raise UserError(f"{path}: goal of the metric is {said(goal)}; choose minimize or maximize")
+    given = _mapping(path, "parameters", content["parameters"])
+    parameters = {
+        name: _parameter(path, name, _mapping(path, f"parameter {name!r}", about)) for name, about in given.items()
+    }
+    if method == "grid" and (ranged := [name for name, p in parameters.items() if not p.values]):
+        raise UserError(f"{path}: a grid needs 'values' for {ranged[0]!r}")
+    command = content.get("command", [])
+    if not isinstance(command, list) or not all(isinstance(piece, str | int | float) for piece in command):
+        raise UserError(f"{path}: command must be a list of words, such as [python, script.py, '${{args}}']")
+    run_cap = content.get("run_cap")
+    min_iter, max_iter, eta = _hyperband(path, _mapping(path, "early_terminate", content.get("early_terminate")))
+    return Sweep(
+        name=re.sub(r"[^\w-]+", "-", _text(path, "name", content.get("name", path.stem))),
+        method=method,
+        metric=metric["name"],
+        maximize=goal == "maximize",
+        parameters=parameters,
+        command=tuple(map(str, command)),
+        program=_text(path, "program", content.get("program", "")),
+        run_cap=None if run_cap is None else _whole(path, "run_cap", run_cap, 1),
+        min_iter=min_iter,
+        max_iter=max_iter,
+        eta=eta,
+    )
+
+
+def _hyperband(path: Path, early: Mapping[str, Any]) -> tuple[int | None, int | None, int]:
+    """The first and the last step at which trials are compared, and by how much fewer go on each time."""
+    if not early:
+        return None, None, 3
+    if early.get("type") != "hyperband":
+        raise UserError(f"{path}: early_terminate type is {said(early.get('type'))}; only hyperband is known")
+    if "min_iter" not in early and not {"max_iter", "s"} <= early.keys():
+        raise UserError(f"{path}: early_terminate needs 'min_iter', or 'max_iter' and 's'")
+    eta = _whole(path, "eta", early.get("eta", 3), 2)
+    min_iter = _whole(path, "min_iter", early["min_iter"], 1) if "min_iter" in early else None
+    max_iter = _whole(path, "max_iter", early["max_iter"], 1) if "max_iter" in early else None
+    if max_iter and "s" in early:
+        brackets = min(_whole(path, "s", early["s"], 0), max_iter.bit_length())  # beyond, the first step is 1 anyway
+        min_iter = max(1, max_iter // eta**brackets)
+    return min_iter, max_iter, eta
+
+
+def _parameter(path: Path, name: str, about: Mapping[str, Any]) -> Parameter:
+    kind = about.get("distribution")
+    if "value" in about or "values" in about:
+        values = [about["value"]] if "value" in about else about["values"]
+        if not isinstance(values, list) or not values or not all(isinstance(one, Value) for one in values):
+            raise UserError(f"{path}: parameter {name!r} needs a list of texts, numbers or true and false as 'values'")
+        return Parameter(values=tuple(values))
+    if "min" not in about or "max" not in about:
+        raise UserError(f"{path}: parameter {name!r} needs 'value', 'values', or 'min' and 'max'")
+    low, high, step = about["min"], about["max"], about.get("q", 1)
+    for number in (low, high, step):
+        if isinstance(number, str):
+            raise UserError(f"{path}: {number!r} of parameter {name!r} is text to YAML; write numbers like 1.0e-5")
+        if type(number) not in (int, float) or not abs(number) < math.inf:
+            raise UserError(f"{path}: 'min', 'max' and 'q' of parameter {name!r} must be numbers")
+    if low > high or step <= 0 or (kind == "log_uniform_values" and low <= 0):
+        raise UserError(f"{path}: parameter {name!r} has no values between its 'min' and 'max'")
+    whole = isinstance(low, int) and isinstance(high, int)
+    if kind in (None, "uniform", "int_uniform"):
+        return Parameter(low=low, high=high, whole=kind == "int_uniform" or (kind is None and whole))
+    if kind == "q_uniform":
+        return Parameter(low=low, high=high, step=step, whole=whole and isinstance(step, int))
+    if kind == "log_uniform_values":
+        return Parameter(low=low, high=high, log=True)
+    raise UserError(
+        f"{path}: distribution {said(kind)} of {name!r} is not supported here; "
+        "use uniform, int_uniform, q_uniform or log_uniform_values"
+    )
+
+
+def _mapping(path: Path, what: str, value: object) -> dict[str, Any]:
+    """``value`` where it is 'name: value' lines with texts for names; absent: none."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+        raise UserError(f"{path}: {what} must hold 'name: value' lines")
+    return value
+
+
+def _text(path: Path, what: str, value: object) -> str:
+    if not isinstance(value, str | int | float):
+        raise UserError(f"{path}: {what} is {said(value)}, not text")
+    return str(value)
+
+
+def _whole(path: Path, name: str, value: object, least: int) -> int:
+    if type(value) is not int or value < least:
+        raise UserError(f"{path}: {name!r} must be a whole number, at least {least}")
+    return value

@@ -1,0 +1,316 @@
+"""A W&B sweep file run without a server: each trial is the file's own command, chosen and pruned by Optuna.
+
+The study lives in SQLite, or in a database that nodes share. A sweep has a slot for every trial that is wanted, and
+a slot a folder ``<runs>/<sweep>-<slot>``, whose lock its worker and its trial hold. The kernel frees it when both are
+gone, so a slot is never run by two at once; whoever takes it then continues it with the same values.
+"""
+
+import json
+import math
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from centaurlab.runs.folder import RunFolder, inheritable_lock, read_json, read_metrics
+from centaurlab.runtime.errors import IncompleteError, UserError
+from centaurlab.sweeps.file import Parameter, Sweep, Value
+
+if TYPE_CHECKING:
+    import optuna
+    from matplotlib.figure import Figure
+
+
+_POLL_SECONDS = 0.5
+_STOP_SECONDS = 30.0
+"""A trial that is told to stop has this long before it is killed."""
+_VALUES = "trial.json"
+
+
+def n_trials(sweep: Sweep, count: int | None) -> int:
+    """How many trials are wanted: ``count``, else the file's ``run_cap``, else the whole grid."""
+    wanted = count or sweep.run_cap
+    if sweep.method == "grid":
+        return min(wanted or len(sweep.grid), len(sweep.grid))
+    if not wanted:
+        raise UserError(f"a {sweep.method} sweep has no end of its own; give --count")
+    return wanted
+
+
+def command_line(sweep: Sweep, values: Mapping[str, Value]) -> list[str]:
+    """The command of one trial, its macros filled in as W&B's own agent does."""
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
+
+    filled: dict[str, list[str]] = create_sweep_command_args(
+        {"args": {name: {"value": value} for name, value in values.items()}}
+    )
+    filled |= {"env": ["/usr/bin/env"], "interpreter": [sys.executable], "program": [sweep.program]}
+    line: list[str] = []
+    for piece in create_sweep_command(list(sweep.command)):
+        is_macro = piece.startswith("${") and piece.endswith("}")
+        line += filled.get(piece[2:-1], []) if is_macro else [piece]
+    return line
+
+
+def open_study(sweep: Sweep, storage: str, runs: Path) -> "optuna.Study":
+    """The sweep's study in ``storage``, new or as it is. ``UserError`` where the file has changed since."""
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
+    if sweep.min_iter:
+        pruner = optuna.pruners.HyperbandPruner(sweep.min_iter, sweep.max_iter or "auto", sweep.eta)
+    asked = json.dumps(
+        [sweep.method, sweep.metric, sweep.maximize, {k: asdict(p) for k, p in sweep.parameters.items()}]
+    )
+    try:
+        with FileLock(runs / f".{sweep.name}.lock"):
+            study = optuna.create_study(
+                storage=optuna.storages.RDBStorage(
+                    storage,
+                    engine_kwargs={"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else None,
+                ),
+                study_name=sweep.name,
+                pruner=pruner,
+                direction="maximize" if sweep.maximize else "minimize",
+                load_if_exists=True,
+            )
+            if "id" not in study.user_attrs:
+                study.set_user_attr("asked", asked)
+                study.set_user_attr("id", f"{sweep.name}-{secrets.token_hex(3)}")
+    except (SQLAlchemyError, ImportError) as error:
+        reason = error.__cause__ or error.__context__ or error
+        raise UserError(f"cannot open the sweep's database: {reason}; check --storage") from error
+    if study.user_attrs["asked"] != asked:
+        raise UserError(f"the sweep {sweep.name!r} has begun with other parameters; give the file another 'name'")
+    return study
+
+
+def run_sweep(sweep: Sweep, storage: str, runs: Path, count: int | None, workers: int) -> "optuna.Study":
+    """Run the trials that have no result yet, ``workers`` at a time, and return the study.
+
+    What failed in an earlier run is tried again. An interrupt stops the trials; the next call continues them.
+    """
+    total = n_trials(sweep, count)
+    study = open_study(sweep, storage, runs)
+    first = len(study.get_trials(deepcopy=False))
+    stop = Event()
+    with ThreadPoolExecutor(workers) as pool:
+        jobs = [
+            pool.submit(_work, sweep, open_study(sweep, storage, runs), range(total), first, runs, stop)
+            for _ in range(workers)
+        ]
+        try:
+            for job in as_completed(jobs):
+                job.result()
+        finally:
+            stop.set()
+    return study
+
+
+def _work(sweep: Sweep, study: "optuna.Study", slots: range, first: int, runs: Path, stop: Event) -> None:
+    while not stop.is_set():
+        trials = study.get_trials(deepcopy=False)
+        left = [slot for slot in slots if not _is_settled(trials, slot, first)]
+        if not left:
+            return
+        if not any(_take(sweep, study, slot, first, runs, stop) for slot in left):
+            stop.wait(_POLL_SECONDS)
+
+
+def _is_settled(trials: Sequence["optuna.trial.FrozenTrial"], slot: int, first: int) -> bool:
+    """Whether the slot has a result, or failed by itself in a trial from number ``first`` on."""
+    return any(
+        trial.state.name in ("COMPLETE", "PRUNED") or ("failure" in trial.user_attrs and trial.number >= first)
+        for trial in trials
+        if trial.user_attrs.get("slot") == slot
+    )
+
+
+def _take(sweep: Sweep, study: "optuna.Study", slot: int, first: int, runs: Path, stop: Event) -> bool:
+    """Run the slot, unless it is held elsewhere or has its result by now; return whether it was run."""
+    import optuna
+    from optuna.trial import TrialState
+
+    run_id = f"{study.user_attrs['id']}-{slot}"
+    folder = RunFolder(runs / run_id, "sweep")
+    with inheritable_lock(folder.path / ".slot.lock") as lock:
+        trials = study.get_trials(deepcopy=False)
+        if lock is None or _is_settled(trials, slot, first):
+            return False
+        for trial in trials:
+            if trial.user_attrs.get("slot") == slot and trial.state == TrialState.RUNNING:
+                study.tell(trial.number, state=TrialState.FAIL)  # its worker is gone, or the slot would be held
+        sampler = optuna.samplers.TPESampler(constant_liar=True) if sweep.method == "bayes" else None
+        fixed = sweep.grid[slot] if sweep.method == "grid" else read_json(folder.path / _VALUES)
+        study.sampler = optuna.samplers.PartialFixedSampler(fixed, sampler or optuna.samplers.RandomSampler())
+        asked = study.ask()
+        asked.set_user_attr("slot", slot)
+        values = {name: _suggest(asked, name, parameter) for name, parameter in sweep.parameters.items()}
+        folder.write_json(_VALUES, values)
+        varied = " ".join(f"{n}={str(v)[:40]}" for n, v in values.items() if len(sweep.parameters[n].values) != 1)
+        environment = {
+            "WANDB_RUN_ID": run_id,
+            "WANDB_RUN_GROUP": study.user_attrs["id"],
+            "WANDB_NAME": f"{sweep.name} {slot}: {varied}",
+            "SWEEP_RUNS": str(runs),
+            "REPORT_TO": os.environ.get("REPORT_TO", "mlflow"),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
+        }
+        ended: int | None = 0
+        if not (folder.path / "run.json").exists():  # it does when the trial outlived its worker
+            ended = _run_trial(sweep, asked, command_line(sweep, values), environment, folder.path, lock, stop)
+        if stop.is_set():
+            return True
+        history = _history(sweep, folder.path)
+        if ended is None:
+            study.tell(asked, state=TrialState.PRUNED)
+            print(f"{run_id}: pruned after {len(history)} values of {sweep.metric}", flush=True)
+        elif ended or not history:
+            why = f"exit code {ended}" if ended else f"it logged no {sweep.metric}"
+            asked.set_user_attr("failure", why)
+            study.tell(asked, state=TrialState.FAIL)
+            print(f"{run_id}: failed ({why}); see {folder.path / 'output.log'}", file=sys.stderr, flush=True)
+        else:
+            study.tell(asked, history[-1])
+            print(f"{run_id}: {sweep.metric} = {history[-1]:.6g}  {varied}", flush=True)
+    return True
+
+
+def _run_trial(
+    sweep: Sweep,
+    trial: "optuna.Trial",
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    lock: int,
+    stop: Event,
+) -> int | None:
+    """Run a trial's command; return its exit code, or None when it was pruned or ``stop`` was set."""
+    with (folder / "output.log").open("ab") as log:
+        try:
+            process = subprocess.Popen(
+                command,
+                env=os.environ | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(lock,),
+                process_group=0,
+            )
+        except OSError as error:
+            raise UserError(f"cannot start {command[0]!r}: {error.strerror}; check the sweep's command") from error
+    reported = 0
+    try:
+        while process.poll() is None:
+            if sweep.min_iter:
+                for value in _history(sweep, folder)[reported:]:
+                    reported += 1
+                    trial.report(value, reported)  # W&B too counts values, not steps
+                if trial.should_prune():
+                    return None
+            if stop.wait(_POLL_SECONDS):
+                return None
+        return process.returncode
+    finally:
+        if process.poll() is None:
+            _end(process)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Stop a trial with all that it has started (``accelerate launch`` passes no signal on), gently first."""
+    for number, seconds in ((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, 5.0)):
+        deadline = time.monotonic() + seconds
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+            while time.monotonic() < deadline:
+                process.poll()
+                os.killpg(process.pid, 0)  # raises once none of them is left
+                time.sleep(0.1)
+
+
+def _history(sweep: Sweep, folder: Path) -> list[float]:
+    values = (line.get(sweep.metric, math.nan) for _, _, line in read_metrics(folder))
+    return [value for value in values if math.isfinite(value)]
+
+
+def _suggest(trial: "optuna.Trial", name: str, parameter: Parameter) -> Value:
+    if parameter.values:
+        chosen: Value = trial.suggest_categorical(name, parameter.values)
+        return chosen
+    if parameter.whole:
+        return trial.suggest_int(name, int(parameter.low), int(parameter.high), step=int(parameter.step or 1))
+    return trial.suggest_float(name, parameter.low, parameter.high, log=parameter.log, step=parameter.step)
+
+
+def finish(sweep: Sweep, study: "optuna.Study", folder: Path, count: int | None) -> None:
+    """Print the best trial; write pictures of importance and parallel coordinates.
+
+    Raises ``UserError`` where no trial finished and, after all that, ``IncompleteError`` where some failed.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    from optuna.trial import TrialState
+    from optuna.visualization.matplotlib import plot_parallel_coordinate, plot_param_importances
+
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not done:
+        raise UserError(f"no trial of {sweep.name} finished; see the output.log of each in {folder}")
+    best = study.best_trial
+    print(f"best of {len(done)}: {study.user_attrs['id']}-{best.user_attrs['slot']}  {sweep.metric} = {best.value:.6g}")
+    for name, value in best.params.items():
+        print(f"  {name}: {value}")
+    varied = [name for name, p in sweep.parameters.items() if len(p.values) != 1]
+    for kind, plot in (("importance", plot_param_importances), ("parallel", plot_parallel_coordinate)):
+        if len({trial.value for trial in done}) < 2 or not varied:
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            plot(study, params=varied, target_name=sweep.metric)
+            figure = pyplot.gcf()
+            figure.set_size_inches(9, 5)
+            _tidy(figure)
+            path = folder / f"{study.user_attrs['id']}-{kind}.png"
+            figure.savefig(path, dpi=150, bbox_inches="tight")
+            pyplot.close(figure)
+        print(f"plot: {path}")
+    trials, total = study.get_trials(deepcopy=False), n_trials(sweep, count)
+    failed = [slot for slot in range(total) if not _is_settled(trials, slot, first=len(trials))]
+    if failed:
+        raise IncompleteError(
+            f"{len(failed)} of {total} trials of {sweep.name} failed; see the output.log of each in {folder}. "
+            "The same command tries them again"
+        )
+
+
+def _tidy(figure: "Figure") -> None:
+    """Leave away what runs into the labels of the last axis, and of labels that are lists all but the beginning."""
+    for axes in figure.axes:
+        if axes.get_label() == "<colorbar>":
+            axes.remove()  # the first axis says the same
+            continue
+        labels = [label.get_text() for label in axes.get_yticklabels()]
+        if any("," in label for label in labels):
+            axes.set_yticks(axes.get_yticks(), [_shortened(label) for label in labels])
+
+
+def _shortened(label: str) -> str:
+    """Of a list with commas, its first entry and how many more there are."""
+    first, *more = label.split(",")
+    return f"{first} + {len(more)}" if more else first

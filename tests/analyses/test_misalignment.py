@@ -1,0 +1,273 @@
+"""``eval/misalignment.py`` as a user runs it: on folders of scores, on models, and on what cannot be compared."""
+
+import io
+import json
+import os
+import runpy
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from centaurlab.runtime.arguments import parse_arguments
+from helpers.tiny_models import save_tiny_llama
+
+SCRIPT = Path(__file__).parents[2] / "eval" / "misalignment.py"
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+@dataclass(frozen=True)
+class Done:
+    """How the script ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def misalignment(*arguments: str | Path, cwd: Path) -> Done:
+    return run_script(SCRIPT, *arguments, cwd=cwd)
+
+
+def run_script(script: Path, *arguments: str | Path, cwd: Path) -> Done:
+    """Run a script in this process, which has the slow imports behind it."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr("sys.argv", [str(script), *map(str, arguments), "--report_to", "none"])
+        patch.setattr("centaurlab.runtime.processes.keep_freed_memory", lambda: None)
+        patch.setenv("CENTAURLAB_CACHE", str(cwd / "cache"))
+        patch.chdir(cwd)
+        try:
+            runpy.run_path(str(script), run_name="__main__")
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve people in each of two studies, who press one of two keys eight times."""
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("data") / "sessions.jsonl"
+    lines = [
+        {
+            "text": "You see two keys.\n" + "".join(f"You press <<{key}>>.\n" for key in rng.choice(["J", "F"], 8)),
+            "experiment": f"{study}/exp1.csv",
+            "participant": person,
+        }
+        for study in ("keys2020", "again2021")
+        for person in range(12)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def score_folders(folder: Path) -> list[Path]:
+    """Where ``run.json`` says that the models' scores are: base, then post."""
+    return [folder.parent / model["folder"] for model in json.loads((folder / "run.json").read_text())["models"]]
+
+
+@pytest.fixture(scope="module")
+def finished(
+    sessions: Path, tiny_llama_dir: Path, tiny_gemma_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Done]:
+    """Two models compared by name, in a process of its own: scored first, in the output folder."""
+    folder = tmp_path_factory.mktemp("runs")
+    models = ["--base", str(tiny_llama_dir), "--post", str(tiny_gemma_dir), "--dtype", "float32"]
+    done = subprocess.run(
+        [
+            sys.executable,
+            SCRIPT,
+            *models,
+            "--data",
+            sessions,
+            "--resamples",
+            "200",
+            "--output_dir",
+            "effect",
+            "--report_to",
+            "none",
+        ],
+        cwd=folder,
+        env=os.environ | ENVIRONMENT | {"CENTAURLAB_CACHE": str(folder / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return folder / "effect", Done(done.returncode, done.stdout, done.stderr)
+
+
+def test_models_are_scored_first_and_then_compared(finished: tuple[Path, Done]) -> None:
+    folder, done = finished
+    assert done.returncode == 0, done.stderr
+    assert len(list((folder / "scores").glob("*/scores.parquet"))) == 2
+    table = pd.read_csv(folder / "effects.csv")
+    pd.testing.assert_frame_equal(table, pd.read_parquet(folder / "effects.parquet"), check_dtype=False)
+    assert table.loc[0, ["level", "name", "n_studies"]].tolist() == ["overall", "all studies", 2]
+    assert set(table.query("level == 'study'")["name"]) == {"keys2020", "again2021"}
+    assert table.query("level == 'study'")["n_responses"].tolist() == [96, 96]
+    assert {path.name for path in (folder / "figures").iterdir()} == {"forest.pdf", "forest.png"}
+    assert (table["d_low"] <= table["d"]).all()
+    assert (table["d"] <= table["d_high"]).all()
+
+
+def test_the_effects_are_those_of_the_scores(finished: tuple[Path, Done]) -> None:
+    folder, _ = finished
+    base, post = (pd.read_parquet(scores / "scores.parquet") for scores in score_folders(folder))
+    for _, row in pd.read_csv(folder / "effects.csv").query("level == 'study'").iterrows():
+        x, y = (scores.loc[scores["study"] == row["name"], "nll"].astype(float) for scores in (base, post))
+        assert row["d"] == pytest.approx((y.mean() - x.mean()) / np.sqrt((x.var() + y.var()) / 2))
+        assert (row["nll_base"], row["nll_post"]) == pytest.approx((x.mean(), y.mean()))
+
+
+def test_the_terminal_says_which_model_is_worse(finished: tuple[Path, Done]) -> None:
+    folder, done = finished
+    overall = json.loads((folder / "run.json").read_text())["overall"]
+    assert overall["verdict"] in done.stdout
+    excludes = overall["d"]["low"] > 0 or overall["d"]["high"] < 0
+    assert ("which excludes zero" if excludes else "which includes zero") in done.stdout
+    assert "keys2020" in done.stdout
+
+
+def test_folders_of_scores_give_the_same_effects(finished: tuple[Path, Done], tmp_path: Path) -> None:
+    folder, _ = finished
+    base, post = score_folders(folder)
+    arguments = ["--base", base, "--post", post, "--resamples", "200", "--output_dir", "again"]
+    done = misalignment(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "again/effects.csv").read_bytes() == (folder / "effects.csv").read_bytes()
+
+
+def test_what_is_said_of_scoring_has_no_place_where_nothing_is_scored(
+    finished: tuple[Path, Done], tmp_path: Path
+) -> None:
+    folder, _ = finished
+    assert json.loads((folder / "config.json").read_text())["dtype"] == "float32"
+    base, post = score_folders(folder)
+    arguments = ["--base", base, "--post", post, "--resamples", "50", "--output_dir", "effect"]
+    for given in (["--studies", "keys2020"], ["--protocol", "paper"], ["--load_in_4bit"]):
+        done = misalignment(*arguments, *given, cwd=tmp_path)
+        assert done.returncode == 2
+        assert f"error: {given[0]} is for models that are scored first, and these are folders" in done.stderr
+    assert not (tmp_path / "effect").exists()
+    assert misalignment(*arguments, cwd=tmp_path).returncode == 0
+    recorded = json.loads((tmp_path / "effect/config.json").read_text())
+    assert recorded.keys() == {"base", "post", "pairs", "resamples", "seed", "precision", "output_dir"}
+
+
+@pytest.mark.parametrize(
+    ("script", "given"),
+    [("diagnosis.py", ["--base", "a", "--post", "b"]), ("generations.py", ["--pairs", "pairs.csv"])],
+)
+def test_so_it_is_in_the_other_comparisons(script: str, given: list[str], tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name / "store").mkdir(parents=True)
+    (tmp_path / "pairs.csv").write_text("post_trained,base\nb,a\n")
+    arguments = [*given, "--max_length", "100", "--output_dir", "out"]
+    done = run_script(SCRIPT.with_name(script), *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "error: --max_length is for models that are scored first" in done.stderr
+
+
+def test_an_unfinished_run_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
+    (tmp_path / "unfinished/store").mkdir(parents=True)
+    done = misalignment("--base", "unfinished", "--post", "unfinished", "--output_dir", "effect", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: unfinished is not a finished run of eval/score.py")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture(scope="module")
+def many(
+    sessions: Path, tiny_llama_dir: Path, tiny_gemma_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Done]:
+    """Four pairs of a table: a base with two others, one of these with itself, and a base with what is no model."""
+    folder = tmp_path_factory.mktemp("pairs")
+    other = save_tiny_llama(folder / "other", seed=1)
+    pairs = [
+        (other, tiny_llama_dir, "chat", "tiny1"),
+        (tiny_gemma_dir, tiny_llama_dir, "chat", "tiny2"),
+        (folder / "nothing", tiny_llama_dir, "code", "tiny1"),
+        (other, other, "code", "tiny2"),
+    ]
+    rows = [",".join(map(str, row)) for row in [("post_trained", "base", "post_training", "family"), *pairs]]
+    (folder / "pairs.csv").write_text("\n".join(rows))
+    arguments = ["--pairs", "pairs.csv", "--data", sessions, "--resamples", "100", "--output_dir", "effect"]
+    return folder / "effect", misalignment(*arguments, "--dtype", "float32", cwd=folder)
+
+
+def test_many_pairs_survive_a_model_that_cannot_be_loaded(many: tuple[Path, Done]) -> None:
+    folder, done = many
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: 1 of 4 pairs are missing, as models could not be scored")
+    assert str(folder.parent / "nothing") in last
+    assert len(pd.read_csv(folder / "effects.csv").query("group == 'pair' and level == 'overall'")) == 3
+
+
+def test_every_model_is_scored_once_whatever_pairs_it_serves(
+    many: tuple[Path, Done],
+) -> None:
+    folder, done = many
+    assert len(list((folder / "scores").glob("*/scores.parquet"))) == 3
+    assert done.stdout.count("\nscored ") + done.stdout.startswith("scored ") == 3
+    assert "are the same model, by the fingerprint" in done.stdout
+
+
+def test_pairs_are_averaged_by_kind_family_and_altogether(many: tuple[Path, Done]) -> None:
+    folder, _ = many
+    table = pd.read_csv(folder / "effects.csv")
+    groups = table.query("level == 'overall' and group != 'pair'")[["group", "group_name", "n_pairs"]]
+    assert groups.values.tolist() == [
+        ["all", "all pairs", 3],
+        ["post_training", "chat", 2],
+        ["post_training", "code", 1],
+        ["family", "tiny1", 1],
+        ["family", "tiny2", 2],
+    ]
+    for (level, name), rows in table.groupby(["level", "name"]):
+        of_pairs = rows.loc[rows["group"] == "pair", "d"]
+        assert len(of_pairs) == 3, (level, name)
+        assert rows.loc[rows["group"] == "all", "d"].item() == pytest.approx(of_pairs.mean())
+        assert rows.loc[rows["group_name"] == "chat", "d"].item() == pytest.approx(of_pairs.iloc[:2].mean())
+
+
+def test_pairs_of_folders_are_compared_without_scoring(many: tuple[Path, Done], tmp_path: Path) -> None:
+    folder, _ = many
+    base, post = score_folders(folder)[:2]
+    (tmp_path / "mine.csv").write_text(f"post_trained,base\n{post},{base}\n{base},{post}\n")
+    done = misalignment("--pairs", "mine.csv", "--resamples", "50", "--output_dir", "effect", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "effect/scores").exists()
+    there, back, both = pd.read_csv(tmp_path / "effect/effects.csv").query("level == 'overall'")["d"].iloc[[1, 2, 0]]
+    assert there == pytest.approx(-back)
+    assert both == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--base", "a"], "error: give both --base and --post, or --pairs instead"),
+        (["--base", "a", "--post", "b", "--pairs", "all"], "error: give both --base and --post, or --pairs instead"),
+        (["--pairs", "qwen"], "error: the catalog has no family 'qwen'; did you mean"),
+        (["--pairs", "qwen3", "--resamples", "0"], "error: --resamples must be at least 1"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_one_sentence(arguments: list[str], message: str, tmp_path: Path) -> None:
+    done = misalignment(*arguments, "--output_dir", "effect", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(message)
+
+
+@pytest.mark.parametrize("config", sorted(SCRIPT.parent.glob("configs/*.yaml")), ids=lambda path: path.name)
+def test_the_configs_name_pairs_that_there_are(config: Path) -> None:
+    script = runpy.run_path(str(SCRIPT))
+    types = [script[name] for name in ("MisalignmentArguments", "LoadArguments", "DataArguments")]
+    arguments, *_ = parse_arguments(types, "", ["--config", str(config)])
+    assert len(arguments.asked_pairs()) == 65

@@ -1,0 +1,102 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from centaurlab.cli.data import is_known, print_stats, validate
+from centaurlab.data.source import DataArguments
+from centaurlab.runtime.errors import UserError
+
+TEXT = "You see J and F. You press <<J>>. You press <<F>>."
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COLUMNS", "140")
+    sessions = [
+        {"text": TEXT, "experiment": "enkavi2019digitspan/1", "participant": 1, "age": 37, "gender": "N/A"},
+        {"text": TEXT, "experiment": "enkavi2019digitspan/2", "participant": 1, "age": float("nan")},
+        {"text": TEXT, "experiment": "smith2020/1", "participant": "a", "gender": "female"},
+    ]
+    file = tmp_path / "s.jsonl"
+    file.write_text("".join(json.dumps(session) + "\n" for session in sessions))
+    return file
+
+
+def row_of(table: str, study: str) -> list[str]:
+    (line,) = [line for line in table.splitlines() if study in line]
+    return [cell.strip() for cell in line.strip("│").split("│")]
+
+
+def test_the_table_counts_sessions_responses_and_known_metadata_per_study(path, capsys):
+    print_stats(DataArguments(data=str(path)))
+    printed = capsys.readouterr().out
+    characters = f"{2 * len(TEXT)}"
+    assert row_of(printed, "enkavi") == ["enkavi2019digitspan", "2", "4", characters, "Memory", "age 1"]
+    assert row_of(printed, "smith2020") == ["smith2020", "1", "2", f"{len(TEXT)}", "-", "gender 1"]
+    assert row_of(printed, "2 studies")[:4] == ["2 studies", "3", "6", f"{3 * len(TEXT)}"]
+    assert printed.splitlines()[-1] == "no problems found"
+
+
+def test_with_a_tokenizer_it_counts_the_tokens_that_scoring_reads(path, capsys, tiny_llama_dir):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama_dir)
+    up_to_the_last_response = TEXT.removesuffix(">>.")
+    tokens = len(tokenizer(up_to_the_last_response)["input_ids"])
+    print_stats(DataArguments(data=str(path)), tokenizer)
+    printed = capsys.readouterr().out
+    assert "tokens" in printed
+    assert row_of(printed, "smith2020")[3] == str(tokens)
+
+
+def test_stats_say_what_is_malformed_and_go_on(path, capsys):
+    with path.open("a") as stream:
+        stream.write('{"text": \n')
+    print_stats(DataArguments(data=str(path)))
+    printed = capsys.readouterr().out
+    assert f"{path}:4: invalid JSON" in printed
+    assert printed.splitlines()[-1] == "1 problem found"
+
+
+def test_stats_of_nothing_are_an_error(tmp_path, capsys):
+    (tmp_path / "s.jsonl").write_text("{")
+    with pytest.raises(UserError, match="holds no usable session"):
+        print_stats(DataArguments(data=str(tmp_path / "s.jsonl")))
+    assert "s.jsonl:1: invalid JSON" in capsys.readouterr().out
+
+
+def test_validate_names_every_malformed_line(path, capsys):
+    lines = path.read_text().splitlines()
+    bad = ["{", lines[0], json.dumps({**json.loads(lines[2]), "participant": "b", "text": "You press <<>> [red]."})]
+    path.write_text("\n".join([*lines, *bad]))
+    with pytest.raises(UserError, match="3 of 6 sessions malformed"):
+        validate(str(path))
+    assert [line.partition(": ")[0] for line in capsys.readouterr().out.splitlines()] == [
+        f"{path}:4",
+        f"{path}:5",
+        f"{path}:6",
+    ]
+
+
+def test_validate_is_content_with_sound_transcripts(path, capsys):
+    validate(str(path))
+    assert capsys.readouterr().out == "3 sessions, no problem found\n"
+
+
+def test_validate_says_when_there_is_nothing_to_read(tmp_path):
+    with pytest.raises(UserError, match="no such file or folder"):
+        validate(str(tmp_path / "missing.jsonl"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, float("nan"), float("-inf"), "", " ", "N/A", "NA", "nan", "NaN", "None", "null", "NaT", "<NA>", [], {}],
+)
+def test_metadata_that_say_nothing_are_unknown(value):
+    assert not is_known(value)
+
+
+@pytest.mark.parametrize("value", [0, 37, 37.0, "37", "female", [812], False, True])
+def test_other_metadata_are_known(value):
+    assert is_known(value)

@@ -1,0 +1,385 @@
+import gzip
+import json
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from centaurlab.data.source import DataArguments, TranscriptSource, open_source
+from centaurlab.data.transcripts import Transcript
+from centaurlab.runtime.errors import UserError
+from helpers.transcript_files import LFS_POINTER, TEXT, json_lines, session, write
+
+FORMATS = ["s.jsonl", "s.jsonl.gz", "s.jsonl.zip", "s.zip", "s.parquet"]
+
+
+def read(path: Path, **settings: object) -> list[Transcript]:
+    return list(open_source(DataArguments(data=str(path), **settings)))
+
+
+def source_of(path: Path, **settings: object) -> TranscriptSource:
+    source = open_source(DataArguments(data=str(path), **settings))
+    list(source)
+    return source
+
+
+def error_of(path: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        read(path)
+    return str(caught.value)
+
+
+# What is read
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_gives_the_same_transcripts(tmp_path, name):
+    path = write(tmp_path / name, [session(i, age=30 + i) for i in range(5)])
+    transcripts = read(path)
+    assert [t.participant for t in transcripts] == ["0", "1", "2", "3", "4"]
+    assert {(t.text, t.study, t.experiment) for t in transcripts} == {
+        (TEXT, "smith2020bandit", "smith2020bandit/exp1.csv")
+    }
+    assert [t.metadata for t in transcripts] == [{"age": 30 + i} for i in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("contributed", "name"),
+    [(32, "32"), (32.0, "32"), ("32", "32"), ("anna", "anna"), (1.5, "1.5"), (0, "0")],
+)
+def test_participants_are_strings_whatever_was_contributed(tmp_path, contributed, name):
+    assert read(write(tmp_path / "s.jsonl", [session(contributed)]))[0].participant == name
+
+
+def test_metadata_stay_as_contributed_even_where_types_conflict_between_files(tmp_path):
+    for name, age in [("a.jsonl", 37), ("b.jsonl", 37.0), ("c.jsonl", "37"), ("d.jsonl", "N/A")]:
+        write(tmp_path / name, [session(name, age=age, RTs=[-1, 0, "812"])])
+    assert [t.metadata["age"] for t in read(tmp_path)] == [37, 37.0, "37", "N/A"]
+    assert read(tmp_path)[0].metadata["RTs"] == [-1, 0, "812"]
+
+
+def test_a_source_can_be_iterated_again_and_gives_the_same(tmp_path):
+    source = open_source(DataArguments(data=str(write(tmp_path / "s.jsonl.gz", [session(i) for i in range(9)]))))
+    assert list(source) == list(source)
+
+
+def test_blank_lines_and_a_byte_order_mark_are_no_sessions(tmp_path):
+    path = tmp_path / "s.jsonl"
+    path.write_text("\ufeff" + json_lines([session(1)]) + "\n\n" + json_lines([session(2)]) + "\n", "utf-8")
+    assert [t.origin for t in read(path)] == [f"{path}:1", f"{path}:4"]
+
+
+def test_a_large_file_is_read_as_a_stream(tmp_path):
+    path = tmp_path / "s.jsonl.gz"
+    with gzip.open(path, "wt", compresslevel=1) as stream:
+        for participant in range(500):
+            stream.write(json_lines([session(participant, filler="x" * 40_000)]))
+    source = open_source(DataArguments(data=str(path)))
+    tracemalloc.start()
+    count = sum(1 for _ in source)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 500
+    assert peak < 2_000_000
+
+
+# Which study a session belongs to
+
+
+def test_a_study_column_comes_first(tmp_path):
+    path = write(tmp_path / "badham2017deficits.jsonl", [session(1, study="jones2021")])
+    assert read(path)[0].study == "jones2021"
+
+
+@pytest.mark.parametrize("place", ["badham2017deficits.jsonl.gz", "badham2017deficits/data.parquet"])
+def test_then_a_file_or_folder_that_the_catalog_knows(tmp_path, place):
+    assert read(write(tmp_path / place, [session(1)]))[0].study == "badham2017deficits"
+
+
+@pytest.mark.parametrize("name", ["prompts.jsonl", "prompts.jsonl.zip"])
+def test_then_the_folder_of_prompts(tmp_path, name):
+    assert read(write(tmp_path / "lee2031new" / name, [session(1)]))[0].study == "lee2031new"
+
+
+@pytest.mark.parametrize(
+    ("experiment", "study"),
+    [
+        ("lee2031/exp1", "lee2031"),
+        ("lee2031", "lee2031"),
+        ("dezfouli//Users/someone/choices.csv", "dezfouli"),
+        ("../../../exp1.csv", "mine"),
+        ("/home/someone/data.csv", "mine"),
+        (".", "mine"),
+        ("C:\\data\\exp.csv", "mine"),
+        ("", "mine"),
+        (None, "mine"),
+    ],
+)
+def test_then_the_head_of_the_experiment_or_where_that_is_a_path_the_file(tmp_path, experiment, study):
+    path = write(tmp_path / "mine.jsonl", [{**session(1), "experiment": experiment}])
+    assert read(path)[0].study == study
+
+
+def test_an_experiment_may_hold_anything_and_stays_what_it_is(tmp_path):
+    path = write(tmp_path / "mine.jsonl", [{**session(1), "experiment": "../../../exp1.csv"}])
+    assert read(path)[0].experiment == "../../../exp1.csv"
+
+
+# Folders and checkouts
+
+
+def test_a_folder_gives_the_sessions_of_all_its_files_and_says_what_it_skipped(tmp_path):
+    write(tmp_path / "b.jsonl", [session(1)])
+    write(tmp_path / "a.parquet", [session(2)])
+    (tmp_path / "README.md").write_text("about")
+    (tmp_path / "manifest.csv").write_text("a,b\n")
+    (tmp_path / ".hidden.jsonl").write_text("{")
+    with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as archive:
+        archive.writestr("a.png", b"")
+    source = open_source(DataArguments(data=str(tmp_path)))
+    assert [t.participant for t in source] == ["2", "1"]
+    assert source.notes == ["skipped 3 files (README.md, manifest.csv, pictures.zip) without transcripts"]
+
+
+def test_a_checkout_of_psych_201_gives_the_prompts_of_each_study_and_nothing_else(tmp_path):
+    write(tmp_path / "frey2017dfe" / "prompts.jsonl.zip", [session(1)])
+    write(tmp_path / "lee2031new" / "prompts.jsonl", [session(1)])
+    write(tmp_path / "lee2031new" / "prompts.jsonl.zip", [session(1)])
+    (tmp_path / "lee2031new" / "raw.jsonl").write_text('{"rt": 300}\n')
+    (tmp_path / "lee2031new" / "original_data").mkdir()
+    (tmp_path / "lee2031new" / "original_data" / "exp1.jsonl").write_text('{"rt": 300}\n')
+    (tmp_path / "zika2023").mkdir()
+    (tmp_path / "zika2023" / "prompts.jsonl.zip").write_text(LFS_POINTER)
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "x.jsonl").write_text("{")
+    (tmp_path / "README.md").write_text("about")
+    source = open_source(DataArguments(data=str(tmp_path)))
+    assert [t.study for t in source] == ["frey2017dfe", "lee2031new"]
+    lfs, others = source.notes
+    assert lfs == "skipped 1 Git-LFS pointer (zika2023/prompts.jsonl.zip); 'git lfs pull' fetches the data"
+    assert others.startswith("skipped 3 files (README.md, lee2031new/prompts.jsonl.zip, lee2031new/raw.jsonl)")
+
+
+def test_git_lfs_pointers_alone_are_an_error_that_says_how_to_get_the_data(tmp_path):
+    (tmp_path / "zika2023").mkdir()
+    (tmp_path / "zika2023" / "prompts.jsonl.zip").write_text(LFS_POINTER)
+    assert "run 'git lfs pull'" in error_of(tmp_path)
+    assert "run 'git lfs pull'" in error_of(tmp_path / "zika2023" / "prompts.jsonl.zip")
+
+
+def test_copies_that_macos_puts_into_archives_are_ignored(tmp_path):
+    with zipfile.ZipFile(tmp_path / "prompts.jsonl.zip", "w") as archive:
+        archive.writestr("__MACOSX/._prompts.jsonl", b"\x00\x05\x16\x07")
+        archive.writestr("prompts.jsonl", json_lines([session(1)]))
+    assert len(read(tmp_path / "prompts.jsonl.zip")) == 1
+
+
+def test_a_member_of_an_archive_is_named_in_the_origin_and_may_name_the_study(tmp_path):
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr("badham2017deficits/prompts.jsonl", json_lines([session(1)]))
+        archive.writestr("bahrami2020four.jsonl", json_lines([session(1)]))
+    transcripts = read(tmp_path / "all.zip")
+    assert [t.study for t in transcripts] == ["badham2017deficits", "bahrami2020four"]
+    assert transcripts[1].origin == f"{tmp_path}/all.zip/bahrami2020four.jsonl:1"
+
+
+# What is wrong with a file, each said with its place
+
+
+def line(**fields: object) -> str:
+    return json.dumps({**session(2), **fields})
+
+
+def without_text() -> str:
+    return json.dumps({"experiment": "e", "participant": 2})
+
+
+@pytest.mark.parametrize(
+    ("second_line", "said"),
+    [
+        ('{"text": "You press <<J>>.", ', "invalid JSON"),
+        ("[1, 2]", "not a JSON object"),
+        (without_text(), "no `text`"),
+        ('{"prompt": "You press <<J>>."}', "no `text`"),
+        (line(text=3), "`text` is a number, not a string"),
+        (line(text=None), "`text` is null, not a string"),
+        (line(text="You press <<J"), "unclosed '<<' on line 1 of the text"),
+        (line(text="You press <<J <<F>>."), "nested '<<' on line 1 of the text"),
+        (line(text="You do nothing."), "no response"),
+        (line(text="You press <<J>>.\nYou press <<>>."), "empty response on line 2 of the text"),
+        (line(text="You press << >>."), "empty response on line 1 of the text"),
+        (line(text="You press <<\ud83d>>."), "half of a surrogate pair"),
+        (line(participant=1), "duplicate session: participant '1' of 'smith2020bandit'"),
+        (line(participant=1.0), "duplicate session"),
+        (line(participant=None), "no `participant`"),
+        (line(participant="\ud83d"), "a name holds half of a surrogate pair"),
+        (line(participant=float("nan")), "no `participant`"),
+        (line(study="../etc"), "'../etc' cannot name a study"),
+        (line(study="a/.."), "'a/..' cannot name a study"),
+    ],
+)
+def test_a_malformed_line_is_named_with_its_file_and_number(tmp_path, second_line, said):
+    path = tmp_path / "s.jsonl"
+    path.write_text(json_lines([session(1)]) + second_line + "\n", encoding="utf-8")
+    message = error_of(path)
+    assert message.startswith(f"{path}:2: ")
+    assert said in message
+    assert message.endswith("correct it, or leave such sessions out with --on_malformed skip")
+    assert len(message.splitlines()) == 1
+
+
+def test_a_malformed_row_of_a_parquet_file_is_named(tmp_path):
+    path = write(tmp_path / "s.parquet", [session(1), session(2), session(3, text="You press <<J")])
+    assert error_of(path).startswith(f"{path}: row 3: unclosed '<<'")
+
+
+def test_a_value_of_a_parquet_file_that_python_does_not_have_is_named_by_its_row(tmp_path):
+    torn = pa.array([b"You press <<J>>.", b"You press <<\xff>>."]).cast(pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"text": torn, "participant": [1, 2], "study": ["a", "a"]}), tmp_path / "s.parquet")
+    assert error_of(tmp_path / "s.parquet").startswith(f"{tmp_path}/s.parquet: row 2: a value cannot be read ('utf-8'")
+    dates = pa.array([2**62, 0], pa.timestamp("us"))
+    pq.write_table(pa.table({"text": [TEXT, TEXT], "participant": [1, 2], "when": dates}), tmp_path / "s.parquet")
+    source = source_of(tmp_path / "s.parquet", on_malformed="skip")
+    assert [str(problem) for problem in source.skipped] == [
+        f"{tmp_path}/s.parquet: row 1: a value cannot be read (date value out of range)"
+    ]
+
+
+def test_text_that_is_not_utf_8_is_named_with_its_byte(tmp_path):
+    path = tmp_path / "s.jsonl"
+    path.write_bytes(json_lines([session(1)]).encode() + '{"text": "Grüße"}\n'.encode("latin-1"))
+    assert error_of(path).startswith(f"{path}:2: not UTF-8 (byte 13 of the line)")
+
+
+@pytest.mark.parametrize("content", ["", "\n \n"])
+def test_an_empty_file_is_named(tmp_path, content):
+    (tmp_path / "s.jsonl").write_text(content)
+    assert error_of(tmp_path / "s.jsonl").startswith(f"{tmp_path}/s.jsonl: the file is empty")
+
+
+def test_a_missing_file_an_unknown_extension_and_a_folder_without_transcripts(tmp_path):
+    (tmp_path / "data.csv").write_text("a,b\n")
+    assert error_of(tmp_path / "nowhere.jsonl") == f"no such file or folder: {tmp_path}/nowhere.jsonl"
+    assert "unknown extension; transcripts are read from .jsonl, .jsonl.gz" in error_of(tmp_path / "data.csv")
+    assert f"{tmp_path} holds no transcripts" in error_of(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["s.zip", "s.parquet", "s.jsonl.gz"])
+def test_a_file_that_is_not_what_its_name_says(tmp_path, name):
+    (tmp_path / name).write_text("nothing of the kind\n")
+    assert str(tmp_path / name) in error_of(tmp_path / name)
+
+
+def test_damaged_compressed_data_are_named_with_the_line_where_they_break(tmp_path):
+    whole = gzip.compress(json_lines([session(i) for i in range(3)]).encode())
+    (tmp_path / "s.jsonl.gz").write_bytes(whole[:-10])
+    assert "the compressed data are damaged" in error_of(tmp_path / "s.jsonl.gz")
+
+
+# Archives that mean harm
+
+
+@pytest.mark.parametrize("member", ["/etc/x.jsonl", "../x.jsonl", "a/../../x.jsonl", "..\\x.jsonl", "C:\\x.jsonl"])
+def test_members_with_absolute_or_parent_paths_are_refused(tmp_path, member):
+    with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
+        archive.writestr(member, json_lines([session(1)]))
+    assert "has an absolute or parent path" in error_of(tmp_path / "s.zip")
+    assert list(tmp_path.iterdir()) == [tmp_path / "s.zip"]
+
+
+@pytest.mark.parametrize("name", ["bomb.zip", "bomb.jsonl.gz"])
+def test_archives_that_unpack_to_hundreds_of_times_their_size_are_refused(tmp_path, name):
+    bomb = b" " * 1_000 + b"\n"
+    if name.endswith(".gz"):
+        with gzip.open(tmp_path / name, "wb") as stream:
+            for _ in range(80):
+                stream.write(bomb * 1_000)
+    else:
+        with (
+            zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive,
+            archive.open("prompts.jsonl", "w") as stream,
+        ):
+            for _ in range(80):
+                stream.write(bomb * 1_000)
+    assert (tmp_path / name).stat().st_size < 1_000_000
+    assert "unpacks to more than" in error_of(tmp_path / name)
+
+
+def test_what_an_archive_says_of_its_members_sizes_hides_no_bomb(tmp_path):
+    """Forty members that are one and the same: no one unpacks to 200 times what it claims, all do together."""
+    path = tmp_path / "s.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.jsonl", b" " * 9_999_999 + b"\n")
+        (one,) = archive.infolist()
+        one.compress_size *= 100
+        archive.filelist += [one] * 39
+    assert path.stat().st_size < 20_000
+    source = open_source(DataArguments(data=str(path), on_malformed="skip"))
+    with pytest.raises(UserError, match="no session is left"):
+        list(source)
+    refused = [problem for problem in source.skipped if "unpacks to more than 200 times its size" in problem.reason]
+    assert len(refused) == 1
+    assert len(source.skipped) < 10, "nothing is read after it"
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_in_another_compression_is_refused(tmp_path, method):
+    with zipfile.ZipFile(tmp_path / "s.zip", "w", method) as archive:
+        archive.writestr("prompts.jsonl", json_lines([session(1)]))
+    assert "is compressed in a way that is not read here; use deflate" in error_of(tmp_path / "s.zip")
+
+
+@pytest.mark.parametrize(
+    ("member", "found", "put", "said"),
+    [
+        ("prompts.jsonl", b"PK\x01\x02\x14\x03\x14\x00", b"PK\x01\x02\x14\x03\xff\x00", "zip file version"),
+        ("prompts.jsonl", b"prompts.jsonl", b"\0rompts.jsonl", "holds no .jsonl file"),
+        ("prömpts.jsonl", "prömpts.jsonl".encode(), b"pr\xff\xffmpts.jsonl", "can't decode byte"),
+    ],
+)
+def test_a_torn_directory_of_an_archive_is_named(tmp_path, member, found, put, said):
+    path = tmp_path / "s.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(member, "{}")
+    content = path.read_bytes()
+    assert found in content
+    path.write_bytes(content.replace(found, put))
+    assert said in error_of(path)
+
+
+def test_a_parquet_file_that_unpacks_to_hundreds_of_times_its_size_is_refused(tmp_path):
+    text = "You press <<J>>." + " " * (1 << 27)
+    pq.write_table(pa.table({"text": [text], "participant": [1]}), tmp_path / "s.parquet", compression="zstd")
+    assert "unpacks to more than 200 times its size" in error_of(tmp_path / "s.parquet")
+
+
+def test_an_encrypted_member_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
+        archive.writestr("prompts.jsonl", json_lines([session(1)]))
+        archive.infolist()[0].flag_bits |= 0x1
+    assert "s.zip/prompts.jsonl: is encrypted" in error_of(tmp_path / "s.zip")
+
+
+# Leaving malformed sessions out
+
+
+def test_skip_leaves_malformed_sessions_out_and_lists_them(tmp_path):
+    path = tmp_path / "s.jsonl"
+    lines = [line(participant=1), "{", line(participant=2, text="You press <<J"), line(participant=3)]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    source = open_source(DataArguments(data=str(path), on_malformed="skip"))
+    for _ in range(2):
+        assert [t.participant for t in source] == ["1", "3"]
+        assert [problem.origin for problem in source.skipped] == [f"{path}:2", f"{path}:3"]
+
+
+def test_skip_keeps_sessions_whose_only_fault_is_an_empty_response(tmp_path):
+    path = write(tmp_path / "s.jsonl", [session(1, text="You press <<>>. You press <<J>>.")])
+    source = source_of(path, on_malformed="skip")
+    assert source.skipped == []
+    write(path, [session(1, text="You press <<>>. You press <<J")])
+    with pytest.raises(UserError, match="no session is left"):
+        source_of(path, on_malformed="skip")

@@ -1,0 +1,243 @@
+"""Figures say what their axes are, keep their labels apart, fit a column, and come out the same every time."""
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from centaurlab.analyses.misalignment import save_effect_figures
+from centaurlab.catalog.tables import published_effects, published_nll
+from centaurlab.display.figures.curves import training_curve
+from centaurlab.display.figures.intervals import (
+    Row,
+    forest,
+    gain_forest,
+    nll_rows,
+    pair_forest,
+    part_rows,
+    signed_forest,
+)
+from centaurlab.display.figures.paper import (
+    ModelPoint,
+    PairPoint,
+    accuracy_by_size,
+    domains,
+    generations,
+    nll_by_size,
+    personas,
+    templates,
+)
+from centaurlab.display.figures.style import GREY, WIDTH_MM, save_figure, short
+from centaurlab.runtime.errors import UserError
+from centaurlab.stats.estimate import Estimate
+from helpers.effect_rows import LONG_NAMES, effect, effects_of
+
+NAN = float("nan")
+WIDE = Estimate(0.5, -0.4, 1.4)
+
+
+def every_figure() -> dict[str, Figure]:
+    effects = effects_of(LONG_NAMES, Estimate(0.1, -0.1, 0.3))
+    averages = effects_of(["a2020", "b2021"], Estimate(0.1, 0.05, 0.3), group="all", group_name="all pairs")
+    pairs = [*averages, *effects_of(["a2020", "b2021"], Estimate(0.2, -0.05, 0.3), group_name="Qwen/Qwen3-8B")]
+    gains = [{"kind": "held_out", "study": n, "d": 0.1, "d_low": -0.1, "d_high": 0.2} for n in LONG_NAMES[:8]]
+    gains += [{"kind": "novel", "study": n, "d": 1.0, "d_low": 0.5, "d_high": 2.0} for n in LONG_NAMES[8:]]
+    summaries = [{"kind": k, "d": 0.1, "d_low": None, "d_high": None} for k in ("held_out", "novel")]
+    nlls = [Row(name, Estimate(1.5, 1.2, 1.9), i, name == "mean") for name in [*LONG_NAMES, "mean"] for i in range(3)]
+    parts = [Row(name, Estimate(0.5 - i / 3, -1, 1), i) for name in LONG_NAMES for i in range(4)]
+    kinds = [("base", 0.27), ("instruct", 0.135), ("instruct", NAN)]
+    models = [ModelPoint(f"org/{i}", size, kind, Estimate(2, 1.5, 2.5)) for i, (kind, size) in enumerate(kinds)]
+    sized = [PairPoint(s, g, Estimate(2, 1, 3), Estimate(0.1, 0, 0.3)) for s in (0.5, 7) for g in ("qwen2", "qwen2.5")]
+    return {
+        "forest": forest(effects),
+        "pairs": pair_forest(pairs),
+        "gains": gain_forest(gains, summaries, "runs/centaur", "org/base"),
+        "nll": nll_rows(nlls, ["one", "two", "a model of a very long name indeed, much longer than that"], "starter"),
+        "parts": part_rows(parts, ["difference", "calibration", "format", "preference"], "post: one\nbase: two"),
+        "nll_by_size": nll_by_size(models),
+        "accuracy_by_size": accuracy_by_size([replace(m, value=WIDE) for m in models if m.size_b > 0]),
+        "generations": generations(sized, [("qwen2", Estimate(0.1, 0.0, 0.2)), ("qwen2.5", Estimate(0.1))]),
+        "domains": domains(effects),
+        "personas": personas([("org/one", Estimate(0.1, 0.05, 0.2)), ("org/two", Estimate(-0.1, -0.2, 0.1))]),
+        "templates": templates([("org/smol", Estimate(2.0, 1.5, 2.5), Estimate(4.0, 3.0, 5.0))]),
+        "training": training_curve([(i, 3 / i) for i in range(1, 40)], [(20, 2.0), (40, 1.8)]),
+    }
+
+
+FIGURES = every_figure()
+
+
+def texts(figure: Figure) -> list[mpl.text.Text]:
+    """Every text that is drawn; matplotlib keeps labels of ticks beyond the axis, which are not."""
+    found = [text for text in figure.texts if text.get_text()]
+    found += [text for legend in figure.legends for text in [legend.get_title(), *legend.get_texts()]]
+    for axes in figure.axes:
+        found += [axes.title, *axes.texts]
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            ticks = zip(axis.get_major_ticks(), axis.get_majorticklocs(), strict=True)
+            found += [tick.label1 for tick, at in ticks if low <= at <= high and tick.label1.get_visible()] + [
+                axis.label
+            ]
+    return [text for text in found if text.get_text().strip()]
+
+
+def boxes(figure: Figure) -> list[mpl.transforms.Bbox]:
+    """Extents in pixels of every text that is drawn."""
+    figure.draw_without_rendering()
+    return [text.get_window_extent() for text in texts(figure)]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_axes_are_labelled_with_their_unit(name: str) -> None:
+    figure = FIGURES[name]
+    labels = [figure.get_supxlabel(), *(axes.get_xlabel() for axes in figure.axes)]
+    assert any(labels)
+    labels += [axes.get_ylabel() for axes in figure.axes]
+    units = ("standard deviations", "nats per response", "nats per token", "share of choices", "nats per choice")
+    assert any(unit in label for unit in units for label in labels)
+    if name in ("training", "generations", "nll_by_size"):
+        assert "nats per response" in " ".join(labels)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_text_overlaps_another_or_leaves_the_figure(name: str) -> None:
+    found = boxes(FIGURES[name])
+    assert len(found) > 5
+    for i, box in enumerate(found):
+        assert not [other for other in found[i + 1 :] if box.overlaps(other)]
+    whole = FIGURES[name].bbox
+    assert all(box.x0 >= -1 and box.x1 <= whole.x1 + 1 and box.y0 >= -1 and box.y1 <= whole.y1 + 1 for box in found)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_are_one_column_wide(name: str) -> None:
+    assert FIGURES[name].get_figwidth() * 25.4 == pytest.approx(WIDTH_MM)
+
+
+def test_studies_are_sorted_and_the_mean_stands_below() -> None:
+    effects = effects_of(["a", "b", "c"], Estimate(0.1, -0.1, 0.3))
+    (axes,) = forest(effects).axes
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    by_d = sorted(effects[2:], key=lambda e: -e.d.value)
+    assert labels == [*(e.name for e in by_d), "mean over studies"]
+    bottom, top = axes.get_ylim()
+    assert bottom > top
+
+
+def test_points_and_intervals_are_those_of_the_effects() -> None:
+    effects = effects_of(["a", "b"], Estimate(0.1, -0.1, 0.3))
+    (axes,) = forest(effects).axes
+    drawn = {tuple(np.round(line.get_xdata(), 12)) for line in axes.lines}
+    for e in [effects[0], *effects[2:]]:
+        assert {(round(e.d.value, 12),), (round(e.d.low, 12), round(e.d.high, 12))} <= drawn
+
+
+def test_filled_markers_are_intervals_that_exclude_zero() -> None:
+    effects = [effect("all studies", Estimate(0.3, 0.1, 0.5), "overall"), effect("a", Estimate(0.2, -0.1, 0.5))]
+    effects.append(effect("no interval", Estimate(0.4)))
+    (axes,) = forest(effects).axes
+    filled = {
+        float(line.get_xdata()[0]): line.get_markerfacecolor() != "white"
+        for line in axes.lines
+        if line.get_marker() in ("o", "D")
+    }
+    assert filled == {0.3: True, 0.2: False, 0.4: False}
+
+
+def test_an_interval_too_wide_to_be_shown_ends_in_arrows() -> None:
+    rows = [Row(f"s{i}", Estimate(0.1 * i, 0.1 * i - 0.3, 0.1 * i + 0.3)) for i in range(5)]
+    figure = signed_forest([*rows, Row("two people", Estimate(0.2, -20, 24))], "title", "worse", "better", "d (units)")
+    (axes,) = figure.axes
+    left, right = axes.get_xlim()
+    assert -1 < left < -0.3
+    assert 0.7 < right < 1.5
+    arrows = {line.get_marker(): line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() in "<>"}
+    assert arrows == {"<": left, ">": right}
+
+
+def test_what_is_not_defined_is_left_out_and_counted() -> None:
+    effects = [effect("all studies", Estimate(0.3), "overall"), effect("a", Estimate(0.2)), effect("b", Estimate(NAN))]
+    figure = forest(effects)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["a", "mean over studies"]
+    assert "not defined, left out: 1" in figure.get_supxlabel()
+
+
+def test_a_name_is_text_and_never_a_formula() -> None:
+    figure = forest(effects_of(["$5 or $10", "x_1^2 $\\frac$", "一二三"], Estimate(0.1, -0.1, 0.3)))
+    assert "$5 or $10" in [label.get_text() for label in figure.axes[0].get_yticklabels()]
+
+
+def test_long_names_keep_their_ends() -> None:
+    assert short("collins2014recall") == "collins2014recall"
+    assert short(LONG_NAMES[3], 30) != short(LONG_NAMES[4], 30)
+    assert len(short(LONG_NAMES[3], 30)) == 30
+
+
+def test_files_are_the_same_bytes_every_time(tmp_path: Path) -> None:
+    effects = effects_of(["a", "b"], Estimate(0.1, -0.1, 0.3))
+    for folder in ("one", "two"):
+        save_effect_figures(effects, tmp_path / folder)
+    files = sorted((tmp_path / "one/figures").iterdir())
+    assert [file.name for file in files] == ["domains.pdf", "domains.png", "forest.pdf", "forest.png"]
+    assert files[0].read_bytes().startswith(b"%PDF")
+    for file in files:
+        assert file.read_bytes() == (tmp_path / "two/figures" / file.name).read_bytes()
+
+
+def test_several_pairs_have_a_figure_of_their_own(tmp_path: Path) -> None:
+    averages = effects_of(["a"], Estimate(0.1), group="all", group_name="all pairs")
+    save_effect_figures([*averages, *effects_of(["a"], Estimate(0.1))], tmp_path)
+    assert {file.stem for file in (tmp_path / "figures").iterdir()} == {"domains", "forest", "pairs"}
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot write .*file/figures/.*; give another --output_dir"):
+        save_figure(FIGURES["forest"], tmp_path / "file" / "figures", "forest")
+
+
+def test_the_callers_matplotlib_is_left_as_it_was() -> None:
+    before = dict(mpl.rcParams)
+    every_figure()
+    assert dict(mpl.rcParams) == before
+
+
+def test_colours_differ_for_colour_blind_readers() -> None:
+    """Neighbouring series differ in lightness or in marker, so that no pair is told apart by hue alone."""
+    from centaurlab.display.figures.style import SERIES
+
+    assert len({marker for _, marker in SERIES}) == len(SERIES)
+    for (one, _), (two, _) in pairwise(SERIES):
+        assert one != two
+
+
+def test_published_points_are_those_of_the_catalog_in_grey() -> None:
+    (axes,) = FIGURES["nll_by_size"].axes
+    grey = [line for line in axes.lines if line.get_color() == GREY]
+    drawn = sorted(float(y) for line in grey for y in line.get_ydata())
+    assert drawn == sorted(published_nll().query("figure == 'Fig. 2'")["mean_nll"])
+    (axes,) = FIGURES["domains"].axes
+    drawn = sorted(float(x) for line in axes.lines if line.get_color() == GREY for x in line.get_xdata())
+    assert drawn == sorted(published_effects()["cohens_d"])
+
+
+def test_axes_end_where_a_share_or_an_nll_does() -> None:
+    (axes,) = FIGURES["accuracy_by_size"].axes
+    assert axes.get_ylim() == (0, 1)
+    wide = [ModelPoint("org/one", 1, "base", Estimate(2, -8, 12))]
+    (axes,) = nll_by_size(wide).axes
+    bottom, top = axes.get_ylim()
+    assert bottom == 0
+    assert top >= 12
+    panel = generations([PairPoint(1, "qwen2", wide[0].value, WIDE)], [("qwen2", WIDE)]).axes[0]
+    assert panel.get_ylim()[0] == 0
+
+
+def test_models_of_unknown_size_are_left_out_and_counted() -> None:
+    (legend,) = FIGURES["nll_by_size"].legends
+    assert "of unknown size, left out: 1" in legend.get_title().get_text()

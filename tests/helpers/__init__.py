@@ -1,0 +1,1 @@
+"""What tests share: tiny real models, transcripts, scores, and the running of commands."""

@@ -1,0 +1,40 @@
+"""Effects made up for tests of what shows them."""
+
+import numpy as np
+
+from centaurlab.stats.effects import Effect
+from centaurlab.stats.estimate import Estimate
+
+LONG_NAMES = [f"a_study_whose_name_is_far_too_long_for_an_axis_{i}_2020exp{i}" for i in range(16)]
+
+
+def effect(name: str, d: Estimate, level: str = "study", group: str = "pair", group_name: str = "org/post") -> Effect:
+    return Effect(
+        group=group,
+        group_name=group_name,
+        base="org/base" if group == "pair" else "",
+        level=level,
+        name=name,
+        d=d,
+        d_paired=Estimate(d.value * 1.7, d.low * 2, d.high * 2),
+        nll_difference=Estimate(d.value * 2, d.low * 2, d.high * 2),
+        nll_base=1.25,
+        nll_post=1.25 + d.value * 2,
+        n_pairs=1 if group == "pair" else 2,
+        n_responses=12345,
+        n_participants=67,
+        n_studies=1 if level == "study" else 16,
+        n_studies_d=1 if level == "study" else 16,
+        n_studies_paired=1 if level == "study" else 16,
+        unmatched_base=3,
+        unmatched_post=0,
+    )
+
+
+def effects_of(names: list[str], overall: Estimate, **of_pair: str) -> list[Effect]:
+    """Overall, one domain and each study, with d drawn at random and intervals around them."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(0.1, 0.3, len(names))
+    studies = [effect(name, Estimate(d, d - 0.2, d + 0.2), **of_pair) for name, d in zip(names, values, strict=True)]
+    domain = effect("Memory", Estimate(0.5, 0.1, 0.9), "domain", **of_pair)
+    return [effect("all studies", overall, "overall", **of_pair), domain, *studies]

@@ -1,0 +1,102 @@
+"""Files are known by their contents; a large file is read once."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from centaurlab.models import digests as fingerprints
+from centaurlab.models.digests import content_digest, fingerprint, json_digest, user_cache
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CENTAURLAB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Every file whose contents are read."""
+    seen: list[Path] = []
+    original = fingerprints._sha256_of_file
+
+    def counted(path: Path) -> str:
+        seen.append(path)
+        return original(path)
+
+    monkeypatch.setattr(fingerprints, "_sha256_of_file", counted)
+    return seen
+
+
+def test_digest_is_sha256_of_the_contents(tmp_path: Path) -> None:
+    file = tmp_path / "weights"
+    file.write_bytes(b"abc")
+    # FIPS 180-2, appendix B.1
+    assert content_digest(file) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_unchanged_file_is_read_once_and_a_changed_one_again(tmp_path: Path, reads: list[Path]) -> None:
+    file = tmp_path / "weights"
+    file.write_bytes(b"abc")
+    first = content_digest(file)
+    assert content_digest(file) == first
+    assert len(reads) == 1
+    file.write_bytes(b"abd")
+    os.utime(file, ns=(0, 1))
+    assert content_digest(file) == hashlib.sha256(b"abd").hexdigest()
+    assert len(reads) == 2
+
+
+def test_damaged_note_is_not_believed(tmp_path: Path, cache: Path) -> None:
+    file = tmp_path / "weights"
+    file.write_bytes(b"abc")
+    expected = content_digest(file)
+    (note,) = (cache / "digests").glob("*.json")
+    for content in ("", "[]", '{"sha256": "0"}'):
+        note.write_text(content)
+        assert content_digest(file) == expected
+
+
+def test_hub_cache_file_is_named_by_its_digest_and_not_read(tmp_path: Path, reads: list[Path]) -> None:
+    name = hashlib.sha256(b"any").hexdigest()
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs" / name).write_bytes(b"stands for gigabytes")
+    link = tmp_path / "model.safetensors"
+    link.symlink_to(tmp_path / "blobs" / name)
+    assert content_digest(link) == name
+    assert reads == []
+
+
+def test_unwritable_cache_only_costs_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("CENTAURLAB_CACHE", str(blocked))
+    file = tmp_path / "weights"
+    file.write_bytes(b"abc")
+    assert content_digest(file) == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_json_is_compared_by_what_it_says(tmp_path: Path) -> None:
+    config = {"hidden_size": 32, "rope": {"theta": 1.0}}
+    one, other, different = (tmp_path / name for name in ("one", "other", "different"))
+    one.write_text(json.dumps({**config, "transformers_version": "5.0"}))
+    other.write_text(json.dumps({"transformers_version": "6.0", **config}, indent=4, sort_keys=True))
+    different.write_text(json.dumps({**config, "hidden_size": 33}))
+    assert json_digest(one) == json_digest(other) != json_digest(different)
+
+
+def test_fingerprint_is_of_the_parts_not_their_order() -> None:
+    assert fingerprint({"a": "1", "b": "2"}) == fingerprint({"b": "2", "a": "1"}) != fingerprint({"a": "2", "b": "1"})
+
+
+def test_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert user_cache() == tmp_path / "cache"
+    monkeypatch.delenv("CENTAURLAB_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert user_cache() == tmp_path / "xdg" / "centaurlab"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert user_cache() == tmp_path / ".cache" / "centaurlab"

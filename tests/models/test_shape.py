@@ -1,0 +1,130 @@
+"""Shapes and operations against arithmetic by hand, PyTorch's own counter, and what makers publish."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import (
+    AutoModelForCausalLM,
+    BambaConfig,
+    DynamicCache,
+    LlamaConfig,
+    Mamba2Config,
+    MixtralConfig,
+    PretrainedConfig,
+    Qwen3Config,
+)
+
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.loading import load_model, load_without_weights
+from centaurlab.models.shape import ModelShape, model_shape
+
+
+def shape_of(folder: Path) -> ModelShape:
+    return model_shape(load_without_weights(ModelArguments(str(folder))))
+
+
+def from_config(config: PretrainedConfig) -> ModelShape:
+    with torch.device("meta"):
+        return model_shape(AutoModelForCausalLM.from_config(config))
+
+
+def test_the_parameters_of_a_llama_are_those_of_its_config(tiny_llama_dir: Path) -> None:
+    shape, model = shape_of(tiny_llama_dir), load_model(ModelArguments(str(tiny_llama_dir)))
+    query, key, value, output = 32 * 32, 32 * 16, 32 * 16, 32 * 32
+    body = 2 * (query + key + value + output + 3 * 32 * 64)
+    vocabulary = model.config.vocab_size
+    norms = 2 * 2 * 32 + 32
+    assert shape.body_weights == shape.matrix_parameters == body
+    assert shape.head_weights == vocabulary * 32
+    assert shape.n_parameters == body + norms + 2 * vocabulary * 32 == model.num_parameters()
+    assert (shape.layers, shape.n_heads) == (((None, 2),), 4)
+
+
+def test_the_parameters_of_a_gemma_are_those_of_its_config(tiny_gemma_dir: Path) -> None:
+    shape, model = shape_of(tiny_gemma_dir), load_model(ModelArguments(str(tiny_gemma_dir)))
+    query, key, value, output = 32 * 32, 32 * 8, 32 * 8, 32 * 32
+    body = 4 * (query + key + value + output + 3 * 32 * 64)
+    vocabulary = model.config.vocab_size
+    norms = 4 * (4 * 32 + 2 * 8) + 32
+    assert shape.body_weights == body
+    assert shape.n_parameters == body + norms + vocabulary * 32 == model.num_parameters(), "the embedding is the head"
+    assert dict(shape.layers) == {32: 2, None: 2}
+
+
+def test_layers_that_keep_a_state_attend_to_nothing() -> None:
+    mixed = from_config(
+        BambaConfig(
+            num_hidden_layers=2, hidden_size=64, vocab_size=100, attn_layer_indices=[1], num_attention_heads=4,
+            num_key_value_heads=2, mamba_n_heads=8, mamba_d_head=16,
+        )
+    )  # fmt: skip
+    assert mixed.layers == ((None, 1),)
+    assert mixed.body_weights == mixed.matrix_parameters
+    states = from_config(Mamba2Config(num_hidden_layers=2))
+    assert (states.layers, states.pair_flops, states.cache_elements) == ((), 0, 0)
+    assert states.flops(1_000, 1_000, 10) > 2 * 1_000 * states.body_weights
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma"])
+def test_operations_are_those_that_pytorch_counts(name: str, request: pytest.FixtureRequest) -> None:
+    """Eager attention multiplies every query with every key; ours counts those that it sees."""
+    folder = request.getfixturevalue(f"tiny_{name}_dir")
+    shape = shape_of(folder)
+    model = load_model(ModelArguments(str(folder), attn_implementation="eager"))
+    n_inputs, answers = 150, torch.tensor([20, 70, 149])
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        model(input_ids=torch.arange(n_inputs)[None], logits_to_keep=answers, use_cache=False)
+    n_layers = model.config.num_hidden_layers
+    seen = sum(n * sum(min(t + 1, window or t + 1) for t in range(n_inputs)) for window, n in shape.layers)
+    heads, size = 4, 8
+    unseen = 4 * heads * size * (n_layers * n_inputs**2 - seen)
+    expected = shape.flops(n_inputs + 1, n_inputs, len(answers)) + unseen
+    assert counter.get_total_flops() == pytest.approx(expected, rel=1e-3), "rotary embeddings are the rest"
+
+
+@given(n_tokens=st.integers(0, 90), n_cached=st.integers(0, 60), n_answers=st.integers(0, 9))
+def test_operations_of_a_part_are_summed_over_its_queries(n_tokens: int, n_cached: int, n_answers: int) -> None:
+    layers = ((None, 2), (16, 3))
+    shape = ModelShape(
+        0, 1_000, 500, 0, layers, n_heads=1, pair_flops=7, cache_elements=1, hidden_size=1, widest=1, vocabulary=1
+    )
+    computed = range(n_cached, max(n_tokens - 1, n_cached))
+    expected = 2 * 500 * n_answers
+    for t in computed:
+        expected += 2 * 1_000 + 7 * (2 * (t + 1) + 3 * min(t + 1, 16))
+    assert shape.flops(n_tokens, len(computed), n_answers) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("n_tokens", [5, 31, 100])
+def test_the_cache_holds_as_many_numbers_as_a_real_one(tiny_gemma_dir: Path, n_tokens: int) -> None:
+    model = load_model(ModelArguments(str(tiny_gemma_dir)))
+    cache = DynamicCache(config=model.config)
+    with torch.inference_mode():
+        model(input_ids=torch.arange(n_tokens)[None], cache=cache, use_cache=True)
+    held = sum(layer.keys.numel() + layer.values.numel() for layer in cache.layers)
+    assert shape_of(tiny_gemma_dir).cached_elements(n_tokens) == held
+
+
+def test_sizes_are_those_that_model_cards_state() -> None:
+    """32.8 and 31.2 billion, without embeddings, for Qwen3-32B; 8.03 for Llama 3.1 8B; 46.7 and 12.9 for Mixtral."""
+    qwen = from_config(
+        Qwen3Config(
+            vocab_size=151_936, hidden_size=5_120, intermediate_size=25_600, num_hidden_layers=64,
+            num_attention_heads=64, num_key_value_heads=8, head_dim=128, tie_word_embeddings=False,
+        )
+    )  # fmt: skip
+    assert (round(qwen.n_parameters / 1e9, 1), round(qwen.body_weights / 1e9, 1)) == (32.8, 31.2)
+    llama = from_config(
+        LlamaConfig(
+            vocab_size=128_256, hidden_size=4_096, intermediate_size=14_336, num_hidden_layers=32,
+            num_attention_heads=32, num_key_value_heads=8,
+        )
+    )  # fmt: skip
+    assert round(llama.n_parameters / 1e9, 2) == 8.03
+    mixtral = from_config(MixtralConfig())
+    used = mixtral.body_weights + 2 * mixtral.head_weights
+    assert (round(mixtral.n_parameters / 1e9, 1), round(used / 1e9, 1)) == (46.7, 12.9)

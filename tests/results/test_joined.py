@@ -1,0 +1,180 @@
+"""Two folders of scores are joined response by response, or refused with the reason."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from centaurlab.data.transcripts import SessionKey
+from centaurlab.results.joined import StudyScores, join_scores
+from centaurlab.results.run import check_same, is_score_folder, read_run
+from centaurlab.results.table import TEMPERATURES, ResponseScores, write_scores
+from centaurlab.runtime.errors import UserError
+
+A, B, OTHER = SessionKey("s", "s/exp1.csv", "1"), SessionKey("s", "s/exp2.csv", "1"), SessionKey("r", "r", "1")
+Rows = list[tuple[SessionKey, dict[int, float]]]
+BASE: Rows = [(A, {0: 0.5, 1: 1.0, 2: 1.5}), (B, {0: 2.0}), (OTHER, {0: 3.0, 1: 3.5})]
+
+
+def score_folder(
+    folder: Path, sessions: Rows, protocol: str = "full", prints: dict[str, str] | None = None, job: str = "score"
+) -> Path:
+    folder.mkdir()
+    write_scores(folder / "scores.parquet", ((key, _scores(nlls)) for key, nlls in sessions))
+    studies = {study: {"fingerprint": digest} for study, digest in (prints or {"r": "1", "s": "2"}).items()}
+    run = {
+        "job": job,
+        "model": {"name": folder.name},
+        "protocol": {"name": protocol, "max_tokens": 512},
+        "data": {"name": "test", "studies": studies},
+    }
+    (folder / "run.json").write_text(json.dumps(run))
+    return folder
+
+
+def _scores(nlls: dict[int, float]) -> ResponseScores:
+    n = len(nlls)
+    return ResponseScores(
+        np.array(list(nlls), np.int32),
+        np.ones(n, np.int32),
+        np.array(list(nlls.values()), np.float32),
+        np.ones(n, np.int8),
+        np.zeros(n, np.float32),
+        np.zeros((n, len(TEMPERATURES)), np.float32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.float32),
+        np.zeros((n, len(TEMPERATURES)), np.float32),
+    )
+
+
+def _rows(scores: StudyScores) -> list[tuple[float, float]]:
+    return sorted(zip(scores.nll_base_R.tolist(), scores.nll_post_R.tolist(), strict=True))
+
+
+def test_responses_are_joined_by_key_whatever_their_order(tmp_path: Path) -> None:
+    base = score_folder(tmp_path / "base", BASE)
+    post = score_folder(
+        tmp_path / "post", [(OTHER, {1: 13.5, 0: 13.0}), (B, {0: 12.0}), (A, {2: 11.5, 0: 10.5, 1: 11.0})]
+    )
+    r, s = join_scores(base, post)
+    assert (r.study, s.study) == ("r", "s")
+    assert _rows(r) == [(3.0, 13.0), (3.5, 13.5)]
+    assert _rows(s) == [(0.5, 10.5), (1.0, 11.0), (1.5, 11.5), (2.0, 12.0)]
+
+
+def test_a_participant_is_of_one_experiment_of_one_study(tmp_path: Path) -> None:
+    base, post = score_folder(tmp_path / "base", BASE), score_folder(tmp_path / "post", BASE)
+    r, s = join_scores(base, post)
+    by_nll = dict(zip(s.nll_base_R.tolist(), s.participant_R.tolist(), strict=True))
+    assert by_nll[0.5] == by_nll[1.0] == by_nll[1.5] != by_nll[2.0]
+    assert not set(r.participant_R.tolist()) & set(s.participant_R.tolist())
+
+
+def test_what_only_one_model_scored_is_counted_and_left_out(tmp_path: Path) -> None:
+    base = score_folder(tmp_path / "base", BASE)
+    post = score_folder(tmp_path / "post", [(A, {0: 10.5, 7: 9.0}), (OTHER, {0: 13.0, 1: 13.5})])
+    r, s = join_scores(base, post)
+    assert _rows(s) == [(0.5, 10.5)]
+    assert (s.unmatched_base, s.unmatched_post) == (3, 1)
+    assert (r.unmatched_base, r.unmatched_post) == (0, 0)
+
+
+def test_a_study_that_does_not_join_at_all_is_still_counted(tmp_path: Path) -> None:
+    base, post = score_folder(tmp_path / "base", BASE), score_folder(tmp_path / "post", BASE[2:])
+    _, s = join_scores(base, post)
+    assert (len(s.nll_base_R), s.unmatched_base, s.unmatched_post) == (0, 4, 0)
+
+
+def test_many_sessions_over_several_row_groups_join_as_a_dictionary_would(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+
+    def some_sessions() -> dict[SessionKey, dict[int, float]]:
+        keys = [SessionKey(f"s{i % 7}", f"e{i % 3}", str(i % 11)) for i in rng.permutation(231)]
+        draw = rng.integers(1, 2**20, (len(keys), 1200))
+        return {
+            key: {i: float(nll) for i, nll in enumerate(row) if nll % 5} for key, row in zip(keys, draw, strict=True)
+        }
+
+    first, second = some_sessions(), some_sessions()
+    joined = join_scores(
+        score_folder(tmp_path / "base", list(first.items())), score_folder(tmp_path / "post", list(second.items()))
+    )
+    for scores in joined:
+        expected = [
+            (nll, second[key][i])
+            for key in first
+            if key.study == scores.study
+            for i, nll in first[key].items()
+            if i in second[key]
+        ]
+        assert _rows(scores) == sorted(expected)
+        assert len(np.unique(scores.participant_R)) == 33
+
+
+def test_the_same_data_and_protocol_pass(tmp_path: Path) -> None:
+    check_same([read_run(score_folder(tmp_path / name, BASE)) for name in ("base", "post")])
+
+
+def test_different_protocols_are_refused_by_name(tmp_path: Path) -> None:
+    runs = [read_run(score_folder(tmp_path / name, BASE, protocol=name)) for name in ("full", "paper")]
+    with pytest.raises(UserError, match=r"protocol 'full' .* 'paper'"):
+        check_same(runs)
+
+
+@pytest.mark.parametrize("prints", [{"r": "1", "s": "9"}, {"r": "1"}, {"r": "1", "s": "2", "t": "3"}])
+def test_different_sessions_are_refused_naming_the_study(tmp_path: Path, prints: dict[str, str]) -> None:
+    base = read_run(score_folder(tmp_path / "base", BASE))
+    post = read_run(score_folder(tmp_path / "post", BASE, prints=prints))
+    with pytest.raises(UserError, match=f"different sessions of {'t' if 't' in prints else 's'};"):
+        check_same([base, post])
+
+
+def test_folders_without_a_common_response_are_refused(tmp_path: Path) -> None:
+    base, post = score_folder(tmp_path / "base", BASE[:1]), score_folder(tmp_path / "post", BASE[1:])
+    with pytest.raises(UserError, match="no response in common"):
+        join_scores(base, post)
+
+
+@pytest.mark.parametrize("name", ["run.json", "scores.parquet"])
+def test_an_unfinished_run_is_refused_with_the_remedy(tmp_path: Path, name: str) -> None:
+    folder = score_folder(tmp_path / "base", BASE)
+    (folder / name).unlink()
+    with pytest.raises(UserError, match=f"base .*holds no {name}.*again to finish it"):
+        read_run(folder)
+
+
+def test_a_folder_that_is_not_there_and_one_of_another_job_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="check the name"):
+        read_run(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="is a run of 'train'"):
+        read_run(score_folder(tmp_path / "trained", BASE, job="train"))
+
+
+@pytest.mark.parametrize("nll", [float("nan"), float("inf")])
+def test_an_nll_that_is_no_number_is_never_averaged(tmp_path: Path, nll: float) -> None:
+    base = score_folder(tmp_path / "base", BASE)
+    post = score_folder(tmp_path / "post", [(A, {0: 0.5}), (B, {4: nll})])
+    with pytest.raises(UserError, match=r"post: the NLL of response 4 of participant '1' of 's' .*exp2.* is (nan|inf)"):
+        join_scores(base, post)
+
+
+def test_a_response_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    base = score_folder(tmp_path / "base", BASE)
+    post = score_folder(tmp_path / "post", [(A, {0: 0.5}), (B, {0: 1.0}), (A, {0: 0.7})])
+    with pytest.raises(UserError, match=r"response 0 of participant '1' of 's' .* more than once"):
+        join_scores(base, post)
+
+
+def test_a_damaged_table_is_refused(tmp_path: Path) -> None:
+    base, post = score_folder(tmp_path / "base", BASE), score_folder(tmp_path / "post", BASE)
+    (post / "scores.parquet").write_bytes(b"PAR1 this is not a table")
+    with pytest.raises(UserError, match=r"scores.parquet is damaged"):
+        join_scores(base, post)
+
+
+def test_a_score_folder_is_known_by_its_scores_or_store(tmp_path: Path) -> None:
+    assert is_score_folder(score_folder(tmp_path / "base", BASE))
+    assert not is_score_folder(tmp_path)
+    (tmp_path / "store").mkdir()
+    assert is_score_folder(tmp_path)

@@ -1,0 +1,155 @@
+"""A run's folder is whole or absent, held by one run at a time, and keeps no secrets."""
+
+import json
+import math
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from centaurlab.runs.folder import RunFolder, read_metrics
+from centaurlab.runs.provenance import provenance
+from centaurlab.runtime.errors import UserError
+
+EVAL = Path(__file__).parents[2] / "eval"
+
+
+def test_json_comes_back_and_what_json_cannot_say_becomes_null(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "a" / "run", "score")
+    folder.write_json("run.json", {"nll": math.nan, "list": [1.5, math.inf], "path": Path("x"), "name": "é"})
+    assert folder.read_json("run.json") == {"nll": None, "list": [1.5, None], "path": "x", "name": "é"}
+    assert [path.name for path in folder.path.iterdir()] == ["run.json"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "score")
+    folder.write_json("run.json", {"a": 1})
+
+    class Unprintable:
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        folder.write_json("run.json", {"a": Unprintable()})
+    assert folder.read_json("run.json") == {"a": 1}
+
+
+def test_a_missing_file_is_a_user_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds no run\.json"):
+        RunFolder(tmp_path, "score").read_json("run.json")
+
+
+def test_metrics_are_appended_a_line_each(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "train")
+    folder.log({"loss": 2.0}, step=1)
+    folder.log({"loss": math.nan})
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(line.get("step"), line["loss"]) for line in lines] == [(1, 2.0), (None, None)]
+    assert lines[0]["time"] <= lines[1]["time"]
+
+
+def test_a_second_holder_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
+    receiver, sender = os.pipe()
+    if (child := os.fork()) == 0:
+        with RunFolder(tmp_path, "score").lock():
+            os.write(sender, b"held")
+            signal.pause()
+    assert os.read(receiver, 4) == b"held"
+    with pytest.raises(UserError, match="another run"), RunFolder(tmp_path, "score").lock():
+        pass
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    with RunFolder(tmp_path, "score").lock():
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_a_user_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--output_dir"):
+        RunFolder(tmp_path / "file" / "run", "score")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_a_user_error(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "score")
+    folder.log({"loss": 2.0})
+    (tmp_path / "metrics.jsonl").unlink()
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")  # reading it would never end
+    with pytest.raises(UserError, match="No space left"):
+        folder.log({"loss": 1.0})
+
+
+def test_provenance_masks_secrets_in_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = ["hf_" + "aB3" * 9, "0123456789abcdef" * 2 + "01234567", "local-" + "ab" * 20]
+    monkeypatch.setattr(sys, "argv", ["score.py", "--data", "starter", *(f"--key={secret}" for secret in secrets)])
+    about = provenance()
+    assert about["command"][:3] == ["score.py", "--data", "starter"]
+    assert not any(secret in json.dumps(about["command"]) for secret in secrets)
+    assert about["git"] is None or len(about["git"]["commit"]) == 40
+    assert {"torch", "transformers", "python"} <= about["versions"].keys()
+    assert about["hardware"]["cpus"] == os.cpu_count()
+
+
+def test_a_package_installed_below_another_checkout_does_not_claim_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "mine"]
+    for command in (["init", "-q"], commit):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    (tmp_path / "runs.py").write_text("")
+    monkeypatch.setattr("centaurlab.runs.provenance.__file__", str(tmp_path / "runs.py"))
+    assert provenance()["git"] is None
+    subprocess.run(["git", "-C", str(tmp_path), "add", "runs.py"], check=True)
+    assert provenance()["git"]["dirty"] is True
+
+
+def test_a_torn_line_of_metrics_hides_neither_those_before_nor_those_after(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run", "train")
+    folder.log({"train/loss": 2.0}, 1)
+    with (folder.path / "metrics.jsonl").open("a") as file:
+        file.write('{"time": 1.0, "st')
+    folder.log({"train/loss": 1.0}, 2)
+    assert [(step, values) for _, step, values in read_metrics(folder.path)] == [
+        (1, {"train/loss": 2.0}),
+        (2, {"train/loss": 1.0}),
+    ]
+
+
+def test_a_finished_run_is_not_overwritten_by_one_of_another_job(tmp_path: Path) -> None:
+    score = RunFolder(tmp_path / "run", "score")
+    score.write_json("run.json", {"job": "score"})
+    with score.lock():  # the same job goes on
+        pass
+    with pytest.raises(UserError, match="holds a run of score, not of diagnosis; give another --output_dir"):
+        RunFolder(tmp_path / "run", "diagnosis").lock().__enter__()
+
+
+@pytest.mark.parametrize(
+    ("script", "options"),
+    [
+        ("benchmark", ["--model_name_or_path", "model"]),
+        ("diagnosis", ["--base", "base", "--post", "post"]),
+        ("frontier", ["--base", "base", "--models", "post"]),
+        ("generations", ["--pairs", "qwen3"]),
+        ("misalignment", ["--base", "base", "--post", "post"]),
+        ("personas", ["--model_name_or_path", "base"]),
+        ("trajectory", ["--run", "base"]),
+    ],
+)
+def test_no_script_begins_in_the_folder_of_another_job(
+    script: str, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text('{"job": "score"}')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("centaurlab.runtime.processes.keep_freed_memory", lambda: None)
+    monkeypatch.setattr(sys, "argv", [script, *options, "--output_dir", "run", "--report_to", "none"])
+    with pytest.raises(SystemExit) as exited:
+        runpy.run_path(str(EVAL / f"{script}.py"), run_name="__main__")
+    assert exited.value.code == 2
+    assert f"run holds a run of score, not of {script}" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.rglob("*")] == ["run", "run.json"]

@@ -1,0 +1,56 @@
+"""Which sessions are timed, and that what cannot be timed is refused before anything is."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from centaurlab.data.source import DataArguments
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.loading import load_tokenizer
+from centaurlab.runtime.arguments import parse_arguments
+from centaurlab.runtime.errors import UserError
+from centaurlab.scoring import benchmark
+from centaurlab.scoring.benchmark import BenchmarkArguments, Timing, benchmark_sessions, time_in_turn
+
+
+@pytest.mark.parametrize(("name", "number"), [("rounds", 0), ("sessions", 0), ("sessions", -1)])
+def test_numbers_that_time_nothing_are_refused(name: str, number: int) -> None:
+    with pytest.raises(UserError, match=f"--{name} is {number}; it must be at least 1"):
+        parse_arguments([BenchmarkArguments], None, ["--output_dir", "out", f"--{name}", str(number)])
+
+
+def test_sessions_are_of_different_studies_and_short_ones_are_joined(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    trials = {"short": 6, "right": 12, "long": 100}
+    rows = [
+        {"text": f"{person}. " + "You choose <<J>>. " * trials[study], "experiment": study, "participant": person}
+        for study in trials
+        for person in range(9)
+    ]
+    data = tmp_path / "sessions.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = BenchmarkArguments(output_dir="out", sessions=3, min_tokens=60, max_tokens=120)
+    model = ModelArguments(str(tiny_llama_dir))
+    chosen = benchmark_sessions(model, DataArguments(data=str(data)), arguments)
+    assert [len(encoding.start_R) for encoding in chosen] == [12, 12, 12]
+    tokenizer = load_tokenizer(model)
+    beginnings = [tokenizer.decode(encoding.input_ids_T).split("You")[0].strip() for encoding in chosen]
+    assert beginnings == ["0.", "0.", "2."], "the first two people of one study, the first of another, the next two"
+    with pytest.raises(UserError, match="no session of 5000 to 6000 tokens"):
+        benchmark_sessions(
+            model, DataArguments(data=str(data)), BenchmarkArguments(output_dir="out", min_tokens=5000, max_tokens=6000)
+        )
+
+
+def test_contestants_take_turns_and_the_fastest_round_of_each_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = {"plain": iter([9.0, 7.0, 8.0]), "ours": iter([1.0, 3.0, 2.0])}
+    turns = []
+
+    def time_contestant(name: str) -> Timing:
+        turns.append(name)
+        return Timing(next(seconds[name]), tokens=10, peak_memory_bytes=1, nll=[])
+
+    monkeypatch.setattr(benchmark, "time_contestant", time_contestant)
+    fastest = time_in_turn(("plain", "ours"), rounds=3)
+    assert turns == ["plain", "ours"] * 3
+    assert {name: timing.seconds for name, timing in fastest.items()} == {"plain": 7.0, "ours": 1.0}

@@ -1,0 +1,117 @@
+"""The driver's memory does not grow with the data: sources, plan, store and table stream."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DRIVER = '''
+"""Score n sessions through everything but the model, whose answers are at hand; print the peak of anonymous memory."""
+import json, sys, threading, time
+from pathlib import Path
+import numpy as np
+from centaurlab.runtime import disk_index
+from centaurlab.scoring import order as plan, store
+from centaurlab.scoring import run as module
+from centaurlab.scoring.worker import ScoreArguments
+from centaurlab.scoring.run import measure
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.results.table import TEMPERATURES, ResponseScores
+from centaurlab.data.source import DataArguments
+
+model, data, output = sys.argv[1:4]
+if sys.argv[4:]:  # what is held at once is held from a few sessions on
+    plan.WINDOW_CHARACTERS, store._ROW_GROUP_SESSIONS, disk_index._CACHE_KIB = 2_000_000, 1_000, 256
+connect = store._connect
+
+
+def connect_without_waiting_for_the_disk(path):
+    part = connect(path)
+    part.execute("PRAGMA synchronous = OFF")
+    return part
+
+
+store._connect = connect_without_waiting_for_the_disk
+
+
+class AtHand:
+    """In the scorer's place: as many numbers as it would give."""
+
+    tokens_computed = out_of_memory = 0
+
+    def __init__(self, *_: object) -> None: ...
+
+    def score(self, encoding, shared):
+        n = len(encoding.start_R)
+        self.tokens_computed += len(encoding.input_ids_T)
+        nll_R, nll_RK = np.ones(n, np.float32), np.ones((n, len(TEMPERATURES)), np.float32)
+        ones_R = np.ones(n, np.int32)
+        return ResponseScores(
+            encoding.response_R, ones_R, nll_R, np.ones(n, np.int8), nll_R, nll_RK, ones_R * 2, nll_R, nll_RK
+        )
+
+
+def anonymous_bytes() -> int:
+    fields = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+    return int(fields["RssAnon"].split()[0]) * 1024
+
+
+peak = 0
+
+
+def watch() -> None:
+    global peak
+    while True:
+        peak = max(peak, anonymous_bytes())
+        time.sleep(0.05)
+
+
+module.SessionScorer, module.load_model = AtHand, lambda *_: None
+threading.Thread(target=watch, daemon=True).start()
+measure(
+    ModelArguments(model),
+    DataArguments(data, participants="train"),
+    ScoreArguments(output),
+)
+print(json.dumps({"peak": peak}))
+'''
+
+
+def peak_memory(folder: Path, model: Path, n_sessions: int, early: bool = False) -> int:
+    """Bytes at the peak of scoring ``n_sessions``, the held-out left out, in a process of its own.
+
+    ``early``: with small buffers, so that few sessions fill them.
+    """
+    folder.mkdir()
+    data = folder / "data.jsonl"
+    with data.open("w") as file:
+        for i in range(n_sessions):
+            text = f"You see two machines. Person {i} presses <<{'JF'[i % 2]}>> and then <<{'JF'[i % 3 % 2]}>>."
+            row = {"text": text, "study": f"study{i % 40}", "experiment": "exp1.csv", "participant": i}
+            file.write(json.dumps(row) + "\n")
+    script = folder / "driver.py"
+    script.write_text(DRIVER)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CENTAURLAB_CACHE": str(folder / "cache")}
+    done = subprocess.run(
+        [sys.executable, str(script), str(model), str(data), str(folder / "run"), *["early"] * early],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        timeout=1200,
+    )
+    assert done.returncode == 0, done.stderr
+    run = json.loads((folder / "run" / "run.json").read_text())
+    assert run["coverage"]["study0"]["scored"] > 0
+    return int(json.loads(done.stdout.splitlines()[-1])["peak"])
+
+
+@pytest.mark.slow
+def test_eight_times_the_sessions_take_the_same_memory(tmp_path: Path, tiny_llama_dir: Path) -> None:
+    """A list of what there is of a session (key, digest, place in the store) would take 20 MB more."""
+    few = peak_memory(tmp_path / "few", tiny_llama_dir, 3_000, early=True)
+    many = peak_memory(tmp_path / "many", tiny_llama_dir, 24_000, early=True)
+    assert many - few < 8 * 2**20

@@ -1,0 +1,222 @@
+"""Scores equal what a plain loop over the model's full logits gives, whatever is cut, shared or kept."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+
+from centaurlab.prompts.encoding import Encoding, encode
+from centaurlab.results.table import TEMPERATURES, ResponseScores
+from centaurlab.scoring import scorer as scoring
+from centaurlab.scoring.scorer import NonFiniteError, SessionScorer, prepare_for_scoring, session_options
+from centaurlab.scoring.token_statistics import token_statistics
+from helpers.tokenizers_zoo import FAMILIES
+
+INSTRUCTIONS = "You will be shown two slot machines, J and F, and win points with each of them. " * 8
+
+
+def session(person: int, n_trials: int) -> str:
+    draw = np.random.default_rng(person)
+    answers = draw.choice(["J", "F", "-3", "très bien", "左 🙂"], n_trials)
+    trials = (
+        f"Trial {i}: you choose <<{answer}>> and win {draw.integers(-9, 9)} points.\n"
+        for i, answer in enumerate(answers)
+    )
+    return INSTRUCTIONS + f"You are person {person}.\n" + "".join(trials)
+
+
+SESSIONS = [session(person, n) for person, n in enumerate((12, 3, 1, 9))]
+
+
+@pytest.fixture(params=["llama", "gemma"], scope="module")
+def loaded(
+    request: pytest.FixtureRequest, tiny_llama_dir: Path, tiny_gemma_dir: Path
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    folder = tiny_llama_dir if request.param == "llama" else tiny_gemma_dir
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    return model, AutoTokenizer.from_pretrained(folder)
+
+
+def by_hand(model: PreTrainedModel, encoding: Encoding) -> Iterator[tuple[float, int, float, list[float]]]:
+    """NLL, greedy correctness, entropy and NLL at each temperature per response, from full logits in float64."""
+    ids = torch.from_numpy(encoding.input_ids_T.astype(np.int64))
+    with torch.inference_mode():
+        logits_TV = model.double()(ids[None], use_cache=False).logits[0]
+    model.float()
+    assert logits_TV.dtype == torch.float64
+    for start, end in zip(encoding.start_R.tolist(), encoding.end_R.tolist(), strict=True):
+        nll, hot = 0.0, [0.0] * len(TEMPERATURES)
+        for position in range(start, end):
+            log_p_V = logits_TV[position - 1].log_softmax(-1)
+            nll -= log_p_V[ids[position]].item()
+            for k, temperature in enumerate(TEMPERATURES):
+                hot[k] -= (logits_TV[position - 1] / temperature).log_softmax(-1)[ids[position]].item()
+        first_V = logits_TV[start - 1].log_softmax(-1)
+        entropy = -(first_V.exp() * first_V).sum().item()
+        greedy = int(logits_TV[start - 1].argmax() == ids[start]) if end - start == 1 else -1
+        yield nll, greedy, entropy, hot
+
+
+def assert_equal_by_hand(scores: ResponseScores, model: PreTrainedModel, encoding: Encoding) -> None:
+    nll, greedy, entropy, hot = zip(*by_hand(model, encoding), strict=True)
+    assert scores.response_R.tolist() == encoding.response_R.tolist()
+    assert scores.n_tokens_R.tolist() == (encoding.end_R - encoding.start_R).tolist()
+    np.testing.assert_allclose(scores.nll_R, nll, atol=1e-4)
+    np.testing.assert_allclose(scores.entropy_R, entropy, atol=1e-4)
+    np.testing.assert_allclose(scores.nll_RK, hot, atol=1e-4)
+    assert scores.greedy_correct_R.tolist() == list(greedy)
+
+
+def columns(scores: ResponseScores) -> list[bytes]:
+    return [column.tobytes() for column in vars(scores).values()]
+
+
+@pytest.mark.parametrize("chunk_tokens", [None, 7, 16, 64, 4096])
+def test_scores_equal_those_of_a_plain_loop(
+    loaded: tuple[PreTrainedModel, PreTrainedTokenizerFast], chunk_tokens: int | None
+) -> None:
+    model, tokenizer = loaded
+    for text in SESSIONS:
+        encoding = encode(text, tokenizer)
+        assert len(encoding.start_R)
+        assert_equal_by_hand(SessionScorer(model, chunk_tokens).score(encoding), model, encoding)
+
+
+@pytest.mark.parametrize("head_rows", [1, 5])
+def test_scores_do_not_depend_on_how_many_tokens_wait_for_the_head(
+    loaded: tuple[PreTrainedModel, PreTrainedTokenizerFast], head_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, tokenizer = loaded
+    monkeypatch.setattr(scoring, "HEAD_ROWS", head_rows)
+    encoding = encode(SESSIONS[0], tokenizer)
+    assert_equal_by_hand(SessionScorer(model, 16).score(encoding), model, encoding)
+
+
+@pytest.mark.parametrize("chunk_tokens", [None, 16, 4096])
+def test_a_shared_prefix_is_computed_once_and_changes_no_bit(
+    loaded: tuple[PreTrainedModel, PreTrainedTokenizerFast], chunk_tokens: int | None
+) -> None:
+    model, tokenizer = loaded
+    encodings = [encode(text, tokenizer) for text in SESSIONS]
+    all_ids = [e.input_ids_T.tolist() for e in encodings]
+    n_shared = next(i for i, column in enumerate(zip(*all_ids, strict=False)) if len(set(column)) > 1)
+    shared = [n_shared // 2, n_shared]
+    assert n_shared > 64
+
+    scorer = SessionScorer(model, chunk_tokens)
+    for i, encoding in enumerate(encodings):
+        alone = SessionScorer(model, chunk_tokens)
+        scores = scorer.score(encoding, shared)
+        assert columns(scores) == columns(alone.score(encoding, shared))
+        assert_equal_by_hand(scores, model, encoding)
+        inputs = int(encoding.end_R[-1]) - 1
+        assert alone.tokens_computed == inputs
+        assert (
+            i == 0
+            or len(encoding.start_R) == 0
+            or scorer.tokens_computed < inputs + sum(int(e.end_R[-1]) - 1 for e in encodings[:i])
+        )
+    total = sum(int(e.end_R[-1]) - 1 for e in encodings)
+    assert scorer.tokens_computed == total - n_shared * (len(encodings) - 1)
+
+
+def test_nested_prefixes_are_dropped_when_left(loaded: tuple[PreTrainedModel, PreTrainedTokenizerFast]) -> None:
+    model, tokenizer = loaded
+    story = "The word RED is written in blue. "
+    texts = [
+        *(INSTRUCTIONS + story * 9 + f"Now {i}: <<J>> <<F>>" for i in range(2)),
+        *(INSTRUCTIONS + f"Later {i}: <<4>>" for i in range(2)),
+        *(f"Another study {i}: <<blue>>" for i in range(2)),
+    ]
+    encodings = [encode(text, tokenizer) for text in texts]
+    outer = len(encode(INSTRUCTIONS + "<<J>>", tokenizer).input_ids_T) - 4
+    inner = len(encode(INSTRUCTIONS + story * 9 + "<<J>>", tokenizer).input_ids_T) - 4
+    shared = [(outer, inner), (outer, inner), (outer,), (outer,), (), ()]
+    scorer = SessionScorer(model, 16)
+    for encoding, prefix in zip(encodings, shared, strict=True):
+        scores = scorer.score(encoding, prefix)
+        assert columns(scores) == columns(SessionScorer(model, 16).score(encoding, prefix))
+        assert_equal_by_hand(scores, model, encoding)
+    assert scorer.tokens_computed == sum(int(e.end_R[-1]) - 1 for e in encodings) - inner - 2 * outer
+
+
+def test_nothing_after_the_last_response_is_computed(
+    loaded: tuple[PreTrainedModel, PreTrainedTokenizerFast],
+) -> None:
+    model, tokenizer = loaded
+    scorer = SessionScorer(model)
+    encoding = encode("You choose <<J>>" + " and win nothing." * 100, tokenizer)
+    scorer.score(encoding)
+    assert scorer.tokens_computed == encoding.end_R[-1] - 1 < 20
+
+
+def test_a_session_whose_responses_are_all_empty_has_no_scores(
+    loaded: tuple[PreTrainedModel, PreTrainedTokenizerFast],
+) -> None:
+    model, tokenizer = loaded
+    scores = SessionScorer(model).score(encode("You choose << >>", tokenizer))
+    assert [len(column) for column in vars(scores).values()] == [0] * 9
+    assert scores.nll_RK.shape == (0, len(TEMPERATURES))
+
+
+def test_a_model_that_gives_nan_is_an_error_not_a_score(
+    loaded: tuple[PreTrainedModel, PreTrainedTokenizerFast],
+) -> None:
+    model, tokenizer = loaded
+    broken = type(model)(model.config).eval()
+    broken.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        broken.get_output_embeddings().weight[5, 0] = torch.nan
+    with pytest.raises(NonFiniteError, match="response 0"):
+        SessionScorer(broken).score(encode("You choose <<J>> and <<F>>", tokenizer))
+
+
+def test_chunks_on_a_cpu_are_no_longer_than_a_sliding_window(
+    loaded: tuple[PreTrainedModel, PreTrainedTokenizerFast],
+) -> None:
+    model, _ = loaded
+    window = getattr(model.config, "sliding_window", None)
+    assert prepare_for_scoring(model) == (window or 512)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("n_rows", "n_vocabulary"), [(1, 3), (5, 70_001), (300, 500), (3, 262_144)])
+def test_statistics_of_tokens_equal_those_in_float64(n_rows: int, n_vocabulary: int, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(n_vocabulary)
+    logits_NV = (torch.randn(n_rows, n_vocabulary, generator=generator) * 8).to(dtype)
+    targets_N = torch.randint(n_vocabulary, (n_rows,), generator=generator)
+    targets_N[0] = logits_NV[0].argmax()
+    options_O = np.array([0, n_vocabulary - 1], np.int32)
+    found = token_statistics(logits_NV, targets_N, options_O)
+
+    exact = logits_NV.double()
+    rows = torch.arange(n_rows)
+    log_p = exact.log_softmax(-1)
+    np.testing.assert_allclose(found.log_probability_N, log_p[rows, targets_N], atol=1e-4)
+    np.testing.assert_allclose(found.entropy_N, torch.distributions.Categorical(logits=exact).entropy(), atol=1e-4)
+    for k, temperature in enumerate(TEMPERATURES):
+        expected = -(exact / temperature).log_softmax(-1)[rows, targets_N]
+        np.testing.assert_allclose(found.nll_NK[:, k], expected, atol=1e-4)
+        mass = (exact / temperature).softmax(-1)[:, options_O].sum(-1)
+        np.testing.assert_allclose(found.option_nll_N1K[:, k + 1], -mass.log(), atol=1e-4)
+    np.testing.assert_allclose(found.option_nll_N1K[:, 0], -exact.softmax(-1)[:, options_O].sum(-1).log(), atol=1e-4)
+    assert found.greedy_N.tolist() == (exact[rows, targets_N] == exact.amax(-1)).tolist()
+
+
+def test_extreme_logits_stay_finite() -> None:
+    logits_NV = torch.tensor([[200.0, -200.0, 0.0], [-1e4, 1e4, 0.0]])
+    found = token_statistics(logits_NV, torch.tensor([1, 1]), np.empty(0, np.int32))
+    np.testing.assert_allclose(found.log_probability_N, [-400, 0])
+    np.testing.assert_allclose(found.nll_NK[0], [400 / t for t in TEMPERATURES], rtol=1e-6)
+    np.testing.assert_allclose(found.entropy_N, [0, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("answers", "n_options"), [("JF", 2), ("Jj", 0), ("J☃", 2), ("J☃☂", 0), ("JFJ", 2)])
+def test_a_token_that_stands_for_two_answers_makes_no_set_of_options(answers: str, n_options: int) -> None:
+    """This tokenizer reads all in lower case, and has one token for all that it does not know."""
+    tokenizer = next(family for family in FAMILIES if family.name == "WordPiece").build()
+    encoding = encode("".join(f"You choose << {answer} >>. " for answer in answers), tokenizer)
+    assert len(session_options(encoding)) == n_options

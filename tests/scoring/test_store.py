@@ -1,0 +1,300 @@
+"""A stored result comes back as it was, survives a kill, and is never believed when the disk changed it."""
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from centaurlab.data.transcripts import SessionKey, text_digest
+from centaurlab.prompts.encoding import Coverage
+from centaurlab.results.table import TEMPERATURES, ResponseScores, write_scores
+from centaurlab.runtime.errors import UserError
+from centaurlab.scoring import store as module
+from centaurlab.scoring.store import ScoreStore, SessionResult
+
+IDENTITY = {"model": {"name": "tiny", "fingerprint": "abc"}, "protocol": "full", "max_tokens": 2048}
+
+
+def result(seed: int, n: int = 4) -> SessionResult:
+    draw = np.random.default_rng(seed)
+    scores = ResponseScores(
+        response_R=np.arange(n, dtype=np.int32),
+        n_tokens_R=draw.integers(1, 4, n).astype(np.int32),
+        nll_R=draw.normal(size=n).astype(np.float32),
+        greedy_correct_R=draw.integers(-1, 2, n).astype(np.int8),
+        entropy_R=draw.normal(size=n).astype(np.float32),
+        nll_RK=draw.normal(size=(n, len(TEMPERATURES))).astype(np.float32),
+        n_options_R=draw.integers(0, 4, n).astype(np.int32),
+        option_nll_R=draw.normal(size=n).astype(np.float32),
+        option_nll_RK=draw.normal(size=(n, len(TEMPERATURES))).astype(np.float32),
+    )
+    return SessionResult(scores, Coverage(n + 2, n, 1, 1, 3, 2), 100 + seed, 50, 0.25)
+
+
+def same(a: SessionResult, b: SessionResult) -> bool:
+    columns = zip(vars(a.scores).values(), vars(b.scores).values(), strict=True)
+    return all(x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes() for x, y in columns) and (
+        (a.coverage, a.n_tokens, a.n_computed, a.seconds) == (b.coverage, b.n_tokens, b.n_computed, b.seconds)
+    )
+
+
+def digest(seed: int) -> str:
+    return text_digest(f"session {seed}")
+
+
+def filled(folder: Path, n: int, writer: int = 0) -> None:
+    store = ScoreStore(folder, IDENTITY, writer)
+    for seed in range(n):
+        store.add(digest(seed), result(seed))
+    store.close()
+
+
+@settings(max_examples=20, deadline=None)
+@given(n=st.integers(0, 30), seed=st.integers(0, 1000))
+def test_a_result_comes_back_bit_for_bit(tmp_path_factory: pytest.TempPathFactory, n: int, seed: int) -> None:
+    folder = tmp_path_factory.mktemp("store")
+    store = ScoreStore(folder, IDENTITY)
+    assert digest(seed) not in store
+    store.add(digest(seed), result(seed, n))
+    store.close()
+    again = ScoreStore(folder, IDENTITY)
+    assert digest(seed) in again
+    assert same(again.get(digest(seed)), result(seed, n))
+    again.close()
+
+
+def test_what_was_added_survives_a_kill(tmp_path: Path) -> None:
+    for attempt in range(5):
+        folder = tmp_path / str(attempt)
+        receiver, sender = os.pipe()
+        child = os.fork()
+        if child == 0:
+            store = ScoreStore(folder, IDENTITY)
+            for seed in range(100_000):
+                store.add(digest(seed), result(seed))
+                os.write(sender, b"x")
+        told = 0
+        while told < 5 + 7 * attempt:
+            told += len(os.read(receiver, 1))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(sender)
+        while more := os.read(receiver, 1000):
+            told += len(more)
+        os.close(receiver)
+        store = ScoreStore(folder, IDENTITY)
+        assert store.damaged == []
+        assert all(same(store.get(digest(seed)), result(seed)) for seed in range(told))
+        store.close()
+
+
+def test_no_changed_byte_is_believed(tmp_path: Path) -> None:
+    """Whatever byte of the file changes, each result is right or computed again, and can be stored again."""
+    n = 12
+    filled(tmp_path / "whole", n)
+    whole = (tmp_path / "whole" / "process-0.sqlite").read_bytes()
+    draw = random.Random(0)
+    noticed = 0
+    for attempt in range(60):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        damaged = bytearray(whole)
+        place = draw.randrange(len(damaged))
+        damaged[place] ^= draw.randrange(1, 256)
+        (folder / "process-0.sqlite").write_bytes(damaged)
+        store = ScoreStore(folder, IDENTITY)
+        lost = [seed for seed in range(n) if digest(seed) not in store]
+        assert all(same(store.get(digest(seed)), result(seed)) for seed in range(n) if seed not in lost)
+        assert store.damaged or not lost, f"byte {place}: a loss without a word"
+        noticed += bool(store.damaged)
+        for seed in lost:
+            store.add(digest(seed), result(seed))
+        store.close()
+        mended = ScoreStore(folder, IDENTITY)
+        assert all(same(mended.get(digest(seed)), result(seed)) for seed in range(n))
+        mended.close()
+    assert noticed > 20
+
+
+def test_a_kill_while_a_damaged_file_is_rebuilt_loses_nothing(tmp_path: Path) -> None:
+    filled(tmp_path, 20)
+    content = bytearray((tmp_path / "process-0.sqlite").read_bytes())
+    content[-100] ^= 1
+    (tmp_path / "process-0.sqlite").write_bytes(content)
+    for n_calls in (0, 1, 7, 15):
+        if (child := os.fork()) == 0:
+            intact, calls = module._is_intact, iter(range(10_000))
+
+            def stop(*row: object, intact=intact, calls=calls, n_calls=n_calls) -> bool:
+                if next(calls) == 20 + n_calls:  # the first look is at all of them
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return intact(*row)
+
+            module._is_intact = stop
+            try:
+                ScoreStore(tmp_path, IDENTITY)
+            finally:
+                os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    store = ScoreStore(tmp_path, IDENTITY)
+    assert sum(digest(seed) in store for seed in range(20)) == 19
+    store.close()
+
+
+def test_a_lost_page_takes_little_with_it(tmp_path: Path) -> None:
+    filled(tmp_path, 200)
+    content = bytearray((tmp_path / "process-0.sqlite").read_bytes())
+    leaf = next(p for p in range(len(content) // 2 // 4096 * 4096, len(content), 4096) if content[p] == 10)
+    content[leaf : leaf + 4096] = random.Random(0).randbytes(4096)
+    (tmp_path / "process-0.sqlite").write_bytes(content)
+    store = ScoreStore(tmp_path, IDENTITY)
+    lost = [seed for seed in range(200) if digest(seed) not in store]
+    assert 0 < len(lost) < 10
+    assert all(same(store.get(digest(seed)), result(seed)) for seed in range(200) if seed not in lost)
+    assert f"{200 - len(lost)} of its results are intact" in store.damaged[0]
+    store.close()
+
+
+def test_a_file_that_is_no_store_is_put_aside(tmp_path: Path) -> None:
+    filled(tmp_path, 2, writer=1)
+    (tmp_path / "process-0.sqlite").write_bytes(b"not a database, but long enough to be read as one" * 100)
+    store = ScoreStore(tmp_path, IDENTITY)
+    assert [digest(seed) in store for seed in range(3)] == [True, True, False]
+    assert "process-0.sqlite is damaged" in store.damaged[0]
+    store.close()
+
+
+def test_a_result_with_a_wrong_checksum_is_named(tmp_path: Path) -> None:
+    filled(tmp_path, 3)
+    with sqlite3.connect(tmp_path / "process-0.sqlite") as part:
+        (blob,) = part.execute("SELECT scores FROM results WHERE digest = ?", (digest(1),)).fetchone()
+        part.execute("UPDATE results SET scores = ? WHERE digest = ?", (b"\xff" + blob[1:], digest(1)))
+    part.close()
+    store = ScoreStore(tmp_path, IDENTITY)
+    assert [digest(seed) in store for seed in range(3)] == [True, False, True]
+    assert len(store.damaged) == 1
+    assert digest(1)[:12] in store.damaged[0]
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("protocol", "paper"), ("max_tokens", 512), ("model", {"name": "tiny", "fingerprint": "other"})],
+)
+def test_scores_of_something_else_are_refused_and_the_difference_named(
+    tmp_path: Path, name: str, value: object
+) -> None:
+    filled(tmp_path / "run" / "store", 1)
+    with pytest.raises(UserError, match=name) as refusal:
+        ScoreStore(tmp_path / "run" / "store", IDENTITY | {name: value})
+    assert repr(value) in str(refusal.value)
+    assert "--output_dir" in str(refusal.value)
+
+
+def test_a_row_changes_its_layout_only_with_its_format() -> None:
+    assert (module._FORMAT, module._ROW.itemsize) == (3, 121), "raise _FORMAT with every change of _ROW"
+
+
+def test_rows_of_another_layout_are_refused(tmp_path: Path) -> None:
+    filled(tmp_path, 1)
+    known = json.loads((tmp_path / "identity.json").read_text())
+    (tmp_path / "identity.json").write_text(json.dumps(known | {"format": module._FORMAT - 1}))
+    with pytest.raises(UserError, match="format"):
+        ScoreStore(tmp_path, IDENTITY)
+
+
+def test_two_writers_share_a_folder_and_read_each_other(tmp_path: Path) -> None:
+    first, second = ScoreStore(tmp_path, IDENTITY, 0), ScoreStore(tmp_path, IDENTITY, 1)
+    for seed in range(20):
+        (first if seed % 2 else second).add(digest(seed), result(seed))
+    first.close()
+    second.close()
+    both = ScoreStore(tmp_path, IDENTITY)
+    assert all(same(both.get(digest(seed)), result(seed)) for seed in range(20))
+    both.close()
+
+
+def test_writers_in_processes_of_their_own_do_not_block_one_another(tmp_path: Path) -> None:
+    children = []
+    together = time.monotonic() + 0.2
+    for writer in range(3):
+        if (child := os.fork()) == 0:
+            status = 1
+            try:
+                while time.monotonic() < together:
+                    pass
+                store = ScoreStore(tmp_path, IDENTITY, writer)
+                for seed in range(writer, 60, 3):
+                    store.add(digest(seed), result(seed))
+                store.close()
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+    store = ScoreStore(tmp_path, IDENTITY)
+    assert all(same(store.get(digest(seed)), result(seed)) for seed in range(60))
+    store.close()
+
+
+def test_a_store_where_a_file_stands_is_a_user_error(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        ScoreStore(tmp_path / "store", IDENTITY)
+
+
+def keyed(n: int) -> list[tuple[SessionKey, ResponseScores]]:
+    return [(SessionKey("bandit" if i % 2 else "stroop", "../exp 1.csv", str(i)), result(i).scores) for i in range(n)]
+
+
+def test_the_table_has_a_row_per_response_in_the_order_given(tmp_path: Path) -> None:
+    write_scores(tmp_path / "scores.parquet", keyed(5))
+    table = pq.read_table(tmp_path / "scores.parquet").to_pandas()
+    assert [*table] == [
+        *("study", "experiment", "participant", "response", "n_tokens", "nll", "greedy_correct", "entropy"),
+        *("nll_t0.50", "nll_t0.59", "nll_t0.71", "nll_t0.84", "nll_t1.19", "nll_t1.41", "nll_t1.68", "nll_t2.00"),
+        *("nll_t2.38", "nll_t2.83", "nll_t3.36", "nll_t4.00", "n_options", "option_nll"),
+        *("option_nll_t0.50", "option_nll_t0.59", "option_nll_t0.71", "option_nll_t0.84", "option_nll_t1.19"),
+        *("option_nll_t1.41", "option_nll_t1.68", "option_nll_t2.00", "option_nll_t2.38", "option_nll_t2.83"),
+        *("option_nll_t3.36", "option_nll_t4.00"),
+    ]
+    expected = [
+        (key.study, key.participant, r, scores.nll_R[r], scores.nll_RK[r, 11])
+        for key, scores in keyed(5)
+        for r in range(len(scores.nll_R))
+    ]
+    columns = ["study", "participant", "response", "nll", "nll_t4.00"]
+    assert [tuple(row) for row in table[columns].itertuples(index=False)] == expected
+    greedy = np.concatenate([scores.greedy_correct_R for _, scores in keyed(5)])
+    assert [None if g < 0 else bool(g) for g in greedy] == table["greedy_correct"].tolist()
+
+
+def test_equal_results_give_equal_bytes_and_an_interrupted_write_leaves_the_old_table(tmp_path: Path) -> None:
+    path = tmp_path / "scores.parquet"
+    write_scores(path, keyed(5))
+    before = path.read_bytes()
+    write_scores(path, iter(keyed(5)))
+    assert path.read_bytes() == before
+
+    def interrupted() -> Iterator[tuple[SessionKey, ResponseScores]]:
+        yield from keyed(2)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_scores(path, interrupted())
+    assert path.read_bytes() == before
+
+
+def test_no_sessions_give_an_empty_table(tmp_path: Path) -> None:
+    write_scores(tmp_path / "scores.parquet", [])
+    assert pq.read_table(tmp_path / "scores.parquet").num_rows == 0
