@@ -29,7 +29,7 @@ from centaurlab.runs.tracker import Tracker, TrackingArguments
 from centaurlab.runtime.arguments import parse_arguments
 from centaurlab.runtime.errors import exit_on_user_error
 from centaurlab.runtime.processes import keep_freed_memory
-from centaurlab.scoring.worker import ScoreArguments
+from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.stats.estimate import CONFIDENCE
 
 

@@ -21,14 +21,14 @@ from centaurlab.analyses.misalignment import compare_pairs, print_effects
 from centaurlab.catalog.pairs import named_pairs
 from centaurlab.data.source import DataArguments
 from centaurlab.jobs.generations import GenerationArguments
-from centaurlab.jobs.job import LoadArguments, asked_of, check_scored, score_models
-from centaurlab.models.arguments import ModelArguments
+from centaurlab.jobs.job import asked_of, check_scored, score_models
+from centaurlab.models.arguments import LoadArguments, ModelArguments
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.tracker import Tracker, TrackingArguments
 from centaurlab.runtime.arguments import parse_arguments
 from centaurlab.runtime.errors import UserError, exit_on_user_error
 from centaurlab.runtime.processes import keep_freed_memory
-from centaurlab.scoring.worker import ScoreArguments
+from centaurlab.scoring.arguments import ScoreArguments
 
 
 def main() -> None:

@@ -26,15 +26,15 @@ from accelerate import PartialState
 
 from centaurlab.analyses.misalignment import compare_pairs, print_effects, sample_notes, save_effect_figures
 from centaurlab.data.source import DataArguments
-from centaurlab.jobs.job import LoadArguments, asked_of, check_scored, score_models, scores_so_far
+from centaurlab.jobs.job import asked_of, check_scored, score_models, scores_so_far
 from centaurlab.jobs.misalignment import MisalignmentArguments, score_until_precise
-from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.arguments import LoadArguments, ModelArguments
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.tracker import Tracker, TrackingArguments
 from centaurlab.runtime.arguments import parse_arguments
 from centaurlab.runtime.errors import IncompleteError, UserError, exit_on_user_error
 from centaurlab.runtime.processes import keep_freed_memory
-from centaurlab.scoring.worker import ScoreArguments
+from centaurlab.scoring.arguments import ScoreArguments
 
 
 def main() -> None:

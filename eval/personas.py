@@ -30,9 +30,9 @@ from centaurlab.analyses.contexts import (
 )
 from centaurlab.analyses.personas import save_persona_figures
 from centaurlab.data.source import DataArguments
-from centaurlab.jobs.job import LoadArguments, check_scored, score_models
+from centaurlab.jobs.job import check_scored, score_models
 from centaurlab.jobs.personas import _CONDITIONS, ANOTHERS, NONE, OWN, PersonaArguments, find_personas, unmatched
-from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.arguments import LoadArguments, ModelArguments
 from centaurlab.prompts.context import PlainContext
 from centaurlab.prompts.personas import PersonaContext, field_context, own_context, shuffled_context
 from centaurlab.runs.folder import RunFolder
@@ -41,7 +41,7 @@ from centaurlab.runs.tracker import Tracker, TrackingArguments
 from centaurlab.runtime.arguments import parse_arguments
 from centaurlab.runtime.errors import UserError, exit_on_user_error
 from centaurlab.runtime.processes import keep_freed_memory
-from centaurlab.scoring.worker import ScoreArguments
+from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.stats.estimate import CONFIDENCE
 
 

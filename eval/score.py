@@ -25,8 +25,8 @@ from centaurlab.runs.tracker import TrackingArguments
 from centaurlab.runtime.arguments import parse_arguments
 from centaurlab.runtime.errors import IncompleteError, exit_on_user_error
 from centaurlab.runtime.processes import keep_freed_memory
+from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.run import measure
-from centaurlab.scoring.worker import ScoreArguments
 
 
 def main() -> None:

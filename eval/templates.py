@@ -20,9 +20,9 @@ from accelerate import PartialState
 from centaurlab.analyses.contexts import Runs, compare_contexts, metrics_of, print_comparisons, write_comparisons
 from centaurlab.analyses.templates import save_template_figures
 from centaurlab.data.source import DataArguments, open_source
-from centaurlab.jobs.job import LoadArguments, check_scored, score_models
+from centaurlab.jobs.job import check_scored, score_models
 from centaurlab.jobs.templates import TemplateArguments
-from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.arguments import LoadArguments, ModelArguments
 from centaurlab.prompts.template_audit import Finding, audit, print_audit, write_audit
 from centaurlab.prompts.templates import template_context
 from centaurlab.runs.folder import RunFolder
@@ -31,7 +31,7 @@ from centaurlab.runs.tracker import Tracker, TrackingArguments
 from centaurlab.runtime.arguments import parse_arguments
 from centaurlab.runtime.errors import UserError, exit_on_user_error
 from centaurlab.runtime.processes import keep_freed_memory
-from centaurlab.scoring.worker import ScoreArguments
+from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.stats.estimate import CONFIDENCE
 from centaurlab.stats.means import mean_nlls
 

@@ -32,8 +32,8 @@ from centaurlab.runtime import terminal
 from centaurlab.runtime.arguments import parse_arguments
 from centaurlab.runtime.errors import exit_on_user_error
 from centaurlab.runtime.processes import keep_freed_memory
+from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.assistant import assistant_quality, held_out_items
-from centaurlab.scoring.worker import ScoreArguments
 from centaurlab.stats.effects import compare, estimate_effects
 
 

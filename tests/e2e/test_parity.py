@@ -14,8 +14,8 @@ from centaurlab.data.source import DataArguments, open_source
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.loading import load_tokenizer
 from centaurlab.prompts.encoding import Coverage, encode
+from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.run import measure
-from centaurlab.scoring.worker import ScoreArguments
 
 SHARED = Path(__file__).parents[3] / "shared"
 DATA, REFERENCE = SHARED / "data" / "psych-201", SHARED / "reference"

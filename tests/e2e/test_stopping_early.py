@@ -18,9 +18,9 @@ from centaurlab.data.source import DataArguments
 from centaurlab.data.splits import participant_order
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.models.arguments import ModelArguments
+from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.run import measure
 from centaurlab.scoring.scorer import SessionScorer
-from centaurlab.scoring.worker import ScoreArguments
 from helpers.score_runs import free_port
 from helpers.tiny_models import save_tiny_llama
 

@@ -20,8 +20,8 @@ from centaurlab.models.arguments import ModelArguments
 from centaurlab.prompts.encoding import encode
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runtime.errors import IncompleteError
+from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.scorer import NonFiniteError, SessionScorer
-from centaurlab.scoring.worker import ScoreArguments
 from helpers.score_runs import command, ended, n_stored, run_json, start, table_bytes, text, write_sessions
 from helpers.tiny_models import save_tiny_llama
 

@@ -18,7 +18,7 @@ from centaurlab.data.source import DataArguments
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.prompts.personas import persona_fields
 from centaurlab.runs.tracker import TrackingArguments
-from centaurlab.scoring.worker import ScoreArguments
+from centaurlab.scoring.arguments import ScoreArguments
 
 HALF = "\ud83d"
 PIECES = (

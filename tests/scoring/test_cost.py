@@ -17,6 +17,7 @@ from centaurlab.data.source import DataArguments
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.runtime.arguments import parse_arguments
 from centaurlab.runtime.errors import UserError
+from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.cost import (
     CPU,
     Plan,
@@ -29,7 +30,6 @@ from centaurlab.scoring.cost import (
     parse_devices,
 )
 from centaurlab.scoring.run import measure
-from centaurlab.scoring.worker import ScoreArguments
 
 INSTRUCTIONS = "You will be shown two slot machines, J and F, and win or lose points with each of them. " * 6
 QWEN3_32B = Qwen3Config(

@@ -16,7 +16,7 @@ import numpy as np
 from centaurlab.runtime import disk_index
 from centaurlab.scoring import order as plan, store
 from centaurlab.scoring import run as module
-from centaurlab.scoring.worker import ScoreArguments
+from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.run import measure
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.results.table import TEMPERATURES, ResponseScores

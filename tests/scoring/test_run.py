@@ -15,8 +15,8 @@ from centaurlab.prompts.encoding import encode
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring import order as plan
 from centaurlab.scoring import worker as module
+from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.run import measure
-from centaurlab.scoring.worker import ScoreArguments
 
 LINE = '{{"text": "{text}", "experiment": "a2020/exp.csv", "participant": {participant}}}\n'
 

@@ -26,6 +26,8 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 class DataArguments:
     """Which sessions to read, and what to do with malformed ones."""
 
+    _argument_group_name = "data"
+
     data: str = field(
         default="starter",
         metadata={"help": "'starter', a hub data set id, a file, a folder, or a checkout of Psych-201"},

@@ -3,7 +3,7 @@
 import gc
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +11,13 @@ import torch
 from accelerate import PartialState
 
 from centaurlab.data.source import DataArguments
-from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.arguments import LoadArguments, ModelArguments
 from centaurlab.prompts.context import Context
 from centaurlab.results.run import ScoreRun, is_score_folder, read_run
 from centaurlab.runs.tracker import TrackingArguments
 from centaurlab.runtime.errors import IncompleteError, UserError
+from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.run import measure
-from centaurlab.scoring.worker import ScoreArguments
-
-
-@dataclass
-class LoadArguments(ModelArguments):
-    """How models that are scored first are loaded, all in the same way."""
-
-    model_name_or_path: str = field(default="", init=False)
-    model_revision: str | None = field(default=None, init=False)
-    adapter_name_or_path: str | None = field(default=None, init=False)
-
 
 _OF_SCORING = ("dtype", "protocol", "max_length")
 """Options of the scripts themselves that say how models are scored."""

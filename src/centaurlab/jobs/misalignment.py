@@ -18,9 +18,9 @@ from centaurlab.results.joined import StudyScores
 from centaurlab.results.run import ScoreRun, is_score_folder
 from centaurlab.runs.tracker import TrackingArguments
 from centaurlab.runtime.errors import UserError
+from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.failures import check_complete
 from centaurlab.scoring.run import Measurement, ScoreResults, measuring
-from centaurlab.scoring.worker import ScoreArguments
 from centaurlab.stats.effects import leave_one_out, sum_study
 from centaurlab.stats.sequential import StudyEstimate, check_target, jackknife, sample_until
 

@@ -12,6 +12,8 @@ DTYPES = ("bfloat16", "float16", "float32")
 class ModelArguments:
     """Which model, and how to load it."""
 
+    _argument_group_name = "model"
+
     model_name_or_path: str = dataclasses.field(
         metadata={"help": "hub id, folder, *.gguf file, adapter folder or alias ('centaurlab models' lists these)"}
     )
@@ -45,3 +47,19 @@ class ModelArguments:
             raise UserError("load_in_4bit and load_in_8bit exclude each other; give one")
         if self.device_map not in (None, "auto"):
             raise UserError(f"device_map {self.device_map!r} is not 'auto'; leave it out to use one device per process")
+
+
+@dataclass
+class LoadArguments(ModelArguments):
+    """How models that a command scores first are loaded, all in the same way."""
+
+    _argument_group_name = "loading of models that are scored first"
+
+    model_name_or_path: str = dataclasses.field(default="", init=False)
+    model_revision: str | None = dataclasses.field(default=None, init=False)
+    adapter_name_or_path: str | None = dataclasses.field(default=None, init=False)
+
+    def of(self, name: str, adapter: str | None = None) -> ModelArguments:
+        """The model ``name``, with an adapter on it if one is given, loaded in this way."""
+        named = {"model_name_or_path": name, "adapter_name_or_path": adapter}
+        return ModelArguments(**dataclasses.asdict(self) | named)

@@ -1,11 +1,12 @@
 """Command line and YAML into dataclasses, with errors a person can act on.
 
-A thin layer over TRL's ``TrlParser`` (``--config file.yaml`` plus overrides), which every recipe and evaluation
-uses: a misspelt YAML key is answered with the nearest valid one, a value of another type is named, and ``--help``
-ends with examples.
+A thin layer over transformers' ``HfArgumentParser``, which every command uses: options in groups, dashes or
+underscores, ``--config file.yaml`` plus overrides. A misspelt option or YAML key is answered with the nearest valid
+one, a value of another type is named, and ``--help`` ends with examples.
 """
 
 import argparse
+import dataclasses
 import difflib
 import os
 import shlex
@@ -19,42 +20,68 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from transformers.hf_argparser import HfArgumentParser
 
 from centaurlab.runtime.errors import UserError
 
 # Beside its own errors, PyYAML passes on those of what it builds: "!!int ''", "!!bool x", "2001-02-30", a thousand "[".
 _UNREADABLE = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
 _ENVIRONMENT = "env"
+_SHORT = {"model_name_or_path": "model"}
+"""Names that users type instead of the libraries' own."""
+
+
+class OptionParser(HfArgumentParser):  # type: ignore[misc]
+    """``HfArgumentParser`` with positional arguments (``metadata={"positional": True}``) and short names.
+
+    A dataclass with ``_argument_group_name`` has its options under that heading of ``--help``.
+    """
+
+    def __init__(self, dataclass_types: Sequence[Any] = (), **kwargs: Any) -> None:
+        usual = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+        super().__init__(dataclass_types, **usual | kwargs)
+        self.add_argument("--config", metavar="FILE", help="YAML file with any of these options; the command line wins")
+
+    @staticmethod
+    def _parse_dataclass_field(parser: argparse.ArgumentParser, field: "dataclasses.Field[Any]") -> None:
+        about = dict(field.metadata)
+        if about.pop("positional", False):
+            is_needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+            if typing.get_origin(field.type) is list:  # an empty one, where none is needed
+                parser.add_argument(field.name, nargs="+" if is_needed else "*", default=[], **about)
+            else:
+                parser.add_argument(
+                    field.name, nargs=None if is_needed else "?", default=None if is_needed else field.default, **about
+                )
+            return
+        if field.name in _SHORT:
+            field.metadata = types.MappingProxyType(about | {"aliases": [f"--{_SHORT[field.name]}"]})
+        HfArgumentParser._parse_dataclass_field(parser, field)
+
+
+def option_parser(dataclass_types: Sequence[Any], description: str | None, prog: str | None = None) -> OptionParser:
+    """The parser of these dataclasses, as ``--help`` shows it and a shell completes it."""
+    parser = OptionParser(dataclass_types, description=description, prog=prog)
+    positional = [str(action.metavar or action.dest) for action in parser._get_positional_actions()]
+    parser.usage = " ".join(["%(prog)s", *positional, "[options]"])
+    return parser
 
 
 def parse_arguments(
-    dataclass_types: Sequence[Any], script_doc: str | None, args: Sequence[str] | None = None
+    dataclass_types: Sequence[Any], description: str | None, args: Sequence[str] | None = None, prog: str | None = None
 ) -> tuple[Any, ...]:
     """Parse ``args`` (default: the command line) into one instance per dataclass.
 
-    ``script_doc`` is the script's module docstring; it becomes the ``--help`` text. Unknown options, misspelt,
-    mistyped or unreadable YAML raise ``UserError``; argparse itself exits with code 2 on a bad value.
+    ``description`` heads the ``--help`` text. Unknown options, misspelt, mistyped or unreadable YAML raise
+    ``UserError``; argparse itself exits with code 2 on a bad value.
     """
-    from trl.scripts.utils import TrlParser
-
-    about_config: dict[str, Any] = {
-        "metavar": "FILE",
-        "help": "YAML file with any of these options; the command line wins",
-    }
-    config_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    config_parser.add_argument("--config", action="append", default=[], **about_config)
-    given, argv = config_parser.parse_known_args(sys.argv[1:] if args is None else args)
-    if len(given.config) > 1:
-        raise UserError(f"--config is given {len(given.config)} times; put the options into one file")
-    config = _read_config(Path(given.config[0]), _types_of(dataclass_types)) if given.config else {}
-    parser = TrlParser(
-        dataclass_types,
-        description=script_doc,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--config", **about_config)
-    parser.set_defaults_with_config(**config)
+    argv = list(sys.argv[1:] if args is None else args)
+    parser = option_parser(dataclass_types, description, prog)
+    for action, value in _config_of(argv, dataclass_types).items():
+        parser.set_defaults(**{action: value})
+        for known in parser._actions:
+            if known.dest == action:
+                known.required = False
     try:
         *parsed, leftover = parser.parse_args_into_dataclasses(
             argv, return_remaining_strings=True, look_for_args_file=False
@@ -62,9 +89,19 @@ def parse_arguments(
     except ValueError as error:
         raise UserError(str(error)) from error
     if leftover:
-        known = {action.dest for action in parser._actions}
-        raise UserError(f"unknown option {leftover[0]!r}{_nearest(leftover[0].lstrip('-'), known, '--')}")
+        known_names = {action.dest for action in parser._actions}
+        raise UserError(f"unknown option {leftover[0]!r}{_nearest(leftover[0].lstrip('-'), known_names, '--')}")
     return tuple(instance for instance in parsed if not isinstance(instance, argparse.Namespace))
+
+
+def _config_of(argv: Sequence[str], dataclass_types: Sequence[Any]) -> dict[str, Any]:
+    """What the file given as ``--config`` says, empty without one."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", action="append", default=[])
+    files = parser.parse_known_args(argv)[0].config
+    if len(files) > 1:
+        raise UserError(f"--config is given {len(files)} times; put the options into one file")
+    return _read_config(Path(files[0]), _types_of(dataclass_types)) if files else {}
 
 
 def read_yaml(path: Path, what: str) -> dict[str, Any]:
@@ -111,6 +148,7 @@ def _read_config(path: Path, hints: Mapping[str, object]) -> dict[str, Any]:
     """
     config = read_yaml(path, "--config")
     environment = config.pop(_ENVIRONMENT, {})
+    config = {_full_name(key, hints): value for key, value in config.items()}
     for key, value in config.items():
         if key not in hints:
             raise UserError(f"{path}: unknown key {key!r}{_nearest(key, {*hints, _ENVIRONMENT})}")
@@ -121,6 +159,12 @@ def _read_config(path: Path, hints: Mapping[str, object]) -> dict[str, Any]:
             raise UserError(f"{path}: {key} is {said(value)}, not {_name(hints[key])}{quotes}")
     os.environ.update(_variables(path, environment))
     return config
+
+
+def _full_name(key: str, hints: Mapping[str, object]) -> str:
+    """The option that a key of a file means: dashes are underscores, and short names are understood."""
+    name = key.replace("-", "_")
+    return next((full for full, short in _SHORT.items() if name == short and full in hints and name not in hints), name)
 
 
 def _types_of(dataclass_types: Sequence[Any]) -> dict[str, object]:

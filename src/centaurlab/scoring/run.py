@@ -33,12 +33,12 @@ from centaurlab.results.table import ResponseScores
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.provenance import peak_memory
 from centaurlab.runs.tracker import Tracker, TrackingArguments
-from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.processes import end_with_launcher
+from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.failures import Failure, check_complete, gather_failures, wait_for_all
 from centaurlab.scoring.record import write_run, write_table
 from centaurlab.scoring.store import ScoreStore
-from centaurlab.scoring.worker import ScoreArguments, _Worker
+from centaurlab.scoring.worker import _Worker
 from centaurlab.stats.sequential import Look, Sample, StudyEstimate, check_target, nll_estimates, sample_until
 
 _PATIENCE = timedelta(days=14)  # of processes that wait for the slowest
@@ -157,8 +157,6 @@ def measure(
     """
     if arguments.precision is not None:
         check_target(arguments.precision)
-    if arguments.chunk_tokens is not None and arguments.chunk_tokens < 1:
-        raise UserError(f"--chunk_tokens is {arguments.chunk_tokens}; it must be at least 1")
     with measuring(model_arguments, data_arguments, arguments, tracking, context) as run:
         if arguments.precision is None:
             run.score()

@@ -3,8 +3,6 @@
 import gc
 import sys
 import time
-from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from accelerate import PartialState
@@ -19,33 +17,11 @@ from centaurlab.models.shape import ModelShape
 from centaurlab.prompts.context import Reading
 from centaurlab.prompts.encoding import Encoding, encode_prompt
 from centaurlab.runtime.errors import UserError
+from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.failures import Failure
 from centaurlab.scoring.order import divide, estimate_lengths, plan_sessions, windows
 from centaurlab.scoring.scorer import SessionError, SessionScorer
 from centaurlab.scoring.store import ScoreStore, SessionResult
-
-
-@dataclass
-class ScoreArguments:
-    """How responses are scored, and where the scores go."""
-
-    output_dir: str = field(metadata={"help": "folder for scores.parquet, run.json and the resumable store"})
-    protocol: Literal["full", "paper"] = field(
-        default="full",
-        metadata={"help": "full: the whole session up to the context window; paper: as the published evaluation code"},
-    )
-    max_length: int | None = field(
-        default=None, metadata={"help": "context window in tokens, where shorter than the model's own"}
-    )
-    chunk_tokens: int | None = field(
-        default=None, metadata={"help": "tokens computed at once (default: by architecture and device)"}
-    )
-    precision: float | None = field(
-        default=None,
-        metadata={
-            "help": "stop as soon as the mean NLL over the studies is known to ± this many nats (95 %% interval)"
-        },
-    )
 
 
 class _Worker:

@@ -1,0 +1,51 @@
+"""How responses are scored, as options of a command."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from centaurlab.runtime.errors import UserError
+
+
+@dataclass
+class ScoreArguments:
+    """How responses are scored, and where the scores go."""
+
+    _argument_group_name = "scoring"
+
+    output_dir: str = field(metadata={"help": "folder for scores.parquet, run.json and the resumable store"})
+    protocol: Literal["full", "paper"] = field(
+        default="full",
+        metadata={"help": "full: the whole session up to the context window; paper: as the published evaluation code"},
+    )
+    max_length: int | None = field(
+        default=None, metadata={"help": "context window in tokens, where shorter than the model's own"}
+    )
+    chunk_tokens: int | None = field(
+        default=None, metadata={"help": "tokens computed at once (default: by architecture and device)"}
+    )
+    precision: float | None = field(
+        default=None,
+        metadata={
+            "help": "stop as soon as the mean NLL over the studies is known to ± this many nats (95 %% interval)"
+        },
+    )
+
+    def __post_init__(self) -> None:
+        for name, count in (("max_length", self.max_length), ("chunk_tokens", self.chunk_tokens)):
+            if count is not None and count < 1:
+                raise UserError(f"--{name} is {count}; it must be at least 1")
+
+
+@dataclass
+class ScoringArguments(ScoreArguments):
+    """How models that a command scores first are scored, all in the same way."""
+
+    _argument_group_name = "scoring of models that are named and not folders of scores"
+
+    output_dir: str = field(default="", init=False)
+    precision: float | None = field(default=None, init=False)
+
+    def into(self, folder: Path) -> ScoreArguments:
+        """The same, with the scores in ``folder``."""
+        return ScoreArguments(**asdict(self) | {"output_dir": str(folder)})
