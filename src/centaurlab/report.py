@@ -10,12 +10,10 @@ from typing import Literal
 from urllib.parse import quote
 
 from centaurlab import __version__
-from centaurlab.analyses import diagnosis, personas, templates
-from centaurlab.analyses.finished import Run, _any_job, find_runs
-from centaurlab.analyses.generalisation import _generalisation
-from centaurlab.analyses.misalignment import _misalignment
-from centaurlab.analyses.scores import _scores
-from centaurlab.analyses.training import _training
+from centaurlab.analyses import ANALYSES, find_analysis
+from centaurlab.analyses.finished import Run, any_section, find_runs
+from centaurlab.analyses.scores import scores_section
+from centaurlab.analyses.training import training_section
 from centaurlab.display.pages import _page, markdown
 from centaurlab.display.section import Section
 from centaurlab.runtime.errors import UserError
@@ -58,15 +56,12 @@ def _figure_files(made: Sequence[Section], output: Path) -> dict[int, str]:
 
 def sections(runs: Sequence[Run]) -> list[Section]:
     """A section for each run, but one for all score runs, which must be of the same data and protocol."""
-    of_job = {
-        "misalignment": _misalignment,
-        "generations": _misalignment,
-        "generalisation": _generalisation,
-        "train": _training,
-        "diagnosis": diagnosis.section,
-        "personas": personas.section,
-        "templates": templates.section,
-    }
     scored = [run for run in runs if run.job == "score"]
-    made = [_scores(scored)] if scored else []
-    return made + [of_job.get(run.job, _any_job)(run) for run in runs if run.job != "score"]
+    others = [_section(run) for run in runs if run.job != "score"]
+    return [scores_section(scored), *others] if scored else others
+
+
+def _section(run: Run) -> Section:
+    if run.job == "train":
+        return training_section(run)
+    return find_analysis(run.job).section(run) if run.job in ANALYSES else any_section(run)

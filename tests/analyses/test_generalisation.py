@@ -15,7 +15,7 @@ from centaurlab.analyses.generalisation import (
     StudyGain,
     Summary,
     marginal_nll,
-    print_gains,
+    shown_gains,
     standard_error,
     uniform_nll,
 )
@@ -25,10 +25,11 @@ from centaurlab.jobs.generalisation import check_base
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.identity import identify
 from centaurlab.results.table import ResponseScores
+from centaurlab.runtime import terminal
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.scorer import SessionError, SessionScorer
-from centaurlab.training.arguments import CentaurArguments
 from centaurlab.training.centaur import prepare_run
+from centaurlab.training.options import CentaurArguments
 from helpers.tiny_models import save_tiny_llama
 
 SCRIPT = Path(__file__).parents[2] / "eval" / "generalisation.py"
@@ -79,7 +80,7 @@ def fail_at_the_first_session(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(tmp_path: Path, offline: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run the script in this process, in an empty folder; what it prints or, when it fails, its exit code and error."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("centaurlab.runtime.processes.keep_freed_memory", lambda: None)
+    monkeypatch.setattr("centaurlab.jobs.job.keep_freed_memory", lambda: None)
 
     def run_script(*arguments: object) -> str:
         monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments), "--report_to", "none"])
@@ -152,7 +153,8 @@ def test_a_folder_that_is_no_adapter_is_refused(tmp_path: Path) -> None:
 def test_an_interval_that_does_not_exist_is_printed_as_such(capsys: pytest.CaptureFixture[str]) -> None:
     numbers = {"nll_base": 0.7, "nll_centaur": 0.6, "d": 0.25, "d_low": math.nan, "d_high": math.nan}
     gain = StudyGain("novel", "alpha", 1, 20, **numbers, nll_uniform=0.69, nll_marginal=math.nan)
-    print_gains([gain], [Summary("novel", 1, **numbers, d_sem=math.nan, improved=1.0)])
+    for shown in shown_gains([gain], [Summary("novel", 1, **numbers, d_sem=math.nan, improved=1.0)]):
+        terminal.console().print(shown)
     printed = capsys.readouterr().out
     assert "nan" not in printed
     (row,) = (line.split() for line in printed.splitlines() if line.split()[:1] == ["alpha"])

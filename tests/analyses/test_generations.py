@@ -21,7 +21,7 @@ STUDIES = ["a2020", "b2021", "c2022"]
 def run_script(*arguments: str) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [str(SCRIPT), *arguments, "--report_to", "none"])
-        patch.setattr("centaurlab.runtime.processes.keep_freed_memory", lambda: None)
+        patch.setattr("centaurlab.jobs.job.keep_freed_memory", lambda: None)
         script = runpy.run_path(str(SCRIPT))
         try:
             exit_on_user_error(script["main"])

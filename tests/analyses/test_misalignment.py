@@ -39,7 +39,7 @@ def run_script(script: Path, *arguments: str | Path, cwd: Path) -> Done:
     out, err, code = io.StringIO(), io.StringIO(), 0
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setattr("sys.argv", [str(script), *map(str, arguments), "--report_to", "none"])
-        patch.setattr("centaurlab.runtime.processes.keep_freed_memory", lambda: None)
+        patch.setattr("centaurlab.jobs.job.keep_freed_memory", lambda: None)
         patch.setenv("CENTAURLAB_CACHE", str(cwd / "cache"))
         patch.chdir(cwd)
         try:

@@ -29,7 +29,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a script of ``eval`` in this process; its exit code."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("CENTAURLAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("centaurlab.runtime.processes.keep_freed_memory", lambda: None)
+    monkeypatch.setattr("centaurlab.jobs.job.keep_freed_memory", lambda: None)
 
     def run_script(name: str, *arguments: object) -> int:
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments), "--report_to", "none"])

@@ -13,14 +13,19 @@ import pytest
 from centaurlab.cli.demo import Settings, run_demo
 from centaurlab.runtime.errors import UserError
 
-ROOT = Path(__file__).parents[2]
-CENTAURLAB = (sys.executable, "-c", "from centaurlab.cli.main import main; main()", "demo")
+CENTAURLAB = (sys.executable, "-m", "centaurlab")
 
 
-def demo(folder: Path, *options: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [*CENTAURLAB, *options], cwd=cwd, env=environment, capture_output=True, text=True, timeout=900, check=False
+        [*CENTAURLAB, "demo", *options],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
     )
 
 
@@ -50,20 +55,15 @@ def test_the_story_is_told_and_the_second_time_only_its_end(tiny_llama_dir: Path
     assert again.stdout.count("done before") == 7
     assert first.stdout[first.stdout.index("What was found") :] == again.stdout[again.stdout.index("What was found") :]
     _, _, after = again.stdout.partition("\nNext\n")
-    follow_up = [line.removeprefix("   python ") for line in after.splitlines() if line.startswith("   python ")]
+    follow_up = [
+        line.removeprefix("   centaurlab ") for line in after.splitlines() if line.startswith("   centaurlab ")
+    ]
     assert len(follow_up) == 3
     for line in follow_up:
-        steps = ("--max_steps", "2", "--save_steps", "2", "--eval_steps", "2") if "recipes/" in line else ()
-        command = [sys.executable, *shlex.split(line), *steps, "--report_to", "none"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+        steps = ("--max_steps", "2", "--save_steps", "2", "--eval_steps", "2") if line.startswith("train") else ()
+        command = [*CENTAURLAB, *shlex.split(line), *steps, "--report_to", "none"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
-
-
-def test_outside_a_clone_it_says_where_to_start(tmp_path: Path) -> None:
-    done = demo(tmp_path, cwd=tmp_path)
-    assert done.returncode == 2
-    assert "clone" in done.stderr
-    assert not (tmp_path / "runs").exists()
 
 
 def test_own_data_need_studies_to_judge_by(tmp_path: Path) -> None:
@@ -85,7 +85,6 @@ def test_studies_that_the_data_lack_are_named_before_the_first_step(tmp_path: Pa
 def test_what_was_done_with_data_that_have_changed_since_is_not_taken_for_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(ROOT)
     monkeypatch.setattr("centaurlab.cli.demo._report", lambda *_: None)
     ran: list[str] = []
     monkeypatch.setattr("centaurlab.cli.demo._run", lambda arguments, group: ran.append(arguments[0]))

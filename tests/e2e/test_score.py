@@ -30,7 +30,7 @@ def score(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
 
     def run(model: Path, data: Path, output: Path, *more: str) -> int:
         monkeypatch.setattr(sys, "argv", command(model, data, output, *more))
-        monkeypatch.setattr("centaurlab.runtime.processes.keep_freed_memory", lambda: None)  # not for all later tests
+        monkeypatch.setattr("centaurlab.jobs.score.keep_freed_memory", lambda: None)  # not for all later tests
         try:
             runpy.run_path(str(SCRIPT), run_name="__main__")
         except SystemExit as stop:

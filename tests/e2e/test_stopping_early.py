@@ -57,7 +57,7 @@ def other_llama_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Script:
     """Run a script of ``eval/`` in this process; its exit code."""
     monkeypatch.setenv("CENTAURLAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("centaurlab.runtime.processes.keep_freed_memory", lambda: None)
+    monkeypatch.setattr("centaurlab.jobs.job.keep_freed_memory", lambda: None)
 
     def run(name: str, *options: str | Path) -> int:
         monkeypatch.setattr(sys, "argv", [str(EVAL / name), *map(str, options), *PLAIN])

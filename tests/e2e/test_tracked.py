@@ -19,7 +19,7 @@ def run(script: str, *arguments: str) -> str:
     out = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
         patch.setattr("sys.argv", [script, *arguments])
-        patch.setattr("centaurlab.runtime.processes.keep_freed_memory", lambda: None)
+        patch.setattr("centaurlab.jobs.score.keep_freed_memory", lambda: None)
         runpy.run_path(str(SCRIPTS / script), run_name="__main__")
     return out.getvalue()
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
+from centaurlab.jobs import score as allocator
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.prompts.encoding import Encoding, encode
-from centaurlab.runtime import processes as allocator
 from centaurlab.scoring import worker as module
 from centaurlab.scoring.scorer import SessionMemoryError, SessionScorer
 from helpers.score_runs import command, ended, n_stored, run_json, start, table_bytes, text, write_sessions

@@ -11,17 +11,19 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from centaurlab.analyses.misalignment import compare_pairs
+from centaurlab.analyses.misalignment import find_misalignment, pair_effects
 from centaurlab.catalog.pairs import single_pair
 from centaurlab.data.source import DataArguments
-from centaurlab.jobs.job import score_models
-from centaurlab.jobs.misalignment import score_until_precise
+from centaurlab.jobs.job import Round
+from centaurlab.jobs.precision import score_until_precise
+from centaurlab.jobs.scoring import score_rounds
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.prompts.encoding import encode
-from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.tracker import TrackingArguments
 from centaurlab.runtime.errors import IncompleteError
-from centaurlab.scoring.arguments import ScoreArguments
+from centaurlab.scoring.arguments import ScoringArguments
 from centaurlab.scoring.scorer import NonFiniteError, SessionScorer
+from centaurlab.stats.arguments import EstimateArguments
 from helpers.score_runs import command, ended, n_stored, run_json, start, table_bytes, text, write_sessions
 from helpers.tiny_models import save_tiny_llama
 
@@ -82,13 +84,14 @@ def test_a_comparison_leaves_out_what_one_model_could_not_score_and_says_so(
     base, post = tmp_path / "base", tmp_path / "post"
     assert ended(start(command(tiny_llama_dir, data, base))) == 0
     assert ended(start(command(model, data, post))) == 1
-    none = ModelArguments(""), DataArguments(""), ScoreArguments("")
-    runs, _ = score_models([str(base), str(post)], *none)
+    models = {str(folder): ModelArguments(str(folder)) for folder in (base, post)}
+    rounds = {"": Round(models, DataArguments(""), tmp_path / "scores")}
+    runs = score_rounds(rounds, ScoringArguments(), TrackingArguments(["none"])).runs
     assert f"note: {post} lacks 1 session" in capsys.readouterr().out
-    folder = RunFolder(tmp_path / "effect", "misalignment")
-    effects = compare_pairs(folder, [single_pair(str(base), str(post))], runs, 20, 0)
+    pairs = [single_pair(str(base), str(post))]
+    effects = pair_effects(pairs, runs, EstimateArguments(20))
     assert (effects[0].n_responses, effects[0].unmatched_base, effects[0].unmatched_post) == (15, 5, 0)
-    assert [model["failed"] for model in folder.read_json("run.json")["models"]] == [0, 1]
+    assert [model["failed"] for model in find_misalignment(pairs, runs, effects).record["models"]] == [0, 1]
 
 
 def test_both_models_keep_their_scores_where_a_session_of_one_fails_under_precision(
@@ -96,10 +99,11 @@ def test_both_models_keep_their_scores_where_a_session_of_one_fails_under_precis
 ) -> None:
     data = write_sessions(tmp_path / "data.jsonl", 8)
     data.write_text(data.read_text().replace("person 3. You", "person 3~. You"))
-    arguments = (ModelArguments("", dtype="float32"), DataArguments(str(data)), ScoreArguments(str(tmp_path / "run")))
-    pair = single_pair(str(tiny_llama_dir), str(broken(tmp_path / "broken", "~", torch.nan)))
+    names = (str(tiny_llama_dir), str(broken(tmp_path / "broken", "~", torch.nan)))
+    models = {name: ModelArguments(name, dtype="float32") for name in names}
+    where = (ScoringArguments(), tmp_path / "run")
     with pytest.raises(IncompleteError, match="1 session could not be scored"):
-        score_until_precise(pair, *arguments, 1e-6)
+        score_until_precise(models, DataArguments(str(data)), *where, 1e-6, TrackingArguments(["none"]))
     counts = {folder.name: run_json(folder)["coverage"]["study1"] for folder in (tmp_path / "run").iterdir()}
     assert len(counts) == 2
     assert sorted(count["failed"] > 0 for count in counts.values()) == [False, True]
@@ -142,7 +146,7 @@ def test_the_other_sessions_are_analysed_before_the_exit_code_says_that_some_fai
     given = options.format(sound=tiny_llama_dir, broken=model, pairs=pairs).split()
     common = f"--data {data} --output_dir {tmp_path / 'run'} --resamples 20 --report_to none".split()
     monkeypatch.setattr(sys, "argv", [f"{script}.py", *given, *common])
-    monkeypatch.setattr("centaurlab.runtime.processes.keep_freed_memory", lambda: None)
+    monkeypatch.setattr("centaurlab.jobs.job.keep_freed_memory", lambda: None)
     with pytest.raises(SystemExit) as exited:
         runpy.run_path(str(Path(__file__).parents[2] / "eval" / f"{script}.py"), run_name="__main__")
     said = capsys.readouterr()

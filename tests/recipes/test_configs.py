@@ -10,8 +10,9 @@ from trl import ModelConfig, SFTConfig
 
 from centaurlab.runtime.arguments import parse_arguments
 from centaurlab.runtime.errors import UserError
-from centaurlab.training.arguments import CentaurArguments, CentaurConfig
+from centaurlab.training.arguments import CentaurConfig
 from centaurlab.training.centaur import prepare_run
+from centaurlab.training.options import CentaurArguments
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 CENTAURS = sorted(path for path in (RECIPES / "configs").glob("*.yaml") if "novel_studies" in path.read_text()

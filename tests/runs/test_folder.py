@@ -146,7 +146,7 @@ def test_no_script_begins_in_the_folder_of_another_job(
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text('{"job": "score"}')
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("centaurlab.runtime.processes.keep_freed_memory", lambda: None)
+    monkeypatch.setattr("centaurlab.jobs.job.keep_freed_memory", lambda: None)
     monkeypatch.setattr(sys, "argv", [script, *options, "--output_dir", "run", "--report_to", "none"])
     with pytest.raises(SystemExit) as exited:
         runpy.run_path(str(EVAL / f"{script}.py"), run_name="__main__")

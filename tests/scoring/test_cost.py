@@ -3,16 +3,16 @@
 import json
 import math
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
 from test_shape import from_config
 from transformers import Qwen3Config
-from typer.testing import CliRunner
 
 from centaurlab.catalog.tables import devices
-from centaurlab.cli.main import app
-from centaurlab.cli.plan import print_plan
+from centaurlab.cli.plan import COMMAND
+from centaurlab.cli.plan_table import print_plan
 from centaurlab.data.source import DataArguments
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.runtime.arguments import parse_arguments
@@ -150,17 +150,24 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
             measured_speed(folder, devices()["H100"])
 
 
-def test_the_command_prints_the_plan_and_what_it_assumes(data: DataArguments, tiny_llama_dir: Path) -> None:
-    command = ["plan", "--model", str(tiny_llama_dir), "--data", data.data, "--devices", "4xH100"]
-    done = CliRunner().invoke(app, command)
-    assert done.exit_code == 0, done.output
+def planned(capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    """What ``centaurlab plan`` prints."""
+    COMMAND.run(*parse_arguments(COMMAND.arguments, None, options))
+    return capsys.readouterr().out
+
+
+def test_the_command_prints_the_plan_and_what_it_assumes(
+    data: DataArguments, tiny_llama_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--model", str(tiny_llama_dir), "--data", data.data, "--devices", "4xH100"]
+    printed = planned(capsys, *command)
     for expected in ("4 different ones with 66 responses", "4 processes, a copy of the model each", "assumed: 0.3 of"):
-        assert expected in done.stdout
-    assert "--num_processes 4 eval/score.py" in done.stdout
-    assert "assumptions:" in done.stdout
-    paper = CliRunner().invoke(app, [*command, "--protocol", "paper", "--utilisation", "0.5"])
-    assert "assumed: 0.5 of" in paper.stdout
-    assert "--protocol paper" in paper.stdout
+        assert expected in printed
+    assert "--num_processes 4 -m centaurlab score" in printed
+    assert "assumptions:" in printed
+    paper = planned(capsys, *command, "--protocol", "paper", "--utilisation", "0.5")
+    assert "assumed: 0.5 of" in paper
+    assert "--protocol paper" in paper
 
 
 @pytest.mark.parametrize(
@@ -172,13 +179,11 @@ def test_the_command_prints_the_plan_and_what_it_assumes(data: DataArguments, ti
     ],
 )
 def test_the_command_of_a_plan_is_the_scoring_that_was_planned(
-    data: DataArguments, tiny_llama_dir: Path, devices: str, options: list[str]
+    data: DataArguments, tiny_llama_dir: Path, devices: str, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ["--data", data.data, *options]
-    done = CliRunner().invoke(app, ["plan", "--model", str(tiny_llama_dir), "--devices", devices, *given])
-    assert done.exit_code == 0, done.output
-    _, _, line = done.stdout.partition("the command: ")
-    launch, _, printed = line.partition(" eval/score.py ")
+    _, _, line = planned(capsys, "--model", str(tiny_llama_dir), "--devices", devices, *given).partition("command: ")
+    launch, _, printed = line.partition(" -m centaurlab score ")
     assert launch == "accelerate launch" + (" --num_processes 4" if devices == "4xH100" else "")
     kinds = [ModelArguments, DataArguments, ScoreArguments]
     asked = ["--model_name_or_path", str(tiny_llama_dir), *given, "--output_dir", "…"]
@@ -195,7 +200,7 @@ def test_the_command_spreads_a_model_that_is_too_large_for_one_device(
     plan = Plan(shape, work, memory, assumed_speed(device, 0.25), 4, device, n_copies=1)
     print_plan(plan, ModelArguments("org/large", dtype="float32"), data, PlanArguments("4xH100"))
     printed = capsys.readouterr().out
-    assert "launch --num_processes 1 eval/score.py" in printed
+    assert "launch --num_processes 1 -m centaurlab score" in printed
     assert "--dtype float32 --device_map auto --data" in printed
 
 
@@ -209,7 +214,16 @@ def test_the_command_spreads_a_model_that_is_too_large_for_one_device(
         (["--devices", "H100", "--dtype", "float32"], "--calibrate"),
     ],
 )
-def test_mistakes_are_one_sentence(data: DataArguments, tiny_llama_dir: Path, options: list[str], message: str) -> None:
-    done = CliRunner().invoke(app, ["plan", "--model", str(tiny_llama_dir), "--data", data.data, *options])
-    assert isinstance(done.exception, UserError)
-    assert message in str(done.exception)
+def test_mistakes_are_one_sentence(
+    data: DataArguments,
+    tiny_llama_dir: Path,
+    options: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["centaurlab", "plan"])
+    with pytest.raises(SystemExit) as exited:
+        COMMAND.main(["--model", str(tiny_llama_dir), "--data", data.data, *options])
+    assert exited.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]

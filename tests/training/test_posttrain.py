@@ -15,7 +15,6 @@ from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.loading import load_model, load_tokenizer
 from centaurlab.prompts.chat import PLAIN_TEMPLATE, chat_tokenizer, encode_conversation
 from centaurlab.runtime.errors import UserError
-from centaurlab.training.arguments import PostTrainArguments
 from centaurlab.training.base_model import load_base
 from centaurlab.training.conversations import (
     Preference,
@@ -27,6 +26,7 @@ from centaurlab.training.conversations import (
     with_replay,
 )
 from centaurlab.training.data import IGNORED
+from centaurlab.training.options import PostTrainArguments
 from centaurlab.training.posttrain import PostTrainRun, posttrain, prepare_posttraining
 from centaurlab.training.posttrainers import kl_divergence
 from centaurlab.training.trainer import SessionCollator, sequence_nll

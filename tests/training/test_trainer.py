@@ -12,10 +12,10 @@ from centaurlab.models.loading import load_model, load_tokenizer
 from centaurlab.prompts.encoding import encode
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.scorer import SessionScorer
-from centaurlab.training.arguments import CentaurArguments
 from centaurlab.training.base_model import check_quantised_device, load_base
 from centaurlab.training.centaur import prepare_run, train
 from centaurlab.training.data import IGNORED, balanced_order, prepare_data, whole, windows
+from centaurlab.training.options import CentaurArguments
 from centaurlab.training.resume import last_complete_checkpoint
 from centaurlab.training.trainer import SessionCollator, sequence_nll
 

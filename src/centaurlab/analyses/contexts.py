@@ -17,8 +17,6 @@ from rich.table import Table
 from centaurlab.catalog.pairs import model_pairs
 from centaurlab.results.joined import join_scores
 from centaurlab.results.run import ScoreRun, check_same
-from centaurlab.runtime import terminal
-from centaurlab.runtime.errors import UserError
 from centaurlab.stats.effect_table import effects_table
 from centaurlab.stats.effects import ComparedPair, Effect, estimate_effects, sum_study
 from centaurlab.stats.estimate import CONFIDENCE, Estimate
@@ -127,16 +125,6 @@ def comparison_table(comparisons: Sequence[Comparison]) -> "pd.DataFrame":
     return pd.concat(tables, ignore_index=True)
 
 
-def write_comparisons(path: Path, comparisons: Sequence[Comparison]) -> None:
-    """Write ``comparison_table`` as CSV, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        comparison_table(comparisons).to_csv(temporary, index=False)
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error}; give another --output_dir") from error
-
-
 def metrics_of(comparisons: Sequence[Comparison]) -> dict[str, float]:
     """Of each comparison d overall with its interval, and by study, for ``metrics.jsonl``."""
     found: dict[str, float] = {}
@@ -152,28 +140,27 @@ def metrics_of(comparisons: Sequence[Comparison]) -> dict[str, float]:
     return found
 
 
-def print_comparisons(comparisons: Sequence[Comparison], title: str) -> None:
-    """Print comparisons of the same models on the same studies side by side, and the verdict of each.
+def shown_comparisons(comparisons: Sequence[Comparison], title: str) -> Iterator[Table | str]:
+    """Comparisons of the same models on the same studies side by side, and the verdict of each.
 
     Several models: their averages and each of them over all studies, then their mean in every domain and study.
     """
-    console = terminal.console()
     by_row = [dict(zip(map(_row, one.effects), one.effects, strict=True)) for one in comparisons]
     rows = [row for row in by_row[0] if all(row in effects for effects in by_row)]
     groups = list(dict.fromkeys(row[:2] for row in rows))
     if len(groups) > 1:
         overall = [row for row in rows if row[2] == "overall"]
-        console.print(_table(title, comparisons, by_row, overall, [_models(row) for row in overall]))
+        yield _table(title, comparisons, by_row, overall, [_models(row) for row in overall])
     detailed = [row for row in rows if row[:2] == groups[0]]
     name = f"{title}: {escape(_models(detailed[0]))}"
-    console.print(_table(name, comparisons, by_row, detailed, [row[3] for row in detailed]))
-    console.print("NLL: nats per response; d(a − b): positive where people are predicted worse with a", highlight=False)
+    yield _table(name, comparisons, by_row, detailed, [row[3] for row in detailed])
+    yield "NLL: nats per response; d(a − b): positive where people are predicted worse with a"
     for one in comparisons:
         left_out = one.overall.unmatched_base + one.overall.unmatched_post
         if left_out:
             named = " and ".join(one.names)
-            console.print(f"left out, scored with only one of {named}: {left_out:,} responses", highlight=False)
-        console.print(one.verdict(), style="bold", markup=False, highlight=False, soft_wrap=True)
+            yield f"left out, scored with only one of {named}: {left_out:,} responses"
+        yield one.verdict()
 
 
 def labels_of(comparisons: Sequence[Comparison]) -> list[str]:
@@ -185,8 +172,8 @@ def labels_of(comparisons: Sequence[Comparison]) -> list[str]:
     ]
 
 
-def print_each(comparisons: Sequence[Comparison], title: str) -> None:
-    """Print comparisons over all studies, one per row."""
+def table_of_each(comparisons: Sequence[Comparison], title: str) -> Table:
+    """Comparisons over all studies, one per row."""
     table = Table("", title=title, box=box.SIMPLE_HEAD)
     for header in ("NLL first", "NLL second", "d(first − second)", "95 % interval", "responses", "people", "studies"):
         table.add_column(header, justify="right", no_wrap=True)
@@ -195,7 +182,7 @@ def print_each(comparisons: Sequence[Comparison], title: str) -> None:
         nlls = (f"{nll:.4f}" for nll in (effect.nll_post, effect.nll_base))
         counts = (f"{n:,}" for n in (effect.n_responses, effect.n_participants, effect.n_studies))
         table.add_row(escape(label), *nlls, *cells(effect.d), *counts)
-    terminal.console().print(table)
+    return table
 
 
 def _verdict(comparison: Comparison, effect: Effect) -> str:

@@ -29,16 +29,18 @@ Shapes: R responses, P participants, F folds, K temperatures, C curves, B resamp
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from rich import box
 from rich.table import Table
 
+from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.finished import (
     _OWN,
     Run,
@@ -52,21 +54,43 @@ from centaurlab.analyses.finished import (
     score_runs_of,
 )
 from centaurlab.display.figures.intervals import Row, part_rows
-from centaurlab.display.figures.style import model_label, save_figure
+from centaurlab.display.figures.style import model_label
 from centaurlab.display.section import INTERVALS, Section
 from centaurlab.display.tables import table_of
 from centaurlab.results.run import ScoreRun, check_same
-from centaurlab.runtime import terminal
 from centaurlab.runtime.errors import UserError
+from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.bootstrap import draw_counts, interval
 from centaurlab.stats.decomposition import _parts, _resampled, _sum_studies
 from centaurlab.stats.estimate import Estimate, FloatArray
 from centaurlab.stats.words import _in_words
 
+DESCRIPTION = """Why one model predicts people's choices worse than another: format, calibration or preference, in nats.
+
+examples:
+  centaurlab diagnosis --base runs/gemma --post runs/other --output_dir runs/diagnosis
+  centaurlab diagnosis --base Qwen/Qwen3-8B-Base --post Qwen/Qwen3-8B --data starter --output_dir runs/diagnosis
+
+The difference of the two models' NLLs is the sum of three parts. Calibration: what one temperature per model, fitted on
+other participants, makes good. Format: at that temperature, probability outside the options that the session uses.
+Preference: the rest, which option is thought likely. Defined where a session's answers are two to ten single tokens for
+both models; other responses are left out and counted. Positive: the second model (--post) is worse.
+Output: diagnosis.csv, excluded.csv, run.json, a figure. Models that are named and not folders are scored first.
+"""
+
 PARTS = ("calibration", "format", "preference")
 _KEY = ["study", "experiment", "participant", "response"]
 _ALL_STUDIES = "all studies"
 _AT_BOUND = 0.001  # of log T
+
+
+@dataclass
+class DiagnosisArguments:
+    """What is held against what."""
+
+    base: str = field(metadata={"help": "folder of scores, or a model: what --post is held against"})
+    post: str = field(metadata={"help": "the same; positive parts mean that it is worse"})
+    output_dir: str = field(metadata={"help": "folder for diagnosis.csv, excluded.csv and run.json"})
 
 
 @dataclass(frozen=True)
@@ -218,19 +242,35 @@ def read_diagnosis(table: pd.DataFrame) -> list[Diagnosis]:
     return rows
 
 
-def save_diagnosis_figure(rows: Sequence[Diagnosis], base: str, post: str, folder: Path) -> None:
-    """Write ``figures/parts``: what the difference of two models consists of, per study, as PDF and PNG.
-
-    ``rows``: the mean over studies, then the studies.
-    """
+def parts_figure(rows: Sequence[Diagnosis], base: str, post: str) -> Figure:
+    """What the difference of two models consists of, per study; ``rows``: the mean over studies, then the studies."""
     names = ("difference", *PARTS)
     estimates = [
         Row("mean over studies" if row is rows[0] else row.study, getattr(row, name), i, row is rows[0])
         for row in rows
         for i, name in enumerate(names)
     ]
-    title = f"post: {model_label(post)}\nbase: {model_label(base)}"
-    save_figure(part_rows(estimates, names, title), folder / "figures", "parts")
+    return part_rows(estimates, names, f"post: {model_label(post)}\nbase: {model_label(base)}")
+
+
+def find_parts(asked: DiagnosisArguments, estimates: EstimateArguments, runs: Mapping[str, ScoreRun]) -> Finding:
+    """The parts of the difference of two models as tables, a figure and a sentence."""
+    base, post = runs[asked.base], runs[asked.post]
+    split = diagnose(base, post, estimates.resamples, estimates.seed)
+    said = verdict(base.model, post.model, split.rows[0])
+    excluded = pd.DataFrame(map(asdict, split.excluded), columns=["study", "excluded", "responses"])
+    metrics: dict[str, float] = {}
+    for part in ("difference", *PARTS):
+        estimate: Estimate = getattr(split.rows[0], part)
+        values = {"": estimate.value, "_low": estimate.low, "_high": estimate.high}
+        metrics |= {f"effect/{part}{end}": value for end, value in values.items()}
+    return Finding(
+        tables={"diagnosis.csv": diagnosis_table(split.rows), "excluded.csv": excluded},
+        record={"verdict": said, "base": base.model, "post": post.model} | asdict(split),
+        figures={"parts": parts_figure(split.rows, base.model, post.model)},
+        metrics=[(None, metrics)],
+        shown=[*_shown(split), said],
+    )
 
 
 def section(run: Run) -> Section:
@@ -278,7 +318,7 @@ _LEFT_OUT = "no choice among two to ten single tokens for both models"
 _AT_BOUND_of_analyses = "A temperature lies at the end of the range that was scored: calibration is understated."
 
 
-def _print(split: Split) -> None:
+def _shown(split: Split) -> Iterator[Table | str]:
     table = Table("study", title="NLL(post) − NLL(base) in nats per choice, with 95 % intervals", box=box.SIMPLE_HEAD)
     for name in ("choices", "difference", *PARTS, "right, base", "right, post"):
         table.add_column(name, justify="right")
@@ -286,13 +326,13 @@ def _print(split: Split) -> None:
         estimates = (getattr(row, name) for name in ("difference", *PARTS))
         cells = [_cell(estimate) for estimate in estimates]
         table.add_row(row.study, f"{row.responses:,}", *cells, f"{row.accuracy_base:.2f}", f"{row.accuracy_post:.2f}")
-    terminal.console().print(table)
+    yield table
     temperatures = ((split.temperatures_base, "base"), (split.temperatures_post, "post"))
-    print("temperatures: " + "; ".join(f"{name} {', '.join(f'{t:.2f}' for t in ts)}" for ts, name in temperatures))
+    yield ("temperatures: " + "; ".join(f"{name} {', '.join(f'{t:.2f}' for t in ts)}" for ts, name in temperatures))
     if split.at_bound:
-        print("note: a temperature lies at the end of the scored range; calibration is understated")
+        yield ("note: a temperature lies at the end of the scored range; calibration is understated")
     for left_out in split.excluded:
-        print(
+        yield (
             f"left out: {left_out.excluded:,} of {left_out.responses:,} responses of {left_out.study}: no choice among "
             "two to ten single tokens for both models"
         )
@@ -301,3 +341,10 @@ def _print(split: Split) -> None:
 def _cell(estimate: Estimate) -> str:
     interval = f" [{estimate.low:+.2f}, {estimate.high:+.2f}]" if math.isfinite(estimate.low) else ""
     return f"{estimate.value:+.2f}{interval}"
+
+
+ANALYSIS = Analysis(
+    *("diagnosis", DESCRIPTION, DiagnosisArguments, section),
+    models=lambda asked: [asked.base, asked.post],
+    compute=find_parts,
+)

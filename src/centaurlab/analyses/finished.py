@@ -151,7 +151,7 @@ _OWN_of_jobs = frozenset({"effects", "studies", "forest", "pairs", "domains", "g
 """Files of which a section makes tables and figures of its own."""
 
 
-def _any_job(run: Run) -> Section:
+def any_section(run: Run) -> Section:
     """A job without a section of its own: its verdict, if it wrote one, its figures and its tables."""
     overall = run.about.get("overall")
     said = run.about.get("verdict") or (overall.get("verdict") if isinstance(overall, dict) else None)

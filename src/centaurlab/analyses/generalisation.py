@@ -2,8 +2,8 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 from rich import box
 from rich.table import Table
 
+from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.finished import (
     Run,
     _figure,
@@ -28,15 +29,38 @@ from centaurlab.data.transcripts import Transcript, find_responses
 from centaurlab.display.figures.intervals import (
     gain_forest,
 )
-from centaurlab.display.figures.style import model_label, save_figure
+from centaurlab.display.figures.style import model_label
 from centaurlab.display.section import INTERVALS, NLL, Section
 from centaurlab.display.tables import INTERVAL, interval, number, table_of
-from centaurlab.results.run import read_run
+from centaurlab.results.run import ScoreRun
 from centaurlab.runs.folder import read_json
-from centaurlab.runtime import terminal
 from centaurlab.stats.effects import compare, estimate_effects
 from centaurlab.stats.estimate import Estimate
 from centaurlab.stats.words import no_interval
+
+DESCRIPTION = """Judge an adapter on people and on studies that it was not trained on.
+
+example:
+  centaurlab generalisation --base gemma-3-270m --adapter runs/centaur --data starter --output_dir runs/generalisation
+
+Scores base and adapter on the held-out participants of the trained studies and on the novel studies, both as the
+adapter's split.json names them; --data is what it was trained on, and held-out participants are read from its eval_data
+if it had one. d(base − centaur) > 0: the adapter predicts people better.
+Output: studies.csv, run.json, a figure, and the folders of scores; 'centaurlab report' makes a page of it.
+"""
+
+
+@dataclass
+class GeneralisationArguments:
+    """What is judged, on what."""
+
+    base: str = field(metadata={"help": "base model"})
+    adapter: str = field(metadata={"help": "adapter folder that 'centaurlab train' wrote"})
+    output_dir: str = field(metadata={"help": "folder for studies.csv, run.json and scores"})
+    eval_data: str | None = field(
+        default=None,
+        metadata={"help": "held-out participants as a source of their own (default: the eval_data of the training)"},
+    )
 
 
 @dataclass(frozen=True)
@@ -79,10 +103,16 @@ class Summary:
 
 
 def study_gains(
-    kind: str, base: Path, centaur: Path, sessions: Iterable[Transcript], training: Iterable[Transcript] = ()
+    kind: str,
+    base: ScoreRun,
+    centaur: ScoreRun,
+    sessions: Iterable[Transcript],
+    training: Iterable[Transcript] = (),
+    n_resamples: int = 2000,
+    seed: int = 0,
 ) -> tuple[list[StudyGain], Summary]:
-    """Gains per study and over them, from two folders of scores of ``sessions``; ``training``: for the marginals."""
-    effects = estimate_effects([compare(read_run(centaur), read_run(base))])
+    """Gains per study and over them, from two models' scores of ``sessions``; ``training``: for the marginals."""
+    effects = estimate_effects([compare(centaur, base)], n_resamples, seed)
     judged_on, fitted = _by_study(sessions), _by_study(training)
     gains = [
         StudyGain(
@@ -115,8 +145,29 @@ def study_gains(
     )
 
 
-def print_gains(gains: Sequence[StudyGain], summaries: Sequence[Summary]) -> None:
-    """Print a row per study, and a sentence for held-out participants and for novel studies."""
+def find_gains(asked: GeneralisationArguments, gains: Sequence[StudyGain], summaries: Sequence[Summary]) -> Finding:
+    """What an adapter gains on people and on studies that it was not trained on, as table, figure and sentences."""
+    rows, over_studies = [*map(asdict, gains)], [*map(asdict, summaries)]
+    centaur, base = (Path(name).name for name in (asked.adapter, asked.base))
+    return Finding(
+        tables={"studies.csv": pd.DataFrame(rows)},
+        record={"summaries": over_studies, "studies": rows},
+        figures={"gains": gain_forest(rows, over_studies, centaur, base)},
+        metrics=[
+            (
+                None,
+                {f"d/{gain.kind}/{gain.study}": gain.d for gain in gains}
+                | {f"effect/d/{s.kind}": s.d for s in summaries}
+                | {f"effect/d_low/{s.kind}": s.d_low for s in summaries}
+                | {f"effect/d_high/{s.kind}": s.d_high for s in summaries},
+            )
+        ],
+        shown=[*shown_gains(gains, summaries)],
+    )
+
+
+def shown_gains(gains: Sequence[StudyGain], summaries: Sequence[Summary]) -> Iterator[Table | str]:
+    """A row per study, and a sentence for held-out participants and for novel studies."""
     table = Table("study", title="NLL in nats per response; d(base − centaur): positive where the centaur is better")
     table.box = box.SIMPLE_HEAD
     for name in ("judged on", "people", "responses", "base", "centaur", "d", "95 % interval", "uniform", "marginal"):
@@ -134,8 +185,7 @@ def print_gains(gains: Sequence[StudyGain], summaries: Sequence[Summary]) -> Non
             f"[{gain.d_low:.3f}, {gain.d_high:.3f}]" if math.isfinite(gain.d_low) else "–",
             *baselines,
         )
-    console = terminal.console()
-    console.print(table)
+    yield table
     for s in summaries:
         known = no_interval("studies")
         if math.isfinite(s.d_low):
@@ -143,15 +193,10 @@ def print_gains(gains: Sequence[StudyGain], summaries: Sequence[Summary]) -> Non
         size = "d is not defined: too few responses, or all with the same NLL"
         if math.isfinite(s.d):
             size = f"d = {s.d:.3f}, {known}"
-        console.print(
-            f"{KINDS[s.kind]}: {size}; {s.improved:.0%} of {s.studies} studies improved",
-            soft_wrap=True,
-            highlight=False,
-        )
-    console.print(
+        yield f"{KINDS[s.kind]}: {size}; {s.improved:.0%} of {s.studies} studies improved"
+    yield (
         "uniform: every answer of the session equally likely; marginal: as often as training participants gave it "
-        "(says nothing where the letters of options are drawn anew for each participant)",
-        soft_wrap=True,
+        "(says nothing where the letters of options are drawn anew for each participant)"
     )
 
 
@@ -201,15 +246,8 @@ def marginal_nll(training: Iterable[Transcript], sessions: Iterable[Transcript])
     return -sum(math.log((counts[answer] + 1) / denominator) for answer in answers) / len(answers)
 
 
-Gain = Mapping[str, Any]
-
-
-def save_gain_figure(gains: Sequence[Gain], summaries: Sequence[Gain], centaur: str, base: str, folder: Path) -> None:
-    """Write ``figures/gains``: what an adapter gains per study, as PDF and PNG."""
-    save_figure(gain_forest(gains, summaries, centaur, base), folder / "figures", "gains")
-
-
-def _generalisation(run: Run) -> Section:
+def section(run: Run) -> Section:
+    """What an adapter gains on people and on studies that it never saw."""
     base, centaur = (model_label(str(run.config.get(name, name))) for name in ("base", "adapter"))
     gains, summaries = pd.DataFrame(run.about["studies"]), run.about["summaries"]
     numbers = gains.select_dtypes("number").columns.difference(["participants", "responses"])
@@ -273,3 +311,6 @@ def _gain_answer(summary: Mapping[str, Any], base: str, centaur: str) -> str:
 def _estimate(row: Mapping[Any, Any], name: str) -> Estimate:
     values = (row.get(key) for key in (name, f"{name}_low", f"{name}_high"))
     return Estimate(*(float("nan") if value is None else float(value) for value in values))
+
+
+ANALYSIS = Analysis("generalisation", DESCRIPTION, GeneralisationArguments, section)

@@ -4,17 +4,18 @@ A generation is what a table of pairs calls the family, such as ``qwen2.5``. Nee
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from centaurlab.analyses.misalignment import save_effect_figures
+from centaurlab.analyses.analysis import Analysis, Finding
+from centaurlab.analyses.misalignment import find_misalignment, pair_effects, section
 from centaurlab.catalog.pairs import ModelPair
 from centaurlab.display.figures.paper import ModelPoint, PairPoint, accuracy_by_size, generations, nll_by_size
-from centaurlab.display.figures.style import save_figure
 from centaurlab.results.run import ScoreRun
+from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.effects import Effect
 from centaurlab.stats.means import MeanNll, mean_nlls
 
@@ -22,7 +23,28 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+DESCRIPTION = """How base models and post-training do by size and generation: NLLs and effects of whole families.
+
+examples:
+  centaurlab generations --pairs qwen2 qwen2.5 qwen3 --data starter --output_dir runs/qwen-generations
+  accelerate launch -m centaurlab generations --pairs all --data marcelbinz/Psych-201-test --output_dir runs/generations
+  centaurlab generations --pairs mine.csv --output_dir runs/mine
+
+Pairs are those of families of the catalog ('centaurlab models' lists them), all of it, or those of CSV files with the
+columns post_trained, base, family (the generation) and size_b; a model may be named or be a folder of scores. Models
+are scored as by 'centaurlab misalignment', each once, and only what is missing; one that cannot be scored is left out.
+Output: generations.csv, effects.csv, effects.parquet, run.json, figures; 'centaurlab report' makes a page of it.
+"""
+
 UNNAMED = "other"
+
+
+@dataclass
+class GenerationArguments:
+    """Which models are compared."""
+
+    pairs: list[str] = field(metadata={"help": "families of the catalog, 'all', or CSV files of pairs"})
+    output_dir: str = field(metadata={"help": "folder for generations.csv, effects.csv, run.json, figures and scores"})
 
 
 @dataclass(frozen=True)
@@ -93,9 +115,8 @@ def in_words(measured: Sequence[GenerationPair], effects: Sequence[Effect]) -> s
     return "; ".join([*said, f"over all pairs: d = {overall.d.value:+.3f}{_interval(overall)}"])
 
 
-def save_generation_figures(measured: Sequence[GenerationPair], effects: Sequence[Effect], folder: Path) -> None:
-    """The paper's Figs. 2, 3, S2 and those of every comparison into ``figures/``; models of unknown size left out."""
-    save_effect_figures(effects, folder)
+def generation_figures(measured: Sequence[GenerationPair], effects: Sequence[Effect]) -> dict[str, Figure]:
+    """The paper's Figs. 2, 3 and S2, models of unknown size left out."""
     models: dict[str, tuple[ModelPair, str, MeanNll]] = {}
     for m in measured:
         models[m.pair.base] = (m.pair, "base", m.base)
@@ -107,12 +128,26 @@ def save_generation_figures(measured: Sequence[GenerationPair], effects: Sequenc
     pairs = [PairPoint(m.pair.size_b, m.generation, m.base.nll, m.effect.d) for m in measured]
     means = [(e.group_name, e.d) for e in effects if e.group == "family" and e.level == "overall"]
     means = means or [(measured[0].generation, effects[0].d)]
-    for name, figure in (
-        ("generations", generations(pairs, means)),
-        ("nll_by_size", nll_by_size(nlls)),
-        ("accuracy_by_size", accuracy_by_size([p for p in accuracies if np.isfinite(p.value.value)])),
-    ):
-        save_figure(figure, folder / "figures", name)
+    return {
+        "generations": generations(pairs, means),
+        "nll_by_size": nll_by_size(nlls),
+        "accuracy_by_size": accuracy_by_size([p for p in accuracies if np.isfinite(p.value.value)]),
+    }
+
+
+def find_generations(pairs: Sequence[ModelPair], runs: Mapping[str, ScoreRun], estimates: EstimateArguments) -> Finding:
+    """What misalignment finds of these pairs, and beside it NLLs and effects by size and generation."""
+    effects = pair_effects(pairs, runs, estimates)
+    found = find_misalignment(pairs, runs, effects)
+    measured = measure_generations(pairs, runs, effects, estimates.resamples, estimates.seed)
+    said = in_words(measured, effects)
+    return replace(
+        found,
+        tables={"generations.csv": generation_table(measured), **found.tables},
+        record={**found.record, "verdict": said},
+        figures={**found.figures, **generation_figures(measured, effects)},
+        shown=[*found.shown, said],
+    )
 
 
 def _interval(effect: Effect) -> str:
@@ -120,3 +155,6 @@ def _interval(effect: Effect) -> str:
         return " (no interval)"
     includes = ", which includes zero" if effect.d.low <= 0 <= effect.d.high else ""
     return f", 95% interval {effect.d.low:+.3f} to {effect.d.high:+.3f}{includes}"
+
+
+ANALYSIS = Analysis("generations", DESCRIPTION, GenerationArguments, section)

@@ -1,8 +1,7 @@
 """Pairs of models into one table of effects: every model scored once, what fails left out and named."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -10,6 +9,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.finished import (
     Run,
     _figure,
@@ -21,61 +21,128 @@ from centaurlab.analyses.finished import (
     folder_tables,
     score_runs_of,
 )
-from centaurlab.catalog.pairs import ModelPair
+from centaurlab.catalog.pairs import ModelPair, named_pairs, single_pair
 from centaurlab.display.figures.intervals import (
     forest,
     pair_forest,
 )
 from centaurlab.display.figures.paper import domains
-from centaurlab.display.figures.style import model_label, save_figure
+from centaurlab.display.figures.style import model_label
 from centaurlab.display.section import INTERVALS, NLL, Section
 from centaurlab.display.tables import INTERVAL, ReportTable, table_of
 from centaurlab.results.run import ScoreRun, check_same, scored_data, scored_models
-from centaurlab.runs.folder import RunFolder
-from centaurlab.runs.provenance import provenance
-from centaurlab.runtime import terminal
-from centaurlab.stats.effect_table import effects_table, read_effects, write_effects
+from centaurlab.runtime.errors import UserError
+from centaurlab.stats.arguments import EstimateArguments
+from centaurlab.stats.effect_table import effects_table, read_effects
 from centaurlab.stats.effects import Effect, compare, estimate_effects
-from centaurlab.stats.estimate import CONFIDENCE
 from centaurlab.stats.sequential import sample_note
 from centaurlab.stats.words import cells, verdict
 
+DESCRIPTION = """Compare how well models predict people: effect sizes per study, domain and overall, with intervals.
 
-def compare_pairs(
-    folder: RunFolder, pairs: Sequence[ModelPair], runs: Mapping[str, ScoreRun], n_resamples: int, seed: int
+examples:
+  centaurlab misalignment --base runs/gemma --post runs/other --output_dir runs/effect
+  accelerate launch -m centaurlab misalignment --base Qwen/Qwen3-8B-Base --post Qwen/Qwen3-8B --data starter \\
+      --output_dir runs/qwen3-8b
+  centaurlab misalignment --base Qwen/Qwen3-8B-Base --post Qwen/Qwen3-8B --data starter --precision 0.05 \\
+      --output_dir runs/qwen3-8b
+  centaurlab misalignment --pairs qwen3 --data starter --output_dir runs/qwen3
+
+Models are named, or given as folders of scores (centaurlab score). Named ones are first scored into
+<output_dir>/scores, each once, and only what is missing. --pairs compares many: those of a family of the catalog
+('centaurlab models' lists them), all of it, or those of a CSV file with the columns post_trained and base and, to
+average by, post_training and family. Of many, a model that cannot be scored is left out and named at the end (with
+several processes, the run stops). Positive effects: the post-trained model predicts people worse.
+With --precision both models are scored on people in random order until d is known as well as asked.
+Output: effects.parquet, effects.csv, run.json, figures; 'centaurlab report' makes a page of it.
+Exit code 1: some sessions could not be scored, and the effects are over the others.
+"""
+
+
+@dataclass
+class MisalignmentArguments:
+    """What is compared with what."""
+
+    output_dir: str = field(metadata={"help": "folder for effects.parquet, effects.csv and run.json"})
+    base: str | None = field(
+        default=None, metadata={"help": "folder of scores, or a model: what --post is held against"}
+    )
+    post: str | None = field(default=None, metadata={"help": "the same; positive effects mean that it is worse"})
+    pairs: str | None = field(
+        default=None, metadata={"help": "instead of both: a family of the catalog, 'all', or a CSV file of pairs"}
+    )
+    precision: float | None = field(
+        default=None,
+        metadata={"help": "score people until the mean d over the studies is known to ± so much (95 %% interval)"},
+    )
+
+    def asked_pairs(self) -> tuple[ModelPair, ...]:
+        """The pairs to compare; ``UserError`` where the arguments name none, or make no sense."""
+        if self.pairs and self.precision is not None:
+            raise UserError("--precision is for one pair of models; give --base and --post instead of --pairs")
+        if self.pairs and not (self.base or self.post):
+            return named_pairs(self.pairs)
+        if self.base and self.post and not self.pairs:
+            return (single_pair(self.base, self.post),)
+        raise UserError("give both --base and --post, or --pairs instead")
+
+
+def comparable(pairs: Sequence[ModelPair], scored: Collection[str], missing: str) -> list[ModelPair]:
+    """The pairs of which both models are ``scored``; ``UserError``, with why others are ``missing``, if none is."""
+    found = [pair for pair in pairs if {pair.base, pair.post_trained} <= set(scored)]
+    if not found:
+        raise UserError(f"no pair is left to compare; {missing}")
+    return found
+
+
+def pair_effects(
+    pairs: Sequence[ModelPair], runs: Mapping[str, ScoreRun], estimates: EstimateArguments
 ) -> list[Effect]:
-    """Effects of pairs of scored models, which are also written into ``folder`` with where they come from.
+    """Effects of pairs of scored models, those over all studies first.
 
     Raises ``UserError`` unless all models were scored on the same sessions by the same protocol.
     """
-    used = {name: runs[name] for pair in pairs for name in (pair.base, pair.post_trained)}
-    check_same(used.values())
+    check_same([runs[name] for pair in pairs for name in (pair.base, pair.post_trained)])
     compared = [compare(runs[p.base], runs[p.post_trained], p.post_training, p.family) for p in pairs]
-    effects = estimate_effects(compared, n_resamples, seed)
-    write_effects(folder.path, effects)
-    folder.write_json(
-        "run.json",
-        provenance()
-        | {
-            "job": folder.job,
+    return estimate_effects(compared, estimates.resamples, estimates.seed)
+
+
+def find_misalignment(pairs: Sequence[ModelPair], runs: Mapping[str, ScoreRun], effects: Sequence[Effect]) -> Finding:
+    """What the ``pair_effects`` of pairs say: as a table and as figures, and which model predicts people worse."""
+    used = {name: runs[name] for pair in pairs for name in (pair.base, pair.post_trained)}
+    table = effects_table(effects)
+    same = [pair for pair in pairs if runs[pair.base].fingerprint == runs[pair.post_trained].fingerprint]
+    notes = sample_notes(used.values())
+    overall = effects[0].d
+    return Finding(
+        tables={"effects.csv": table, "effects.parquet": table},
+        record={
             "overall": asdict(effects[0]) | {"verdict": verdict(effects[0])},
-            "bootstrap": {"resamples": n_resamples, "seed": seed, "confidence": CONFIDENCE},
             "data": scored_data(used.values()),
             "models": scored_models(used),
             "pairs": [asdict(pair) for pair in pairs],
             "sample": _common_sample(used.values()),
-            "notes": sample_notes(used.values()),
+            "notes": notes,
         },
+        figures=effect_figures(effects),
+        metrics=[
+            (
+                None,
+                {"effect/d": overall.value, "effect/d_low": overall.low, "effect/d_high": overall.high}
+                | {f"d/{e.level}/{e.name}": e.d.value for e in effects if e.group == effects[0].group}
+                | {
+                    f"d/{e.group}/{e.group_name}": e.d.value
+                    for e in effects
+                    if e.level == "overall" and e.group != effects[0].group
+                },
+            )
+        ],
+        shown=[
+            *shown_effects(effects),
+            *(f"note: {p.base} and {p.post_trained} are the same model, by the fingerprint" for p in same),
+            *(f"note: {note}" for note in notes),
+        ],
     )
-    of_first_group = {f"d/{e.level}/{e.name}": e.d.value for e in effects if e.group == effects[0].group}
-    of_others = [e for e in effects if e.level == "overall" and e.group != effects[0].group]
-    overall = effects[0].d
-    folder.log(
-        {"effect/d": overall.value, "effect/d_low": overall.low, "effect/d_high": overall.high}
-        | of_first_group
-        | {f"d/{e.group}/{e.group_name}": e.d.value for e in of_others}
-    )
-    return effects
 
 
 def sample_notes(runs: Collection[ScoreRun]) -> list[str]:
@@ -97,22 +164,23 @@ def _common_sample(runs: Collection[ScoreRun]) -> dict[str, Any] | None:
     return first if all(other == first for other in others) else None
 
 
-def print_effects(effects: Sequence[Effect]) -> None:
-    """Print the effects, how to read them, and the verdict overall.
+def shown_effects(effects: Sequence[Effect]) -> list[Table | str]:
+    """The effects as tables, how to read them, and the verdict overall.
 
     Several pairs are listed overall, with their averages, and then averaged in every domain and study.
     """
-    console = terminal.console()
     first = effects[0]
     detailed = [effect for effect in effects if (effect.group, effect.group_name) == (first.group, first.group_name)]
     if first.group == "pair":
         base, post = first.base, first.group_name
-        console.print(_table(f"{escape(post)} against {escape(base)}", detailed, [effect.name for effect in detailed]))
+        tables = [_table(f"{escape(post)} against {escape(base)}", detailed, [effect.name for effect in detailed])]
     else:
         base, post = "the base models", "the post-trained models"
         overall = [effect for effect in effects if effect.level == "overall"]
-        console.print(_table(f"{first.n_pairs} pairs, all studies", overall, [_group_label(row) for row in overall]))
-        console.print(_table(f"mean of {first.n_pairs} pairs", detailed[1:], [row.name for row in detailed[1:]]))
+        tables = [
+            _table(f"{first.n_pairs} pairs, all studies", overall, [_group_label(row) for row in overall]),
+            _table(f"mean of {first.n_pairs} pairs", detailed[1:], [row.name for row in detailed[1:]]),
+        ]
     notes = [
         f"positive d: {post} predict{'s' * (first.group == 'pair')} people worse than {base}; NLL: nats per response"
     ]
@@ -123,9 +191,7 @@ def print_effects(effects: Sequence[Effect]) -> None:
             f"left out, scored by one model alone: {first.unmatched_base:,} responses of {base}, "
             f"{first.unmatched_post:,} of {post}"
         )
-    for note in notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"overall: {verdict(first)}", style="bold", markup=False, highlight=False, soft_wrap=True)
+    return [*tables, *notes, f"overall: {verdict(first)}"]
 
 
 def _table(title: str, effects: Sequence[Effect], labels: Sequence[str]) -> Table:
@@ -165,16 +231,11 @@ def effect_figures(effects: Sequence[Effect]) -> dict[str, Figure]:
     return figures
 
 
-def save_effect_figures(effects: Sequence[Effect], folder: Path) -> None:
-    """Write ``effect_figures`` as PDF and PNG."""
-    for name, figure in effect_figures(effects).items():
-        save_figure(figure, folder / "figures", name)
-
-
 _UNDECIDED = "An interval that includes zero means: these data do not tell the two models apart."
 
 
-def _misalignment(run: Run) -> Section:
+def section(run: Run) -> Section:
+    """Which of two models, or of pairs of them, predicts people worse."""
     effects = read_effects(run.folder)
     first = effects[0]
     several = first.group != "pair"
@@ -255,3 +316,6 @@ def pair_table(effects: Sequence[Effect]) -> ReportTable:
     columns |= {"nll_base": "NLL base", "nll_post": "NLL post", "n_responses": "responses"}
     n_averages = sum(effect.group != "pair" for effect in overall)
     return table_of("Pairs and their averages", effects_table(overall), columns, n_summary=n_averages)
+
+
+ANALYSIS = Analysis("misalignment", DESCRIPTION, MisalignmentArguments, section)

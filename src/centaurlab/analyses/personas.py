@@ -1,18 +1,96 @@
 """Runs with and without personas: figures, and the section of a report."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from centaurlab.analyses.contexts import Comparison, _contexts, _per_study, labels_of
+from matplotlib.figure import Figure
+
+from centaurlab.analyses.analysis import Analysis, Finding
+from centaurlab.analyses.contexts import (
+    Comparison,
+    _contexts,
+    _per_study,
+    comparison_table,
+    labels_of,
+    metrics_of,
+    shown_comparisons,
+    table_of_each,
+)
 from centaurlab.analyses.finished import Run
 from centaurlab.display.figures.intervals import Row, signed_forest
 from centaurlab.display.figures.paper import personas
-from centaurlab.display.figures.style import save_figure
 from centaurlab.display.section import Section
+from centaurlab.results.run import is_score_folder
+from centaurlab.runtime.errors import UserError
+
+DESCRIPTION = """Does it help a model to know who the participant is? A persona before the session, against none.
+
+examples:
+  centaurlab personas --model gemma-3-270m --data starter --output_dir runs/personas
+  centaurlab personas --model Qwen/Qwen3-8B-Base Qwen/Qwen3-8B --data marcelbinz/Psych-201-test \\
+      --fields each --output_dir runs/personas-qwen3
+
+The persona is an interview ("Interviewer: What is your age?", "Interviewee: 35."), one question per field of the
+metadata that --persona_table lists (default: the published ones). Everybody who has any is scored without it, with
+it, and with that of another participant of the study; d(without − with) > 0: the persona helps, and
+d(another's − own) > 0: it does so by what it says of this person. --fields each adds one run per field alone, of
+those who have it. --unmatched adds the published comparison, which holds people with a persona against all people.
+--data_seed is the seed of whose persona goes to whom.
+Output: personas.csv, run.json, figures (the paper's Fig. 5 among them), and the folders of scores.
+"""
 
 
-def save_persona_figures(comparisons: Sequence[Comparison], others: Sequence[Comparison], folder: Path) -> None:
-    """Write, as PDF and PNG, the paper's Fig. 5, the benefit per study, and all comparisons over all studies.
+@dataclass
+class PersonaArguments:
+    """Which models read which personas."""
+
+    model_name_or_path: list[str] = field(metadata={"help": "one model or several, base or post-trained"})
+    output_dir: str = field(metadata={"help": "folder for personas.csv, run.json and scores"})
+    persona_table: str | None = field(
+        default=None, metadata={"help": "CSV file with the columns field, aliases, question, answer, not_missing"}
+    )
+    fields: str | None = field(
+        default=None, metadata={"help": "also one field at a time: 'each', or names with commas between"}
+    )
+    unmatched: bool = field(
+        default=False, metadata={"help": "also as published: all people without a persona, those who have one with it"}
+    )
+
+    def __post_init__(self) -> None:
+        for name in self.model_name_or_path:
+            if is_score_folder(Path(name)):
+                raise UserError(
+                    f"{name} is a folder of scores; give models, which are scored with and without personas"
+                )
+
+
+def find_persona_effects(
+    comparisons: Sequence[Comparison], alone: Sequence[Comparison], published: Sequence[Comparison], title: str
+) -> Finding:
+    """All comparisons as one table, as figures and sentences; the first of ``comparisons``: none with people's own.
+
+    ``alone``: one field at a time; ``published``: the comparison of people who are not the same.
+    """
+    everything = [*comparisons, *alone, *published]
+    shown = [*shown_comparisons(comparisons, title)]
+    for table, about in (
+        (alone, "one field alone, of those who have it"),
+        (published, "as published: everybody without, those who have one with it"),
+    ):
+        if table:
+            shown.append(table_of_each(table, about))
+    return Finding(
+        tables={"personas.csv": comparison_table(everything)},
+        record={"overall": {one.name: asdict(one.overall) | {"verdict": one.verdict()} for one in everything}},
+        figures=persona_figures(comparisons, [*alone, *published]),
+        metrics=[(None, metrics_of(everything))],
+        shown=shown,
+    )
+
+
+def persona_figures(comparisons: Sequence[Comparison], others: Sequence[Comparison]) -> dict[str, Figure]:
+    """The paper's Fig. 5, the benefit per study, and all comparisons over all studies.
 
     The first of ``comparisons`` is that of no persona with people's own.
     """
@@ -22,12 +100,11 @@ def save_persona_figures(comparisons: Sequence[Comparison], others: Sequence[Com
     rows = [Row(label, one.overall.d) for label, one in zip(labels_of(every), every, strict=True)]
     quantity = "d (first − second persona; standard deviations)"
     summary = signed_forest(rows, "Personas, over all studies", "second helps", "second hurts", quantity)
-    for name, figure in (
-        ("personas", personas(benefits)),
-        ("studies", _per_study(own, "Own persona against none", "persona helps", "persona hurts")),
-        ("comparisons", summary),
-    ):
-        save_figure(figure, folder / "figures", name)
+    return {
+        "personas": personas(benefits),
+        "studies": _per_study(own, "Own persona against none", "persona helps", "persona hurts"),
+        "comparisons": summary,
+    }
 
 
 def section(run: Run) -> Section:
@@ -48,3 +125,6 @@ def section(run: Run) -> Section:
             "b is the better one. Own against another's persona says whether it helps by what it says of this person.",
         ),
     )
+
+
+ANALYSIS = Analysis("personas", DESCRIPTION, PersonaArguments, section)

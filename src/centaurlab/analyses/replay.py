@@ -96,6 +96,20 @@ def _estimate(sums: StudySums, is_d: bool) -> StudyEstimate:
     return nll_estimate(sums.study, sums.sums_PK[:, 0], sums.sums_PK[:, 1], offset=sums.mean_base)
 
 
+DESCRIPTION = """What --precision would have saved: finished scores replayed in other orders of the people.
+
+examples:
+  centaurlab precision --base runs/gemma --targets 0.2 0.1 0.05
+  centaurlab precision --base runs/gemma --targets 0.2 0.1 --people 500
+  centaurlab precision --base runs/gemma --post runs/other --targets 0.2 0.1
+
+Of the NLL of one folder of scores or, with --post, of d of two. For each target: in how many orders it was reached,
+how many of the sessions that took, and in how many orders the interval holds what all of the people give. With
+--people so many are drawn, with replacement, in every study: what a larger data set of such people would take. Nothing
+is scored, and nothing is written.
+"""
+
+
 @dataclass
 class PrecisionArguments:
     """Which scores, and what would have been asked of them."""

@@ -63,7 +63,8 @@ def print_run(folder: Path) -> None:
     console.print(f"scores: {folder / 'scores.parquet'}", soft_wrap=True)
 
 
-def _scores(runs: Sequence[Run]) -> Section:
+def scores_section(runs: Sequence[Run]) -> Section:
+    """How well models predict people, all on the same data."""
     if len(runs) > len(SERIES):
         raise UserError(f"one report shows at most {len(SERIES)} score runs; name fewer of the {len(runs)}")
     scored = [read_run(run.folder) for run in runs]

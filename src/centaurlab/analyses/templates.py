@@ -1,22 +1,93 @@
 """Runs in and out of a chat template: figures, and the section of a report."""
 
-from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from centaurlab.analyses.contexts import Comparison, _contexts, _per_study
+import pandas as pd
+
+from centaurlab.analyses.analysis import Analysis, Finding
+from centaurlab.analyses.contexts import (
+    Runs,
+    _contexts,
+    _per_study,
+    compare_contexts,
+    comparison_table,
+    metrics_of,
+    shown_comparisons,
+)
 from centaurlab.analyses.finished import Run, read_table
 from centaurlab.display.figures.paper import templates
-from centaurlab.display.figures.style import model_label, save_figure
+from centaurlab.display.figures.style import model_label
 from centaurlab.display.section import Section
 from centaurlab.display.tables import table_of
-from centaurlab.stats.estimate import Estimate
+from centaurlab.results.run import is_score_folder
+from centaurlab.runtime.errors import UserError
+from centaurlab.stats.arguments import EstimateArguments
+from centaurlab.stats.means import mean_nlls
+
+DESCRIPTION = """Does a chat template help a model to predict people? Sessions in the model's own, against plain text.
+
+examples:
+  centaurlab templates --model Qwen/Qwen3-8B --data starter --output_dir runs/template
+  centaurlab templates --model Qwen/Qwen3-8B meta-llama/Llama-3.1-8B-Instruct \\
+      --data marcelbinz/Psych-201-test --output_dir runs/templates
+
+In the template, what people are told is the user's turn and each response a turn of the assistant's; thinking is off
+where the template knows 'enable_thinking', and the date is always the same. d(chat template − plain text) > 0: the
+model predicts people worse in its template. What the template does to the sessions (text trimmed, dropped or
+rewritten, a system prompt or date inserted) is found before anything is scored, and listed.
+Output: templates.csv, audit.csv, run.json, figures (the paper's Fig. S1 among them), and the folders of scores.
+"""
 
 
-def save_template_figures(comparison: Comparison, nlls: Sequence[tuple[str, Estimate, Estimate]], folder: Path) -> None:
-    """Write, as PDF and PNG, the paper's Fig. S1 (``nlls``: model, without, with its template) and d per study."""
-    save_figure(templates(nlls), folder / "figures", "templates")
-    figure = _per_study(comparison, "Chat template against plain text", "template worse", "template better")
-    save_figure(figure, folder / "figures", "studies")
+@dataclass
+class TemplateArguments:
+    """Whose templates are tried."""
+
+    model_name_or_path: list[str] = field(metadata={"help": "one model or several, each with a chat template"})
+    output_dir: str = field(metadata={"help": "folder for templates.csv, audit.csv, run.json and scores"})
+
+    def __post_init__(self) -> None:
+        for name in self.model_name_or_path:
+            if is_score_folder(Path(name)):
+                raise UserError(f"{name} is a folder of scores; name the model, to score it with its template")
+
+
+def find_template_effects(
+    template: Runs, plain: Runs, audit: pd.DataFrame, estimates: EstimateArguments, title: str
+) -> Finding:
+    """The same models in their chat template and in plain text, as tables, figures and a sentence.
+
+    ``audit``: what the templates do to the sessions, as a table.
+    """
+    n, seed = estimates.resamples, estimates.seed
+    comparison = compare_contexts("template", ("chat template", template), ("plain text", plain), n, seed)
+    nlls = [
+        (model, mean_nlls(plain[model], n, seed)[0].nll, mean_nlls(template[model], n, seed)[0].nll)
+        for model in template
+    ]
+    first = next(iter(template.values()))
+    return Finding(
+        tables={"templates.csv": comparison_table([comparison]), "audit.csv": audit},
+        record={
+            "overall": {comparison.name: asdict(comparison.overall) | {"verdict": comparison.verdict()}},
+            "data": {key: first.about["data"][key] for key in ("name", "fingerprint", "studies")},
+            "models": [
+                run.about["model"] | {"protocol": run.about["protocol"], "context": run.about["context"]}
+                for run in template.values()
+            ],
+            "scores": {
+                name: {model: str(run.folder) for model, run in runs.items()}
+                for name, runs in (("plain", plain), ("template", template))
+            },
+        },
+        figures={
+            "templates": templates(nlls),
+            "studies": _per_study(comparison, "Chat template against plain text", "template worse", "template better"),
+        },
+        metrics=[(None, metrics_of([comparison]))],
+        shown=[*shown_comparisons([comparison], title)],
+    )
 
 
 def section(run: Run) -> Section:
@@ -37,3 +108,6 @@ def section(run: Run) -> Section:
         ),
         table_of("What the template does to the sessions", audit, columns),
     )
+
+
+ANALYSIS = Analysis("templates", DESCRIPTION, TemplateArguments, section)

@@ -12,7 +12,8 @@ from centaurlab.display.tables import INTERVAL, table_of
 from centaurlab.runs.folder import read_metrics
 
 
-def _training(run: Run) -> Section:
+def training_section(run: Run) -> Section:
+    """What training changed on held-out people."""
     base = model_label(str(run.about["base"]["name"]))
     held_out = pd.DataFrame(run.about["held_out"])
     lines = read_metrics(run.folder)

@@ -1,14 +1,48 @@
 """Human-likeness and assistant accuracy along a training run: one point per checkpoint, the base model at step 0."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
+from centaurlab.analyses.analysis import Analysis, Finding
+from centaurlab.analyses.finished import any_section
+from centaurlab.display.figures.posttraining import trajectory_figure
+from centaurlab.runtime.errors import UserError
 from centaurlab.stats.effects import Effect
 from centaurlab.stats.estimate import CONFIDENCE, Accuracy
 from centaurlab.stats.words import no_interval
+
+DESCRIPTION = """Follow a training run: how well each checkpoint predicts people, and how good an assistant it is.
+
+examples:
+  centaurlab trajectory --run runs/posttrain --data starter --participants test --max_participants 4 \\
+      --output_dir runs/trajectory
+  accelerate launch -m centaurlab trajectory --run runs/posttrain --data marcelbinz/Psych-201-test --every 5 \\
+      --output_dir runs/trajectory-201
+
+Scores the base model and every checkpoint once; given again, only what is missing. d > 0: the checkpoint predicts
+people worse than the base model. Assistant accuracy: share of held-out starter-assistant items whose right answer is
+more probable than the wrong one (guessing: 0.5). Also follows runs of 'centaurlab train'.
+Output: trajectory.csv, figures/, run.json, and the folders of scores.
+"""
+
+
+@dataclass
+class TrajectoryArguments:
+    """Which run is followed, and how closely."""
+
+    run: str = field(metadata={"help": "folder of 'centaurlab posttrain' or 'centaurlab train', with its checkpoints"})
+    output_dir: str = field(metadata={"help": "folder for trajectory.csv, the figure, run.json and scores"})
+    base: str | None = field(default=None, metadata={"help": "base model (default: the one that the run names)"})
+    every: int = field(default=1, metadata={"help": "only every so manieth checkpoint, and the last"})
+    items: int = field(default=200, metadata={"help": "held-out starter-assistant items; 0: do not ask the assistant"})
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or self.items < 0:
+            raise UserError("--every must be at least 1, and --items at least 0")
 
 
 @dataclass(frozen=True)
@@ -63,6 +97,20 @@ def metrics_at(point: Point, table: pd.DataFrame) -> dict[str, float]:
     return metrics | ({"assistant/accuracy": point.accuracy.value} if point.accuracy else {})
 
 
+def find_trajectory(points: Sequence[Point], record: Mapping[str, Any]) -> Finding:
+    """The points of a run as table, figure and sentence; ``record``: what ``run.json`` says of them besides."""
+    table = trajectory_table(points)
+    shown = table[table["level"] == "overall"].drop(columns=["model", "level", "name"])
+    said = verdict(points[0], points[-1])
+    return Finding(
+        tables={"trajectory.csv": table},
+        record={"verdict": said, **record},
+        figures={"trajectory": trajectory_figure(table)},
+        metrics=[(point.step, metrics_at(point, table)) for point in points],
+        shown=[shown.to_string(index=False, float_format="{:.3f}".format), said],
+    )
+
+
 def verdict(first: Point, last: Point) -> str:
     """What happened from the base model to the last checkpoint, in a sentence.
 
@@ -89,3 +137,6 @@ def verdict(first: Point, last: Point) -> str:
         assistant = "is neither clearly a better nor a worse assistant"
     accuracies = f"accuracy {first.accuracy.value:.2f} -> {last.accuracy.value:.2f}"
     return f"step {last.step} {assistant} ({accuracies}) and {people}, {nlls}"
+
+
+ANALYSIS = Analysis("trajectory", DESCRIPTION, TrajectoryArguments, any_section)

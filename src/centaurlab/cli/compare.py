@@ -5,10 +5,11 @@ Runs come from run folders or from the MLflow store; one row each, columns named
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
+from centaurlab.jobs.command import Command
 from centaurlab.runs.folder import is_run, read_config, read_json, read_metrics
 from centaurlab.runs.mirror import flat_config
 from centaurlab.runs.mlflow_run import connect, experiment_name, store_address
@@ -28,12 +29,36 @@ _NOTHING = "–"
 _NOT_A_DIFFERENCE = ("output_dir", "command", "time", "folder", "run_name", "logging_dir")
 
 
-def as_format(name: str) -> Format:
-    """``name`` as one of the formats, or ``UserError``."""
-    for known in get_args(Format):
-        if name == known:
-            return known  # type: ignore[no-any-return]
-    raise UserError(f"--format is {name!r}; choose table, csv or markdown")
+DESCRIPTION = """Show runs side by side: NLL per study, effects, and the settings that differ.
+
+examples:
+  centaurlab compare runs/*
+  centaurlab compare --job score --sort nll/mean
+"""
+
+
+@dataclass
+class CompareArguments:
+    """Which runs, and how they are shown."""
+
+    folders: list[str] = field(
+        default_factory=list,
+        metadata={
+            "positional": True,
+            "metavar": "RUN",
+            "help": "run folders, or folders of them (default: the MLflow store)",
+        },
+    )
+    format: Format = field(default="table", metadata={"help": "table, csv or markdown"})
+    job: str | None = field(default=None, metadata={"help": "only runs of this job, such as score"})
+    name: str | None = field(default=None, metadata={"help": "only runs whose name contains this"})
+    sort: str | None = field(default=None, metadata={"help": "column to sort by; --sort=-COLUMN: from high to low"})
+
+
+def run(asked: CompareArguments) -> None:
+    """Print the table."""
+    runs = read_folders(list(map(Path, asked.folders))) if asked.folders else read_store()
+    print_comparison(compare_runs(runs, asked.job, asked.name, asked.sort), asked.format)
 
 
 @dataclass(frozen=True)
@@ -163,3 +188,6 @@ def _cell(value: object) -> str:
     if value is None or value != value:
         return _NOTHING
     return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+COMMAND = Command(DESCRIPTION, (CompareArguments,), run)

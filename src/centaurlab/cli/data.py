@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -14,6 +14,8 @@ from centaurlab.catalog.tables import domains_of
 from centaurlab.data.records import Examined, Problem
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.transcripts import Transcript, find_responses, is_missing
+from centaurlab.jobs.command import Command
+from centaurlab.models.arguments import ModelArguments
 from centaurlab.runtime import terminal
 from centaurlab.runtime.errors import UserError
 
@@ -22,6 +24,51 @@ if TYPE_CHECKING:
 
 
 PROBLEMS_SHOWN = 20
+
+STATS_DESCRIPTION = """Print studies, sessions, responses, tokens, metadata and domains, and the problems found.
+
+examples:
+  centaurlab data stats starter
+  centaurlab data stats transcripts.jsonl --tokenizer Qwen/Qwen3-8B-Base
+"""
+VALIDATE_DESCRIPTION = """Name every malformed line; exit with code 2 if there is any.
+
+example:
+  centaurlab data validate transcripts.jsonl
+"""
+
+
+@dataclass
+class StatsArguments:
+    """What is counted."""
+
+    of: str | None = field(
+        default=None, metadata={"positional": True, "metavar": "DATA", "help": "the same as --data, without typing it"}
+    )
+    tokenizer: str | None = field(
+        default=None,
+        metadata={
+            "help": "model whose tokens are counted (default: gemma-3-270m where installed); 'none' counts characters"
+        },
+    )
+
+
+@dataclass
+class ValidateArguments:
+    """What is checked."""
+
+    path: str = field(metadata={"positional": True, "metavar": "FILE", "help": "a file or folder of transcripts"})
+
+
+def run_stats(asked: StatsArguments, data: DataArguments) -> None:
+    """Count, and print."""
+    # Here and not above: it imports transformers, and --help answers without it.
+    from centaurlab.models.gguf import GEMMA, gemma_is_installed
+    from centaurlab.models.loading import load_tokenizer
+
+    name = asked.tokenizer or (GEMMA if gemma_is_installed() else "none")
+    tokenizer = None if name == "none" else load_tokenizer(ModelArguments(name))
+    print_stats(replace(data, data=asked.of or data.data), tokenizer)
 
 
 @dataclass
@@ -128,3 +175,7 @@ def _table(studies: list[StudyStats], measure: str) -> Table:
 def _print_problems(console: Console, problems: Iterable[Problem]) -> None:
     for problem in problems:
         console.print(escape(str(problem)), soft_wrap=True, highlight=False)
+
+
+STATS = Command(STATS_DESCRIPTION, (StatsArguments, DataArguments), run_stats)
+VALIDATE = Command(VALIDATE_DESCRIPTION, (ValidateArguments,), lambda asked: validate(asked.path))

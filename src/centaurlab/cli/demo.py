@@ -11,20 +11,46 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 
 from centaurlab.data.files import list_files
 from centaurlab.data.source import DataArguments, open_source
+from centaurlab.jobs.command import Command
 from centaurlab.models.digests import content_digest, fingerprint
-from centaurlab.report import write_report
 from centaurlab.runs.folder import read_json
 from centaurlab.runs.mlflow_run import store_address
 from centaurlab.runtime.errors import UserError
 
 _FINISHED = "demo.json"
+
+
+DESCRIPTION = """Tell the story: score a base model, post-train it, compare, train a Centaur, judge it, report.
+
+examples:
+  centaurlab demo
+  centaurlab demo --quick
+  centaurlab demo --model Qwen/Qwen3-0.6B-Base --data my-studies/ --novel_studies stroop --output_dir runs/mine
+
+Ten minutes on two CPU cores, three with --quick. Every step is a command of its own and is printed before it runs.
+"""
+
+
+@dataclass
+class DemoArguments:
+    """On what, and where to."""
+
+    model: str = field(default="gemma-3-270m", metadata={"help": "a base model"})
+    data: str = field(default="starter", metadata={"help": "transcripts, as everywhere"})
+    novel_studies: str | None = field(
+        default=None, metadata={"help": "of your own data: studies not to train on, comma separated"}
+    )
+    output_dir: str | None = field(
+        default=None, metadata={"help": "folder for all runs and report.html (default: runs/demo, runs/demo-quick)"}
+    )
+    quick: bool = field(default=False, metadata={"help": "fewer people and steps: only to see it run"})
 
 
 @dataclass(frozen=True)
@@ -40,16 +66,16 @@ class Settings:
 
 @dataclass(frozen=True)
 class Step:
-    """One command of the demo: the script and its options."""
+    """One command of the demo and its options."""
 
     title: str
-    script: str
+    command: str
     options: Mapping[str, object]
 
     @property
     def arguments(self) -> list[str]:
-        """The script and its options, as they are typed."""
-        words = [self.script]
+        """The command and its options, as they are typed."""
+        words = [self.command]
         for name, value in self.options.items():
             words += [f"--{name}", *map(str, value if isinstance(value, tuple) else (value,))]
         return words
@@ -67,12 +93,12 @@ def steps(settings: Settings) -> list[Step]:
     return [
         Step(
             f"Score {settings.model}, a base model, on people: how probable did it find what each of them did?",
-            "eval/score.py",
+            "score",
             model | people | {"output_dir": out / "base"},
         ),
         Step(
             "Post-train it on questions with one right answer, as companies do to make an assistant",
-            "recipes/posttrain.py",
+            "posttrain",
             {"config": "recipes/configs/posttrain-gemma-3-270m.yaml"}
             | model
             | short
@@ -80,18 +106,18 @@ def steps(settings: Settings) -> list[Step]:
         ),
         Step(
             "Score the post-trained model on the same people",
-            "eval/score.py",
+            "score",
             {"model_name_or_path": out / "post-trained"} | people | {"output_dir": out / "post"},
         ),
         Step(
             "Misalignment: does post-training predict people worse?",
-            "eval/misalignment.py",
+            "misalignment",
             both | {"output_dir": out / "misalignment"},
         ),
-        Step("Why: format, calibration or preference?", "eval/diagnosis.py", both | {"output_dir": out / "diagnosis"}),
+        Step("Why: format, calibration or preference?", "diagnosis", both | {"output_dir": out / "diagnosis"}),
         Step(
             "Train a small Centaur: the base model again, this time on what people did",
-            "recipes/centaur.py",
+            "train",
             _centaur(settings)
             | model
             | beginnings
@@ -100,7 +126,7 @@ def steps(settings: Settings) -> list[Step]:
         ),
         Step(
             "Generalisation: the Centaur on people and on studies that it never saw",
-            "eval/generalisation.py",
+            "generalisation",
             {"base": settings.model, "adapter": out / "centaur"} | people | {"output_dir": out / "generalisation"},
         ),
     ]
@@ -113,17 +139,17 @@ def next_steps(settings: Settings) -> list[Step]:
     return [
         Step(
             "Follow the post-training, checkpoint by checkpoint",
-            "eval/trajectory.py",
+            "trajectory",
             {"run": post, "data": settings.data, "max_participants": 4, "output_dir": out / "trajectory"},
         ),
         Step(
             "Win it back: train a Centaur on the post-trained model",
-            "recipes/centaur.py",
+            "train",
             _centaur(settings) | {"model_name_or_path": post, "output_dir": out / "centaur-after"},
         ),
         Step(
             "Hold them against each other, as predictors of people and as assistants",
-            "eval/frontier.py",
+            "frontier",
             {"base": settings.model, "models": (f"post={post}", f"won_back={out / 'centaur-after'}")}
             | {"data": settings.data, "participants": "test", "max_participants": 4, "output_dir": out / "frontier"},
         ),
@@ -133,11 +159,9 @@ def next_steps(settings: Settings) -> list[Step]:
 def run_demo(settings: Settings) -> None:
     """Run what is missing of the demo, write its report and print what was found.
 
-    Raises ``UserError`` outside a clone, where the scripts are not, for studies that are not in the data, for data
-    other than the folder was begun with, and where a step fails.
+    Raises ``UserError`` for studies that are not in the data, for data other than the folder was begun with, and where
+    a step fails.
     """
-    if not Path("eval/score.py").is_file():
-        raise UserError("the demo runs the scripts of a clone: clone the repository and start the demo there")
     if settings.data != "starter" and not settings.novel_studies:
         raise UserError("--data needs --novel_studies: studies of it to judge the Centaur by, not trained on")
     if settings.novel_studies:
@@ -153,7 +177,7 @@ def run_demo(settings: Settings) -> None:
     console.print(f"Seven steps and a report: {minutes} on two CPU cores. Interrupted, the same command goes on.")
     for number, step in enumerate(steps(settings), start=1):
         console.print(f"\n[bold]{number}. {step.title}[/bold]")
-        print("   python " + shlex.join(step.arguments), flush=True)
+        print("   centaurlab " + shlex.join(step.arguments), flush=True)
         if step.arguments in finished:
             console.print("   done before", style="dim")
             continue
@@ -165,7 +189,7 @@ def run_demo(settings: Settings) -> None:
     _report(settings.output_dir, console)
     console.print("\n[bold]Next[/bold]")
     for step in next_steps(settings):
-        print(f"{step.title}:\n   python {shlex.join(step.arguments)}")
+        print(f"{step.title}:\n   centaurlab {shlex.join(step.arguments)}")
     print("Your own models and data: README.md")
 
 
@@ -184,14 +208,17 @@ def _centaur(settings: Settings) -> dict[str, object]:
 
 def _run(arguments: Sequence[str], group: str) -> None:
     environment = {"WANDB_RUN_GROUP": group} | os.environ  # the trackers' tag, in MLflow too
-    code = subprocess.run([sys.executable, *arguments], env=environment, check=False).returncode
+    code = subprocess.run([sys.executable, "-m", "centaurlab", *arguments], env=environment, check=False).returncode
     if code:
         raise UserError(
-            f"{arguments[0]} ended with exit code {code}; its message stands above. The same command goes on from here"
+            f"centaurlab {arguments[0]} ended with exit code {code}; its message stands above. The same command goes "
+            "on from here"
         )
 
 
 def _report(output_dir: Path, console: Console) -> None:
+    from centaurlab.report import write_report  # here: it imports matplotlib, and --help answers without it
+
     folders = [output_dir / name for name in ("misalignment", "diagnosis", "generalisation", "centaur")]
     report = output_dir / "report.html"
     console.print("\n[bold]What was found[/bold]")
@@ -202,5 +229,14 @@ def _report(output_dir: Path, console: Console) -> None:
     if store.startswith("http"):
         print(f"every run: {store}")
     else:
-        print(f"every run: .venv/bin/mlflow ui --backend-store-uri {shlex.quote(store)}")
+        print(f"every run: mlflow ui --backend-store-uri {shlex.quote(store)}")
         print("then open: http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning")
+
+
+def run(asked: DemoArguments) -> None:
+    """Run the demo as it was asked."""
+    folder = asked.output_dir or ("runs/demo-quick" if asked.quick else "runs/demo")
+    run_demo(Settings(asked.model, asked.data, asked.novel_studies, Path(folder), asked.quick))
+
+
+COMMAND = Command(DESCRIPTION, (DemoArguments,), run)

@@ -1,15 +1,32 @@
 """Which models can be named, and which of them are on this machine: ``centaurlab models``."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
 
 from centaurlab.catalog.pairs import model_pairs, pairs_of
+from centaurlab.jobs.command import Command
 from centaurlab.models.gguf import GEMMA, converted_models, gemma_is_installed
 from centaurlab.runtime import terminal
+
+DESCRIPTION = """List the models that can be named, and those that are on this machine.
+
+examples:
+  centaurlab models
+  centaurlab models --family qwen3
+"""
+
+
+@dataclass
+class ModelsArguments:
+    """Which of them."""
+
+    family: str | None = field(
+        default=None, metadata={"help": "only models of this family of the catalog, such as qwen3"}
+    )
 
 
 @dataclass(frozen=True)
@@ -96,3 +113,6 @@ def _bytes_in(folder: Path) -> int:
 
 def _gigabytes(n_bytes: int | None) -> str:
     return "" if n_bytes is None else f"{n_bytes / 1e9:.2f} GB"
+
+
+COMMAND = Command(DESCRIPTION, (ModelsArguments,), lambda asked: print_models(asked.family))

@@ -1,121 +1,56 @@
-"""``centaurlab plan``: a model, data and devices into a table of what scoring will take, with its assumptions."""
+"""The command that says beforehand what scoring will take."""
 
-import shlex
-from collections.abc import Iterable
-from dataclasses import replace
-
-from rich import box
-from rich.markup import escape
-from rich.table import Table
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from centaurlab.data.source import DataArguments
+from centaurlab.jobs.command import Command
 from centaurlab.models.arguments import ModelArguments
-from centaurlab.runtime import terminal
-from centaurlab.runtime.arguments import as_typed
-from centaurlab.scoring.cost import _HOUR, CPU, USABLE_MEMORY, Plan, PlanArguments
-from centaurlab.scoring.order import SAMPLED_PER_STUDY
+from centaurlab.scoring.arguments import ScoringArguments
 
-_GIB = 2**30
+DESCRIPTION = """Say what scoring will take: tokens, operations, memory, hours, and what that assumes.
 
+examples:
+  centaurlab plan --model Qwen/Qwen3-32B-Base --data marcelbinz/Psych-201-test --devices 4xH100
+  centaurlab plan --model gemma-3-270m --data starter --devices cpu --calibrate runs/gemma
+  centaurlab plan --model Qwen/Qwen3-32B-Base --data my-studies/ --devices RTX4090 --load_in_4bit
 
-_ONLY_OF_PLANS = ("devices", "utilisation", "calibrate", "tokenizer")
-
-
-def print_plan(
-    plan: Plan, model_arguments: ModelArguments, data_arguments: DataArguments, arguments: PlanArguments
-) -> None:
-    """Print the plan as a table, what it assumes, and the command that it is the plan of."""
-    console = terminal.console()
-    on = f"{plan.n_devices} × {plan.device.name}" if plan.device.name != CPU else "this machine's CPU"
-    title = f"{model_arguments.model_name_or_path} on {data_arguments.data}, {on}"
-    table = Table(title=escape(title), box=box.SIMPLE_HEAD, show_header=False)
-    table.add_column("", no_wrap=True)
-    table.add_column("")
-    for name, value in _rows(plan):
-        table.add_row(name, value)
-    console.print(table)
-    console.print("assumptions:")
-    for line in _assumptions(plan):
-        console.print(f"- {line}", markup=False, highlight=False, soft_wrap=True)
-    if plan.n_copies:
-        launch = ["accelerate", "launch", *(["--num_processes", str(plan.n_copies)] if plan.n_devices > 1 else [])]
-        if plan.n_devices > plan.n_copies == 1:
-            model_arguments = replace(model_arguments, device_map="auto")
-        options = [
-            *as_typed(model_arguments),
-            *as_typed(data_arguments, but=["on_malformed"]),  # planning skips what scoring is to name
-            *as_typed(arguments, but=_ONLY_OF_PLANS),
-        ]
-        command = f"{shlex.join([*launch, 'eval/score.py', *options])} --output_dir …"
-        console.print(f"the command: {command}", markup=False, highlight=False, soft_wrap=True)
+Of the model it needs configuration and tokenizer alone. Malformed sessions are left out.
+"""
 
 
-def _rows(plan: Plan) -> Iterable[tuple[str, str]]:
-    shape, work, memory = plan.shape, plan.work, plan.memory
-    yield "sessions", f"{work.n_sessions:,} different ones with {work.n_responses:,} responses"
-    reused = 1 - work.n_computed / work.n_tokens if work.n_tokens else 0.0
-    yield (
-        "tokens",
-        f"{_short(work.n_tokens)}, {reused:.1%} of them in shared prefixes; {work.longest_tokens:,.0f} the longest",
+@dataclass
+class PlanOptions:
+    """On what, and how fast that is."""
+
+    devices: str = field(metadata={"help": "such as 4xH100, RTX4090, or cpu (with --calibrate)"})
+    calibrate: str | None = field(
+        default=None, metadata={"help": "finished run of 'centaurlab score', whose speed replaces the assumption"}
     )
-    yield "response tokens", _short(work.n_response_tokens)
-    is_sparse = shape.body_weights < shape.matrix_parameters
-    used = f", {_short(shape.body_weights)} of them for a token" if is_sparse else ""
-    yield "parameters", f"{_short(shape.n_parameters)}{used}"
-    yield "operations", f"{work.flops:.3g} FLOP ({_shares(plan)})"
-    parts = ", ".join(
-        f"{name} {getattr(memory, name) / _GIB:,.1f}" for name in ("weights", "cache", "activations", "libraries")
+    utilisation: float | None = field(
+        default=None, metadata={"help": "share of the device's peak that is assumed (default: 0.3)"}
     )
-    yield "memory", f"{memory.total / _GIB:,.1f} GiB per process ({parts}) of {memory.available / _GIB:,.1f} per device"
-    yield "placement", _placement(plan)
-    yield "speed", f"{plan.speed.flops_per_second / 1e12:,.3g} TFLOP/s per process ({plan.speed.source})"
-    if plan.n_copies > 1:
-        yield "slowest process", f"{work.slowest_over_mean:.3f} of the mean"
-    if plan.n_copies:
-        tokens_per_second = work.n_tokens / plan.hours / _HOUR
-        yield "time", f"{_duration(plan.hours)}; {_short(tokens_per_second)} tokens/s over all processes"
-
-
-def _shares(plan: Plan) -> str:
-    head = 2 * plan.shape.head_weights * plan.work.n_response_tokens
-    body = 2 * plan.shape.body_weights * plan.work.n_computed
-    parts = {"weights": body, "attention": plan.work.flops - head - body, "LM head": head}
-    return ", ".join(f"{name} {part / plan.work.flops:.0%}" for name, part in parts.items())
-
-
-def _duration(hours: float) -> str:
-    if hours >= 1:
-        return f"{hours:,.1f} hours"
-    return f"{hours * 60:.1f} minutes" if hours * 60 >= 1 else f"{hours * _HOUR:.0f} seconds"
-
-
-def _placement(plan: Plan) -> str:
-    if plan.memory.n_devices == 1:
-        return "one process" if plan.n_copies == 1 else f"{plan.n_copies} processes, a copy of the model each"
-    if plan.n_copies:
-        return f"one copy spread over {plan.memory.n_devices} devices (--device_map auto), which compute in turn"
-    return f"does not fit: it needs {plan.memory.n_devices} × {plan.device.name}, or --load_in_4bit"
-
-
-def _assumptions(plan: Plan) -> Iterable[str]:
-    yield (
-        f"{SAMPLED_PER_STUDY} sessions per study were tokenized (per 64 million characters); the others' tokens follow "
-        "from their characters"
+    tokenizer: str | None = field(
+        default=None, metadata={"help": "model whose tokens are counted (default: the model's own)"}
     )
-    yield (
-        "operations: two per weight and token, and per query and key that it sees; the LM head at response tokens "
-        "alone; norms, softmax and what a process computes again of prefixes shared with another are left out"
-    )
-    yield (
-        f"memory: {USABLE_MEMORY:.0%} of a device is usable; the longest session decides; activations are estimated "
-        "from the sizes of the layers"
-    )
-    yield f"speed: {plan.speed.source}; the same for every session, every layer and the LM head"
-    yield "time: without downloading and loading the model, and without reading the data"
 
 
-def _short(number: float) -> str:
-    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:,.2f} {unit}"
-    return f"{number:,.0f}"
+def run(asked: PlanOptions, model: ModelArguments, data: DataArguments, scoring: ScoringArguments) -> None:
+    """Plan, and print."""
+    # Here and not above: they import torch, and --help answers without it.
+    from centaurlab.cli.plan_table import print_plan
+    from centaurlab.scoring.cost import ASSUMED_UTILISATION, PlanArguments, make_plan
+
+    data = replace(data, on_malformed="skip")
+    arguments = PlanArguments(
+        asked.devices,
+        scoring.protocol,
+        scoring.max_length,
+        ASSUMED_UTILISATION if asked.utilisation is None else asked.utilisation,
+        Path(asked.calibrate) if asked.calibrate else None,
+        asked.tokenizer,
+    )
+    print_plan(make_plan(model, data, arguments), model, data, arguments)
+
+
+COMMAND = Command(DESCRIPTION, (PlanOptions, ModelArguments, DataArguments, ScoringArguments), run)

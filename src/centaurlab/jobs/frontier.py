@@ -1,9 +1,37 @@
-"""Models side by side: which are scored, and by what name each stands in the table."""
+"""Models side by side: each is scored and asked, and stands in the table by a name of its own."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 
+from centaurlab.analyses.analysis import Finding
+from centaurlab.analyses.frontier import ANALYSIS, FrontierArguments, Standing, find_frontier
+from centaurlab.jobs.job import Asked, Plan, Scored, job, one_round
 from centaurlab.runtime.errors import UserError
+from centaurlab.stats.effects import compare, estimate_effects
+
+
+def plan(asked: Asked[FrontierArguments]) -> Plan:
+    """The base and the named models, each also as an assistant."""
+    base, own = asked.own.base, asked.own
+    models = named_models([f"base={base}", *own.models])
+
+    def compute(scored: Scored) -> Finding:
+        # Here and not above: it imports torch, and --help answers without it.
+        from centaurlab.scoring.assistant import assistant_quality, held_out_items
+
+        items, estimates = held_out_items(own.items), asked.estimates
+        standings, about = [], []
+        for number, known in enumerate(models):
+            run = scored.runs[known.model]
+            quality = assistant_quality(asked.load.of(known.model), items, run.folder)
+            pair = compare(scored.runs[base], run)
+            overall = estimate_effects([pair], estimates.resamples, estimates.seed)[0] if number else None
+            standings.append(Standing(known.name, known.model, overall, quality.overall))
+            identity = {"name": known.name, "folder": str(run.folder), "model": run.about["model"]}
+            about.append(identity | {"assistant": asdict(quality), "overall": asdict(overall) if overall else None})
+        return find_frontier(standings, {"models": about})
+
+    return Plan({"": one_round(asked, [known.model for known in models])}, compute, joins=base)
 
 
 @dataclass(frozen=True)
@@ -31,20 +59,4 @@ def named_models(given: Sequence[str]) -> list[NamedModel]:
     return models
 
 
-@dataclass
-class FrontierArguments:
-    """What is held against what."""
-
-    base: str = field(metadata={"help": "base model: what d is against"})
-    models: list[str] = field(metadata={"help": "NAME=MODEL, as many as wanted"})
-    output_dir: str = field(metadata={"help": "folder for frontier.csv, the figure, run.json and scores"})
-    items: int = field(default=200, metadata={"help": "held-out starter-assistant items"})
-    dtype: str = field(default="bfloat16", metadata={"help": "of the weights"})
-    load_in_4bit: bool = field(default=False, metadata={"help": "quantise to NF4"})
-    max_length: int | None = field(default=None, metadata={"help": "context window in tokens"})
-    resamples: int = field(default=2000, metadata={"help": "bootstrap resamples of studies and participants"})
-    seed: int = field(default=0, metadata={"help": "seed of the bootstrap"})
-
-    def __post_init__(self) -> None:
-        if self.items < 1 or self.resamples < 1 or self.seed < 0:
-            raise UserError("--items and --resamples must be at least 1, and --seed at least 0")
+COMMAND = job(ANALYSIS, plan)

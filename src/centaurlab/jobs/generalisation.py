@@ -1,15 +1,91 @@
-"""An adapter and its base into scores on the people and the studies that it was not trained on."""
+"""An adapter and its base into scores on the people and the studies that it was not trained on, and into gains."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-from centaurlab.data.held_out import Split
+from centaurlab.analyses.analysis import Finding
+from centaurlab.analyses.generalisation import (
+    ANALYSIS,
+    GeneralisationArguments,
+    StudyGain,
+    Summary,
+    find_gains,
+    study_gains,
+)
+from centaurlab.data.held_out import KINDS, Split, read_split
 from centaurlab.data.source import DataArguments, open_source
+from centaurlab.data.splits import first_participants
 from centaurlab.data.transcripts import SessionKey
+from centaurlab.jobs.job import Asked, Plan, Round, Scored, everywhere, job
 from centaurlab.models.arguments import DTYPES, ModelArguments
 from centaurlab.models.identity import identify, quantization
+from centaurlab.prompts.context import PlainContext
 from centaurlab.runtime.errors import UserError
+
+
+def plan(asked: Asked[GeneralisationArguments]) -> Plan:
+    """Base and adapter on held-out people and on novel studies, as far as the adapter's split.json names any."""
+    adapter = Path(asked.own.adapter)
+    split = read_split(adapter)
+    base = asked.load.of(asked.own.base)
+    check_base(split, base, adapter)
+    _check_data(asked.data)
+    wanted = _asked_studies(asked.data)
+    trained = replace(asked.data, data_seed=split.split_seed, max_participants=None, studies=None, domains=None)
+    kinds: dict[str, tuple[DataArguments, PlainContext | None]] = {}
+    test = frozenset(key for key in split.test if wanted is None or key.study in wanted)
+    novel_studies = [study for study in split.novel_studies if wanted is None or study in wanted]
+    if not test and not novel_studies:
+        raise UserError(f"{adapter} was judged on no study of those that --studies or --domains leave; name others")
+    if test:
+        eval_data = asked.own.eval_data or split.eval_data
+        held_out = replace(trained, data=eval_data, data_split=None) if eval_data else trained
+        check_people(split.train, trained, f"--data {split.data}")
+        people = first_participants(test, asked.data.max_participants, split.split_seed)
+        check_people(people, held_out, f"--eval_data {split.eval_data}" if eval_data else f"--data {split.data}")
+        kinds["held_out"] = held_out, PlainContext(people)
+    if novel_studies:
+        novel = replace(trained, studies=",".join(novel_studies), max_participants=asked.data.max_participants)
+        kinds["novel"] = novel, None
+    rounds = {}
+    for kind, (data, context) in kinds.items():
+        models = {f"{kind}-base": base, f"{kind}-centaur": replace(base, adapter_name_or_path=asked.own.adapter)}
+        context_of = everywhere(context) if context else None
+        rounds[kind] = Round(models, data, asked.folder, context_of, condition=KINDS[kind])
+
+    def compute(scored: Scored) -> Finding:
+        gains: list[StudyGain] = []
+        summaries: list[Summary] = []
+        for kind, (data, context) in kinds.items():
+            runs = scored.rounds[kind]
+            rows, summary = study_gains(
+                *(kind, runs[f"{kind}-base"], runs[f"{kind}-centaur"]),
+                sessions=open_source(data, context.sessions if context else None),
+                training=open_source(trained, split.train) if kind == "held_out" else (),
+                n_resamples=asked.estimates.resamples,
+                seed=asked.estimates.seed,
+            )
+            gains += rows
+            summaries.append(summary)
+        return find_gains(asked.own, gains, summaries)
+
+    return Plan(rounds, compute, joins=asked.own.adapter)
+
+
+def _check_data(data: DataArguments) -> None:
+    """Raise ``UserError`` for options that say who is held out, which the adapter's split.json does."""
+    for name, value, usual in (("participants", data.participants, "all"), ("data_seed", data.data_seed, 0)):
+        if value != usual:
+            raise UserError(f"--{name} would judge on others than the adapter's split.json names; leave it away")
+
+
+def _asked_studies(data: DataArguments) -> frozenset[str] | None:
+    """The studies that --studies and --domains leave; None: all."""
+    if not (data.studies or data.domains):
+        return None
+    everybody = replace(data, max_participants=None)
+    return frozenset(key.study for key in open_source(everybody).ranked_keys())
 
 
 def check_people(people: frozenset[SessionKey], data: DataArguments, remedy: str) -> None:
@@ -39,25 +115,4 @@ def check_base(split: Split, base: ModelArguments, adapter: Path) -> None:
     raise UserError(f"{adapter} was trained on another base than {name}; give the one that its run.json names")
 
 
-@dataclass
-class GeneralisationArguments:
-    """What is judged, on what."""
-
-    base: str = field(metadata={"help": "base model"})
-    adapter: str = field(metadata={"help": "adapter folder that recipes/centaur.py wrote"})
-    output_dir: str = field(metadata={"help": "folder for studies.csv, run.json and scores"})
-    data: str = field(default="starter", metadata={"help": "the data that the adapter was trained on"})
-    data_split: str | None = field(default=None, metadata={"help": "split of --data, as in training"})
-    eval_data: str | None = field(
-        default=None,
-        metadata={"help": "held-out participants as a source of their own (default: the eval_data of the training)"},
-    )
-    max_participants: int | None = field(default=None, metadata={"help": "at most so many people per study"})
-    on_malformed: str = field(
-        default="error",
-        metadata={"help": "error: stop at the first malformed session; skip: leave it out and say so"},
-    )
-    max_length: int | None = field(default=None, metadata={"help": "context window in tokens"})
-    dtype: str = field(default="bfloat16", metadata={"help": "of the weights"})
-    load_in_4bit: bool = field(default=False, metadata={"help": "quantise the base to NF4, as in training"})
-    load_in_8bit: bool = field(default=False, metadata={"help": "quantise the base to int8, as in training"})
+COMMAND = job(ANALYSIS, plan)

@@ -1,108 +1,203 @@
-"""The frame of a job: models that are named are scored, folders of scores are read, what lacks is said."""
+"""The frame of a job: parse, score what is missing, lock, track, compute, write, print, exit code.
 
-import gc
-import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, fields, replace
+A job is an analysis and a plan: which models are scored on what, and what is computed of their scores. Everything else
+is said here, once: so every command that loads a model takes all loading options, every one that reads data all data
+options, every one that estimates all estimating options.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
-import torch
-from accelerate import PartialState
-
+from centaurlab.analyses.analysis import Analysis, Finding, Options
 from centaurlab.data.source import DataArguments
+from centaurlab.display.figures.style import save_figure
+from centaurlab.jobs.command import Command
 from centaurlab.models.arguments import LoadArguments, ModelArguments
-from centaurlab.prompts.context import Context
-from centaurlab.results.run import ScoreRun, is_score_folder, read_run
-from centaurlab.runs.tracker import TrackingArguments
-from centaurlab.runtime.errors import IncompleteError, UserError
-from centaurlab.scoring.arguments import ScoreArguments
-from centaurlab.scoring.run import measure
+from centaurlab.results.run import ScoreRun, is_score_folder, scored_data, scored_models
+from centaurlab.runs.folder import RunFolder, check_job
+from centaurlab.runs.provenance import provenance
+from centaurlab.runs.tracker import Tracker, TrackingArguments
+from centaurlab.runtime import terminal
+from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.processes import keep_freed_memory
+from centaurlab.scoring.arguments import ScoringArguments
+from centaurlab.stats.arguments import EstimateArguments
+from centaurlab.stats.estimate import CONFIDENCE
 
-_OF_SCORING = ("dtype", "protocol", "max_length")
-"""Options of the scripts themselves that say how models are scored."""
+if TYPE_CHECKING:
+    from centaurlab.prompts.context import Context
 
 
-def asked_of(names: Iterable[str], arguments: Any, *of_scoring: LoadArguments | DataArguments) -> dict[str, Any]:
-    """What a comparison of ``names`` was asked, for ``config.json``.
+@dataclass(frozen=True)
+class Asked(Generic[Options]):
+    """What a user asked of a job: its own options, and those that it shares with others."""
 
-    Where all are folders of scores, how models would be scored is left out; ``UserError`` where it was given.
+    own: Options
+    load: LoadArguments
+    data: DataArguments
+    scoring: ScoringArguments
+    estimates: EstimateArguments
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Round:
+    """Models that are scored on the same sessions in the same context; folders of scores are read.
+
+    Each model is scored into a folder of ``folder`` that is named after it. ``tolerant``: a model that cannot be scored
+    is left out and named at the end. ``condition`` tells the round's runs apart in the trackers.
     """
-    asked = {name: value for one in (arguments, *of_scoring) for name, value in asdict(one).items()}
-    if not all(is_score_folder(Path(name)) for name in names):
-        return asked
-    unused = [one for one in fields(arguments) if one.name in _OF_SCORING]
-    unused += [one for settings in of_scoring for one in fields(settings)]
-    for one in unused:
-        if asked.pop(one.name) != one.default:
+
+    models: Mapping[str, ModelArguments]
+    data: DataArguments
+    folder: Path
+    context_of: "Callable[[ModelArguments], Context] | None" = None
+    tolerant: bool = False
+    condition: str | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The score runs of every round by the model's name; ``failures``: why models that are left out have none."""
+
+    rounds: Mapping[str, Mapping[str, ScoreRun]]
+    failures: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def runs(self) -> Mapping[str, ScoreRun]:
+        """Those of the first round."""
+        return next(iter(self.rounds.values()))
+
+    @property
+    def missing(self) -> str:
+        """The models that are left out, in words."""
+        return "; ".join(f"{name}: {reason}" for name, reason in self.failures.items())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a job scores, round by round, and what it then computes on the main process.
+
+    ``joins`` names a run whose group in the trackers the job joins; ``score``, where given, scores in another way than
+    round by round.
+    """
+
+    rounds: Mapping[str, Round]
+    compute: Callable[[Scored], Finding]
+    joins: str | None = None
+    score: Callable[[TrackingArguments], Scored] | None = None
+
+
+Planner = Callable[[Asked[Options]], Plan]
+
+
+def job(analysis: Analysis[Options], plan: Planner[Options] | None = None) -> Command:
+    """The command of an analysis; without a ``plan``, each model it names is scored once on the same sessions."""
+
+    def run(
+        own: Options,
+        load: LoadArguments,
+        data: DataArguments,
+        scoring: ScoringArguments,
+        estimates: EstimateArguments,
+        tracking: TrackingArguments,
+    ) -> None:
+        asked = Asked(own, load, data, scoring, estimates, Path(own.output_dir))  # type: ignore[attr-defined]
+        check_job(asked.folder, analysis.name)
+        planned = plan(asked) if plan else _plan_of(analysis, asked)
+        _run(analysis.name, asked, planned, tracking)
+
+    groups = (LoadArguments, DataArguments, ScoringArguments, EstimateArguments, TrackingArguments)
+    return Command(analysis.description, (analysis.arguments, *groups), run)
+
+
+def one_round(asked: Asked[Any], names: Sequence[str], tolerant: bool = False) -> Round:
+    """Every model scored once, all alike, into ``scores`` of the job's folder."""
+    models = {name: asked.load.of(name) for name in names}
+    return Round(models, asked.data, asked.folder / "scores", tolerant=tolerant)
+
+
+def everywhere(context: "Context") -> "Callable[[ModelArguments], Context]":
+    """The same context for every model."""
+    return lambda _: context
+
+
+def _plan_of(analysis: Analysis[Options], asked: Asked[Options]) -> Plan:
+    models, compute = analysis.models, analysis.compute
+    assert models, "an analysis without models has a plan"
+    assert compute, "an analysis without compute has a plan"
+    rounds = {"": one_round(asked, models(asked.own))}
+    return Plan(rounds, lambda scored: compute(asked.own, asked.estimates, scored.runs))
+
+
+def _run(name: str, asked: Asked[Any], plan: Plan, tracking: TrackingArguments) -> None:
+    # Here and not above: both import torch, and --help answers without it.
+    from accelerate import PartialState
+
+    from centaurlab.jobs.scoring import check_scored, score_rounds
+
+    keep_freed_memory()
+    config = _config(asked, plan)
+    folder = RunFolder(asked.folder, name)
+    tracking = tracking.grouped(str(asked.folder), plan.joins)
+    scored = plan.score(tracking) if plan.score else score_rounds(plan.rounds, asked.scoring, tracking)
+    if not PartialState().is_main_process:
+        return
+    with folder.lock():
+        folder.write_json("config.json", config)
+        (folder.path / "metrics.jsonl").unlink(missing_ok=True)  # those of an earlier call, computed anew
+        with Tracker(folder, tracking, config):
+            finding = plan.compute(scored)
+            write_finding(folder, finding, asked.estimates, scored)
+    for shown in finding.shown:
+        is_text = isinstance(shown, str)
+        terminal.console().print(shown, markup=not is_text, highlight=False, soft_wrap=is_text)
+    main_table = folder.path / next(iter(finding.tables))
+    print(f"{main_table.stem}: {main_table}")
+    if scored.failures:
+        raise UserError(
+            f"{len(scored.failures)} of the models could not be scored and are left out, as the same command will try "
+            f"again; {scored.missing}"
+        )
+    check_scored(*scored.rounds.values())
+
+
+def write_finding(folder: RunFolder, finding: Finding, estimates: EstimateArguments, scored: Scored) -> None:
+    """Write tables, figures (PDF and PNG), metrics and, last, ``run.json``: where it is, all of it is."""
+    for name, table in finding.tables.items():
+        folder.write_table(name, table)
+    for name, figure in finding.figures.items():
+        save_figure(figure, folder.path / "figures", name)
+    for step, metrics in finding.metrics:
+        folder.log(metrics, step)
+    runs = {model: run for of_round in scored.rounds.values() for model, run in of_round.items()}
+    about = {
+        "job": folder.job,
+        "bootstrap": asdict(estimates) | {"confidence": CONFIDENCE},
+        "data": scored_data(runs.values()),
+        "models": scored_models(runs),
+    }
+    folder.write_json("run.json", provenance() | about | dict(finding.record))
+
+
+def _config(asked: Asked[Any], plan: Plan) -> dict[str, Any]:
+    """What the job was asked, for ``config.json``.
+
+    Where all models are folders of scores, how models would be scored is left out; ``UserError`` where it was given.
+    """
+    groups = (asked.load, asked.data, asked.scoring)
+    everything = (*groups, asked.estimates, asked.own)
+    config = {option.name: getattr(one, option.name) for one in everything for option in fields(one) if option.init}
+    models = [model.model_name_or_path for one in plan.rounds.values() for model in one.models.values()]
+    if not models or not all(is_score_folder(Path(model)) for model in models):
+        return config
+    own = {option.name for option in fields(asked.own)}
+    for one in (option for group in groups for option in fields(group) if option.init and option.name not in own):
+        if config.pop(one.name) != one.default:
             raise UserError(
                 f"--{one.name} is for models that are scored first, and these are folders of scores; leave it away, or "
                 "name the models"
             )
-    return asked
-
-
-def score_models(
-    names: Iterable[str],
-    model_arguments: ModelArguments,
-    data_arguments: DataArguments,
-    arguments: ScoreArguments,
-    tolerant: bool = False,
-    tracking: TrackingArguments | None = None,
-    context_of: Callable[[ModelArguments], Context] | None = None,
-) -> tuple[dict[str, ScoreRun], dict[str, str]]:
-    """The scores of each name, a folder of scores or a model; and, if ``tolerant``, what stood in the way of others.
-
-    Models are scored in turn, each into a folder of its own in ``arguments.output_dir``, and in the context that
-    ``context_of`` gives it. On several processes the first failure is raised whether ``tolerant`` or not: it may be
-    one process's alone, while the others wait.
-    """
-    names = tuple(dict.fromkeys(names))
-    runs = {name: read_run(Path(name)) for name in names if is_score_folder(Path(name))}
-    failures: dict[str, str] = {}
-    for name in [name for name in names if name not in runs]:
-        folder = _score_folder(arguments, name)
-        try:
-            model = replace(model_arguments, model_name_or_path=name)
-            context = context_of(model) if context_of else None
-            scores = measure(model, data_arguments, replace(arguments, output_dir=str(folder)), tracking, context)
-            runs[name] = read_run(scores)
-            PartialState().print(f"scored {name}: {folder}")
-        except IncompleteError:  # noted below, as for a folder that lacks sessions
-            runs[name] = read_run(_score_folder(arguments, name))
-        except (UserError, torch.OutOfMemoryError) as error:
-            if not tolerant or PartialState().num_processes > 1:
-                raise
-            failures[name] = " ".join(str(error).split())
-            print(f"left out {name}: {failures[name]}")
-        gc.collect()  # or this model and the next are in memory together
-    for run in runs.values():
-        if run.n_failed:
-            PartialState().print(
-                f"note: {run.folder} lacks {run.n_failed} sessions that could not be scored (run.json names them): "
-                "these are in no comparison"
-            )
-    return runs, failures
-
-
-def scores_so_far(names: Iterable[str], arguments: ScoreArguments) -> dict[str, ScoreRun]:
-    """The scores that these models have by now in folders of ``arguments.output_dir``."""
-    return {name: read_run(_score_folder(arguments, name)) for name in names}
-
-
-def check_scored(*runs: Mapping[str, ScoreRun]) -> None:
-    """Raise ``IncompleteError`` where a model that was named, and not a folder of its scores, lacks sessions.
-
-    ``runs``: by the model's name, one mapping for each context in which models were scored.
-    """
-    lacking = [run for of in runs for name, run in of.items() if run.n_failed and run.folder != Path(name)]
-    if lacking:
-        named = ", ".join(f"{run.n_failed} of {run.model} ({run.folder / 'run.json'})" for run in lacking)
-        raise IncompleteError(
-            f"sessions could not be scored, and are in no comparison: {named}; the same command tries again"
-        )
-
-
-def _score_folder(arguments: ScoreArguments, name: str) -> Path:
-    """Where the scores of the model ``name`` go."""
-    return Path(arguments.output_dir) / (re.sub(r"[^\w.-]+", "_", name).strip("._") or "_")
+    return config

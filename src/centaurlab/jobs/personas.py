@@ -1,83 +1,130 @@
-"""Metadata into the contexts in which a model is scored: no persona, a person's own, another's."""
+"""Metadata into the contexts in which models are scored: no persona, a person's own, another's; and these compared."""
 
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Literal
+from dataclasses import asdict, replace
+from functools import partial
 
-from centaurlab.analyses.contexts import Comparison, Runs
+from centaurlab.analyses.analysis import Finding
+from centaurlab.analyses.contexts import compare_contexts
+from centaurlab.analyses.personas import ANALYSIS, PersonaArguments, find_persona_effects
 from centaurlab.analyses.unmatched import compare_unmatched
 from centaurlab.data.source import DataArguments, open_source
-from centaurlab.prompts.personas import Personas, persona_fields, read_personas
-from centaurlab.results.run import is_score_folder
+from centaurlab.jobs.job import Asked, Plan, Round, Scored, everywhere, job
+from centaurlab.prompts.context import PlainContext
+from centaurlab.prompts.personas import (
+    PersonaContext,
+    Personas,
+    field_context,
+    own_context,
+    persona_fields,
+    read_personas,
+    shuffled_context,
+)
 from centaurlab.runtime.errors import UserError
 
 NONE, OWN, ANOTHERS, EVERYBODY = "no", "own", "another's", "everybody: no"
 _CONDITIONS = {"without": "no persona", "with": "own persona", "shuffled": "another's persona"}
 
 
-@dataclass
-class PersonaArguments:
-    """Which models read which personas."""
+def plan(asked: Asked[PersonaArguments]) -> Plan:
+    """Everybody with metadata in every context, by every model."""
+    own, data = asked.own, asked.data
+    personas = find_personas(own.persona_table, data)
+    chosen = personas.chosen(data.max_participants, data.data_seed)
+    shuffled, kept = shuffled_context(personas, chosen, data.data_seed)
+    contexts: dict[str, PlainContext | PersonaContext] = {
+        "without": PlainContext(chosen),
+        "with": own_context(personas, chosen),
+        "shuffled": shuffled,
+    }
+    singles = {name: field_context(personas, chosen, name) for name in asked_fields(own.fields, personas)}
+    contexts |= {f"field-{name}": context for name, context in singles.items() if context.texts}
+    late_cut = own.unmatched and asked.scoring.protocol == "paper"
+    if own.unmatched:
+        contexts["everybody"] = PlainContext(personas.of_their_studies(data.max_participants, data.data_seed))
+    if late_cut:
+        contexts["with-late-cut"] = own_context(personas, chosen, late_cut=True)
+    models = {name: asked.load.of(name) for name in own.model_name_or_path}
+    rounds = {
+        name: Round(
+            *(models, data, asked.folder / "scores" / name),
+            context_of=everywhere(context),
+            tolerant=len(models) > 1,
+            condition=_CONDITIONS.get(name, name),
+        )
+        for name, context in contexts.items()
+    }
 
-    model_name_or_path: list[str] = field(metadata={"help": "one model or several, base or post-trained"})
-    output_dir: str = field(metadata={"help": "folder for personas.csv, run.json and scores"})
-    persona_table: str | None = field(
-        default=None, metadata={"help": "CSV file with the columns field, aliases, question, answer, not_missing"}
-    )
-    fields: str | None = field(
-        default=None, metadata={"help": "also one field at a time: 'each', or names with commas between"}
-    )
-    unmatched: bool = field(
-        default=False, metadata={"help": "also as published: all people without a persona, those who have one with it"}
-    )
-    resamples: int = field(default=2000, metadata={"help": "bootstrap resamples of studies and participants"})
-    seed: int = field(
-        default=0, metadata={"help": "seed of the bootstrap (--data_seed: of whose persona goes to whom)"}
-    )
-    protocol: Literal["full", "paper"] = field(default="full", metadata={"help": "as for eval/score.py"})
-    max_length: int | None = field(default=None, metadata={"help": "context window in tokens"})
+    def compute(scored: Scored) -> Finding:
+        runs = scored.rounds
+        if not runs["with"]:
+            raise UserError(f"no model is left to compare; {scored.missing}")
+        n, seed = asked.estimates.resamples, asked.estimates.seed
+        compare = partial(compare_contexts, n_resamples=n, seed=seed, noun="persona")
+        without, with_own, anothers = (NONE, runs["without"]), (OWN, runs["with"]), (ANOTHERS, runs["shuffled"])
+        comparisons = [
+            compare("persona", without, with_own),
+            compare("shuffled", without, anothers),
+            compare("own_or_anothers", anothers, with_own),
+        ]
+        alone = [
+            compare(f"field {name}", without, (f"{name}-only", runs[f"field-{name}"]), same_sessions=False)
+            for name in singles
+            if f"field-{name}" in runs
+        ]
+        second = runs["with-late-cut" if late_cut else "with"]
+        published = [
+            compare_unmatched(f"unmatched {model}", (EVERYBODY, run), (OWN, second[model]), n, seed, noun="persona")
+            for model, run in runs.get("everybody", {}).items()
+        ]
+        found = find_persona_effects(comparisons, alone, published, f"personas on {data.data}")
+        first = next(iter(runs["without"].values()))
+        about = {
+            "participants": len(chosen),
+            "fields": {name: sum(name in personas.answers[key] for key in chosen) for name in personas.found_fields},
+            "kept_their_own": sorted(map(str, kept)),
+            "refused": personas.refused,
+            "table": [asdict(one) for one in personas.fields],
+        }
+        record = {
+            "personas": about,
+            "data": {key: first.about["data"][key] for key in ("name", "fingerprint", "studies")},
+            "models": [run.about["model"] | {"protocol": run.about["protocol"]} for run in runs["without"].values()],
+            "scores": {name: {model: str(run.folder) for model, run in of.items()} for name, of in runs.items()},
+        }
+        notes = [f"left out {reason}" for reason in personas.refused]
+        if kept:
+            notes.insert(
+                0, f"note: {len(kept)} of {len(chosen)} people found no other persona in their study and kept their own"
+            )
+        return replace(found, record={**found.record, **record}, shown=[*found.shown, *notes])
 
-    def __post_init__(self) -> None:
-        if self.resamples < 1 or self.seed < 0:
-            raise UserError("--resamples must be at least 1, and --seed at least 0")
-        for name in self.model_name_or_path:
-            if is_score_folder(Path(name)):
-                raise UserError(
-                    f"{name} is a folder of scores; give models, which are scored with and without personas"
-                )
-
-    def asked_fields(self, personas: Personas) -> tuple[str, ...]:
-        """The fields to be tried alone; ``UserError`` for one that nobody answers."""
-        found = personas.found_fields
-        if self.fields in (None, "each"):
-            return found if self.fields else ()
-        asked = tuple(name.strip() for name in str(self.fields).split(",") if name.strip())
-        for name in asked:
-            if name not in found:
-                raise UserError(f"--fields {name!r}: nobody in the data answers it; there are {', '.join(found)}")
-        return asked
+    return Plan(rounds, compute)
 
 
-def find_personas(args: PersonaArguments, data_args: DataArguments) -> Personas:
+def asked_fields(fields: str | None, personas: Personas) -> tuple[str, ...]:
+    """The ``--fields`` to be tried alone; ``UserError`` for one that nobody answers."""
+    found = personas.found_fields
+    if fields in (None, "each"):
+        return found if fields else ()
+    asked = tuple(name.strip() for name in str(fields).split(",") if name.strip())
+    for name in asked:
+        if name not in found:
+            raise UserError(f"--fields {name!r}: nobody in the data answers it; there are {', '.join(found)}")
+    return asked
+
+
+def find_personas(persona_table: str | None, data: DataArguments) -> Personas:
     """The personas in the data, whatever ``--max_participants``; ``UserError`` where there are none."""
-    source = open_source(replace(data_args, max_participants=None))
+    source = open_source(replace(data, max_participants=None))
     transcripts = (examined.transcript for examined in source.examine() if examined.transcript)
-    personas = read_personas(transcripts, persona_fields(args.persona_table), data_args.on_malformed)
+    personas = read_personas(transcripts, persona_fields(persona_table), data.on_malformed)
     if not personas.answers:
         named = ", ".join(one.name for one in personas.fields[:5])
         raise UserError(
-            f"{data_args.data}: no participant has metadata of the persona table ({named}, …); 'centaurlab data stats' "
+            f"{data.data}: no participant has metadata of the persona table ({named}, …); 'centaurlab data stats' "
             "lists what there is, and --persona_table names it"
         )
     return personas
 
 
-def unmatched(args: PersonaArguments, runs: dict[str, Runs]) -> list[Comparison]:
-    """The published comparison, of each model."""
-    second = runs["with-late-cut" if args.protocol == "paper" else "with"]
-    return [
-        compare_unmatched(
-            f"unmatched {model}", (EVERYBODY, run), (OWN, second[model]), args.resamples, args.seed, noun="persona"
-        )
-        for model, run in runs["everybody"].items()
-    ]
+COMMAND = job(ANALYSIS, plan)

@@ -1,10 +1,44 @@
-"""A training run into its checkpoints, which are scored one by one."""
+"""A training run into its checkpoints, which are scored and asked one by one."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
+from centaurlab.analyses.analysis import Finding
+from centaurlab.analyses.trajectory import ANALYSIS, Point, TrajectoryArguments, find_trajectory
+from centaurlab.jobs.job import Asked, Plan, Scored, job, one_round
 from centaurlab.runs.folder import checkpoint_steps, read_config
 from centaurlab.runtime.errors import UserError
+from centaurlab.stats.effects import compare, estimate_effects
+
+
+def plan(asked: Asked[TrajectoryArguments]) -> Plan:
+    """The base model and every checkpoint, each also as an assistant."""
+    own, run = asked.own, Path(asked.own.run)
+    saved = checkpoints(run)
+    kept = [*saved[:-1][own.every - 1 :: own.every], saved[-1]]
+    base = own.base or base_model(run)
+    steps = {base: 0} | {str(path): step for step, path in kept}
+
+    def compute(scored: Scored) -> Finding:
+        # Here and not above: it imports torch, and --help answers without it.
+        from centaurlab.scoring.assistant import assistant_quality, held_out_items
+
+        items = held_out_items(own.items) if own.items else []
+        estimates = asked.estimates
+        points, about = [], []
+        for name, step in steps.items():
+            scores = scored.runs[name]
+            quality = None
+            if items:
+                quality = assistant_quality(asked.load.of(name), items, scores.folder, run / "chat_template.jinja")
+            pair = compare(scored.runs[base], scores)
+            effects = estimate_effects([pair], estimates.resamples, estimates.seed) if step else []
+            points.append(Point(step, name, effects, quality.overall if quality else None))
+            assistant = asdict(quality) if quality else None
+            about.append({"step": step, "model": scores.about["model"], "assistant": assistant})
+        return find_trajectory(points, {"run": own.run, "points": about})
+
+    return Plan({"": one_round(asked, list(steps))}, compute, joins=own.run)
 
 
 def checkpoints(run: Path) -> list[tuple[int, Path]]:
@@ -28,21 +62,4 @@ def base_model(run: Path) -> str:
     return str(name)
 
 
-@dataclass
-class TrajectoryArguments:
-    """Which run is followed, and how closely."""
-
-    run: str = field(metadata={"help": "folder of recipes/posttrain.py or recipes/centaur.py, with its checkpoints"})
-    output_dir: str = field(metadata={"help": "folder for trajectory.csv, the figure, run.json and scores"})
-    base: str | None = field(default=None, metadata={"help": "base model (default: the one that the run names)"})
-    every: int = field(default=1, metadata={"help": "only every so manieth checkpoint, and the last"})
-    items: int = field(default=200, metadata={"help": "held-out starter-assistant items; 0: do not ask the assistant"})
-    dtype: str = field(default="bfloat16", metadata={"help": "of the weights"})
-    load_in_4bit: bool = field(default=False, metadata={"help": "quantise to NF4, as in training"})
-    max_length: int | None = field(default=None, metadata={"help": "context window in tokens"})
-    resamples: int = field(default=2000, metadata={"help": "bootstrap resamples of studies and participants"})
-    seed: int = field(default=0, metadata={"help": "seed of the bootstrap"})
-
-    def __post_init__(self) -> None:
-        if self.every < 1 or self.items < 0 or self.resamples < 1 or self.seed < 0:
-            raise UserError("--every and --resamples must be at least 1, --items and --seed at least 0")
+COMMAND = job(ANALYSIS, plan)

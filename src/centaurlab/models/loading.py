@@ -13,7 +13,7 @@ from centaurlab.models.checkpoints import Checkpoint
 from centaurlab.models.quantization import bitsandbytes_config, keep_unpacked, quantization_of
 from centaurlab.runtime.errors import UserError, one_line
 from centaurlab.runtime.processes import share_cores
-from centaurlab.runtime.quiet import import_bitsandbytes, quiet_transformers
+from centaurlab.runtime.quiet import quiet_bitsandbytes, quiet_transformers
 
 if TYPE_CHECKING:
     import torch
@@ -144,7 +144,7 @@ def _with_adapter(model: "PreTrainedModel", adapter: Checkpoint, base: Checkpoin
 
     They stay unmerged: merging would round the sum to the weights' dtype.
     """
-    import_bitsandbytes()
+    quiet_bitsandbytes()
     from peft import PeftConfig, get_peft_model
 
     with quiet_transformers(), _sentences(adapter, "adapter "):

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from centaurlab.models.checkpoints import Checkpoint
 from centaurlab.runtime.errors import UserError
-from centaurlab.runtime.quiet import import_bitsandbytes
+from centaurlab.runtime.quiet import quiet_bitsandbytes
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig, PreTrainedModel
@@ -28,7 +28,7 @@ def bitsandbytes_config(args: "ModelArguments", base: Checkpoint) -> "BitsAndByt
     """NF4 with doubly quantised constants (QLoRA, arXiv 2305.14314) or int8 (arXiv 2208.07339)."""
     method = quantization_of(base, args)
     if method in ("nf4", "fp4", "int8"):
-        import_bitsandbytes()
+        quiet_bitsandbytes()
     if not (args.load_in_4bit or args.load_in_8bit):
         return None
     from transformers import BitsAndBytesConfig

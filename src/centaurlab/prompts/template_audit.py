@@ -4,11 +4,10 @@ Whatever is in every session (a system prompt, a date) is found by writing a sma
 comparing; what befalls single turns is counted over all sessions.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from os.path import commonprefix
-from pathlib import Path
 
 import pandas as pd
 from rich import box
@@ -18,7 +17,6 @@ from rich.table import Table
 from centaurlab.data.transcripts import Transcript
 from centaurlab.prompts.templates import TemplateContext, Turn
 from centaurlab.runtime import terminal
-from centaurlab.runtime.errors import UserError
 
 _EXAMPLE = 200  # characters
 _PROBE = (Turn("How are you?", None), Turn("Fine.", 0), Turn("And now?", None))
@@ -59,16 +57,10 @@ def audit(context: TemplateContext, transcripts: Iterable[Transcript], protocol:
     return [*_in_every_session(context), *sorted(counted, key=lambda one: (one.study, one.kind))]
 
 
-def write_audit(path: Path, by_model: dict[str, list[Finding]]) -> None:
-    """Write the findings of each model as CSV, whole or not at all."""
+def audit_table(by_model: Mapping[str, Sequence[Finding]]) -> pd.DataFrame:
+    """The findings of each model, one per row."""
     rows = [{"model": model} | asdict(one) for model, findings in by_model.items() for one in findings]
-    columns = ["model", "study", "kind", "n", "of", "participant", "example"]
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        pd.DataFrame(rows, columns=columns).to_csv(temporary, index=False)
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error}; give another --output_dir") from error
+    return pd.DataFrame(rows, columns=["model", "study", "kind", "n", "of", "participant", "example"])
 
 
 def print_audit(model: str, findings: Iterable[Finding]) -> None:

@@ -11,12 +11,15 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.secrets import masked
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CONFIG = "config.json"
 MODEL_RUN_CONFIG = "run_config.json"
@@ -43,9 +46,7 @@ class RunFolder:
 
     def check_job(self) -> None:
         """Raise ``UserError`` where the folder holds a finished run of another job, which this one would overwrite."""
-        known = read_json(self.path / "run.json").get("job", self.job)
-        if known != self.job:
-            raise UserError(f"{self.path} holds a run of {known}, not of {self.job}; give another --output_dir")
+        check_job(self.path, self.job)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -75,6 +76,15 @@ class RunFolder:
                 os.fsync(file.fileno())
             temporary.replace(path)
 
+    def write_table(self, name: str, table: "pd.DataFrame") -> None:
+        """Write ``table`` as ``name``, which ends in ``.csv`` or ``.parquet``, whole or not at all."""
+        path = self.path / name
+        temporary = path.with_name(f".{name}.tmp")
+        write = table.to_parquet if path.suffix == ".parquet" else table.to_csv
+        with _disk_errors(self.path):
+            write(temporary, index=False)
+            temporary.replace(path)
+
     def read_json(self, name: str) -> dict[str, Any]:
         """The content of a JSON file of the folder; ``UserError`` when there is none."""
         path = self.path / name
@@ -98,6 +108,13 @@ class RunFolder:
                 file.seek(-1, os.SEEK_END)
             torn = file.read(1) not in (b"", b"\n")
             file.write(b"\n" * torn + json.dumps(line, allow_nan=False).encode() + b"\n")
+
+
+def check_job(path: Path, job: str) -> None:
+    """Raise ``UserError`` where ``path`` holds a finished run of another job than ``job``, which this would overwrite."""
+    known = read_json(path / "run.json").get("job", job)
+    if known != job:
+        raise UserError(f"{path} holds a run of {known}, not of {job}; give another --output_dir")
 
 
 @contextmanager

@@ -16,8 +16,9 @@ import typing
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from enum import Enum
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from transformers.hf_argparser import HfArgumentParser
@@ -27,20 +28,49 @@ from centaurlab.runtime.errors import UserError
 # Beside its own errors, PyYAML passes on those of what it builds: "!!int ''", "!!bool x", "2001-02-30", a thousand "[".
 _UNREADABLE = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
 _ENVIRONMENT = "env"
+RECIPES = Path(str(files("centaurlab"))) / "recipes"
+"""The YAML and SLURM files that come with the package; in a clone ``recipes/`` leads there."""
 _SHORT = {"model_name_or_path": "model"}
 """Names that users type instead of the libraries' own."""
 
 
-class OptionParser(HfArgumentParser):  # type: ignore[misc]
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """One spelling of each option, and its default where that says something."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        shown = [text for text in action.option_strings if not text.startswith("--") or "-" not in text[2:]]
+        if not shown or action.nargs == 0:
+            return ", ".join(shown) or super()._format_action_invocation(action)
+        values = "" if action.nargs == "?" else f" {self._format_args(action, action.dest.upper())}"
+        return f"{', '.join(shown)}{values}"
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        is_telling = action.default not in (None, False, "", [], argparse.SUPPRESS) and "default" not in (
+            action.help or ""
+        )
+        listed = " ".join(map(str, action.default)) if isinstance(action.default, list) else action.default
+        return f"{action.help} (default: {listed})" if is_telling and action.option_strings else action.help
+
+
+class OptionParser(HfArgumentParser):
     """``HfArgumentParser`` with positional arguments (``metadata={"positional": True}``) and short names.
 
     A dataclass with ``_argument_group_name`` has its options under that heading of ``--help``.
     """
 
     def __init__(self, dataclass_types: Sequence[Any] = (), **kwargs: Any) -> None:
-        usual = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+        usual = {"formatter_class": _HelpFormatter, "allow_abbrev": False}
         super().__init__(dataclass_types, **usual | kwargs)
         self.add_argument("--config", metavar="FILE", help="YAML file with any of these options; the command line wins")
+
+    def error(self, message: str) -> NoReturn:
+        """A bad or missing value as one sentence, like every other mistake of a user."""
+        raise UserError(f"{message.removeprefix('argument ')}; --help lists the options")
+
+    def take(self, dataclass_types: Sequence[Any]) -> None:
+        """Add the options of more dataclasses."""
+        for kind in dataclass_types:
+            self._add_dataclass_arguments(kind)
 
     @staticmethod
     def _parse_dataclass_field(parser: argparse.ArgumentParser, field: "dataclasses.Field[Any]") -> None:
@@ -98,10 +128,18 @@ def _config_of(argv: Sequence[str], dataclass_types: Sequence[Any]) -> dict[str,
     """What the file given as ``--config`` says, empty without one."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", action="append", default=[])
-    files = parser.parse_known_args(argv)[0].config
-    if len(files) > 1:
-        raise UserError(f"--config is given {len(files)} times; put the options into one file")
-    return _read_config(Path(files[0]), _types_of(dataclass_types)) if files else {}
+    given = parser.parse_known_args(argv)[0].config
+    if len(given) > 1:
+        raise UserError(f"--config is given {len(given)} times; put the options into one file")
+    return _read_config(found_recipe(Path(given[0])), _types_of(dataclass_types)) if given else {}
+
+
+def found_recipe(path: Path) -> Path:
+    """``path`` or, where there is no such file and it begins with ``recipes/``, that of the package."""
+    if path.exists() or path.parts[:1] != (RECIPES.name,):
+        return path
+    ours = RECIPES.joinpath(*path.parts[1:])
+    return ours if ours.is_file() else path
 
 
 def read_yaml(path: Path, what: str) -> dict[str, Any]:

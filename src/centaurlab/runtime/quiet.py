@@ -3,8 +3,11 @@
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from types import ModuleType
 
 
 @contextmanager
@@ -31,21 +34,39 @@ def ignore_renamed_checkpointing() -> None:
     warnings.filterwarnings("ignore", renamed, FutureWarning, module=r"transformers\.")
 
 
-def import_bitsandbytes() -> None:
-    """Import bitsandbytes without the compiled kernel that it would fetch from a hub for some processors.
+def quiet_bitsandbytes() -> None:
+    """From here on, whoever imports bitsandbytes does so without the compiled kernel that it would fetch from a hub.
 
-    Call it before anything that imports bitsandbytes (PEFT does). The kernel only makes a CPU faster; code
-    that nobody asked for is not run, and neither its absence nor each cast of an int8 product is worth a warning.
+    The kernel only makes some processors faster; code that nobody asked for is not run, and neither its absence nor
+    each cast of an int8 product is worth a warning. PEFT and TRL import bitsandbytes, so this goes by a hook.
     """
-    if "bitsandbytes" in sys.modules:
-        return
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    kernels = sys.modules.get("kernels")
-    sys.modules["kernels"] = None  # type: ignore[assignment]  # makes 'from kernels import …' an ImportError
-    try:
-        import bitsandbytes  # noqa: F401
-    finally:
-        if kernels is None:
-            del sys.modules["kernels"]
-        else:
-            sys.modules["kernels"] = kernels
+    if not any(isinstance(finder, _WithoutKernels) for finder in sys.meta_path):
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+        sys.meta_path.insert(0, _WithoutKernels())
+
+
+class _WithoutKernels(MetaPathFinder):
+    """Finds bitsandbytes where it is, and loads it while ``import kernels`` fails."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The usual specification, with a loader that hides ``kernels``; None for every other module."""
+        spec = PathFinder.find_spec(fullname, path, target) if fullname == "bitsandbytes" else None
+        if spec is None or not isinstance(spec.loader, SourceFileLoader):
+            return None
+        spec.loader = _LoaderWithoutKernels(spec.loader.name, spec.loader.path)
+        return spec
+
+
+class _LoaderWithoutKernels(SourceFileLoader):
+    def exec_module(self, module: ModuleType) -> None:
+        kernels = sys.modules.get("kernels")
+        sys.modules["kernels"] = None  # type: ignore[assignment]  # makes 'from kernels import …' an ImportError
+        try:
+            super().exec_module(module)
+        finally:
+            if kernels is None:
+                del sys.modules["kernels"]
+            else:
+                sys.modules["kernels"] = kernels

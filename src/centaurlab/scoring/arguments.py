@@ -49,3 +49,21 @@ class ScoringArguments(ScoreArguments):
     def into(self, folder: Path) -> ScoreArguments:
         """The same, with the scores in ``folder``."""
         return ScoreArguments(**asdict(self) | {"output_dir": str(folder)})
+
+
+@dataclass
+class BenchmarkArguments:
+    """Which sessions are timed, and where the figures go."""
+
+    output_dir: str = field(metadata={"help": "folder for timings.csv and run.json"})
+    sessions: int = field(default=4, metadata={"help": "how many sessions to time"})
+    min_tokens: int = field(default=2000, metadata={"help": "shortest session; shorter ones are joined up to it"})
+    max_tokens: int = field(default=4096, metadata={"help": "longest session"})
+    rounds: int = field(default=3, metadata={"help": "how often each is timed, in turn; its fastest round counts"})
+    train: bool = field(default=False, metadata={"help": "time training steps instead of scoring"})
+    contestant: str | None = field(default=None, metadata={"help": "(internal) run one contestant, print JSON"})
+
+    def __post_init__(self) -> None:
+        for name, number in (("sessions", self.sessions), ("rounds", self.rounds)):
+            if number < 1:
+                raise UserError(f"--{name} is {number}; it must be at least 1")

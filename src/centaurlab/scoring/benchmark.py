@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -26,25 +26,8 @@ from centaurlab.models.loading import load_model, load_tokenizer
 from centaurlab.prompts.encoding import Encoding, encode
 from centaurlab.runs.provenance import peak_memory
 from centaurlab.runtime.errors import UserError
+from centaurlab.scoring.arguments import BenchmarkArguments
 from centaurlab.scoring.scorer import SessionScorer
-
-
-@dataclass
-class BenchmarkArguments:
-    """Which sessions are timed, and where the figures go."""
-
-    output_dir: str = field(metadata={"help": "folder for timings.csv and run.json"})
-    sessions: int = field(default=4, metadata={"help": "how many sessions to time"})
-    min_tokens: int = field(default=2000, metadata={"help": "shortest session; shorter ones are joined up to it"})
-    max_tokens: int = field(default=4096, metadata={"help": "longest session"})
-    rounds: int = field(default=3, metadata={"help": "how often each is timed, in turn; its fastest round counts"})
-    train: bool = field(default=False, metadata={"help": "time training steps instead of scoring"})
-    contestant: str | None = field(default=None, metadata={"help": "(internal) run one contestant, print JSON"})
-
-    def __post_init__(self) -> None:
-        for name, number in (("sessions", self.sessions), ("rounds", self.rounds)):
-            if number < 1:
-                raise UserError(f"--{name} is {number}; it must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -106,20 +89,20 @@ def peak_memory_bytes() -> int:
     return peak.get("peak_gpu_memory_bytes", peak["peak_memory_bytes"])
 
 
-def time_in_turn(contestants: Sequence[str], rounds: int) -> dict[str, Timing]:
+def time_in_turn(contestants: Sequence[str], rounds: int, options: Sequence[str]) -> dict[str, Timing]:
     """The fastest of ``rounds`` of each; in every round all have a turn, as a shared machine's speed changes."""
     turns = tqdm([name for _ in range(rounds) for name in contestants], unit="run", leave=False)
     fastest: dict[str, Timing] = {}
     for name in turns:
         turns.set_description(f"timing {name}")
-        timing = time_contestant(name)
+        timing = time_contestant(name, options)
         fastest[name] = min(timing, fastest.get(name, timing), key=lambda t: t.seconds)
     return fastest
 
 
-def time_contestant(contestant: str, extra: tuple[str, ...] = ()) -> Timing:
-    """Run this very command for one contestant in a fresh process, as its user would start it."""
-    command = [sys.executable, *sys.argv, "--contestant", contestant, *extra]
+def time_contestant(contestant: str, options: Sequence[str]) -> Timing:
+    """Run the benchmark for one contestant in a fresh process, as its user would start it."""
+    command = [sys.executable, "-m", "centaurlab", "benchmark", *options, "--contestant", contestant]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise UserError(f"the {contestant} run failed with exit code {done.returncode}; its message stands above")
@@ -213,11 +196,13 @@ def _synchronize() -> None:
         torch.accelerator.synchronize()
 
 
-def _largest_difference(a: Timing, b: Timing) -> float:
+def largest_difference(a: Timing, b: Timing) -> float:
+    """Of any NLL, or of any step's loss, in nats."""
     return float(np.abs(np.subtract(a.nll, b.nll)).max())
 
 
-def _table(timings: dict[str, Timing]) -> Table:
+def timing_table(timings: dict[str, Timing]) -> Table:
+    """Speed and memory of each contestant, and their ratios to those of the plain loop."""
     table = Table("contestant")
     for column in ("tokens/s", "peak memory", "speed ×", "memory ×"):
         table.add_column(column, justify="right")

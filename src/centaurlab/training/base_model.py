@@ -14,7 +14,7 @@ from centaurlab.models.attention import attend_in_blocks
 from centaurlab.models.checkpoints import find_checkpoint
 from centaurlab.models.loading import load_model
 from centaurlab.runtime.errors import UserError
-from centaurlab.runtime.quiet import ignore_renamed_checkpointing, import_bitsandbytes, quiet_transformers
+from centaurlab.runtime.quiet import ignore_renamed_checkpointing, quiet_transformers
 from centaurlab.training.merge import merged_if_adapter
 
 if TYPE_CHECKING:
@@ -89,7 +89,6 @@ def _load_for_sharding(args: ModelArguments, folder: str) -> "PreTrainedModel":
     """
     quantization = None
     if args.load_in_4bit:
-        import_bitsandbytes()
         quantization = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",

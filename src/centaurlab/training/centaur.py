@@ -19,10 +19,10 @@ from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.provenance import provenance
 from centaurlab.runtime import terminal
 from centaurlab.runtime.errors import UserError
-from centaurlab.training.arguments import CentaurArguments
 from centaurlab.training.base_model import base_arguments, load_base
 from centaurlab.training.data import TrainingData, prepare_data
 from centaurlab.training.model_card import HeldOutResult, held_out_results, model_card
+from centaurlab.training.options import CentaurArguments
 from centaurlab.training.resume import (
     RunFolderCallback,
     as_read_back,

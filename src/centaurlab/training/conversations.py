@@ -24,8 +24,8 @@ from centaurlab.data.assistant.items import AssistantItem
 from centaurlab.prompts.chat import Message, encode_completion, encode_conversation
 from centaurlab.prompts.encoding import Ints
 from centaurlab.runtime.errors import UserError
-from centaurlab.training.arguments import STARTER_ASSISTANT, PostTrainArguments
 from centaurlab.training.data import IGNORED
+from centaurlab.training.options import STARTER_ASSISTANT, PostTrainArguments
 
 _STARTER_EXAMPLES = 2000
 _FILES = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}

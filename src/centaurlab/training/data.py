@@ -20,7 +20,7 @@ from centaurlab.data.splits import first_participants, participant_order, partit
 from centaurlab.data.transcripts import SessionKey, Transcript, data_fingerprint, study_fingerprint, text_digest, told
 from centaurlab.prompts.encoding import Coverage, Encoding, Ints, encode
 from centaurlab.runtime.errors import UserError
-from centaurlab.training.arguments import CentaurArguments
+from centaurlab.training.options import CentaurArguments
 
 IGNORED = -100
 """Label of tokens that are not of a response."""

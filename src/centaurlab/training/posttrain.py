@@ -20,7 +20,7 @@ from centaurlab.prompts.chat import chat_tokenizer
 from centaurlab.runs.folder import CONFIG, MODEL_RUN_CONFIG, RunFolder
 from centaurlab.runs.provenance import provenance
 from centaurlab.runtime.errors import UserError
-from centaurlab.training.arguments import PostTrainArguments, dpo_config
+from centaurlab.training.arguments import dpo_config
 from centaurlab.training.base_model import base_arguments, load_base
 from centaurlab.training.conversations import (
     digest,
@@ -30,6 +30,7 @@ from centaurlab.training.conversations import (
     with_replay,
 )
 from centaurlab.training.data import prepare_data
+from centaurlab.training.options import PostTrainArguments
 from centaurlab.training.posttrainers import PreferenceCollator, PreferenceTrainer, SupervisedTrainer
 from centaurlab.training.resume import (
     RunFolderCallback,

@@ -1,0 +1,5 @@
+"""``python -m centaurlab``, and what ``accelerate launch -m centaurlab`` starts."""
+
+from centaurlab.cli.main import main
+
+main()

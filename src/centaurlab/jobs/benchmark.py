@@ -1,0 +1,103 @@
+"""The command that times scoring or training against a plain loop."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from centaurlab.data.source import DataArguments
+from centaurlab.jobs.command import Command
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.identity import identify
+from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.provenance import provenance
+from centaurlab.runs.tracker import Tracker, TrackingArguments
+from centaurlab.runtime import terminal
+from centaurlab.runtime.arguments import as_typed
+from centaurlab.runtime.processes import keep_freed_memory
+from centaurlab.scoring.arguments import BenchmarkArguments
+
+DESCRIPTION = """Time scoring against a plain loop over full logits, and against the machine's own ceiling; or training.
+
+examples:
+  centaurlab benchmark --model gemma-3-270m --output_dir runs/benchmark
+  centaurlab benchmark --model Qwen/Qwen3-8B-Base --data marcelbinz/Psych-201-test --max_tokens 16384 \\
+      --output_dir runs/benchmark-qwen3
+  centaurlab benchmark --train --model gemma-3-270m --min_tokens 600 --max_tokens 1024 \\
+      --output_dir runs/benchmark-training
+
+Each contestant runs in a process of its own, once a round. "plain" is batch 1 with logits at every position, started
+as its user would; "plain, memory kept" has the allocator settings that our commands give themselves. With --train,
+plain is transformers' Trainer; both train LoRA adapters, one session a step. Output: timings.csv, run.json.
+"""
+
+
+def run(model: ModelArguments, data: DataArguments, asked: BenchmarkArguments, tracking: TrackingArguments) -> None:
+    """Time the contestants in turn, or be one of them."""
+    # Here and not above: it imports torch, and --help answers without it.
+    from centaurlab.scoring.benchmark import largest_difference, time_contestant, time_in_turn, timing_table
+
+    if asked.contestant:
+        print(json.dumps(_contestant(asked.contestant, model, data, asked)))
+        return
+    folder = RunFolder(Path(asked.output_dir), "benchmark")
+    folder.check_job()
+    options = as_typed(model, data, asked)
+    contestants = ("plain", "plain_kept_memory", "ours", *([] if asked.train else ["ceiling"]))
+    timed = time_in_turn(contestants, asked.rounds, options)
+    plain, kept, ours = timed["plain"], timed["plain_kept_memory"], timed["ours"]
+    timings = {"plain": plain, "plain, memory kept": kept, "centaurlab": ours}
+    figures = {
+        "tokens": ours.tokens,
+        "speed_ratio": ours.tokens_per_second / plain.tokens_per_second,
+        "speed_ratio_same_allocator": ours.tokens_per_second / kept.tokens_per_second,
+        "memory_ratio": ours.peak_memory_bytes / plain.peak_memory_bytes,
+    }
+    lines = [f"against plain with the same allocator: {figures['speed_ratio_same_allocator']:.2f} times the speed"]
+    if asked.train:
+        figures["largest_loss_difference"] = largest_difference(plain, ours)
+        lines.append(f"largest difference of a step's loss: {figures['largest_loss_difference']:.1e} nats")
+    else:
+        timings["ceiling"] = timed["ceiling"]
+        figures["of_ceiling"] = timings["ceiling"].seconds / ours.seconds
+        exactly = [*options, "--dtype", "float32", "--sessions", "1"]
+        exact = [time_contestant(name, exactly) for name in ("plain", "ours")]
+        figures["largest_nll_difference_float32"] = largest_difference(*exact)
+        lines += [
+            f"of the ceiling (our matrix products and attention calls alone): {figures['of_ceiling']:.2f}",
+            f"largest difference of an NLL in float32: {figures['largest_nll_difference_float32']:.1e} nats",
+        ]
+    console = terminal.console()
+    console.print(f"{model.model_name_or_path}, {model.dtype}, {ours.tokens:,} tokens", markup=False, highlight=False)
+    console.print(timing_table(timings))
+    console.print("\n".join(lines))
+    config = asdict(model) | asdict(data) | asdict(asked)
+    with folder.lock():
+        folder.write_json("config.json", config)
+        with Tracker(folder, tracking, config):  # not before: trackers would share the cores with what is timed
+            rows = [{"contestant": name} | asdict(timing) for name, timing in timings.items()]
+            folder.write_table("timings.csv", pd.DataFrame(rows).drop(columns="nll"))
+            speed = {"tokens_per_second": ours.tokens_per_second, "peak_memory_bytes": ours.peak_memory_bytes}
+            folder.log(figures | speed)
+            about = {"job": folder.job, "model": identify(model).as_dict()}
+            folder.write_json("run.json", provenance() | about | {"figures": figures})
+    print(f"timings: {folder.path / 'timings.csv'}")
+
+
+def _contestant(name: str, model: ModelArguments, data: DataArguments, asked: BenchmarkArguments) -> dict[str, object]:
+    """Time one contestant in this process."""
+    # Here and not above: they import torch, and --help answers without it.
+    from centaurlab.scoring.benchmark import benchmark_sessions, time_scoring
+    from centaurlab.training.benchmark import time_training
+
+    if name != "plain":
+        keep_freed_memory()
+    encodings = benchmark_sessions(model, data, asked)
+    timing = (
+        time_training(model, encodings, plain=name != "ours") if asked.train else time_scoring(name, model, encodings)
+    )
+    return asdict(timing)
+
+
+COMMAND = Command(DESCRIPTION, (ModelArguments, DataArguments, BenchmarkArguments, TrackingArguments), run)

@@ -1,0 +1,86 @@
+"""The scoring of a job's models: each once and only what is missing, folders of scores read, what fails named."""
+
+import gc
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+
+from centaurlab.jobs.job import Round, Scored
+from centaurlab.results.run import ScoreRun, is_score_folder, read_run
+from centaurlab.runs.tracker import TrackingArguments
+from centaurlab.runtime.errors import IncompleteError, UserError
+from centaurlab.scoring.arguments import ScoringArguments
+from centaurlab.scoring.run import measure
+
+
+def score_rounds(rounds: Mapping[str, Round], scoring: ScoringArguments, tracking: TrackingArguments) -> Scored:
+    """Score every round's models in turn; one that fails in a round is in no later one, and in none of the result.
+
+    Call it on every process of the launch. Raises ``UserError`` for whatever a user can mend, unless the round is
+    tolerant; on several processes always, since the failure may be one process's alone, while the others wait.
+    """
+    found: dict[str, dict[str, ScoreRun]] = {}
+    failures: dict[str, str] = {}
+    for key, one in rounds.items():
+        left = {name: model for name, model in one.models.items() if name not in failures}
+        found[key], failed = _score(replace(one, models=left), scoring, tracking.part(one.condition))
+        failures |= failed
+    kept = {key: {name: run for name, run in of.items() if name not in failures} for key, of in found.items()}
+    return Scored(kept, failures)
+
+
+def _score(
+    one: Round, scoring: ScoringArguments, tracking: TrackingArguments
+) -> tuple[dict[str, ScoreRun], dict[str, str]]:
+    runs = {name: read_run(folder) for name, folder in _folders_of_scores(one).items()}
+    failures: dict[str, str] = {}
+    for name, model in one.models.items():
+        if name in runs:
+            continue
+        folder = score_folder(one.folder, name)
+        try:
+            context = one.context_of(model) if one.context_of else None
+            runs[name] = read_run(measure(model, one.data, scoring.into(folder), tracking, context))
+            PartialState().print(f"scored {name}: {folder}")
+        except IncompleteError:  # noted below, as for a folder that lacks sessions
+            runs[name] = read_run(folder)
+        except (UserError, torch.OutOfMemoryError) as error:
+            if not one.tolerant or PartialState().num_processes > 1:
+                raise
+            failures[name] = " ".join(str(error).split())
+            print(f"left out {name}: {failures[name]}")
+        gc.collect()  # or this model and the next are in memory together
+    for run in runs.values():
+        if run.n_failed:
+            PartialState().print(
+                f"note: {run.folder} lacks {run.n_failed} sessions that could not be scored (run.json names them): "
+                "these are in no comparison"
+            )
+    return runs, failures
+
+
+def _folders_of_scores(one: Round) -> dict[str, Path]:
+    named = {name: Path(model.model_name_or_path) for name, model in one.models.items()}
+    return {name: path for name, path in named.items() if is_score_folder(path)}
+
+
+def score_folder(folder: Path, name: str) -> Path:
+    """Where in ``folder`` the scores of the model ``name`` go."""
+    return folder / (re.sub(r"[^\w.-]+", "_", name).strip("._") or "_")
+
+
+def check_scored(*runs: Mapping[str, ScoreRun]) -> None:
+    """Raise ``IncompleteError`` where a model that was named, and not a folder of its scores, lacks sessions.
+
+    ``runs``: by the model's name, one mapping for each round.
+    """
+    lacking = [run for of in runs for name, run in of.items() if run.n_failed and run.folder != Path(name)]
+    if lacking:
+        named = ", ".join(f"{run.n_failed} of {run.model} ({run.folder / 'run.json'})" for run in lacking)
+        raise IncompleteError(
+            f"sessions could not be scored, and are in no comparison: {named}; the same command tries again"
+        )

@@ -1,0 +1,54 @@
+"""The command that runs a W&B sweep file on this machine."""
+
+import signal
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from centaurlab.jobs.command import Command
+from centaurlab.runtime.errors import UserError
+
+DESCRIPTION = """Run a W&B sweep file on this machine, without a server.
+
+examples:
+  centaurlab sweep sweeps/lora.yaml --count 12 --workers 2
+  centaurlab sweep sweeps/lora.yaml --count 20 --storage postgresql://host/sweeps    # pip install psycopg2-binary
+
+The same command again continues. Several nodes share a sweep by a --storage that all of them reach, and a shared
+--runs folder. Each trial's command finds its id in WANDB_RUN_ID, and writes to $SWEEP_RUNS/$WANDB_RUN_ID; it is
+tracked in MLflow, or in what REPORT_TO names. Exit code 1: some trials failed, the others are done.
+"""
+
+
+@dataclass
+class SweepArguments:
+    """Which sweep, and how much of it."""
+
+    sweep: str = field(metadata={"positional": True, "metavar": "SWEEP", "help": "sweep file, as for 'wandb sweep'"})
+    count: int | None = field(
+        default=None, metadata={"help": "trials in all (default: run_cap, or for a grid every combination)"}
+    )
+    workers: int = field(default=1, metadata={"help": "trials at a time on this machine"})
+    storage: str | None = field(default=None, metadata={"help": "database of the study (default: sqlite in --runs)"})
+    runs: str = field(default="runs/sweeps", metadata={"help": "folder for the trials' run folders"})
+
+    def __post_init__(self) -> None:
+        if self.workers < 1 or (self.count is not None and self.count < 1):
+            raise UserError("--workers and --count must be at least 1")
+
+
+def run(asked: SweepArguments) -> None:
+    """Run the trials, and show what came out."""
+    # Here and not above: they import what --help does without.
+    from centaurlab.sweeps.file import read_sweep
+    from centaurlab.sweeps.local import finish, run_sweep
+
+    sweep = read_sweep(Path(asked.sweep))
+    runs = Path(asked.runs).resolve()
+    runs.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stop the trials too
+    storage = asked.storage or f"sqlite:///{runs / f'{sweep.name}.db'}"
+    finish(sweep, run_sweep(sweep, storage, runs, asked.count, asked.workers), runs, asked.count)
+
+
+COMMAND = Command(DESCRIPTION, (SweepArguments,), run)
