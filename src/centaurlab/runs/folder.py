@@ -111,7 +111,7 @@ class RunFolder:
 
 
 def check_job(path: Path, job: str) -> None:
-    """Raise ``UserError`` where ``path`` holds a finished run of another job than ``job``, which this would overwrite."""
+    """Raise ``UserError`` where ``path`` holds a finished run of another job, which ``job`` would overwrite."""
     known = read_json(path / "run.json").get("job", job)
     if known != job:
         raise UserError(f"{path} holds a run of {known}, not of {job}; give another --output_dir")
