@@ -98,6 +98,26 @@ def data_validate(
     validate(path)
 
 
+@data_app.command(
+    "options",
+    epilog="Examples:\n\ncentaurlab data options starter\n\n"
+    "centaurlab data options transcripts.jsonl --study_module my_study.py",
+)
+def data_options(
+    data: Annotated[str, typer.Argument(help="'starter', a hub data set id, a file or a folder.")] = "starter",
+    data_split: Annotated[str | None, typer.Option("--data_split", help="Split of a hub data set.")] = None,
+    studies: Annotated[str | None, typer.Option("--studies", help="Only these, comma separated.")] = None,
+    study_module: Annotated[
+        Path | None, typer.Option("--study_module", help="A Python file of your own that defines STUDIES (it is run).")
+    ] = None,
+) -> None:
+    """Print what could have been answered, per study: by which rule, with examples and contradictions."""
+    from centaurlab.cli.options import print_options
+    from centaurlab.data.source import DataArguments
+
+    print_options(DataArguments(data=data, data_split=data_split, studies=studies, on_malformed="skip"), study_module)
+
+
 @app.command("models", epilog="Examples:\n\ncentaurlab models\n\ncentaurlab models --family qwen3")
 def models_list(
     family: Annotated[

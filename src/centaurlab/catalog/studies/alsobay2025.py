@@ -34,6 +34,7 @@ def _ask(segment: str, past: Sequence[Trial], opening: str) -> Ask:
         return Ask(
             options=options, roles=tuple(map(str, amounts)), kind="contribution", block=block, stimuli=dict(game)
         )
+    search(r"(?:\A|\n)You \Z", segment)
     if new_round:
         return Ask(options=None, kind="exit", block=int(new_round[1]))
     return Ask(options=None, kind="reward or deduction", continues=True, stimuli=dict(game))
@@ -62,7 +63,5 @@ def _outcome(trial: Trial) -> dict[str, Value]:
 
 
 STUDIES = (
-    Study(
-        "alsobay2025publicGoodsGame", _ask, first_trial=r"## Round 1\b", feedback="contingent", finish=_finish
-    ),
+    Study("alsobay2025publicGoodsGame", _ask, first_trial=r"## Round 1\b", feedback="contingent", finish=_finish),
 )

@@ -18,9 +18,7 @@ def _ask(segment: str, past: Sequence[Trial], opening: str) -> Ask:
         "ink": shown[2],
         "congruency": "congruent" if shown[1] == shown[2] else "incongruent",
     }
-    return Ask(
-        options=keys.groups()[::2], roles=keys.groups()[1::2], stimuli=stimuli, item=f"{shown[1]} in {shown[2]}"
-    )
+    return Ask(options=keys.groups()[::2], roles=keys.groups()[1::2], stimuli=stimuli, item=f"{shown[1]} in {shown[2]}")
 
 
 def _finish(trials: list[Trial]) -> list[Trial]:

@@ -57,8 +57,10 @@ def load_studies(path: Path) -> Mapping[str, Study]:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # noqa: BLE001  # a user's file may fail in any way
-        raise UserError(f"{path} fails when it is run: {type(error).__name__}: {one_line(error)}; correct it") from error
+    except Exception as error:  # a user's file may fail in any way
+        raise UserError(
+            f"{path} fails when it is run: {type(error).__name__}: {one_line(error)}; correct it"
+        ) from error
     studies = vars(module).get("STUDIES")
     if not isinstance(studies, tuple | list) or not all(isinstance(study, Study) for study in studies) or not studies:
         raise UserError(

@@ -22,7 +22,8 @@ STUDIES = (
         "guenther2020LDT",
         partial(
             _ask,
-            r"presented to you exists, press the (\w) key on your keyboard\. If the word does not exist, press the (\w)",
+            r"presented to you exists, press the (\w) key on your keyboard\. If the word does not exist, press the "
+            r"(\w) key",
             ("word", "nonword"),
         ),
         first_trial=_LAST_LINE,
@@ -32,7 +33,7 @@ STUDIES = (
         partial(
             _ask,
             r"has a sensible interpretation, press the (\w) key on your keyboard\. If you feel that a word does not "
-            r"make sense, press the (\w)",
+            r"make sense, press the (\w) key",
             ("sensible", "nonsense"),
         ),
         first_trial=_LAST_LINE,

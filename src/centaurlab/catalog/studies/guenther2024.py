@@ -14,7 +14,9 @@ _YES_OR_NO = {"yes": "yes", "y": "yes", "yy": "yes", "yeas": "yes", "no": "no", 
 
 
 def _ask_about_text(segment: str, past: Sequence[Trial], opening: str) -> Ask:
-    asked = r"([^\n]*?) (What are the first 3 words that|How do you evaluate (?:it|them) on a scale)[^\n]*\n? You enter $"
+    asked = (
+        r"([^\n]*?) (What are the first 3 words that|How do you evaluate (?:it|them) on a scale)[^\n]*\n? You enter $"
+    )
     passage, question = search(asked, segment).groups()
     rates = question.startswith("How")
     kind = "rating" if rates else "associations"

@@ -17,6 +17,7 @@ from centaurlab.catalog.studies.study import Ask, Study, Trial, UnreadableError,
 
 _DIVIDEND = re.compile(r"(?:Stock|Bag) (\w) yields (-?[\d.]+) points")
 _NUMBERS = {"two": 2, "three": 3}
+_PLACES = ("first", "second", "third")
 
 
 def _ask(segment: str, past: Sequence[Trial], opening: str) -> Ask:
@@ -79,16 +80,18 @@ def _dividends(text: str) -> dict[str, list[float]]:
 
 def _roles(dividends: list[list[float]]) -> tuple[str, ...]:
     """By skewness; of several with the same, whether it pays more or less on average, then their order."""
-    roles = [_skewness(points) for points in dividends]
+    skews = [_skewness(points) for points in dividends]
     means = [round(fmean(points), 6) if points else 0.0 for points in dividends]
-    told = []
-    for number, role in enumerate(roles):
-        others = [mean for other, mean in zip(roles, means, strict=True) if other == role]
-        more = sum(mean > means[number] for mean in others)
-        less = sum(mean < means[number] for mean in others)
-        told.append(f"{role}, {'higher' if less >= more else 'lower'}" if more or less else role)
-    repeated = [told[:number].count(role) + 1 for number, role in enumerate(told)]
-    return tuple(f"{role} {n}" if told.count(role) > 1 else role for role, n in zip(told, repeated, strict=True))
+    roles = []
+    for skew, mean in zip(skews, means, strict=True):
+        alike = [other for as_skewed, other in zip(skews, means, strict=True) if as_skewed == skew]
+        level = "higher" if mean == max(alike) else "lower"
+        roles.append(f"{skew}, {level}" if len(set(alike)) > 1 else skew)
+    places = [roles[:number].count(role) for number, role in enumerate(roles)]
+    return tuple(
+        f"{role}, {_PLACES[place]}" if roles.count(role) > 1 else role
+        for role, place in zip(roles, places, strict=True)
+    )
 
 
 def _skewness(points: list[float]) -> str:

@@ -47,6 +47,4 @@ def _outcome(after: str) -> dict[str, Value]:
     return outcome
 
 
-STUDIES = (
-    Study("sandbrink2024metacontrol", _ask, first_trial=r"Set 1/\d+:", feedback="contingent", finish=_finish),
-)
+STUDIES = (Study("sandbrink2024metacontrol", _ask, first_trial=r"Set 1/\d+:", feedback="contingent", finish=_finish),)

@@ -1,7 +1,7 @@
 """schiekiera2025metascience: would one submit (or read, and cite) a paper by its abstract: at once, then considered.
 
-Likelihoods are whole numbers from 0 to 100. Certainty is one of seven steps; two of the five experiments name them
-in the instructions, all use them. "Re-read the abstract" shows it once more and goes on as "Continue" does.
+Likelihoods are whole numbers from 0 to 100. Certainty is one of seven steps; three of the five experiments
+name them in the instructions, all use them. "Re-read the abstract" shows it once more and goes on as "Continue" does.
 """
 
 import re
@@ -27,10 +27,10 @@ _QUESTIONS = (
 
 
 def _ask(segment: str, past: Sequence[Trial], opening: str) -> Ask:
-    told = re.search(r'Abstract: "(.*)" (?:Intuitive|Considered) ', segment)
-    begins = told is not None and "Considered" not in segment
-    abstract = told[1] if told and begins else past[-1].stimuli["abstract"] if past else ""
-    last = segment[segment.rfind('" Intuitive') + 1 :] if begins else segment
+    shown = re.search(r'Abstract: "(.*)" (Intuitive|Considered) [Aa]nswer: ', segment)
+    begins = shown is not None and shown[2] == "Intuitive"
+    abstract = shown[1] if shown else past[-1].stimuli["abstract"]
+    last = segment[shown.end(1) :] if shown else segment
     for pattern, options in _QUESTIONS:
         if question := re.search(pattern, last):
             about = (question[2] or "submit").lower()
@@ -45,6 +45,4 @@ def _ask(segment: str, past: Sequence[Trial], opening: str) -> Ask:
     raise UnreadableError(f"no question of this study in {segment[-80:]!r}")
 
 
-STUDIES = (
-    Study("schiekiera2025metascience", _ask, first_trial=r'Abstract: "', feedback="branching"),
-)
+STUDIES = (Study("schiekiera2025metascience", _ask, first_trial=r'Abstract: "', feedback="branching"),)

@@ -31,6 +31,4 @@ def _outcome(trial: Trial) -> dict[str, Value]:
     return {"points": tuple(points[name] for name in trial.options or ())} if points else {}
 
 
-STUDIES = (
-    Study("spektor2019contexteffects", _ask, first_trial=r"Block 1:", feedback="full", finish=_finish),
-)
+STUDIES = (Study("spektor2019contexteffects", _ask, first_trial=r"Block 1:", feedback="full", finish=_finish),)

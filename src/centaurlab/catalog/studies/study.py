@@ -43,6 +43,12 @@ class Ask:
     stimuli: Mapping[str, Value] = field(default_factory=dict)
     item: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.options is not None and (not self.options or len(set(self.options)) < len(self.options)):
+            raise ValueError(f"options are to be different ones, or None, not {self.options}")
+        if self.roles is not None and len(self.roles) != len(self.options or ()):
+            raise ValueError(f"{len(self.roles)} roles for {len(self.options or ())} options")
+
     def role_of(self, answer: str) -> str | None:
         """What ``answer`` means; None where it is none of the options."""
         if self.options is None or answer not in self.options:
@@ -138,7 +144,7 @@ def _saying_where(place: str) -> Iterator[None]:
         yield
     except UnreadableError as error:
         raise UnreadableError(f"{place}: {error}") from error
-    except (LookupError, ValueError, AttributeError, TypeError) as error:
+    except Exception as error:  # a module, which may be a user's own, fails in its own ways at an unexpected text
         raise UnreadableError(f"{place}: {type(error).__name__}: {error}") from error
 
 

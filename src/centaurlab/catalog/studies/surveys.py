@@ -14,15 +14,15 @@ from centaurlab.catalog.studies.study import Ask, Study, Trial, Value, search
 
 def _ask_rating(segment: str, past: Sequence[Trial], opening: str) -> Ask:
     statement = search(r'Statement: "([^"\n]*)" You choose $', segment)[1]
-    return Ask(
-        options=tuple("123456"), kind="rating", stimuli={"statement": statement}, item=statement
-    )
+    return Ask(options=tuple("123456"), kind="rating", stimuli={"statement": statement}, item=statement)
 
 
 def _ask_letter(
     pattern: str, names: tuple[str, ...], answers: tuple[str, ...], segment: str, past: Sequence[Trial], opening: str
 ) -> Ask:
-    means = {role: letter for letter, role in re.findall(r"\b([A-Z]) for (\w+)", search(r"answers are: .*", opening)[0])}
+    means = {
+        role: letter for letter, role in re.findall(r"\b([A-Z]) for (\w+)", search(r"answers are: .*", opening)[0])
+    }
     question = search(pattern, segment)
     stimuli: dict[str, Value] = dict(zip(names, (part or "" for part in question.groups()), strict=True))
     return Ask(
