@@ -33,3 +33,6 @@ def test_what_an_id_means():
     assert facts_of("sandbrink2024metacontrol").ids == "person"
     assert facts_of("spektor2019contexteffects").ids == "anew"
     assert facts_of("busch2024_stroop").ids == ""
+    assert (
+        facts_of("guenther2024associations").ids == "anew"
+    )  # another name of guenther2024associations_sentences_texts

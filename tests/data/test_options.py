@@ -127,11 +127,17 @@ def test_the_digest_changes_with_rule_and_options_alone():
 def test_items_recur_over_people_whatever_their_letters():
     text = "Press {0} for a word, {1} for none.\nrainbow: <<{0}>>.\nmoonspoon: <<{1}>>, right.\n{2}: <<{0}>>."
     first = told(text.format("J", "F", "icicle"))
-    second = told(text.format("A", "Q", "rainbow"), "2")
+    second = told(text.format("A", "Q", "airport"), "2")
     items = [session_items(person, session_options(person, {}), None) for person in (first, second)]
     assert items[0][:2] == items[1][:2]
     assert items[0][2] != items[1][2]
-    assert items[1][2] == items[1][0]
+    assert None not in items[0] + items[1]
+
+
+def test_the_frame_of_every_trial_is_no_item():
+    """In a bandit nothing but the history tells one trial from another."""
+    bandit = told("Choose.\n" + "You choose <<J>>. 3 points.\nYou choose <<F>>. 0 points.\n" * 4)
+    assert session_items(bandit, session_options(bandit, {}), None) == [None] * 8
 
 
 def test_items_of_a_module_are_those_that_it_names():

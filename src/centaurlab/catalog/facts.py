@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
+from centaurlab.catalog.studies import find_study
 from centaurlab.catalog.tables import _rows
 
 
@@ -36,8 +37,9 @@ def study_facts() -> dict[str, StudyFacts]:
 
 
 def facts_of(study: str) -> StudyFacts:
-    """What is known of ``study``; empty fields where nothing is."""
-    return study_facts().get(study, StudyFacts(study))
+    """What is known of ``study``, by any of its names; empty fields where nothing is."""
+    module = find_study(study)
+    return study_facts().get(module.name if module else study, StudyFacts(study))
 
 
 def siblings(study: str, others: Iterable[str]) -> list[str]:

@@ -24,6 +24,7 @@ MAX_LABELS = 10
 """Rules (b) and (c) take so many different answers, and no more, for a choice among them."""
 
 _SHARE_OF_LABELS = 0.99
+_FRAME_SHARE = 0.25
 _OPEN = -1
 
 
@@ -127,7 +128,9 @@ def session_items(transcript: Transcript, options: SessionOptions, study: Study 
 
     told = [pattern.sub(numbered, segment) for segment in segments[:-1]]
     trials = [*(segment.rpartition("\n")[2] for segment in told[:1]), *map(_from_next_line, told[1:])]
-    return [hashlib.sha256(trial.strip().encode("utf-8", "surrogatepass")).hexdigest() for trial in trials]
+    digests = [hashlib.sha256(trial.strip().encode("utf-8", "surrogatepass")).hexdigest() for trial in trials]
+    times = Counter(digests)
+    return [None if times[digest] > max(1, _FRAME_SHARE * len(digests)) else digest for digest in digests]
 
 
 @dataclass
