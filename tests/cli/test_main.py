@@ -51,7 +51,7 @@ def test_version(capsys, monkeypatch) -> None:
     assert run(["--version"], capsys, monkeypatch) == (0, f"centaurlab {__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", [["data", "stats"], ["data", "validate"], ["models"]])
+@pytest.mark.parametrize("command", [["data", "stats"], ["data", "validate"], ["data", "options"], ["models"]])
 def test_every_command_shows_an_example(command: list[str], capsys, monkeypatch) -> None:
     code, out, _ = run([*command, "--help"], capsys, monkeypatch)
     assert code == 0

@@ -38,6 +38,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Look and prepare": {
         "data stats": (f"{_CLI}.data:STATS", "studies, people, responses, tokens, metadata, problems"),
         "data validate": (f"{_CLI}.data:VALIDATE", "every malformed session, by line"),
+        "data options": (f"{_CLI}.options:COMMAND", "what could have been answered, per study"),
         "models": (f"{_CLI}.models:COMMAND", "models that can be named, and which are on this machine"),
         "plan": (f"{_CLI}.plan:COMMAND", "what scoring will take: tokens, memory, hours"),
         "track": (f"{_CLI}.track:COMMAND", "a run's folder into MLflow or W&B, afterwards"),

@@ -52,6 +52,10 @@ class DataArguments:
         metadata={"help": "error: stop at the first malformed session; skip: leave it out and say so"},
     )
     data_seed: int = field(default=0, metadata={"help": "seed of the order of participants"})
+    study_module: str | None = field(
+        default=None,
+        metadata={"help": "a Python file of your own with STUDIES, which says what could be answered (it is run)"},
+    )
 
 
 @dataclass(frozen=True)

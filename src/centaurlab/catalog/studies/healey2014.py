@@ -1,0 +1,53 @@
+"""healey2014recall (starter): lists of 16 words, then all that one remembers of them, in any order: open answers.
+
+The role of a word is its place in the list ("1" to "16"), "repetition" if it was said before in this list,
+"earlier list" or "intrusion". That the person stopped is told by the end of the list of words, not as a response.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from centaurlab.catalog.studies.study import Ask, Study, Trial, Value, search
+
+
+def _ask(segment: str, past: Sequence[Trial], opening: str) -> Ask:
+    lists = re.findall(r"List (\d+)\. You see: ([^\n]*)\.\n", segment)
+    if not lists:
+        search(r"^, $", segment)
+        return Ask(options=None, kind="recall", continues=True, stimuli=past[-1].stimuli)
+    number, shown = lists[-1]
+    skipped = tuple(word for _, words in lists[:-1] for word in words.split(", "))
+    stimuli: dict[str, Value] = {"words": tuple(shown.split(", ")), "of_lists_without_recall": skipped}
+    return Ask(options=None, kind="recall", block=int(number), stimuli=stimuli)
+
+
+def _class_words(trials: list[Trial]) -> list[Trial]:
+    earlier: set[Value] = set()
+    words: tuple[Value, ...] = ()
+    said: list[str] = []
+    classed = []
+    for trial in trials:
+        if not trial.continues:
+            earlier |= {*words, *_words(trial, "of_lists_without_recall")}
+            words, said = _words(trial, "words"), []
+        classed.append(replace(trial, role=_role(trial.answer, words, said, earlier)))
+        said.append(trial.answer)
+    return classed
+
+
+def _words(trial: Trial, name: str) -> tuple[Value, ...]:
+    words = trial.stimuli[name]
+    assert isinstance(words, tuple)
+    return words
+
+
+def _role(word: str, words: tuple[Value, ...], said: list[str], earlier: set[Value]) -> str:
+    if word in said:
+        return "repetition"
+    if word in words:
+        return str(words.index(word) + 1)
+    return "earlier list" if word in earlier else "intrusion"
+
+
+STUDIES = (Study("healey2014recall", _ask, first_trial=r"List 1\. You see: ", finish=_class_words),)

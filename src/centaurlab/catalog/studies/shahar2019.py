@@ -1,0 +1,54 @@
+"""shahar2019twosteptask: a first choice leads to one of two states, a second choice there to a reward or none.
+
+Six letters are drawn for each person; both states have the same two options by letter, not by reward. The option
+named first leads to the state named *second* in 70 % of trials and the other to the state named first, in everybody's
+session here: a trial's transition is "common" or "rare" by that. Trials that a person missed are not told.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from centaurlab.catalog.studies.study import Ask, Study, Trial, letters, search
+
+
+def _ask(segment: str, past: Sequence[Trial], opening: str) -> Ask:
+    if first := re.search(r"first-stage options (\w) and (\w)\. You choose $", segment):
+        later = "You are now back" in segment
+        return Ask(
+            options=first.groups(),
+            roles=("option 1", "option 2"),
+            kind="first stage",
+            block=past[-1].block + 1 if later and past and past[-1].block else None,
+        )
+    state = search(r"^\. This leads to state (\w)\. In state \1, you choose $", segment)[1]
+    states = letters(search(r"second-stage states: (.*)\.", opening)[1])
+    place = states.index(state) + 1
+    common = past[-1].role == f"option {3 - place}"
+    return Ask(
+        options=letters(search(r"choice between two options: (.*)\.", opening)[1]),
+        roles=tuple(f"state {place}, option {option}" for option in (1, 2)),
+        kind="second stage",
+        continues=True,
+        stimuli={"state": f"state {place}", "transition": "common" if common else "rare"},
+    )
+
+
+def _finish(trials: list[Trial]) -> list[Trial]:
+    return [
+        replace(trial, outcome={"reward": float(told[1] == "a")})
+        if (told := re.search(r"You receive (a|no) reward", trial.after))
+        else trial
+        for trial in trials
+    ]
+
+
+STUDIES = (
+    Study(
+        "shahar2019twosteptask",
+        _ask,
+        first_trial=r"You are presented with first-stage options",
+        feedback="contingent",
+        finish=_finish,
+    ),
+)

@@ -1,0 +1,181 @@
+"""A session's text into what each response could have been, by the best of three rules; and which rule that was.
+
+Never by what the person happened to answer where better is known: (a) the study's module in the catalog, (b) the
+labels that everybody in the study used, where labels are not drawn anew per person, (c) the session's own answers.
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from centaurlab.catalog.studies import Study, Trial, UnreadableError, find_study, read_trials
+from centaurlab.data.transcripts import Transcript, find_responses
+
+Rule = Literal["module", "labels of the study", "own answers"]
+
+MAX_LABELS = 10
+"""Rules (b) and (c) take so many different answers, and no more, for a choice among them."""
+
+_SHARE_OF_LABELS = 0.99
+_FRAME_SHARE = 0.25
+_OPEN = -1
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """What each response of a session could have been.
+
+    ``sets``: the different sets of options, each as it would stand between the markers, in the order of first use.
+    ``set_R``: (R,) which of them, per response; -1 where there is none. ``role_R``: what each answer means, where
+    that is known. ``problem``: why the study's module could not read the text, where it could not.
+    """
+
+    rule: Rule
+    sets: tuple[tuple[str, ...], ...]
+    set_R: npt.NDArray[np.int32]
+    role_R: tuple[str | None, ...]
+    problem: str | None = None
+
+    def of(self, response: int) -> tuple[str, ...] | None:
+        """The options of one response, counted from 0; None where there are none."""
+        return None if self.set_R[response] == _OPEN else self.sets[self.set_R[response]]
+
+    def digest(self) -> str:
+        """SHA-256 over the rule and the options of every response."""
+        return hashlib.sha256(json.dumps([self.rule, self.sets, self.set_R.tolist()]).encode("utf-8")).hexdigest()
+
+
+def cut_at_responses(text: str) -> tuple[list[str], list[str]]:
+    """The text between the responses (before, between, after; without markers), and the responses."""
+    responses = find_responses(text)
+    starts = [0, *(response.end + 2 for response in responses)]
+    ends = [*(response.start - 2 for response in responses), len(text)]
+    segments = [text[start:end] for start, end in zip(starts, ends, strict=True)]
+    return segments, [text[response.start : response.end] for response in responses]
+
+
+def session_trials(transcript: Transcript, study: Study) -> list[Trial]:
+    """A record per response, by the study's module. Raises ``UnreadableError`` for a text that is told otherwise."""
+    return read_trials(study, *cut_at_responses(transcript.text))
+
+
+def session_options(
+    transcript: Transcript, labels: Mapping[str, tuple[str, ...]], own_studies: Mapping[str, Study] | None = None
+) -> SessionOptions:
+    """What each response of ``transcript`` could have been.
+
+    ``labels``: per study without a module, the labels that everybody used (``shared_labels``). ``own_studies``: the
+    user's own modules, which go before the catalog's. A text that the module cannot read is left to rule (c), and
+    ``problem`` says why.
+    """
+    study = find_study(transcript.study, own_studies)
+    problem = None
+    if study is not None:
+        try:
+            trials = session_trials(transcript, study)
+        except UnreadableError as error:
+            problem = str(error)
+        else:
+            return _session_options("module", [trial.options for trial in trials], [trial.role for trial in trials])
+    answers = cut_at_responses(transcript.text)[1]
+    if transcript.study in labels:
+        shared = labels[transcript.study]
+        known = [answer if answer in shared else None for answer in answers]
+        return _session_options("labels of the study", [shared if role else None for role in known], known, problem)
+    own = tuple(sorted(set(answers)))
+    offered = own if 2 <= len(own) <= MAX_LABELS else None
+    return _session_options("own answers", [offered] * len(answers), [None] * len(answers), problem)
+
+
+def shared_labels(
+    transcripts: Iterable[Transcript], own_studies: Mapping[str, Study] | None = None
+) -> dict[str, tuple[str, ...]]:
+    """Per study that no module reads: the 2 to ``MAX_LABELS`` labels that everybody chose among, if it seems so.
+
+    Labels are those that at least two sessions used. They count as everybody's where they make up 99 % of the
+    responses and one person used all of them: with letters drawn per person, nobody uses everybody's letters.
+    """
+    seen: dict[str, _Labels] = {}
+    for transcript in transcripts:
+        if find_study(transcript.study, own_studies) is None:
+            seen.setdefault(transcript.study, _Labels()).add(cut_at_responses(transcript.text)[1])
+    return {study: labels for study, answers in seen.items() if (labels := answers.shared())}
+
+
+def session_items(transcript: Transcript, options: SessionOptions, study: Study | None) -> list[str | None]:
+    """What recurs over people at each response: the module's item with its kind, else a digest of the text.
+
+    The digest is of the text since the last response, without the rest of that response's line (before the first
+    one: of the last line), and with the session's labels numbered in the order in which the text first names them, so
+    that letters drawn per person do not tell items apart. None where a module says that there is no such thing.
+    """
+    if study is not None and options.rule == "module":
+        return [trial.item and f"{trial.kind}: {trial.item}" for trial in session_trials(transcript, study)]
+    labels = sorted({label for labels in options.sets for label in labels}, key=len, reverse=True)
+    segments, _ = cut_at_responses(transcript.text)
+    numbers: dict[str, str] = {}
+    pattern = re.compile("|".join(rf"(?<!\w){re.escape(label)}(?!\w)" for label in labels) or r"(?!)")
+
+    def numbered(match: re.Match[str]) -> str:
+        return numbers.setdefault(match[0], f"<option {len(numbers) + 1}>")
+
+    told = [pattern.sub(numbered, segment) for segment in segments[:-1]]
+    trials = [*(segment.rpartition("\n")[2] for segment in told[:1]), *map(_from_next_line, told[1:])]
+    digests = [hashlib.sha256(trial.strip().encode("utf-8", "surrogatepass")).hexdigest() for trial in trials]
+    times = Counter(digests)
+    return [None if times[digest] > max(1, _FRAME_SHARE * len(digests)) else digest for digest in digests]
+
+
+@dataclass
+class _Labels:
+    """The different answers of a study's sessions, kept as long as they may be labels."""
+
+    sessions: Counter[str] = field(default_factory=Counter)
+    responses: Counter[str] = field(default_factory=Counter)
+    sets: set[frozenset[str]] = field(default_factory=set)
+    are_too_many: bool = False
+
+    def add(self, answers: list[str]) -> None:
+        if self.are_too_many:
+            return
+        different = frozenset(answers)
+        self.sessions.update(different)
+        self.responses.update(answers)
+        self.sets.add(different)
+        if len(self._used_by_several()) > MAX_LABELS:
+            self.are_too_many = True
+            for kept in (self.sessions, self.responses, self.sets):
+                kept.clear()
+
+    def shared(self) -> tuple[str, ...] | None:
+        labels = self._used_by_several()
+        covered = sum(self.responses[label] for label in labels)
+        if len(labels) < 2 or covered < _SHARE_OF_LABELS * self.responses.total():
+            return None
+        return tuple(sorted(labels)) if any(labels <= used for used in self.sets) else None
+
+    def _used_by_several(self) -> set[str]:
+        return {label for label, count in self.sessions.items() if count > 1}
+
+
+def _from_next_line(segment: str) -> str:
+    _, _, rest = segment.partition("\n")
+    return rest if rest.strip() else segment
+
+
+def _session_options(
+    rule: Rule,
+    options: list[tuple[str, ...] | None],
+    roles: list[str | None],
+    problem: str | None = None,
+) -> SessionOptions:
+    sets = {offered: number for number, offered in enumerate(dict.fromkeys(o for o in options if o is not None))}
+    set_R = np.array([_OPEN if offered is None else sets[offered] for offered in options], np.int32)
+    return SessionOptions(rule, tuple(sets), set_R, tuple(roles), problem)

@@ -1,0 +1,158 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from centaurlab.catalog.studies import Ask, Study, find_study, letters
+from centaurlab.data.options import MAX_LABELS, cut_at_responses, session_items, session_options, shared_labels
+from centaurlab.data.transcripts import Transcript
+
+
+def told(text: str, participant: str = "1", study: str = "mine2026") -> Transcript:
+    return Transcript(text, study, study, participant)
+
+
+def answers(*said: str, participant: str = "1", study: str = "mine2026") -> Transcript:
+    return told("Choose.\n" + "\n".join(f"You choose <<{answer}>>." for answer in said), participant, study)
+
+
+def ask(segment: str, past: object, opening: str) -> Ask:
+    return Ask(options=letters(opening), roles=("sun", "rain"))
+
+
+WEATHER = Study("mine2026", ask, first_trial="You choose")
+
+
+@given(st.lists(st.text(alphabet="ab \n<>."), min_size=1, max_size=6), st.data())
+def test_a_text_is_its_segments_and_responses(segments, data):
+    words = st.text(alphabet="xyz\n", max_size=3)
+    text = segments[0].replace("<<", "")
+    for segment in segments[1:]:
+        text += f"<<{data.draw(words)}>>{segment.replace('<<', '')}"
+    between, said = cut_at_responses(text)
+    assert len(between) == len(said) + 1
+    rebuilt = between[0] + "".join(f"<<{a}>>{after}" for a, after in zip(said, between[1:], strict=True))
+    assert rebuilt == text
+
+
+def test_a_module_goes_first_and_never_looks_at_the_answers():
+    transcript = told("J is sun, F is rain.\nYou choose <<J>>. You choose <<J>>.")
+    options = session_options(transcript, {"mine2026": ("A", "B")}, {"mine2026": WEATHER})
+    assert options.rule == "module"
+    assert options.sets == (("J", "F"),)
+    assert options.set_R.tolist() == [0, 0]
+    assert options.role_R == ("sun", "sun")
+    assert options.of(1) == ("J", "F")
+
+
+def test_a_study_of_the_catalog_is_found_by_its_name():
+    text = 'Choose 1 to 6.\n\nStatement: "Am calm." You choose <<2>>.'
+    options = session_options(told(text, study="revelle2010personality"), {})
+    assert (options.rule, options.sets, options.role_R) == ("module", (tuple("123456"),), ("2",))
+
+
+def test_a_text_that_the_module_cannot_read_is_left_to_the_sessions_own_answers():
+    options = session_options(answers("1", "2", study="shahar2019twosteptask"), {})
+    assert options.rule == "own answers"
+    assert options.sets == (("1", "2"),)
+    assert options.problem is not None
+    assert options.problem.startswith("response 1: no ")
+
+
+def test_labels_that_all_share_are_the_options_of_all():
+    people = [
+        answers("left", "right", "stay"),
+        answers("left", "left", participant="2"),
+        answers("stay", participant="3"),
+    ]
+    assert shared_labels(people) == {}  # nobody but the first used "right": it may be a slip
+    people.append(answers("right", participant="4"))
+    assert shared_labels(people) == {"mine2026": ("left", "right", "stay")}
+    options = session_options(people[1], shared_labels(people))
+    assert (options.rule, options.of(0)) == ("labels of the study", ("left", "right", "stay"))
+    assert options.role_R == ("left", "left")
+
+
+def test_letters_drawn_per_person_are_not_shared():
+    """Four of 26 letters for each of 300 people, all used or not: nobody has everybody's letters."""
+    rng = np.random.default_rng(0)
+    people = []
+    for person in range(300):
+        mine = rng.permutation(list("ABCDEFGHIJKLMNOPQRSTUVWXYZ"))[:4]
+        people.append(answers(*rng.choice(mine, 20), participant=str(person)))
+    assert shared_labels(people) == {}
+    assert session_options(people[0], {}).rule == "own answers"
+
+
+def test_two_people_with_the_same_letters_may_be_chance_but_then_they_are_the_same_options():
+    people = [answers("A", "B"), answers("B", "A", participant="2")]
+    assert shared_labels(people) == {"mine2026": ("A", "B")}
+
+
+def test_one_slip_among_hundreds_does_not_undo_labels_and_has_no_options():
+    people = [answers(*["yes", "no"] * 100, participant=str(person)) for person in range(3)]
+    people.append(answers("yes", "yess", "no", participant="3"))
+    labels = shared_labels(people)
+    assert labels == {"mine2026": ("no", "yes")}
+    options = session_options(people[3], labels)
+    assert options.set_R.tolist() == [0, -1, 0]
+    assert options.of(1) is None
+    assert options.role_R == ("yes", None, "no")
+
+
+def test_words_are_no_choice_by_any_rule():
+    people = [answers(*(f"word{n}" for n in range(MAX_LABELS + 1)), participant=str(p)) for p in range(3)]
+    assert shared_labels(people) == {}
+    options = session_options(people[0], {})
+    assert (options.rule, options.sets) == ("own answers", ())
+    assert options.set_R.tolist() == [-1] * (MAX_LABELS + 1)
+
+
+@pytest.mark.parametrize(("said", "sets"), [(("A",), ()), (("A", "A"), ()), (("B", "A"), (("A", "B"),))])
+def test_own_answers_are_two_or_more(said, sets):
+    assert session_options(answers(*said), {}).sets == sets
+
+
+def test_the_digest_changes_with_rule_and_options_alone():
+    own = session_options(answers("A", "B", "A"), {})
+    assert own.digest() == session_options(answers("B", "A", "A"), {}).digest()
+    shared = session_options(answers("A", "B", "A"), {"mine2026": ("A", "B")})
+    assert shared.sets == own.sets
+    assert shared.digest() != own.digest()
+    assert shared.digest() != session_options(answers("A", "B", "C"), {"mine2026": ("A", "B", "C")}).digest()
+
+
+def test_items_recur_over_people_whatever_their_letters():
+    text = "Press {0} for a word, {1} for none.\nrainbow: <<{0}>>.\nmoonspoon: <<{1}>>, right.\n{2}: <<{0}>>."
+    first = told(text.format("J", "F", "icicle"))
+    second = told(text.format("A", "Q", "airport"), "2")
+    items = [session_items(person, session_options(person, {}), None) for person in (first, second)]
+    assert items[0][:2] == items[1][:2]
+    assert items[0][2] != items[1][2]
+    assert None not in items[0] + items[1]
+
+
+def test_the_frame_of_every_trial_is_no_item():
+    """In a bandit nothing but the history tells one trial from another."""
+    bandit = told("Choose.\n" + "You choose <<J>>. 3 points.\nYou choose <<F>>. 0 points.\n" * 4)
+    assert session_items(bandit, session_options(bandit, {}), None) == [None] * 8
+
+
+def test_items_of_a_module_are_those_that_it_names():
+    text = 'Choose 1 to 6.\n\nStatement: "Am calm." You choose <<2>>.'
+    transcript = told(text, study="revelle2010personality")
+    items = session_items(transcript, session_options(transcript, {}), find_study("revelle2010personality"))
+    assert items == ["rating: Am calm."]
+
+
+def test_chance_in_the_studies_of_the_referees_report():
+    """METHODS 2.2: log 2 in each trial, however many letters a session uses."""
+    text = (
+        "Three sticks are marked '{0}' and seven sticks are marked '{1}'. Drawn. Is it marked '{0}' or marked '{1}'? "
+        "You predict <<{1}>>.\n"
+    )
+    transcript = told("Predict.\n" + text.format("A", "B") + text.format("C", "D"), study="thoma2025riskychoice")
+    options = session_options(transcript, {})
+    assert [math.log(len(options.of(n) or ())) for n in range(2)] == [math.log(2)] * 2
