@@ -8,7 +8,7 @@ are those of the smaller group: what the difference mostly varies by, and never 
 Shapes: P participants of either group, B resamples, S studies.
 """
 
-import zlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +16,10 @@ import pandas as pd
 
 from centaurlab.analyses.contexts import Comparison
 from centaurlab.results.run import ScoreRun
-from centaurlab.stats.bootstrap import interval, resampled_means, resampled_sums
+from centaurlab.stats import bootstrap
 from centaurlab.stats.effects import Effect
-from centaurlab.stats.estimate import Estimate, FloatArray
+from centaurlab.stats.estimate import NAN, Estimate, FloatArray
 
-NAN = float("nan")
 _KEY = ["study", "experiment", "participant"]
 
 
@@ -30,26 +29,24 @@ def compare_unmatched(
     """d(first − second) per study and overall; the SDs (ddof 1) are over the responses of each group."""
     frames = [_read(run.folder) for _, run in (first, second)]
     studies = sorted(set(frames[0]["study"]) & set(frames[1]["study"]))
-    effects = []
+    found: dict[str, bootstrap.Study] = {}
+    described = {}
     for study in studies:
         groups = [frame[frame["study"] == study] for frame in frames]
         people = pd.Index(groups[0]["person"]).union(pd.Index(groups[1]["person"])).unique()
         means = [float(group["nll"].mean()) for group in groups]
         sums_P6 = np.concatenate([_sums(group, people, mean) for group, mean in zip(groups, means, strict=True)], 1)
-        value = float(_d(sums_P6.sum(0, keepdims=True), means)[0])
-        rng = np.random.default_rng([seed, *map(zlib.crc32, (b"unmatched", study.encode()))])
-        replicate_B = _d(resampled_sums(sums_P6, n_resamples, rng), means)
-        n_fewer = min(group["person"].nunique() for group in groups)
-        d = Estimate(value, *interval(value, replicate_B, n_fewer))
-        effects.append(_effect(second, "study", study, d, means, sum(map(len, groups)), len(people), 1))
-    values = np.array([effect.d.value for effect in effects])
-    value = float(np.nanmean(values)) if np.isfinite(values).any() else NAN
-    rng = np.random.default_rng([seed, zlib.crc32(b"unmatched")])
-    means_B = resampled_means(values[:, None], n_resamples, rng)[:, 0]
-    overall = Estimate(value, *interval(value, means_B, int(np.isfinite(values).sum())))
+        n_PG = sums_P6[:, [0, 3]] > 0
+        smaller_P = n_PG[:, n_PG.sum(axis=0).argmin()]
+        found[study] = bootstrap.Study(sums_P6, partial(_d, means=means), smaller_P[:, None, None])
+        described[study] = (means, sum(map(len, groups)), len(people), 1)
+    drawn = bootstrap.estimate(
+        found, n_resamples, lambda study: bootstrap.generator(seed, "unmatched", *([] if study is None else [study]))
+    )
+    effects = [_effect(second, "study", study, drawn.studies[study].estimate(), *described[study]) for study in studies]
     means = [float(np.mean([effect.nll_post for effect in effects])), float(np.mean([e.nll_base for e in effects]))]
     counts = (sum(e.n_responses for e in effects), sum(e.n_participants for e in effects), len(effects))
-    effects.insert(0, _effect(second, "overall", "all studies", overall, means, *counts))
+    effects.insert(0, _effect(second, "overall", "all studies", drawn.overall.estimate(), means, *counts))
     return Comparison(name, first[0], second[0], effects, noun)
 
 
@@ -68,6 +65,7 @@ def _sums(group: pd.DataFrame, people: pd.Index, mean: float) -> FloatArray:
 
 
 def _d(totals_B6: FloatArray, means: list[float]) -> FloatArray:
+    """d (1, 1, B) from the sums of both groups and the means that these are taken from."""
     differences, variances = [], []
     with np.errstate(divide="ignore", invalid="ignore"):
         for (n_B, sum_B, squares_B), mean in zip((totals_B6.T[:3], totals_B6.T[3:]), means, strict=True):
@@ -75,7 +73,7 @@ def _d(totals_B6: FloatArray, means: list[float]) -> FloatArray:
             variances.append((squares_B - sum_B**2 / n_B) / (n_B - 1))
         d_B: FloatArray = (differences[0] - differences[1]) / np.sqrt((variances[0] + variances[1]) / 2)
     d_B[~np.isfinite(d_B)] = NAN
-    return d_B
+    return d_B[None, None]
 
 
 def _effect(

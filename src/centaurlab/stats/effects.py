@@ -24,9 +24,8 @@ Shapes: R responses, P participants, K sums, B resamples, S studies, M pairs of 
 """
 
 import math
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +34,9 @@ from scipy.special import gammaln
 from centaurlab.catalog.tables import domains_of
 from centaurlab.results.joined import StudyScores, join_scores
 from centaurlab.results.run import ScoreRun, check_same
-from centaurlab.stats.bootstrap import interval, jackknife_interval, resampled_means, resampled_sums
+from centaurlab.stats import bootstrap
+from centaurlab.stats.bootstrap import Draws, divide, draw_people, draw_studies, jackknife_interval, mean
+from centaurlab.stats.contrast import POST_TRAINING, Contrast
 from centaurlab.stats.estimate import NAN, Estimate, FloatArray, IntArray
 
 _ROUNDING = 1e-12  # relative; what remains of equal numbers after float64 sums
@@ -74,6 +75,11 @@ class Effect:
     n_studies_paired: int
     unmatched_base: int
     unmatched_post: int
+
+    @property
+    def contrast(self) -> Contrast:
+        """The sides of its differences, first − second: the first is the post-trained one, ``group_name`` of a pair."""
+        return Contrast(self.group_name, self.base) if self.group == "pair" else POST_TRAINING
 
 
 @dataclass(frozen=True)
@@ -138,7 +144,7 @@ def compare(base: ScoreRun, post: ScoreRun, post_training: str = "", family: str
 def leave_one_out(sums: StudySums) -> tuple[float, FloatArray]:
     """d of a study, and d (P,) without each of its participants in turn; NaN where not defined."""
     total_1K = sums.sums_PK.sum(axis=0, keepdims=True)
-    d_B = _statistics([sums], np.concatenate([total_1K, total_1K - sums.sums_PK])[:, None])[0, _D]
+    d_B = _statistics([sums], np.concatenate([total_1K, total_1K - sums.sums_PK])[:, None])[_D, 0]
     return float(d_B[0]), d_B[1:]
 
 
@@ -154,7 +160,7 @@ def estimate_effects(
     ``domains`` gives a study's domains.
     """
     names = sorted({sums.study for pair in pairs for sums in pair.studies})
-    studies = [_estimate_study(name, pairs, n_resamples, seed) for name in names]
+    studies = [_draw_study(name, pairs, n_resamples, seed) for name in names]
     by_domain: dict[str, list[_Study]] = {}
     for study in studies:
         for domain in domains(study.name):
@@ -162,22 +168,21 @@ def estimate_effects(
     levels = [
         _over_studies("overall", "all studies", studies, seed),
         *(_over_studies("domain", domain, by_domain[domain], seed) for domain in sorted(by_domain)),
-        *map(_one_study, studies),
+        *(_Level("study", study.name, [study], study.draws) for study in studies),
     ]
     return [_effect(*group, level) for group in _groups(pairs) for level in levels]
 
 
 @dataclass(frozen=True)
 class _Study:
-    """A study as all M pairs see it. ``n_MP``: responses; ``replicate_MQB``: B resamples of its participants.
+    """A study as all M pairs, the columns of ``draws``, see it. ``n_MP``: responses of each participant.
 
     ``paired_without_one_MP``: d_paired without each participant in turn.
     """
 
     name: str
     n_MP: FloatArray
-    value_MQ: FloatArray
-    replicate_MQB: FloatArray
+    draws: Draws
     paired_without_one_MP: FloatArray
     nll_M2: FloatArray
     unmatched_M2: IntArray
@@ -185,21 +190,15 @@ class _Study:
 
 @dataclass(frozen=True)
 class _Level:
-    """Means over the studies of a level, for all M pairs, and the ``centre_MQ`` and resamples of their intervals.
-
-    ``has_UMQ``: whether a pair's statistic rests on a unit: on a participant of the one study, or on a study of many.
-    """
+    """The draws of a study, or those over the studies of a level."""
 
     level: str
     name: str
     studies: Sequence[_Study]
-    value_MQ: FloatArray
-    centre_MQ: FloatArray
-    replicate_MQB: FloatArray
-    has_UMQ: npt.NDArray[np.bool_]
+    draws: Draws
 
 
-def _estimate_study(name: str, pairs: Sequence[ComparedPair], n_resamples: int, seed: int) -> _Study:
+def _draw_study(name: str, pairs: Sequence[ComparedPair], n_resamples: int, seed: int) -> _Study:
     """Draw the participants of all pairs together: each pair's sums stand beside those of the others."""
     found = [next((sums for sums in pair.studies if sums.study == name), _empty(name)) for pair in pairs]
     participant_P = np.unique(np.concatenate([sums.participant_P for sums in found]))
@@ -207,41 +206,31 @@ def _estimate_study(name: str, pairs: Sequence[ComparedPair], n_resamples: int, 
     sums_PMK = np.zeros((n_participants, n_pairs, n_sums))
     for m, sums in enumerate(found):
         sums_PMK[np.searchsorted(participant_P, sums.participant_P), m] = sums.sums_PK
-    total_1MK = sums_PMK.sum(axis=0, keepdims=True)
-    value_MQ1 = _statistics(found, total_1MK)
-    rng = _generator(seed, "study", name)
-    totals_BK = resampled_sums(sums_PMK.reshape(n_participants, n_pairs * n_sums), n_resamples, rng)
-    replicate_MQB = _statistics(found, totals_BK.reshape(n_resamples, n_pairs, n_sums))
+    n_PM = sums_PMK[:, :, 0]
+    study = bootstrap.Study(
+        sums_PMK.reshape(n_participants, n_pairs * n_sums),
+        lambda totals_BK: _statistics(found, totals_BK.reshape(-1, n_pairs, n_sums)),
+        np.repeat((n_PM > 0)[:, None], _STATISTICS, axis=1),
+    )
+    without_one_PMK = sums_PMK.sum(axis=0, keepdims=True) - sums_PMK
     return _Study(
         name,
-        n_MP=sums_PMK[:, :, 0].T,
-        value_MQ=value_MQ1[:, :, 0],
-        replicate_MQB=replicate_MQB,
-        paired_without_one_MP=_statistics(found, total_1MK - sums_PMK)[:, _D_PAIRED],
+        n_MP=n_PM.T,
+        draws=draw_people(study, n_resamples, bootstrap.generator(seed, "study", name)),
+        paired_without_one_MP=_statistics(found, without_one_PMK)[_D_PAIRED],
         nll_M2=np.array([[sums.mean_base, sums.mean_post] for sums in found]),
         unmatched_M2=np.array([[sums.unmatched_base, sums.unmatched_post] for sums in found]),
     )
 
 
-def _one_study(study: _Study) -> _Level:
-    has_UMQ = np.repeat((study.n_MP > 0).T[:, :, None], _STATISTICS, axis=2)
-    return _Level("study", study.name, [study], study.value_MQ, study.value_MQ, study.replicate_MQB, has_UMQ)
-
-
 def _over_studies(level: str, name: str, studies: Sequence[_Study], seed: int) -> _Level:
-    """Mean over studies; its replicates draw studies."""
-    value_SMQ = np.stack([study.value_MQ for study in studies])
-    centre_SMQ = value_SMQ.copy()
-    n_people_SM = np.stack([(study.n_MP > 0).sum(axis=1) for study in studies])
-    centre_SMQ[:, :, _D_PAIRED] *= _bias_correction(n_people_SM - 1)
-    n_resamples = studies[0].replicate_MQB.shape[2]
-    replicate_QBM = [
-        resampled_means(centre_SMQ[:, :, q], n_resamples, _generator(seed, level, name)) for q in range(_STATISTICS)
-    ]
-    replicate_MQB = np.stack(replicate_QBM).transpose(2, 0, 1)
-    return _Level(
-        level, name, studies, _mean(value_SMQ), _mean(centre_SMQ), replicate_MQB, has_UMQ=np.isfinite(centre_SMQ)
-    )
+    """Means over studies, whose draws are of studies; the interval of d_paired is that of the corrected values."""
+    corrected = []
+    for study in studies:
+        centre_QM = study.draws.value_QM.copy()
+        centre_QM[_D_PAIRED] *= _bias_correction((study.n_MP > 0).sum(axis=1) - 1)
+        corrected.append(replace(study.draws, centre_QM=centre_QM))
+    return _Level(level, name, studies, draw_studies(corrected, lambda: bootstrap.generator(seed, level, name)))
 
 
 def _groups(pairs: Sequence[ComparedPair]) -> Iterator[tuple[str, str, str, list[int]]]:
@@ -257,9 +246,9 @@ def _groups(pairs: Sequence[ComparedPair]) -> Iterator[tuple[str, str, str, list
 
 
 def _effect(group: str, group_name: str, base: str, members: Sequence[int], level: _Level) -> Effect:
-    is_defined_SQ = np.array([np.isfinite(study.value_MQ[members]).any(axis=0) for study in level.studies])
+    is_defined_SQ = np.array([np.isfinite(study.draws.value_QM[:, members]).any(axis=1) for study in level.studies])
     n_by_participant = [study.n_MP[members].max(axis=0) for study in level.studies]
-    nll_base, nll_post = _mean(_mean(np.stack([study.nll_M2[members] for study in level.studies])))
+    nll_base, nll_post = mean(mean(np.stack([study.nll_M2[members] for study in level.studies])))
     unmatched_base, unmatched_post = sum(study.unmatched_M2[members].sum(axis=0) for study in level.studies)
     return Effect(
         group,
@@ -267,9 +256,11 @@ def _effect(group: str, group_name: str, base: str, members: Sequence[int], leve
         base,
         level.level,
         level.name,
-        d=_estimate(level, members, _D),
-        d_paired=_estimate(level, members, _D_PAIRED),
-        nll_difference=_estimate(level, members, _DIFFERENCE),
+        d=level.draws.estimate(_D, members),
+        d_paired=_paired(level.studies[0], members)
+        if level.level == "study"
+        else level.draws.estimate(_D_PAIRED, members),
+        nll_difference=level.draws.estimate(_DIFFERENCE, members),
         nll_base=float(nll_base),
         nll_post=float(nll_post),
         n_pairs=len(members),
@@ -283,22 +274,14 @@ def _effect(group: str, group_name: str, base: str, members: Sequence[int], leve
     )
 
 
-def _estimate(level: _Level, members: Sequence[int], q: int) -> Estimate:
-    """Mean over the pairs whose statistic is defined, all of them in every resample."""
-    with_value = [m for m in members if np.isfinite(level.value_MQ[m, q])]
-    if not with_value:
-        return Estimate(NAN)
-    value = float(level.value_MQ[with_value, q].mean())
-    with_value = [m for m in with_value if np.isfinite(level.centre_MQ[m, q])]
+def _paired(study: _Study, members: Sequence[int]) -> Estimate:
+    """d_paired of a study: what resamples of few people make of it is no guide, the jackknife is."""
+    value = study.draws.estimate(_D_PAIRED, members).value
+    with_value = [m for m in members if np.isfinite(study.draws.value_QM[_D_PAIRED, m])]
     if not with_value:
         return Estimate(value)
-    centre = float(level.centre_MQ[with_value, q].mean())
-    replicate_B = level.replicate_MQB[with_value, q].mean(axis=0)
-    n_units = int(level.has_UMQ[:, with_value, q].any(axis=1).sum())
-    if q == _D_PAIRED and level.level == "study":
-        without_one_P = level.studies[0].paired_without_one_MP[with_value].mean(axis=0)
-        return Estimate(value, *_paired_interval(value, without_one_P, n_units))
-    return Estimate(value, *interval(centre, replicate_B, n_units))
+    n_units = int((study.n_MP[with_value] > 0).any(axis=0).sum())
+    return Estimate(value, *_paired_interval(value, study.paired_without_one_MP[with_value].mean(axis=0), n_units))
 
 
 def _paired_interval(value: float, without_one_P: FloatArray, n_units: int) -> tuple[float, float]:
@@ -320,15 +303,15 @@ def _bias_correction(freedom: IntArray) -> FloatArray:
 
 
 def _statistics(found: Sequence[StudySums], totals_BMK: FloatArray) -> FloatArray:
-    """d, d_paired and the difference of NLLs (M, Q, B) of each pair, from the totals of B resamples."""
-    values = np.empty((len(found), _STATISTICS, len(totals_BMK)))
+    """d, d_paired and the difference of NLLs (Q, M, B) of each pair, from the totals of B resamples."""
+    values = np.empty((_STATISTICS, len(found), len(totals_BMK)))
     for m, sums in enumerate(found):
         n_B, base_B, base2_B, post_B, post2_B, people_B, difference_B, difference2_B = totals_BMK[:, m].T
         variance_B = (_variance(n_B, base_B, base2_B) + _variance(n_B, post_B, post2_B)) / 2
-        values[m, _DIFFERENCE] = _divide(post_B - base_B, n_B) + sums.mean_post - sums.mean_base
-        values[m, _D] = _divide(values[m, _DIFFERENCE], np.sqrt(variance_B))
-        paired_B = _divide(difference_B, people_B) + sums.mean_difference
-        values[m, _D_PAIRED] = _divide(paired_B, np.sqrt(_variance(people_B, difference_B, difference2_B)))
+        values[_DIFFERENCE, m] = divide(post_B - base_B, n_B) + sums.mean_post - sums.mean_base
+        values[_D, m] = divide(values[_DIFFERENCE, m], np.sqrt(variance_B))
+        paired_B = divide(difference_B, people_B) + sums.mean_difference
+        values[_D_PAIRED, m] = divide(paired_B, np.sqrt(_variance(people_B, difference_B, difference2_B)))
     return values
 
 
@@ -349,21 +332,6 @@ def _centred_sums(
 
 def _variance(n_B: FloatArray, total_B: FloatArray, squares_B: FloatArray) -> FloatArray:
     """Sample variance (ddof 1) of n numbers from their sum and sum of squares; NaN for fewer than two."""
-    deviance_B = squares_B - _divide(total_B**2, n_B)
+    deviance_B = squares_B - divide(total_B**2, n_B)
     deviance_B[deviance_B <= _ROUNDING * squares_B] = 0
     return np.divide(deviance_B, n_B - 1, out=np.full_like(n_B, NAN), where=n_B > 1)
-
-
-def _divide(above: FloatArray, below: FloatArray) -> FloatArray:
-    """``above / below``, NaN where ``below`` is zero."""
-    return np.divide(above, below, out=np.full_like(above, NAN), where=below != 0)
-
-
-def _mean(values: FloatArray) -> FloatArray:
-    """Mean over the first axis of what is defined; NaN where nothing is."""
-    is_defined = np.isfinite(values)
-    return _divide(np.where(is_defined, values, 0.0).sum(axis=0), is_defined.sum(axis=0).astype(np.float64))
-
-
-def _generator(seed: int, *names: str) -> np.random.Generator:
-    return np.random.default_rng([seed, *(zlib.crc32(name.encode("utf-8", "surrogatepass")) for name in names)])

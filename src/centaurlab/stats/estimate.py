@@ -1,11 +1,47 @@
-"""An estimate: a value with its 95 % interval."""
+"""An estimate: a value with its 95 % interval, and what may be said by it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+CONFIDENCE = 0.95
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value and its 95 % interval; NaN where not defined."""
+
+    value: float
+    low: float = NAN
+    high: float = NAN
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether there is a value."""
+        return math.isfinite(self.value)
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether there is an interval: it has two ends."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether there is an interval and all of it lies on one side of zero: only then may a winner be named."""
+        return self.has_interval and not self.low <= 0 <= self.high
+
+    def __neg__(self) -> "Estimate":
+        """The same of a difference that is taken the other way round."""
+        return Estimate(-self.value, -self.high, -self.low)
 
 
 @dataclass(frozen=True)
@@ -22,20 +58,3 @@ def accuracy(solved: Sequence[bool]) -> Accuracy:
     """Share of True and its Wilson interval (Wilson 1927, doi:10.1080/01621459.1927.10502953)."""
     interval = binomtest(sum(solved), len(solved)).proportion_ci(CONFIDENCE, method="wilson")
     return Accuracy(len(solved), sum(solved) / len(solved), float(interval.low), float(interval.high))
-
-
-FloatArray = npt.NDArray[np.float64]
-
-CONFIDENCE = 0.95
-
-NAN = float("nan")
-IntArray = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value and its 95 % interval; NaN where not defined."""
-
-    value: float
-    low: float = NAN
-    high: float = NAN

@@ -3,7 +3,7 @@
 What is drawn is the same as for effects (``bootstrap.py``): a study's participants, and studies for means over them.
 """
 
-import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +12,8 @@ import pyarrow.parquet as pq
 
 from centaurlab.results.run import ScoreRun
 from centaurlab.runtime.errors import UserError
-from centaurlab.stats.bootstrap import interval, resampled_means, resampled_sums
-from centaurlab.stats.estimate import NAN, Estimate, FloatArray, IntArray
-
-_STATISTICS = 2  # NLL, accuracy
+from centaurlab.stats import bootstrap
+from centaurlab.stats.estimate import Estimate, FloatArray
 
 
 @dataclass(frozen=True)
@@ -30,62 +28,41 @@ class MeanNll:
     n_participants: int
 
 
-@dataclass(frozen=True)
-class _Study:
-    name: str
-    sums_P4: FloatArray
-    value_2: FloatArray
-    replicate_2B: FloatArray
-
-
 def mean_nlls(run: ScoreRun, n_resamples: int = 2000, seed: int = 0) -> list[MeanNll]:
     """Over all studies (each counts the same), then study by study in alphabetical order; 95 % intervals.
 
     NaN: the interval of a study with one participant, any interval over a single study.
     """
-    studies = [_estimate(name, sums_P4, n_resamples, seed) for name, sums_P4 in sorted(_participant_sums(run).items())]
-    rows = []
-    for study in studies:
-        n_people_2 = (study.sums_P4[:, [0, 2]] > 0).sum(axis=0)
-        rows.append(_row("study", study.name, [study], study.replicate_2B, n_people_2))
-    values_S2 = np.stack([study.value_2 for study in studies])
-    means_2B = np.stack(
-        [
-            resampled_means(value_S[:, None], n_resamples, np.random.default_rng([seed, zlib.crc32(b"overall")]))[:, 0]
-            for value_S in values_S2.T
-        ]
+    studies = {
+        name: bootstrap.Study(sums_P4, _ratios, (sums_P4[:, [0, 2]] > 0)[..., None])
+        for name, sums_P4 in sorted(_participant_sums(run).items())
+    }
+    found = bootstrap.estimate(
+        studies,
+        n_resamples,
+        lambda name: bootstrap.generator(seed, "overall") if name is None else bootstrap.generator(seed, "study", name),
     )
-    return [_row("overall", "all studies", studies, means_2B, np.isfinite(values_S2).sum(axis=0)), *rows]
+    return [
+        _row("overall", "all studies", list(studies.values()), found.overall),
+        *(_row("study", name, [study], found.studies[name]) for name, study in studies.items()),
+    ]
 
 
-def _row(level: str, name: str, studies: list[_Study], replicate_2B: FloatArray, n_units_2: IntArray) -> MeanNll:
-    estimates = []
-    for q in range(_STATISTICS):
-        values = np.array([study.value_2[q] for study in studies])
-        defined = values[np.isfinite(values)]
-        value = float(defined.mean()) if len(defined) else NAN
-        estimates.append(Estimate(value, *interval(value, replicate_2B[q], int(n_units_2[q]))))
-    nll, accuracy = estimates
+def _row(level: str, name: str, studies: Sequence[bootstrap.Study], draws: bootstrap.Draws) -> MeanNll:
     return MeanNll(
         level,
         name,
-        nll,
-        accuracy,
-        n_responses=int(sum(study.sums_P4[:, 0].sum() for study in studies)),
-        n_participants=sum(len(study.sums_P4) for study in studies),
+        nll=draws.estimate(0),
+        accuracy=draws.estimate(1),
+        n_responses=int(sum(study.sums_PK[:, 0].sum() for study in studies)),
+        n_participants=sum(len(study.sums_PK) for study in studies),
     )
 
 
-def _estimate(name: str, sums_P4: FloatArray, n_resamples: int, seed: int) -> _Study:
-    rng = np.random.default_rng([seed, zlib.crc32(b"study"), zlib.crc32(name.encode("utf-8", "surrogatepass"))])
-    value_21 = _ratios(sums_P4.sum(axis=0, keepdims=True))
-    return _Study(name, sums_P4, value_21[:, 0], _ratios(resampled_sums(sums_P4, n_resamples, rng)))
-
-
-def _ratios(sums_B4: FloatArray) -> FloatArray:
-    """Mean NLL and accuracy (2, B) from numbers of responses, Σ NLL, single-token responses, right ones."""
-    n_2B, total_2B = sums_B4[:, [0, 2]].T, sums_B4[:, [1, 3]].T
-    return np.divide(total_2B, n_2B, out=np.full_like(n_2B, NAN), where=n_2B > 0)
+def _ratios(totals_B4: FloatArray) -> FloatArray:
+    """Mean NLL and accuracy (2, 1, B) from numbers of responses, Σ NLL, single-token responses, right ones."""
+    n_2B, total_2B = totals_B4[:, [0, 2]].T, totals_B4[:, [1, 3]].T
+    return bootstrap.divide(total_2B, n_2B)[:, None]
 
 
 def _participant_sums(run: ScoreRun) -> dict[str, FloatArray]:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from centaurlab.models.identity import ModelIdentity
-from centaurlab.stats.bootstrap import interval, resampled_sums
+from centaurlab.stats import bootstrap
+from centaurlab.stats.estimate import FloatArray
 from centaurlab.training.data import TrainingData
 
 _RESAMPLES = 2000
@@ -56,11 +57,16 @@ def held_out_results(
             continue
         sums_PK = np.array([[base_nll[i], nll[i], responses[i]] for i in rows], np.float64)
         base, after, count = sums_PK.sum(0)
-        totals_BK = resampled_sums(sums_PK, _RESAMPLES, np.random.default_rng(0))
-        change = after / base - 1
-        low, high = interval(change, totals_BK[:, 1] / totals_BK[:, 0] - 1, len(rows))
-        results.append(HeldOutResult(study, len(rows), int(count), base / count, after / count, change, low, high))
+        people = bootstrap.Study(sums_PK, _change, np.ones((len(rows), 1, 1), bool))
+        change = bootstrap.draw_people(people, _RESAMPLES, np.random.default_rng(0)).estimate()
+        values = (base / count, after / count, change.value, change.low, change.high)
+        results.append(HeldOutResult(study, len(rows), int(count), *values))
     return results
+
+
+def _change(totals_BK: FloatArray) -> FloatArray:
+    """Change of the NLL (1, 1, B), relative to the base model."""
+    return (totals_BK[:, 1] / totals_BK[:, 0] - 1)[None, None]
 
 
 def model_card(
