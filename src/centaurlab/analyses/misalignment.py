@@ -36,7 +36,7 @@ from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.effect_table import effects_table, read_effects
 from centaurlab.stats.effects import Effect, compare, estimate_effects
 from centaurlab.stats.sequential import sample_note
-from centaurlab.stats.words import cells, verdict
+from centaurlab.stats.words import cells, verdict_of
 
 DESCRIPTION = """Compare how well models predict people: effect sizes per study, domain and overall, with intervals.
 
@@ -117,7 +117,7 @@ def find_misalignment(pairs: Sequence[ModelPair], runs: Mapping[str, ScoreRun], 
     return Finding(
         tables={"effects.csv": table, "effects.parquet": table},
         record={
-            "overall": asdict(effects[0]) | {"verdict": verdict(effects[0])},
+            "overall": asdict(effects[0]) | {"verdict": verdict_of(effects)},
             "data": scored_data(used.values()),
             "models": scored_models(used),
             "pairs": [asdict(pair) for pair in pairs],
@@ -191,7 +191,7 @@ def shown_effects(effects: Sequence[Effect]) -> list[Table | str]:
             f"left out, scored by one model alone: {first.unmatched_base:,} responses of {base}, "
             f"{first.unmatched_post:,} of {post}"
         )
-    return [*tables, *notes, f"overall: {verdict(first)}"]
+    return [*tables, *notes, f"overall: {verdict_of(effects)}"]
 
 
 def _table(title: str, effects: Sequence[Effect], labels: Sequence[str]) -> Table:
@@ -269,7 +269,7 @@ def section(run: Run) -> Section:
         if several
         else f"Does {post} predict people worse than {base}?",
         answers=(
-            f"Over {first.n_studies:,} studies: {verdict(shown[0])}.{f' {_UNDECIDED}' if includes_zero else ''}",
+            f"Over {first.n_studies:,} studies: {verdict_of(shown)}.{f' {_UNDECIDED}' if includes_zero else ''}",
             *([f"By size and generation: {run.about['verdict']}."] if "verdict" in run.about else []),
         ),
         explanation=(

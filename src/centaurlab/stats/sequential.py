@@ -49,6 +49,7 @@ from scipy import stats
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.estimate import CONFIDENCE, FloatArray
+from centaurlab.stats.words import LEVEL, plus_minus
 
 if TYPE_CHECKING:
     from centaurlab.results.table import ResponseScores
@@ -65,7 +66,7 @@ _AT_TARGET = math.sqrt((1 + 1 / _K) * (math.log(1 + _K) + _LOG))
 """Half-width in standard errors at the information that just reaches the target: 3.03."""
 
 _RULE = (
-    f"{CONFIDENCE:.0%} confidence sequence: Robbins' normal mixture with estimated variances (arXiv:2103.06476, "
+    f"{LEVEL} confidence sequence: Robbins' normal mixture with estimated variances (arXiv:2103.06476, "
     f"Theorem 2.2), in rounds of participants from {FIRST_ROUND} per study, each {GROWTH:g} times the one before"
 )
 _COVERS = (
@@ -212,7 +213,7 @@ def sample_until(
     looks: list[Look] = []
     for number, n in enumerate(_rounds(max(map(len, order.values()))), start=1):
         sessions = frozenset(key for keys in order.values() for key in keys[:n])
-        width = f", ±{looks[-1].half_width:.3g} so far" if looks else ""
+        width = f", {plus_minus(looks[-1].value, looks[-1].half_width)} so far" if looks else ""
         estimates = score(sessions, f"round {number}{width}, target {target:g}")
         looks.append(_look(n, len(sessions), list(order), estimates, target))
         report(f"round {number}: {_in_words(quantity, looks[-1], of_sessions)}, target {target:g}", number, looks[-1])
@@ -231,14 +232,14 @@ def sample_note(about: Mapping[str, Any]) -> str | None:
     if sample["studies"]:
         known = f"no interval of {sample['quantity']}: the target is far below what these data can give"
     if sample["half_width"] is not None:
-        known = f"{sample['quantity']} over {studies} {sample['value']:.4g} ± {sample['half_width']:.3g}"
+        known = f"{sample['quantity']} over {studies} {plus_minus(sample['value'], sample['half_width'])}"
     ended = f"target {sample['target']:g}"
     if not sample["reached"]:
         ended += " not reached, as there is nobody left to score"
     left_out = ", ".join(sample["studies_left_out"])
     return (
         f"{sample['sessions']:,} of {sample['of_sessions']:,} sessions scored; {known} ({ended}); with "
-        f"{sample['confidence']:.0%} confidence, {sample['covers']}{f'; without {left_out}' if left_out else ''}"
+        f"{LEVEL} confidence, {sample['covers']}{f'; without {left_out}' if left_out else ''}"
     )
 
 
@@ -260,4 +261,4 @@ def _look(n: int, n_sessions: int, studies: list[str], estimates: Sequence[Study
 
 def _in_words(quantity: str, look: Look, of_sessions: int) -> str:
     people = f"{look.participants_per_study} participants per study, {look.sessions:,} of {of_sessions:,} sessions"
-    return f"{people}: {quantity} {look.value:.4g} ± {look.half_width:.3g}"
+    return f"{people}: {quantity} {plus_minus(look.value, look.half_width)}"

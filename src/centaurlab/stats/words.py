@@ -1,50 +1,216 @@
-"""Estimates into words and cells: how an interval is said, and which model it is in favour of."""
+"""Estimates into words and cells: the one place that says how a number, an interval and a verdict are written.
 
-import numpy as np
+**In running text** an estimate reads ``d = +0.409, 95 % interval +0.220 to +0.598, which excludes zero``: what it is,
+the value, the interval, and what follows. Brackets are left to sentences, which put such a phrase into them; ``±``
+would hide that intervals need not be symmetric, and stands only where a half-width was asked for (``--precision``).
+**In cells** value and interval are two columns, ``+0.409`` and ``+0.220 to +0.598``: numbers of a column stand below
+each other, and it sorts by its values. "to", not a dash or dots: bounds may be negative.
 
+**Digits** follow from the interval, as is usual for uncertainties (JCGM 100:2008, GUM, 7.2.6): three decimals, as
+effect sizes and NLLs are mostly printed, where that shows two or three digits of the half-width; else fewer or more,
+so that it does. Text and cells agree, being made by the same function. What is not zero is never written as
+zero: it gets its first digit, so that a bound beside "excludes zero" does not read 0.000.
+**Signs**: differences carry theirs, + as well as -, because their direction is what is asked; NLLs and shares carry
+none. The minus is that of the keyboard: what is copied from a page is read back as a number.
+**Not defined** is a dash in a cell and said in a sentence; it is never zero.
+
+**Verdicts** have the first side of the contrast as subject: above zero it is worse, below better. A side is called
+worse or better only where an interval excludes zero. Without an interval the data are described, and it is said why
+they cannot tell more. A single study has an interval over its people alone, and the verdict says what that is worth.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effects import Effect
 from centaurlab.stats.estimate import CONFIDENCE, Estimate
 
+LEVEL = f"{100 * CONFIDENCE:.0f} %"
+INTERVAL = f"{LEVEL} interval"
+NOTHING = "–"
+UNDECIDED = "An interval that includes zero means: these data do not tell the two apart."
 
-def _in_words(estimate: Estimate) -> str:
-    interval = f" [{estimate.low:+.3f}, {estimate.high:+.3f}]" if np.isfinite(estimate.low) else " (no interval)"
-    return f"{estimate.value:+.3f}{interval}"
-
-
-def verdict(effect: Effect) -> str:
-    """The effect in a sentence: which model predicts people worse, and whether the interval excludes zero."""
-    base, post, predict, on_average = effect.base, effect.group_name, "predicts", ""
-    if effect.group != "pair":
-        base, post, predict = "the base models", "the post-trained models", "predict"
-        on_average = f"on average over {effect.n_pairs} pair{'s' * (effect.n_pairs > 1)}, "
-    d = effect.d
-    if not np.isfinite(d.value):
-        return f"{on_average}d of {effect.name} is not defined: too few responses, or all with the same NLL"
-    worse, better = (post, base) if d.value > 0 else (base, post)
-    size = f"d = {d.value:+.3f}"
-    if not np.isfinite(d.low):
-        missing = no_interval("participants" if effect.level == "study" else "studies")
-        if d.value == 0:
-            return f"{on_average}{base} and {post} predict people equally well ({size}); {missing}"
-        return f"{on_average}{worse} {predict} people worse than {better} ({size}); {missing}"
-    size += f", {CONFIDENCE:.0%} interval {d.low:+.3f} to {d.high:+.3f}"
-    if d.low <= 0 <= d.high:
-        return f"{on_average}no clear difference between {base} and {post} ({size}, which includes zero)"
-    return f"{on_average}{worse} {predict} people worse than {better} ({size}, which excludes zero)"
+_ZERO = 1e-9  # what sums of floats leave of equal numbers
+_LARGE = 1e7  # from here on powers of ten
+_DECIMALS = 3
+_MOST_DECIMALS = 6
+_UNDEFINED = "too few responses, or all with the same NLL"
 
 
-def no_interval(units: str) -> str:
-    """Why an estimate has no interval, in words."""
+@dataclass(frozen=True)
+class Quantity:
+    """What an estimate is of: its name and unit in a sentence, and whether it is a difference, with a sign."""
+
+    name: str
+    unit: str = ""
+    is_difference: bool = False
+
+
+D = Quantity("d", is_difference=True)
+NLL = Quantity("NLL", "nats per response")
+
+
+def number(value: float | None, signed: bool = False, decimals: int | None = None) -> str:
+    """A number as it is read: counts with thousands set apart, quantities with so many ``decimals``.
+
+    Parameters
+    ----------
+    value : float or None
+        An ``int`` is a count. NaN, infinite and None are a dash.
+    signed : bool
+        Whether to write a plus, too; zero has no sign.
+    decimals : int, optional
+        Digits after the point; negative ones round to tens, hundreds and so on. By default three, and above 100 as
+        many as make four digits.
+
+    Examples
+    --------
+    >>> number(0.24567, signed=True), number(1234.5), number(12345), number(0.00012)
+    ('+0.246', '1,234', '12,345', '0.0001')
+    """
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    if isinstance(value, int):
+        return f"{value:{'+' if signed and value else ''},}"
+    if abs(value) < _ZERO:
+        return f"{0:.{_DECIMALS if decimals is None else max(decimals, 0)}f}"
+    sign = "+" if signed else ""
+    if abs(value) >= _LARGE:
+        return f"{value:{sign}.3g}"
+    if decimals is None:
+        decimals = _DECIMALS if abs(value) < 100 else max(_DECIMALS - math.floor(math.log10(abs(value))), 0)
+    if abs(value) < 10.0**-decimals / 2:
+        decimals = -math.floor(math.log10(abs(value)))
+    if decimals > _MOST_DECIMALS:
+        return f"{value:{sign}.1g}"
+    return f"{round(value, decimals):{sign},.{max(decimals, 0)}f}"
+
+
+def decimals_of(estimate: Estimate) -> int | None:
+    """Decimals that show two or three digits of the half-width, three where that is among them; None: no interval."""
+    half = (estimate.high - estimate.low) / 2
+    if not (estimate.has_interval and _ZERO < half < math.inf):
+        return None
+    order = math.floor(math.log10(half))
+    return min(max(_DECIMALS, 1 - order), 2 - order, _MOST_DECIMALS)
+
+
+def cells(estimate: Estimate, signed: bool = True) -> tuple[str, str]:
+    """Value and interval for two columns of a table; a dash for what is not defined.
+
+    Examples
+    --------
+    >>> cells(Estimate(0.409, 0.22, 0.598)), cells(Estimate(21.4, -310.2, 353.0)), cells(Estimate(float("nan")))
+    (('+0.409', '+0.220 to +0.598'), ('+21', '-310 to +353'), ('–', '–'))
+    """
+    decimals = decimals_of(estimate)
+    value = number(estimate.value, signed, decimals)
+    if not estimate.has_interval:
+        return value, NOTHING
+    return value, " to ".join(number(bound, signed, decimals) for bound in (estimate.low, estimate.high))
+
+
+def in_words(estimate: Estimate, quantity: Quantity = D, units: str = "studies") -> str:
+    """An estimate in running text; ``units`` are what its interval draws, of which it would need two.
+
+    Examples
+    --------
+    >>> in_words(Estimate(3.2964, 2.9, 3.7), NLL)
+    'NLL = 3.296 nats per response, 95 % interval 2.900 to 3.700'
+    >>> in_words(Estimate(0.409), D, "people")
+    'd = +0.409; no interval: it needs two people or more'
+    """
+    if not estimate.is_defined:
+        return f"{quantity.name} is not defined"
+    value, interval = cells(estimate, quantity.is_difference)
+    said = f"{quantity.name} = {value}{f' {quantity.unit}' if quantity.unit else ''}"
+    if not estimate.has_interval:
+        return f"{said}; {no_interval(units)}"
+    said += f", {INTERVAL} {interval}"
+    if quantity.is_difference:
+        said += ", which excludes zero" if estimate.excludes_zero else ", which includes zero"
+    return said
+
+
+def plus_minus(value: float, half_width: float) -> str:
+    """A value and the half-width that was asked for, such as ``1.234 ± 0.050``."""
+    decimals = decimals_of(Estimate(value, value - half_width, value + half_width))
+    return f"{number(value, decimals=decimals)} ± {number(half_width, decimals=decimals)}"
+
+
+def no_interval(units: str = "studies") -> str:
+    """Why an estimate has no interval, where it has none: there were fewer than two of the ``units`` to draw."""
     return f"no interval: it needs two {units} or more"
 
 
-def cells(estimate: Estimate) -> tuple[str, str]:
-    """An estimate and its interval; a dash for what is not defined."""
-    value = f"{estimate.value:+.3f}" if np.isfinite(estimate.value) else "–"
-    interval = f"{_bound(estimate.low)} … {_bound(estimate.high)}" if np.isfinite(estimate.low) else "–"
-    return value, interval
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence: ``a, b and c``."""
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
 
 
-def _bound(value: float) -> str:
-    """Three decimals; three digits from a hundred on, as of a paired d of three people."""
-    return f"{value:+.3f}" if abs(value) < 100 else f"{value:+.3g}"
+def verdict(
+    contrast: Contrast, difference: Estimate, quantity: Quantity = D, units: str = "studies", what: str = "people"
+) -> str:
+    """Which side predicts people worse, if that can be told, as a sentence without capital and full stop.
+
+    Parameters
+    ----------
+    contrast : Contrast
+        The two sides; the sentence is about the first.
+    difference : Estimate
+        first − second, of a cost such as the NLL: above zero, the first side is the worse one.
+    quantity : Quantity
+        What ``difference`` is, by default d.
+    units : str
+        What the interval draws, "studies" or "people".
+    what : str
+        Who or what is predicted.
+
+    Examples
+    --------
+    >>> verdict(Contrast("chat", "base"), Estimate(0.2, 0.1, 0.3))
+    'people are predicted worse by chat than by base (d = +0.200, 95 % interval +0.100 to +0.300, which excludes zero)'
+    """
+    first, second = contrast.names
+    if not difference.is_defined:
+        return f"{quantity.name}({contrast}) is not defined: {_UNDEFINED}"
+    size = in_words(difference, quantity, units)
+    if difference.excludes_zero:
+        word = "worse" if difference.low > 0 else "better"
+        return f"{what} are predicted {word} {contrast.by} {first} than {contrast.by} {second} ({size})"
+    if difference.has_interval:
+        return f"no clear difference between {first} and {second} ({size})"
+    known = f"the higher NLL is that of {first if difference.value > 0 else second}"
+    if abs(difference.value) < _ZERO:
+        known = f"the NLLs of {first} and {second} are the same"
+    return f"in these data {known} ({size}, so that it cannot be told from chance)"
+
+
+def verdict_of(effects: Sequence[Effect], contrast: Contrast | None = None) -> str:
+    """The verdict over all studies, which are the first of ``effects``; where there is one study, by its people.
+
+    Parameters
+    ----------
+    effects : sequence of Effect
+        As ``estimate_effects`` gives them, those of its first group first.
+    contrast : Contrast, optional
+        Other names of the two sides.
+    """
+    overall = effects[0]
+    contrast = contrast or overall.contrast
+    several = (
+        "" if overall.group == "pair" else f"on average over {overall.n_pairs} pair{'s' * (overall.n_pairs > 1)}, "
+    )
+    same = (e for e in effects if (e.group, e.group_name, e.level) == (overall.group, overall.group_name, "study"))
+    defined = [effect for effect in same if effect.d.is_defined]
+    if overall.d.has_interval or len(defined) != 1:
+        return several + verdict(contrast, overall.d)
+    (study,) = defined
+    return f"{several}in {study.name}, {verdict(contrast, study.d, units='people')}; this says nothing of other studies"
+
+
+def _in_words(estimate: Estimate) -> str:  # until the analyses are converted
+    value, interval = cells(estimate)
+    return f"{value} ({interval})" if estimate.has_interval else f"{value} (no interval)"

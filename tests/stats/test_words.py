@@ -1,0 +1,239 @@
+"""What is written of an estimate is true to the digits that its interval supports, and names no winner by chance."""
+
+import math
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from centaurlab.stats.contrast import Contrast
+from centaurlab.stats.estimate import Estimate
+from centaurlab.stats.words import (
+    NLL,
+    NOTHING,
+    D,
+    Quantity,
+    cells,
+    decimals_of,
+    in_words,
+    listed,
+    number,
+    plus_minus,
+    verdict,
+    verdict_of,
+)
+from helpers.effect_rows import effect, effects_of
+
+NAN = math.nan
+CONTRAST = Contrast("org/chat", "org/base")
+FINITE = st.floats(-1e12, 1e12) | st.floats(-10, 10) | st.floats(-1e-3, 1e-3)
+NUMBER = re.compile(r"[+-]?[\d,]+(?:\.\d+)?(?:e[+-]\d+)?")
+
+
+def read(text: str) -> float:
+    return float(text.replace(",", ""))
+
+
+def last_digit(text: str) -> float:
+    """What one unit of the last digit is worth, of a number as it is written."""
+    mantissa, _, power = text.replace(",", "").partition("e")
+    return 10.0 ** (int(power or 0) - len(mantissa.partition(".")[2]))
+
+
+@st.composite
+def estimates(draw: st.DrawFn) -> Estimate:
+    low, value, high = sorted(draw(st.tuples(FINITE, FINITE, FINITE)))
+    return Estimate(value, low, high)
+
+
+@pytest.mark.parametrize(
+    ("value", "signed", "text"),
+    [
+        (0.409, True, "+0.409"),
+        (-0.0324, True, "-0.032"),
+        (3.2964, False, "3.296"),
+        (0.0, True, "0.000"),
+        (-1e-17, True, "0.000"),
+        (-0.0004, True, "-0.0004"),
+        (0.00004, False, "0.00004"),
+        (3e-8, False, "3e-08"),
+        (99.9996, False, "100.000"),
+        (123.456, False, "123.5"),
+        (98765.4, False, "98,765"),
+        (1.5e9, True, "+1.5e+09"),
+        (12345, False, "12,345"),
+        (3, True, "+3"),
+        (0, True, "0"),
+        (NAN, True, NOTHING),
+        (math.inf, True, NOTHING),
+        (None, False, NOTHING),
+    ],
+)
+def test_numbers(value: float | None, signed: bool, text: str) -> None:
+    assert number(value, signed) == text
+
+
+@given(FINITE, st.booleans())
+def test_a_number_is_read_back_to_its_digits(value: float, signed: bool) -> None:
+    text = number(value, signed)
+    assert NUMBER.fullmatch(text)
+    if "e" in text or abs(value) >= 0.0005:
+        assert abs(read(text) - value) <= 0.501 * last_digit(text) * (100 if "e" in text else 1)
+    if abs(value) >= 1e-9:
+        assert math.copysign(1, read(text)) == math.copysign(1, value)
+        assert read(text) != 0
+        assert text.startswith("+") == (signed and value > 0)
+
+
+@given(estimates())
+def test_an_interval_decides_how_many_digits_there_are(estimate: Estimate) -> None:
+    """By the rule's own words: two or three digits of the half-width, three decimals where that is among them."""
+    half = (estimate.high - estimate.low) / 2
+    assume(1e-6 < half < 1e6)
+    decimals = decimals_of(estimate)
+    assert decimals is not None
+    digits = len(f"{half * 10.0**decimals:.9f}".split(".")[0])
+    assert digits in (2, 3)
+    assert decimals == 3 or not 0.01 <= half < 1
+
+
+@given(estimates(), st.booleans())
+def test_cells_hold_the_estimate(estimate: Estimate, signed: bool) -> None:
+    assume(estimate.high - estimate.low > 2e-6)
+    value, interval = cells(estimate, signed)
+    low, high = interval.split(" to ")
+    half = (estimate.high - estimate.low) / 2
+    for text, exact in ((value, estimate.value), (low, estimate.low), (high, estimate.high)):
+        assert abs(read(text) - exact) <= max(0.051 * half, 0.0051 * abs(exact), 1e-9)
+    if estimate.excludes_zero and min(abs(estimate.low), abs(estimate.high)) > 1e-9:
+        assert read(low) * read(high) > 0
+
+
+def test_cells_of_what_is_not_defined() -> None:
+    assert cells(Estimate(NAN)) == (NOTHING, NOTHING)
+    assert cells(Estimate(0.1)) == ("+0.100", NOTHING)
+    assert cells(Estimate(1.5, 1.2, 1.9), signed=False) == ("1.500", "1.200 to 1.900")
+    assert cells(Estimate(1.972, -5379791.4, 753.61)) == ("+2", "-5,380,000 to +800")
+    assert cells(Estimate(0.2, 0.00004, 0.4)) == ("+0.200", "+0.00004 to +0.400")
+
+
+@pytest.mark.parametrize(
+    ("estimate", "quantity", "units", "text"),
+    [
+        (Estimate(0.409, 0.22, 0.598), D, "studies", "d = +0.409, 95 % interval +0.220 to +0.598, which excludes zero"),
+        (Estimate(0.2, -0.1, 0.5), D, "studies", "d = +0.200, 95 % interval -0.100 to +0.500, which includes zero"),
+        (Estimate(0.2), D, "people", "d = +0.200; no interval: it needs two people or more"),
+        (Estimate(NAN), D, "studies", "d is not defined"),
+        (Estimate(3.3, 2.9, 3.7), NLL, "studies", "NLL = 3.300 nats per response, 95 % interval 2.900 to 3.700"),
+        (
+            Estimate(-0.01, -0.012, -0.008),
+            Quantity("difference", "nats per choice", is_difference=True),
+            "people",
+            "difference = -0.0100 nats per choice, 95 % interval -0.0120 to -0.0080, which excludes zero",
+        ),
+    ],
+)
+def test_an_estimate_in_running_text(estimate: Estimate, quantity: Quantity, units: str, text: str) -> None:
+    assert in_words(estimate, quantity, units) == text
+
+
+def test_a_half_width_that_was_asked_for() -> None:
+    assert plus_minus(1.23456, 0.05) == "1.235 ± 0.050"
+    assert plus_minus(1.23456, 0.005) == "1.2346 ± 0.0050"
+    assert plus_minus(12.5, 7.3) == "12.50 ± 7.30"
+
+
+def test_names_in_a_sentence() -> None:
+    assert [listed(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
+
+
+@pytest.mark.parametrize(
+    ("difference", "sentence"),
+    [
+        (
+            Estimate(0.2, 0.1, 0.3),
+            "people are predicted worse by org/chat than by org/base (d = +0.200, 95 % interval +0.100 to +0.300, "
+            "which excludes zero)",
+        ),
+        (
+            Estimate(-0.2, -0.3, -0.1),
+            "people are predicted better by org/chat than by org/base (d = -0.200, 95 % interval -0.300 to -0.100, "
+            "which excludes zero)",
+        ),
+        (
+            Estimate(0.2, -0.1, 0.3),
+            "no clear difference between org/chat and org/base (d = +0.200, 95 % interval -0.100 to +0.300, "
+            "which includes zero)",
+        ),
+        (
+            Estimate(0.2),
+            "in these data the higher NLL is that of org/chat (d = +0.200; no interval: it needs two studies or more, "
+            "so that it cannot be told from chance)",
+        ),
+        (
+            Estimate(0.0),
+            "in these data the NLLs of org/chat and org/base are the same (d = 0.000; no interval: it needs two "
+            "studies or more, so that it cannot be told from chance)",
+        ),
+        (Estimate(NAN), "d(org/chat − org/base) is not defined: too few responses, or all with the same NLL"),
+    ],
+)
+def test_the_verdict(difference: Estimate, sentence: str) -> None:
+    assert verdict(CONTRAST, difference) == sentence
+
+
+def test_the_verdict_on_contexts() -> None:
+    contrast = Contrast("no", "their own", "persona", by="with")
+    said = verdict(contrast, Estimate(0.2, 0.1, 0.3))
+    assert said.startswith("people are predicted worse with no persona than with their own persona (d = +0.200")
+
+
+@given(estimates() | st.builds(Estimate, FINITE))
+def test_no_side_is_better_or_worse_unless_the_interval_excludes_zero(difference: Estimate) -> None:
+    said = verdict(CONTRAST, difference)
+    assert ("predicted worse" in said or "predicted better" in said) == difference.excludes_zero
+    assert ("cannot be told from chance" in said) == (not difference.has_interval)
+
+
+@given(estimates())
+def test_a_contrast_turned_round_says_the_same(difference: Estimate) -> None:
+    said, turned = verdict(CONTRAST, difference), verdict(CONTRAST.turned, -difference)
+    assert ("predicted worse" in said) == ("predicted better" in turned)
+    assert CONTRAST.turned.turned == CONTRAST
+    assert CONTRAST.turned.ends == CONTRAST.ends[::-1]
+
+
+def test_one_study_is_judged_by_its_people_and_speaks_for_itself() -> None:
+    overall, study = effect("all studies", Estimate(0.3), "overall"), effect("a2020", Estimate(0.3, 0.1, 0.5))
+    assert verdict_of([overall, study]) == (
+        "in a2020, people are predicted worse by org/post than by org/base (d = +0.300, 95 % interval +0.100 to "
+        "+0.500, which excludes zero); this says nothing of other studies"
+    )
+    unclear = verdict_of([overall, replace(study, d=Estimate(0.3, -0.1, 0.7))])
+    assert unclear.startswith("in a2020, no clear difference between org/post and org/base (d = +0.300, 95 % interval")
+    alone = verdict_of([overall, replace(study, d=Estimate(0.3))])
+    assert "no interval: it needs two people or more, so that it cannot be told from chance" in alone
+
+
+def test_studies_without_a_d_leave_one_that_is_judged_by_its_people() -> None:
+    effects = [effect("all studies", Estimate(0.3), "overall"), effect("a", Estimate(NAN)), effect("b", Estimate(0.3))]
+    assert verdict_of(effects).startswith("in b, in these data the higher NLL is that of org/post")
+
+
+def test_the_verdict_on_several_studies_is_that_over_them() -> None:
+    effects = effects_of(["a", "b"], Estimate(0.1, -0.1, 0.3))
+    assert verdict_of(effects) == verdict(Contrast("org/post", "org/base"), effects[0].d)
+    assert verdict_of(effects, Contrast("step 3", "the base model")).startswith(
+        "no clear difference between step 3 and"
+    )
+
+
+def test_an_average_names_how_many_pairs_it_is_over() -> None:
+    overall = replace(effect("all studies", Estimate(0.2, 0.1, 0.3), "overall", group="family"), n_pairs=13)
+    assert verdict_of([overall]) == (
+        "on average over 13 pairs, people are predicted worse by the post-trained models than by the base models "
+        "(d = +0.200, 95 % interval +0.100 to +0.300, which excludes zero)"
+    )
+    assert verdict_of([replace(overall, n_pairs=1)]).startswith("on average over 1 pair, people")
