@@ -208,7 +208,7 @@ def test_effects_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 
 def test_the_table_of_studies_is_the_effects_table(page: Page, runs: dict[str, Path]) -> None:
-    shown = table_of(page, "study", "d", "95% interval", "paired d")
+    shown = table_of(page, "study", "d", "95 % interval", "paired d")
     effects = effects_table(read_effects(runs["effect"])).query("level != 'domain'").set_index("name")
     assert shown.column(1).keys() == set(effects.index)
     for name, row in effects.iterrows():
@@ -221,7 +221,7 @@ def test_the_table_of_studies_is_the_effects_table(page: Page, runs: dict[str, P
 
 
 def test_the_mean_over_studies_ends_the_table(page: Page) -> None:
-    assert table_of(page, "study", "d", "95% interval", "paired d").rows[-1][0][0] == "all studies"
+    assert table_of(page, "study", "d", "95 % interval", "paired d").rows[-1][0][0] == "all studies"
 
 
 def test_the_nll_of_each_study_is_that_of_the_run(page: Page, runs: dict[str, Path]) -> None:
@@ -243,9 +243,10 @@ def test_coverage_counts_every_response(page: Page) -> None:
 def test_the_answer_says_which_way_is_worse(page: Page) -> None:
     text = " ".join(page.text)
     assert (
-        "post predicts people worse than base (d = +0.400, 95% interval +0.100 to +0.700, which excludes zero)" in text
+        "people are predicted worse by post than by base (d = +0.400, 95 % interval +0.100 to +0.700, which excludes "
+        "zero)" in text
     )
-    assert "centaur predicts people better than base (d = +0.400, 95% interval +0.300 to +0.500" in text
+    assert "centaur predicts people better than base (d = +0.400, 95 % interval +0.300 to +0.500" in text
     assert "fell in 1 of 1 studies and rose in none" in text
 
 
@@ -268,7 +269,7 @@ def test_an_interval_that_does_not_exist_is_not_claimed(tmp_path: Path) -> None:
 def test_bounds_that_say_nothing_stay_short(tmp_path: Path) -> None:
     effects = effects_of(["a2020", "b2021"], Estimate(0.1, -1234567, 99.5))
     write_report([effect_run(tmp_path / "run", effects, [])], tmp_path / "report.md", "markdown")
-    assert "-1.23e+06 to +99.500" in (tmp_path / "report.md").read_text()
+    assert "-1,235,000 to +100" in (tmp_path / "report.md").read_text()
 
 
 def test_provenance_and_commands_stand_in_the_page(page: Page) -> None:
@@ -360,9 +361,9 @@ def test_other_tables_and_figures_of_a_folder_are_shown(runs: dict[str, Path], t
     (run / "figures/frontier.png").write_bytes(b"\x89PNG")
     write_report([run], tmp_path / "report.html", "html")
     page = Page(tmp_path / "report.html")
-    table = table_of(page, "name", "d", "95% interval", "on frontier")
+    table = table_of(page, "name", "d", "95 % interval", "on frontier")
     assert [text for text, _ in table.rows[1]] == ["centaur", "-0.250", "-0.500 to -0.100", "no"]
-    assert [text for text, _ in table.rows[0]] == ["base", "+0.000", "–", "yes"]
+    assert [text for text, _ in table.rows[0]] == ["base", "0.000", "–", "yes"]
     assert ("src", "data:image/png;base64," + base64.b64encode(b"\x89PNG").decode()) in page.addresses
     assert "centaur is on the frontier." in " ".join(page.text)
 
@@ -372,7 +373,10 @@ def test_several_pairs_are_listed_and_averaged(tmp_path: Path) -> None:
     for model in ("org/one", "org/two"):
         effects += effects_of(["a2020"], Estimate(0.2, 0.1, 0.3), group_name=model)
     (section,) = write_report([effect_run(tmp_path / "run", effects, [])], tmp_path / "report.html", "html")
-    assert "on average over 2 pairs, the post-trained models predict people worse" in section.answers[0]
+    assert (
+        "on average over 2 pairs, people are predicted worse by the post-trained models than by the base models"
+        in section.answers[0]
+    )
     pairs = table_of(Page(tmp_path / "report.html"), "post-trained", "base")
     assert [row[0][0] for row in pairs.rows] == ["one", "two", "all pairs"]
     assert [figure.name for figure in section.figures] == ["forest", "pairs", "domains"]
@@ -385,7 +389,7 @@ def test_markdown_has_the_same_content(page: Page, runs: dict[str, Path], tmp_pa
     for table in page.tables:
         for row in table.rows:
             assert "| " + " | ".join(cell for cell, _ in row) + " |" in text
-    assert "post predicts people worse than base (d = +0.400, 95% interval +0.100 to +0.700" in text
+    assert "people are predicted worse by post than by base (d = +0.400, 95 % interval +0.100 to +0.700" in text
     assert "python eval/misalignment.py --base 'a b' --post c" in text
     figures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
     assert len(figures) == page.elements.count("figure")

@@ -1,4 +1,4 @@
-"""The sentence under the table says which model is worse, and how sure that is."""
+"""Effects as files to compute with, and as a table to look at."""
 
 import dataclasses
 import math
@@ -10,7 +10,6 @@ from centaurlab.analyses.misalignment import print_effects
 from centaurlab.stats.effect_table import effects_table, write_effects
 from centaurlab.stats.effects import Effect
 from centaurlab.stats.estimate import Estimate
-from centaurlab.stats.words import verdict
 
 EFFECT = Effect(
     group="pair",
@@ -38,45 +37,6 @@ def with_d(value: float, low: float = math.nan, high: float = math.nan) -> Effec
     return dataclasses.replace(EFFECT, d=Estimate(value, low, high))
 
 
-@pytest.mark.parametrize(
-    ("effect", "sentence"),
-    [
-        (
-            EFFECT,
-            "org/chat predicts people worse than org/base (d = +0.200, 95% interval +0.100 to +0.300, "
-            "which excludes zero)",
-        ),
-        (
-            with_d(-0.2, -0.3, -0.1),
-            "org/base predicts people worse than org/chat (d = -0.200, 95% interval -0.300 to -0.100, "
-            "which excludes zero)",
-        ),
-        (
-            with_d(0.2, -0.1, 0.3),
-            "no clear difference between org/base and org/chat (d = +0.200, 95% interval -0.100 to +0.300, "
-            "which includes zero)",
-        ),
-        (
-            with_d(0.2),
-            "org/chat predicts people worse than org/base (d = +0.200); no interval: it needs two studies or more",
-        ),
-        (
-            dataclasses.replace(with_d(0.0), level="study"),
-            "org/base and org/chat predict people equally well (d = +0.000); "
-            "no interval: it needs two participants or more",
-        ),
-        (with_d(math.nan), "d of all studies is not defined: too few responses, or all with the same NLL"),
-        (
-            dataclasses.replace(EFFECT, group="family", group_name="qwen3", base="", n_pairs=13),
-            "on average over 13 pairs, the post-trained models predict people worse than the base models "
-            "(d = +0.200, 95% interval +0.100 to +0.300, which excludes zero)",
-        ),
-    ],
-)
-def test_the_verdict(effect: Effect, sentence: str) -> None:
-    assert verdict(effect) == sentence
-
-
 def test_an_estimate_makes_three_columns(tmp_path) -> None:
     row = effects_table([EFFECT]).iloc[0]
     assert (row["d"], row["d_low"], row["d_high"], row["nll_difference_high"]) == (0.2, 0.1, 0.3, 0.5)
@@ -98,4 +58,4 @@ def test_what_was_left_out_is_said_and_names_are_not_markup(capsys: pytest.Captu
 
 def test_bounds_that_say_nothing_stay_short(capsys: pytest.CaptureFixture[str]) -> None:
     print_effects([dataclasses.replace(EFFECT, d_paired=Estimate(1.972, -5379791.4, 753.61))])
-    assert "-5.38e+06 … +754" in capsys.readouterr().out
+    assert "-5,380,000 to +800" in capsys.readouterr().out

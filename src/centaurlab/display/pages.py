@@ -1,16 +1,13 @@
-"""A report as Markdown: the same text and tables as the page; its figures are files beside it."""
+"""A report as one page that loads nothing, and as Markdown with the same text and tables and its figures beside it."""
 
 import base64
-import re
 from collections.abc import Mapping, Sequence
 
 import jinja2
 
 from centaurlab import __version__
+from centaurlab.display.markdown import escaped, fenced, table_lines
 from centaurlab.display.section import ReportFigure, Section
-from centaurlab.display.tables import ReportTable
-
-_SPECIAL = re.compile(r"([\\`*\[\]|~])|(?<![^\W_])_|_(?![^\W_])")
 
 
 def markdown(title: str, sections: Sequence[Section], files: Mapping[int, str], version: str) -> str:
@@ -22,34 +19,15 @@ def markdown(title: str, sections: Sequence[Section], files: Mapping[int, str], 
         parts += [_figure(figure, files[id(figure)]) for figure in section.figures]
         parts += [escaped(paragraph) for paragraph in section.explanation]
         for table in section.tables:
-            parts += [f"### {escaped(table.title)}", _table(table), *([escaped(table.note)] if table.note else [])]
-        parts += ["### Commands that make it again", _fenced("\n".join(section.commands))]
+            parts += [f"### {escaped(table.title)}", table_lines(table), *([escaped(table.note)] if table.note else [])]
+        parts += ["### Commands that make it again", fenced("\n".join(section.commands))]
         facts = "\n".join(f"- {escaped(name)}: {escaped(value)}" for name, value in section.provenance)
         parts += ["### Where it comes from", facts]
     return "\n\n".join([*parts, f"Written by centaurlab {escaped(version)}."]) + "\n"
 
 
-def escaped(text: str) -> str:
-    """``text`` on one line, such that Markdown and the HTML in it show it as it is."""
-    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _SPECIAL.sub(r"\\\g<0>", text)
-
-
 def _figure(figure: ReportFigure, address: str) -> str:
     return f"![{escaped(figure.caption)}]({address})\n\n{escaped(figure.caption)}"
-
-
-def _table(table: ReportTable) -> str:
-    rows = [[cell.text for cell in row] for row in (*table.rows, *table.summary)]
-    lines = [[escaped(text) for text in line] for line in (table.columns, *rows)]
-    lines.insert(1, ["---:" if is_number else "---" for is_number in table.is_number])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _fenced(text: str) -> str:
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}\n{text}\n{fence}"
 
 
 _MEDIA = {"svg": "image/svg+xml", "png": "image/png"}

@@ -5,7 +5,8 @@ A cell keeps the number behind its text, so that tables sort, and can be read ba
 
 from dataclasses import dataclass
 
-from centaurlab.display.tables import INTERVAL, ReportTable
+from centaurlab.display.tables import Table
+from centaurlab.stats.words import INTERVAL
 
 NLL = (
     "NLL is the negative log-likelihood, in nats, that a model gives a person's response after everything that this "
@@ -36,6 +37,6 @@ class Section:
     answers: tuple[str, ...]
     explanation: tuple[str, ...]
     figures: tuple[ReportFigure, ...]
-    tables: tuple[ReportTable, ...]
+    tables: tuple[Table, ...]
     provenance: tuple[tuple[str, str], ...]
     commands: tuple[str, ...]

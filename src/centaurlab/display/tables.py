@@ -1,18 +1,21 @@
-"""Data frames into tables of cells that are read and sorted: for the terminal, the page and Markdown."""
+"""Data frames into tables of cells, which are shown alike on a terminal, on a page, in Markdown and in a model card.
 
-import math
-from collections.abc import Mapping, Sequence
+A cell keeps the number behind its text, so that tables sort, and can be read back, in full precision. Names are as they
+are, but for control characters, which are written out; what a medium takes for markup, its renderer escapes.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from centaurlab.stats.estimate import CONFIDENCE
+from centaurlab.runtime.terminal import shown
+from centaurlab.stats import words
+from centaurlab.stats.estimate import Estimate
+from centaurlab.stats.words import INTERVAL as INTERVAL
+from centaurlab.stats.words import NOTHING
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-INTERVAL = f"{CONFIDENCE:.0%} interval"
-NOTHING = "–"
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,11 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class ReportTable:
-    """``is_number`` of each column: aligned right and sorted by the numbers. ``summary``: rows below the others."""
+class Table:
+    """Cells under titles; without any title (all are empty), a list of facts.
+
+    ``is_number`` of each column: aligned right and sorted by the numbers. ``summary``: rows below the others.
+    """
 
     title: str
     columns: tuple[str, ...]
@@ -36,56 +42,101 @@ class ReportTable:
 
 
 def table_of(
-    title: str, frame: "pd.DataFrame", columns: Mapping[str, str] | None = None, note: str = "", n_summary: int = 0
-) -> ReportTable:
-    """A table of the named ``columns`` (default: all) under their titles; the first ``n_summary`` rows end it.
+    title: str,
+    frame: "pd.DataFrame",
+    columns: Mapping[str, str] | None = None,
+    note: str = "",
+    n_summary: int = 0,
+    signed: Collection[str] = (),
+) -> Table:
+    """A table of columns of a data frame.
 
-    A column with two others that end in ``_low`` and ``_high`` is followed by one that shows both, as an interval.
+    Parameters
+    ----------
+    title : str
+        Above the table.
+    frame : pandas.DataFrame
+        A column ``x`` with two others, ``x_low`` and ``x_high``, holds estimates: it is followed by a column of
+        intervals. Integers are counts, other numbers quantities, None and NaN are not defined.
+    columns : mapping of str to str, optional
+        Names of columns and their titles; by default all, under their names.
+    note : str
+        Below the table.
+    n_summary : int
+        So many first rows are shown last, set apart.
+    signed : collection of str
+        Columns of differences, of which a plus is shown, too. Without being named, columns of estimates are taken for
+        differences where one of their bounds is below zero.
     """
     names = list(columns or frame.columns)
     names = [name for name in names if not (name.endswith(("_low", "_high")) and name.rpartition("_")[0] in names)]
-    titles, numbers, cells = [], [], []
+    titles, numbers, found = [], [], []
     for name in names:
         values: Sequence[Any] = frame[name].tolist()
-        is_number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-        is_signed = is_number and f"{name}_low" in frame and any(value < 0 or name[:1] == "d" for value in values)
-        titles.append((columns or {}).get(name) or name.replace("_", " "))
+        is_number = all(_is_nothing(value) or _is_number(value) for value in values)
+        titles.append(shown((columns or {}).get(name) or name.replace("_", " ")))
         numbers.append(is_number)
-        cells.append([number(value, is_signed) if is_number else Cell(_text(value)) for value in values])
-        if {f"{name}_low", f"{name}_high"} <= set(frame.columns):
+        if is_number and {f"{name}_low", f"{name}_high"} <= set(frame.columns):
+            bounds = (frame[f"{name}_{end}"].tolist() for end in ("low", "high"))
+            estimates = [Estimate(*map(_float, three)) for three in zip(values, *bounds, strict=True)]
+            is_signed = name in signed or any(min(e.value, e.low) < 0 for e in estimates)
+            pairs = [estimate_cells(estimate, is_signed) for estimate in estimates]
             titles.append(INTERVAL)
             numbers.append(True)
-            bounds = zip(frame[f"{name}_low"].tolist(), frame[f"{name}_high"].tolist(), strict=True)
-            cells.append([interval(low, high, is_signed) for low, high in bounds])
-    rows = tuple(zip(*cells, strict=True))
-    return ReportTable(title, tuple(titles), tuple(numbers), rows[n_summary:], rows[:n_summary], note)
+            found += [[value for value, _ in pairs], [interval for _, interval in pairs]]
+        else:
+            found.append([cell(value, name in signed) for value in values])
+    rows = tuple(zip(*found, strict=True))
+    return Table(shown(title), tuple(titles), tuple(numbers), rows[n_summary:], rows[:n_summary], shown(note))
+
+
+def facts_table(title: str, facts: Sequence[tuple[str, str]]) -> Table:
+    """Names and what is to be said of each, one a row, without titles of columns."""
+    rows = tuple((cell(name), cell(value)) for name, value in facts)
+    return Table(shown(title), ("", ""), (False, False), rows)
+
+
+def cell(value: Any, signed: bool = False) -> Cell:
+    """A count, a quantity, yes or no, a text as it is, or a dash for nothing."""
+    if _is_nothing(value):
+        return Cell(NOTHING, "")
+    if isinstance(value, bool):
+        return Cell("yes" if value else "no")
+    if _is_number(value):
+        text = words.number(value, signed)
+        return Cell(text, "" if text == NOTHING else repr(value))
+    return Cell(shown(str(value)))
+
+
+def estimate_cells(estimate: Estimate, signed: bool) -> tuple[Cell, Cell]:
+    """Value and interval, as ``words.cells`` writes them, with the numbers behind them."""
+    value, interval = words.cells(estimate, signed)
+    return (
+        Cell(value, repr(float(estimate.value)) if estimate.is_defined else ""),
+        Cell(interval, f"{float(estimate.low)!r} {float(estimate.high)!r}" if estimate.has_interval else ""),
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_nothing(value: object) -> bool:
+    return value is None or value != value
+
+
+def _float(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+ReportTable = Table  # until the analyses are converted
 
 
 def number(value: float, is_signed: bool = False) -> Cell:
-    """A count with thousands set apart, a quantity with three decimals, a dash where it is not defined."""
-    if value is None or not math.isfinite(value):
-        return Cell(NOTHING, "")
-    if isinstance(value, int):
-        return Cell(f"{value:,}", str(value))
-    return Cell(_decimal(value, is_signed), repr(float(value)))
+    """The analyses' name of ``cell``, until they are converted."""
+    return cell(value, is_signed)
 
 
 def interval(low: float, high: float, is_signed: bool = False) -> Cell:
-    """``+0.101 to +0.202``, or a dash."""
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return Cell(NOTHING, "")
-    text = " to ".join(_decimal(x, is_signed) if abs(x) < 100 else f"{x:+.3g}" for x in (low, high))
-    return Cell(text, f"{float(low)!r} {float(high)!r}")
-
-
-def _decimal(value: float, is_signed: bool) -> str:
-    value = 0.0 if abs(value) < 1e-9 else value  # what sums of floats leave of equal numbers
-    if 0 < abs(value) < 0.0005:
-        return f"{value:{'+' if is_signed else ''}.1e}"
-    return f"{value:{'+' if is_signed else ''},.3f}"
-
-
-def _text(value: object) -> str:
-    if value is None or value != value:
-        return NOTHING
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    """The analyses' way to an interval, until they are converted."""
+    return estimate_cells(Estimate((low + high) / 2, low, high), is_signed)[1]

@@ -1,0 +1,55 @@
+"""Tables as CSV files that a spreadsheet shows and never runs.
+
+A name from data may begin with = + - or @, by which a spreadsheet knows a formula ("CSV injection", OWASP). Such a
+cell is written with an apostrophe before it, which spreadsheets take for "this is text"; reading it here takes it away
+again. Numbers stay numbers, and cells that are numbers as text stay as they are.
+"""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)")
+
+
+def write_csv(table: "pd.DataFrame", target: Path | TextIO) -> None:
+    """Write ``table``, without its index, to a path or an open file; names in cells and columns are made inert."""
+    _mapped(table, inert).to_csv(target, index=False)
+
+
+def read_csv(path: Path, **options: Any) -> "pd.DataFrame":
+    """The table that ``write_csv`` wrote; ``options`` are those of ``pandas.read_csv``, whose errors are raised."""
+    import pandas as pd
+
+    return _mapped(pd.read_csv(path, **options), _original)
+
+
+def inert(cell: object) -> object:
+    """A text that a spreadsheet would take for a formula with an apostrophe before it; all else as it is.
+
+    Examples
+    --------
+    >>> inert("=SUM(A1)"), inert("-0.5"), inert(-0.5), inert("plain")
+    ("'=SUM(A1)", '-0.5', -0.5, 'plain')
+    """
+    if isinstance(cell, str) and _FORMULA.match(cell) and not _NUMBER.fullmatch(cell):
+        return f"'{cell}"
+    return cell
+
+
+def _original(cell: object) -> object:
+    return cell[1:] if isinstance(cell, str) and cell[:1] == "'" and _FORMULA.match(cell) else cell
+
+
+def _mapped(table: "pd.DataFrame", function: Any) -> "pd.DataFrame":
+    texts = [i for i, kind in enumerate(table.dtypes) if kind.kind not in "biufcmM"]
+    changed = {i: table.iloc[:, i].map(function, na_action="ignore") for i in texts}
+    if any(not changed[i].equals(table.iloc[:, i]) for i in texts):
+        table = table.copy()
+        for i, column in changed.items():
+            table.isetitem(i, column.array)
+    return table.rename(columns=function)
