@@ -20,10 +20,10 @@ import pytest
 from centaurlab.cli import main as cli
 from centaurlab.report import write_report
 from centaurlab.runtime.errors import UserError
-from centaurlab.stats.effect_table import effects_table, read_effects, write_effects
+from centaurlab.stats.effect_table import effects_table, read_effects
 from centaurlab.stats.effects import Effect
 from centaurlab.stats.estimate import Estimate
-from helpers.effect_rows import effect, effects_of
+from helpers.effect_rows import effect, effects_of, write_effects
 
 EVIL = "<script>document.title='owned'</script>|_x_ & \"quoted\""
 WORSE = f"</dd></pre></style>{EVIL}' onload='x' <img src=x onerror=\"document.title='owned'\"> <svg onload=alert(1)>"
@@ -149,9 +149,10 @@ def gain_run(folder: Path) -> Path:
         | {"d": d, "d_low": d - 0.1, "d_high": d + 0.1, "nll_uniform": 0.7, "nll_marginal": marginal}
         for kind, study, d, marginal in [("held_out", "a2020", 0.4, 1.9), ("novel", "b2021", 0.05, None)]
     ]
+    over_studies = {"d_sem": 0.03, "improved": 0.75}
     summaries = [
-        {"kind": "held_out", "studies": 4, "d": 0.4, "d_low": 0.3, "d_high": 0.5},
-        {"kind": "novel", "studies": 3, "d": 0.05, "d_low": -0.05, "d_high": 0.15},
+        {"kind": "held_out", "studies": 4, "d": 0.4, "d_low": 0.3, "d_high": 0.5} | over_studies,
+        {"kind": "novel", "studies": 3, "d": 0.05, "d_low": -0.05, "d_high": 0.15} | over_studies,
     ]
     known = about("generalisation", "eval/generalisation.py") | {"studies": gains, "summaries": summaries}
     write_json(folder / "run.json", known)
@@ -246,7 +247,7 @@ def test_the_answer_says_which_way_is_worse(page: Page) -> None:
         "people are predicted worse by post than by base (d = +0.400, 95 % interval +0.100 to +0.700, which excludes "
         "zero)" in text
     )
-    assert "centaur predicts people better than base (d = +0.400, 95 % interval +0.300 to +0.500" in text
+    assert "people are predicted worse by base than by centaur (d = +0.400, 95 % interval +0.300 to +0.500" in text
     assert "fell in 1 of 1 studies and rose in none" in text
 
 
@@ -256,7 +257,7 @@ def test_an_interval_that_includes_zero_tells_nothing_apart(tmp_path: Path, low:
     (section,) = write_report([run], tmp_path / "report.html", "html")
     (answer,) = section.answers
     assert "no clear difference" in answer
-    assert "do not tell the two models apart" in answer
+    assert "do not tell the two sides apart" in " ".join(section.explanation)
 
 
 def test_an_interval_that_does_not_exist_is_not_claimed(tmp_path: Path) -> None:

@@ -12,20 +12,21 @@ import pytest
 from trl import ModelConfig, SFTConfig
 
 from centaurlab.analyses.generalisation import (
+    GeneralisationArguments,
     StudyGain,
     Summary,
+    find_gains,
     marginal_nll,
-    shown_gains,
     standard_error,
     uniform_nll,
 )
 from centaurlab.data.held_out import Split, read_split
 from centaurlab.data.transcripts import Transcript
+from centaurlab.display.terminal import show
 from centaurlab.jobs.generalisation import check_base
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.identity import identify
 from centaurlab.results.table import ResponseScores
-from centaurlab.runtime import terminal
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.scorer import SessionError, SessionScorer
 from centaurlab.training.centaur import prepare_run
@@ -153,13 +154,17 @@ def test_a_folder_that_is_no_adapter_is_refused(tmp_path: Path) -> None:
 def test_an_interval_that_does_not_exist_is_printed_as_such(capsys: pytest.CaptureFixture[str]) -> None:
     numbers = {"nll_base": 0.7, "nll_centaur": 0.6, "d": 0.25, "d_low": math.nan, "d_high": math.nan}
     gain = StudyGain("novel", "alpha", 1, 20, **numbers, nll_uniform=0.69, nll_marginal=math.nan)
-    for shown in shown_gains([gain], [Summary("novel", 1, **numbers, d_sem=math.nan, improved=1.0)]):
-        terminal.console().print(shown)
+    asked = GeneralisationArguments("org/base", "runs/centaur", "out")
+    show(*find_gains(asked, [gain], [Summary("novel", 1, **numbers, d_sem=math.nan, improved=1.0)]).shown)
     printed = capsys.readouterr().out
     assert "nan" not in printed
     (row,) = (line.split() for line in printed.splitlines() if line.split()[:1] == ["alpha"])
-    assert row[-4:] == ["0.250", "–", "0.6900", "–"]
-    assert "d = 0.250, no interval: it needs two studies or more; 100% of 1 studies improved" in printed
+    assert row[-8:] == ["+0.250", "–", "1", "20", "0.700", "0.600", "0.690", "–"]
+    assert (
+        "on novel studies (1 study), in alpha, the higher NLL in these data is that of base (d = +0.250; no interval: "
+        "it needs two people or more, so that it cannot be told from chance); this says nothing of other studies; the "
+        "NLL fell in 100 % of the studies"
+    ) in printed
 
 
 def test_with_eval_data_its_people_are_held_out_and_nobody_trained_on(

@@ -79,7 +79,7 @@ def test_a_report_shows_the_generations(folder: Path, capsys: pytest.CaptureFixt
             cli.main()
     assert not exited.value.code
     out = capsys.readouterr().out
-    assert "By size and generation: the NLL of base models is" in out
+    assert "By size and generation: base models: NLL = " in out
     assert "0.5 billion parameters and" in out
     page = (folder / "report.html").read_text()
     assert "old1" in page

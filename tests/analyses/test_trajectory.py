@@ -17,6 +17,7 @@ from centaurlab.models.loading import load_model
 from centaurlab.prompts.chat import chat_tokenizer
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.assistant import answer_margins, assistant_quality, held_out_items, quality
+from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effects import Effect
 from centaurlab.stats.estimate import Accuracy, Estimate, accuracy
 
@@ -25,20 +26,20 @@ ACCURACY = Accuracy(100, 0.5, 0.4, 0.6)
 
 def effect(d: float, low: float, high: float, level: str = "overall", name: str = "all studies") -> Effect:
     return Effect(
-        *("pair", "post", "base", level, name),
+        *("pair", "post", Contrast("post", "base"), level, name),
         d=Estimate(d, low, high),
         d_paired=Estimate(d),
         nll_difference=Estimate(d),
-        nll_base=1.0,
-        nll_post=1.0 + d,
+        nll_second=1.0,
+        nll_first=1.0 + d,
         n_pairs=1,
         n_responses=10,
         n_participants=2,
         n_studies=1,
         n_studies_d=1,
         n_studies_paired=1,
-        unmatched_base=0,
-        unmatched_post=0,
+        unmatched_second=0,
+        unmatched_first=0,
     )
 
 
@@ -80,22 +81,38 @@ def test_table_starts_at_the_base_model() -> None:
 @pytest.mark.parametrize(
     ("d", "after", "sentence"),
     [
-        (Estimate(0.2, 0.1, 0.3), Accuracy(100, 0.8, 0.7, 0.9), "is a better assistant (accuracy 0.50 -> 0.80) and"),
-        (Estimate(0.2, 0.1, 0.3), ACCURACY, "predicts people worse than the base model"),
-        (Estimate(-0.2, -0.3, -0.1), ACCURACY, "predicts people better than the base model"),
-        (Estimate(0.2, -0.1, 0.3), ACCURACY, "neither clearly worse nor better"),
-        (Estimate(0.2, 0.1, 0.3), Accuracy(100, 0.3, 0.2, 0.39), "is a worse assistant"),
-        (Estimate(0.2, 0.1, 0.3), ACCURACY, "is neither clearly a better nor a worse assistant"),
+        (
+            Estimate(0.2, 0.1, 0.3),
+            Accuracy(100, 0.8, 0.7, 0.9),
+            "It is a better assistant than the base model (",
+        ),
+        (
+            Estimate(0.2, 0.1, 0.3),
+            ACCURACY,
+            "people are predicted worse by the checkpoint of step 10 than by",
+        ),
+        (
+            Estimate(-0.2, -0.3, -0.1),
+            ACCURACY,
+            "people are predicted better by the checkpoint of step 10 than by",
+        ),
+        (
+            Estimate(0.2, -0.1, 0.3),
+            ACCURACY,
+            "no clear difference between the checkpoint of step 10 and",
+        ),
+        (Estimate(0.2, 0.1, 0.3), Accuracy(100, 0.3, 0.2, 0.39), "a worse assistant"),
+        (Estimate(0.2, 0.1, 0.3), ACCURACY, "neither clearly a better nor a worse assistant"),
     ],
 )
 def test_verdict_says_no_more_than_the_intervals(d: Estimate, after: Accuracy, sentence: str) -> None:
     assert sentence in verdict(*points(d, after))
 
 
-def test_no_interval_is_no_clear_difference() -> None:
+def test_without_an_interval_nobody_is_better_or_worse() -> None:
     said = verdict(*points(Estimate(0.2), ACCURACY))
-    assert "neither clearly" in said
-    assert "(d = +0.200; no interval: it needs two studies or more)" in said
+    assert "predicted worse" not in said
+    assert "(d = +0.200; no interval: it needs two people or more, so that it cannot be told from chance)" in said
 
 
 def test_accuracy_and_wilson_interval() -> None:
@@ -187,8 +204,8 @@ def test_frontier_verdict_says_no_more_than_the_intervals() -> None:
     ]
     assert frontier.verdict(frontier_table(standings)) == (
         "on the frontier, where no other is at least as good in both: sft, half and centaur; "
-        "sft and kl predict people worse than base; centaur predicts people better than base; "
-        "these data do not tell half from base in predicting people"
+        "people are predicted worse by sft and kl than by base; people are predicted better by centaur than by base; "
+        "no clear difference of half from base"
     )
 
 
@@ -198,7 +215,7 @@ def test_frontier_verdict_says_where_there_is_no_interval() -> None:
         Standing("sft", "s", effect(0.2, float("nan"), float("nan")), replace(ACCURACY, value=0.8)),
     ]
     assert frontier.verdict(frontier_table(standings)).endswith(
-        "; whether sft predicts people worse than base is not known (no interval: it needs two studies or more)"
+        "; of sft, whether it differs from base cannot be told (no interval: it needs two studies or more)"
     )
 
 

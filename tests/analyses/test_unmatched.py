@@ -8,6 +8,9 @@ import pytest
 
 from centaurlab.analyses.unmatched import compare_unmatched
 from centaurlab.results.run import ScoreRun
+from centaurlab.stats.contrast import Contrast
+
+SIDES = Contrast("all", "some", by="with")
 
 
 def folder(path: Path, people: dict[str, list[float]], study: str = "s") -> ScoreRun:
@@ -22,7 +25,7 @@ def folder(path: Path, people: dict[str, list[float]], study: str = "s") -> Scor
 def test_d_is_over_the_responses_of_each_group(tmp_path: Path) -> None:
     everybody = folder(tmp_path / "a", {"1": [1.0, 2.0], "2": [4.0]})
     some = folder(tmp_path / "b", {"1": [0.5, 1.5]})
-    overall, study = compare_unmatched("u", ("all", everybody), ("some", some), 100, 0).effects
+    overall, study = compare_unmatched("u", SIDES, everybody, some, 100, 0).effects
     a, b = np.array([1.0, 2.0, 4.0]), np.array([0.5, 1.5])
     assert study.d.value == pytest.approx((a.mean() - b.mean()) / np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2))
     assert overall.d.value == study.d.value
@@ -36,7 +39,7 @@ def test_overall_is_the_mean_over_studies_of_both(tmp_path: Path) -> None:
         everybody = folder(tmp_path / "a", {str(i): rng.normal(size=3).tolist() for i in range(6)}, study)
         if study != "only in one":
             some = folder(tmp_path / "b", {str(i): rng.normal(size=3).tolist() for i in range(3)}, study)
-    overall, *studies = compare_unmatched("u", ("all", everybody), ("some", some), 100, 0).effects
+    overall, *studies = compare_unmatched("u", SIDES, everybody, some, 100, 0).effects
     assert [effect.name for effect in studies] == ["s", "t"]
     assert overall.d.value == pytest.approx(np.mean([effect.d.value for effect in studies]))
     assert overall.d.low < overall.d.value < overall.d.high
@@ -53,6 +56,6 @@ def test_intervals_cover_the_true_difference(tmp_path: Path) -> None:
         here = tmp_path / str(run)
         here.mkdir()
         runs = folder(here / "a", nlls), folder(here / "b", with_persona)
-        _, study = compare_unmatched("u", ("all", runs[0]), ("some", runs[1]), 300, run).effects
+        _, study = compare_unmatched("u", SIDES, *runs, 300, run).effects
         n_covered += study.d.low <= 0.5 / np.sqrt(2) <= study.d.high
     assert n_covered >= 0.87 * n_runs

@@ -115,4 +115,4 @@ def test_a_table_stands_in_pieces_as_wide_as_the_terminal(tmp_path: Path, capsys
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 160
     means = [line.split()[1:] for line in lines if line.strip().startswith("nll/mean")]
-    assert [value for piece in means for value in piece] == [f"{number / 8:.4f}" for number in range(9)]
+    assert [value for piece in means for value in piece] == [f"{number / 8:.3f}" for number in range(9)]

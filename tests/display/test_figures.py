@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from centaurlab.analyses.misalignment import save_effect_figures
+from centaurlab.analyses.misalignment import effect_figures
 from centaurlab.catalog.tables import published_effects, published_nll
 from centaurlab.display.figures.curves import training_curve
 from centaurlab.display.figures.intervals import (
@@ -33,10 +33,13 @@ from centaurlab.display.figures.paper import (
 )
 from centaurlab.display.figures.style import GREY, WIDTH_MM, save_figure, short
 from centaurlab.runtime.errors import UserError
+from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.estimate import Estimate
 from helpers.effect_rows import LONG_NAMES, effect, effects_of
 
 NAN = float("nan")
+PERSONAS = Contrast("no", "their own", "persona", by="with")
+LONG = Contrast("meta-llama/Llama-3.1-Nemotron-70B-Instruct-HF", "meta-llama/Llama-3.1-70B-of-a-long-name-indeed")
 WIDE = Estimate(0.5, -0.4, 1.4)
 
 
@@ -54,15 +57,16 @@ def every_figure() -> dict[str, Figure]:
     sized = [PairPoint(s, g, Estimate(2, 1, 3), Estimate(0.1, 0, 0.3)) for s in (0.5, 7) for g in ("qwen2", "qwen2.5")]
     return {
         "forest": forest(effects),
+        "long names": forest([replace(e, contrast=LONG) for e in effects]),
         "pairs": pair_forest(pairs),
-        "gains": gain_forest(gains, summaries, "runs/centaur", "org/base"),
+        "gains": gain_forest(gains, summaries, Contrast("base", "centaur")),
         "nll": nll_rows(nlls, ["one", "two", "a model of a very long name indeed, much longer than that"], "starter"),
-        "parts": part_rows(parts, ["difference", "calibration", "format", "preference"], "post: one\nbase: two"),
+        "parts": part_rows(parts, ["difference", "calibration", "format", "preference"], Contrast("one", "two")),
         "nll_by_size": nll_by_size(models),
         "accuracy_by_size": accuracy_by_size([replace(m, value=WIDE) for m in models if m.size_b > 0]),
         "generations": generations(sized, [("qwen2", Estimate(0.1, 0.0, 0.2)), ("qwen2.5", Estimate(0.1))]),
         "domains": domains(effects),
-        "personas": personas([("org/one", Estimate(0.1, 0.05, 0.2)), ("org/two", Estimate(-0.1, -0.2, 0.1))]),
+        "personas": personas([("org/one", Estimate(0.1, 0.05, 0.2)), ("org/two", Estimate(-0.1, -0.2, 0.1))], PERSONAS),
         "templates": templates([("org/smol", Estimate(2.0, 1.5, 2.5), Estimate(4.0, 3.0, 5.0))]),
         "training": training_curve([(i, 3 / i) for i in range(1, 40)], [(20, 2.0), (40, 1.8)]),
     }
@@ -151,7 +155,7 @@ def test_filled_markers_are_intervals_that_exclude_zero() -> None:
 
 def test_an_interval_too_wide_to_be_shown_ends_in_arrows() -> None:
     rows = [Row(f"s{i}", Estimate(0.1 * i, 0.1 * i - 0.3, 0.1 * i + 0.3)) for i in range(5)]
-    figure = signed_forest([*rows, Row("two people", Estimate(0.2, -20, 24))], "title", "worse", "better", "d (units)")
+    figure = signed_forest([*rows, Row("two people", Estimate(0.2, -20, 24))], "title", PERSONAS)
     (axes,) = figure.axes
     left, right = axes.get_xlim()
     assert -1 < left < -0.3
@@ -181,7 +185,8 @@ def test_long_names_keep_their_ends() -> None:
 def test_files_are_the_same_bytes_every_time(tmp_path: Path) -> None:
     effects = effects_of(["a", "b"], Estimate(0.1, -0.1, 0.3))
     for folder in ("one", "two"):
-        save_effect_figures(effects, tmp_path / folder)
+        for name, figure in effect_figures(effects).items():
+            save_figure(figure, tmp_path / folder / "figures", name)
     files = sorted((tmp_path / "one/figures").iterdir())
     assert [file.name for file in files] == ["domains.pdf", "domains.png", "forest.pdf", "forest.png"]
     assert files[0].read_bytes().startswith(b"%PDF")
@@ -189,10 +194,9 @@ def test_files_are_the_same_bytes_every_time(tmp_path: Path) -> None:
         assert file.read_bytes() == (tmp_path / "two/figures" / file.name).read_bytes()
 
 
-def test_several_pairs_have_a_figure_of_their_own(tmp_path: Path) -> None:
+def test_several_pairs_have_a_figure_of_their_own() -> None:
     averages = effects_of(["a"], Estimate(0.1), group="all", group_name="all pairs")
-    save_effect_figures([*averages, *effects_of(["a"], Estimate(0.1))], tmp_path)
-    assert {file.stem for file in (tmp_path / "figures").iterdir()} == {"domains", "forest", "pairs"}
+    assert effect_figures([*averages, *effects_of(["a"], Estimate(0.1))]).keys() == {"domains", "forest", "pairs"}
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
@@ -241,3 +245,10 @@ def test_axes_end_where_a_share_or_an_nll_does() -> None:
 def test_models_of_unknown_size_are_left_out_and_counted() -> None:
     (legend,) = FIGURES["nll_by_size"].legends
     assert "of unknown size, left out: 1" in legend.get_title().get_text()
+
+
+def test_the_ends_of_an_axis_say_which_side_is_worse_there() -> None:
+    effects = effects_of(["a"], Estimate(0.3, 0.1, 0.5))
+    assert "← base worse   |   post worse →" in forest(effects).get_supxlabel()
+    turned = [replace(e, contrast=e.contrast.turned, d=-e.d) for e in effects]
+    assert "← post worse   |   base worse →" in forest(turned).get_supxlabel()

@@ -18,7 +18,7 @@ from centaurlab.display.section import Section
 from centaurlab.display.tables import Table, facts_table, table_of
 from centaurlab.display.terminal import print_table
 from centaurlab.runs.csv_table import write_csv
-from centaurlab.runtime.terminal import shown
+from centaurlab.runtime.names import shown
 from centaurlab.stats.words import INTERVAL, NOTHING
 
 NASTY = [

@@ -90,7 +90,7 @@ def test_a_comparison_leaves_out_what_one_model_could_not_score_and_says_so(
     assert f"note: {post} lacks 1 session" in capsys.readouterr().out
     pairs = [single_pair(str(base), str(post))]
     effects = pair_effects(pairs, runs, EstimateArguments(20))
-    assert (effects[0].n_responses, effects[0].unmatched_base, effects[0].unmatched_post) == (15, 5, 0)
+    assert (effects[0].n_responses, effects[0].unmatched_second, effects[0].unmatched_first) == (15, 5, 0)
     assert [model["failed"] for model in find_misalignment(pairs, runs, effects).record["models"]] == [0, 1]
 
 

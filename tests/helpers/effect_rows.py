@@ -1,7 +1,12 @@
 """Effects made up for tests of what shows them."""
 
+from pathlib import Path
+
 import numpy as np
 
+from centaurlab.runs.folder import RunFolder
+from centaurlab.stats.contrast import POST_TRAINING, Contrast
+from centaurlab.stats.effect_table import effects_table
 from centaurlab.stats.effects import Effect
 from centaurlab.stats.estimate import Estimate
 
@@ -12,22 +17,22 @@ def effect(name: str, d: Estimate, level: str = "study", group: str = "pair", gr
     return Effect(
         group=group,
         group_name=group_name,
-        base="org/base" if group == "pair" else "",
+        contrast=Contrast(group_name, "org/base") if group == "pair" else POST_TRAINING,
         level=level,
         name=name,
         d=d,
         d_paired=Estimate(d.value * 1.7, d.low * 2, d.high * 2),
         nll_difference=Estimate(d.value * 2, d.low * 2, d.high * 2),
-        nll_base=1.25,
-        nll_post=1.25 + d.value * 2,
+        nll_first=1.25 + d.value * 2,
+        nll_second=1.25,
         n_pairs=1 if group == "pair" else 2,
         n_responses=12345,
         n_participants=67,
         n_studies=1 if level == "study" else 16,
         n_studies_d=1 if level == "study" else 16,
         n_studies_paired=1 if level == "study" else 16,
-        unmatched_base=3,
-        unmatched_post=0,
+        unmatched_first=0,
+        unmatched_second=3,
     )
 
 
@@ -38,3 +43,9 @@ def effects_of(names: list[str], overall: Estimate, **of_pair: str) -> list[Effe
     studies = [effect(name, Estimate(d, d - 0.2, d + 0.2), **of_pair) for name, d in zip(names, values, strict=True)]
     domain = effect("Memory", Estimate(0.5, 0.1, 0.9), "domain", **of_pair)
     return [effect("all studies", overall, "overall", **of_pair), domain, *studies]
+
+
+def write_effects(folder: Path, effects: list[Effect]) -> None:
+    """The tables of a run of comparisons."""
+    for name in ("effects.csv", "effects.parquet"):
+        RunFolder(folder, "misalignment").write_table(name, effects_table(effects))

@@ -24,6 +24,7 @@ from centaurlab.catalog.pairs import ModelPair
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.results.joined import StudyScores
 from centaurlab.results.run import ScoreRun, read_run
+from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effects import ComparedPair, estimate_effects, sum_study
 from centaurlab.stats.estimate import Estimate
 from centaurlab.stats.means import mean_nlls
@@ -106,7 +107,7 @@ def compared(names: list[str], base_SPR: FloatArray, post_SPR: FloatArray, post:
         StudyScores(name, person_R, base.ravel().astype(np.float32), post.ravel().astype(np.float32))
         for name, base, post in zip(names, base_SPR, post_SPR, strict=True)
     ]
-    return ComparedPair("base", post, [sum_study(scores) for scores in studies])
+    return ComparedPair(Contrast(post, "base"), [sum_study(scores) for scores in studies])
 
 
 @pytest.mark.parametrize(("n_studies", "n_people"), [(4, 2), (6, 5), (16, 12), (24, 20)])
@@ -266,7 +267,7 @@ def test_unmatched_groups(tmp_path: Path) -> None:
         drawn = Drawn(study_S, person_SP)
         everybody = write_scores(tmp_path / "all", "m", names, {"nll": drawn.of(base)})
         some = write_scores(tmp_path / "some", "m", names, {"nll": drawn.of(with_persona)[:, : n_people // 2]})
-        for effect in compare_unmatched("u", ("no", everybody), ("own", some), N_RESAMPLES, seed).effects:
+        for effect in compare_unmatched("u", Contrast("no", "own"), everybody, some, N_RESAMPLES, seed).effects:
             i = None if effect.level == "overall" else study_S[int(effect.name[1:])]
             rates.add(effect.level, effect.d, float(d.mean() if i is None else d[i]))
     rates.check()

@@ -6,30 +6,33 @@ import math
 import pandas as pd
 import pytest
 
-from centaurlab.analyses.misalignment import print_effects
-from centaurlab.stats.effect_table import effects_table, write_effects
+from centaurlab.analyses.misalignment import shown_effects
+from centaurlab.display.terminal import show
+from centaurlab.stats.contrast import POST_TRAINING, Contrast
+from centaurlab.stats.effect_table import effects_table, read_effects
 from centaurlab.stats.effects import Effect
 from centaurlab.stats.estimate import Estimate
+from helpers.effect_rows import write_effects
 
 EFFECT = Effect(
     group="pair",
     group_name="org/chat",
-    base="org/base",
+    contrast=Contrast("org/chat", "org/base"),
     level="overall",
     name="all studies",
     d=Estimate(0.2, 0.1, 0.3),
     d_paired=Estimate(0.5, 0.2, 0.8),
     nll_difference=Estimate(0.4, 0.3, 0.5),
-    nll_base=1.1,
-    nll_post=1.5,
+    nll_second=1.1,
+    nll_first=1.5,
     n_pairs=1,
     n_responses=12000,
     n_participants=30,
     n_studies=3,
     n_studies_d=3,
     n_studies_paired=3,
-    unmatched_base=0,
-    unmatched_post=0,
+    unmatched_second=0,
+    unmatched_first=0,
 )
 
 
@@ -46,16 +49,31 @@ def test_an_estimate_makes_three_columns(tmp_path) -> None:
     assert pd.read_parquet(tmp_path / "effects.parquet")["d_low"].isna().tolist() == [False, True]
 
 
+def test_first_and_second_are_post_and_base_in_the_file(tmp_path) -> None:
+    assert list(effects_table([EFFECT])) == [
+        *("group", "group_name", "base", "level", "name", "d", "d_low", "d_high", "d_paired", "d_paired_low"),
+        *("d_paired_high", "nll_difference", "nll_difference_low", "nll_difference_high", "nll_base", "nll_post"),
+        *("n_pairs", "n_responses", "n_participants", "n_studies", "n_studies_d", "n_studies_paired"),
+        *("unmatched_base", "unmatched_post"),
+    ]
+    row = effects_table([dataclasses.replace(EFFECT, unmatched_first=7)]).iloc[0]
+    assert (row["group_name"], row["base"], row["nll_post"], row["nll_base"]) == ("org/chat", "org/base", 1.5, 1.1)
+    assert (row["unmatched_post"], row["unmatched_base"]) == (7, 0)
+    average = dataclasses.replace(EFFECT, group="all", group_name="all pairs", contrast=POST_TRAINING)
+    write_effects(tmp_path, [EFFECT, average])
+    assert read_effects(tmp_path) == [EFFECT, average]
+
+
 def test_what_was_left_out_is_said_and_names_are_not_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    left_out = dataclasses.replace(EFFECT, group_name="[bold]chat[/]", unmatched_post=1234, n_studies_d=2)
-    print_effects([left_out])
+    contrast = Contrast("[bold]chat[/]", "org/base")
+    show(*shown_effects([dataclasses.replace(EFFECT, contrast=contrast, unmatched_first=1234, n_studies_d=2)]))
     printed = capsys.readouterr().out
     assert "[bold]chat[/] against org/base" in printed
-    assert "positive d: [bold]chat[/] predicts people worse than org/base" in printed
-    assert "left out, scored by one model alone: 0 responses of org/base, 1,234 of [bold]chat[/]" in printed
+    assert "above zero, people are predicted worse by [bold]chat[/] than by org/base" in printed
+    assert "left out, scored by one model alone: 1,234 responses of [bold]chat[/], 0 of org/base" in printed
     assert "d is defined in 2 of 3 studies" in printed
 
 
 def test_bounds_that_say_nothing_stay_short(capsys: pytest.CaptureFixture[str]) -> None:
-    print_effects([dataclasses.replace(EFFECT, d_paired=Estimate(1.972, -5379791.4, 753.61))])
+    show(*shown_effects([dataclasses.replace(EFFECT, d_paired=Estimate(1.972, -5379791.4, 753.61))]))
     assert "-5,380,000 to +800" in capsys.readouterr().out

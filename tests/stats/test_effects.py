@@ -14,6 +14,7 @@ from scipy import stats
 
 from centaurlab.results.joined import StudyScores
 from centaurlab.stats.bootstrap import interval, resampled_means, resampled_sums
+from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effects import ComparedPair, Effect, estimate_effects, leave_one_out, sum_study
 
 N_RESAMPLES = 200
@@ -24,7 +25,7 @@ def study(name: str, participants: Sequence[int], base: Sequence[float], post: S
 
 
 def effects_of(*studies: StudyScores, n_resamples: int = N_RESAMPLES, seed: int = 0) -> dict[str, Effect]:
-    pair = ComparedPair("base", "post", [sum_study(scores) for scores in studies])
+    pair = ComparedPair(Contrast("post", "base"), [sum_study(scores) for scores in studies])
     effects = estimate_effects([pair], n_resamples, seed, domains=lambda name: (name[0],))
     return {effect.name if effect.level != "domain" else f"domain {effect.name}": effect for effect in effects}
 
@@ -58,9 +59,9 @@ def test_d_by_hand() -> None:
     # participant means of the difference: (1 + 2) / 2 and 3; mean 2.25, SD 1.5 / sqrt(2)
     assert effect.d_paired.value == pytest.approx(2.25 / (1.5 / math.sqrt(2)), abs=1e-12)
     assert effect.nll_difference.value == pytest.approx(2, abs=1e-12)
-    assert (effect.nll_base, effect.nll_post) == (2, 4)
+    assert (effect.nll_second, effect.nll_first) == (2, 4)
     assert (effect.n_responses, effect.n_participants, effect.n_studies) == (3, 2, 1)
-    assert (effect.unmatched_base, effect.unmatched_post) == (2, 3)
+    assert (effect.unmatched_second, effect.unmatched_first) == (2, 3)
 
 
 @settings(max_examples=150, deadline=None)
@@ -102,9 +103,9 @@ def test_overall_and_domains_count_every_study_the_same() -> None:
     d = {name: effects[name].d.value for name in ("a1", "a2", "b1")}
     assert effects["all studies"].d.value == pytest.approx(np.mean(list(d.values())))
     assert effects["domain a"].d.value == pytest.approx((d["a1"] + d["a2"]) / 2)
-    assert effects["all studies"].nll_base == pytest.approx(np.mean([effects[n].nll_base for n in d]))
+    assert effects["all studies"].nll_second == pytest.approx(np.mean([effects[n].nll_second for n in d]))
     assert effects["all studies"].n_responses == sum(effects[name].n_responses for name in d)
-    assert effects["all studies"].unmatched_post == 9
+    assert effects["all studies"].unmatched_first == 9
 
 
 def test_the_models_exchanged_change_only_the_sign() -> None:
@@ -227,7 +228,7 @@ def test_one_participant_has_d_but_no_interval() -> None:
 
 def test_one_response_has_a_mean_and_nothing_else() -> None:
     effect = effects_of(study("s", [0], [1.0], [2.0]))["s"]
-    assert (effect.nll_base, effect.nll_post, effect.n_responses, effect.n_studies_d) == (1, 2, 1, 0)
+    assert (effect.nll_second, effect.nll_first, effect.n_responses, effect.n_studies_d) == (1, 2, 1, 0)
     assert np.isnan([effect.d.value, effect.d.low, effect.d_paired.value]).all()
 
 
@@ -250,7 +251,7 @@ def test_a_study_without_d_is_left_out_of_the_mean_and_counted() -> None:
     without = effects_of(one, other)["all studies"]
     assert overall.d == without.d
     assert (overall.n_studies, overall.n_studies_d, overall.n_studies_paired) == (3, 2, 2)
-    assert overall.nll_base != without.nll_base
+    assert overall.nll_second != without.nll_second
 
 
 def test_a_single_study_gives_no_interval_over_studies() -> None:
@@ -275,8 +276,10 @@ def test_an_interval_from_too_many_undefined_resamples_or_one_unit_is_none() -> 
 
 
 def test_averages_over_pairs_are_those_of_their_effects() -> None:
-    first = ComparedPair("a", "b", [sum_study(simulated(f"s{i}", i)) for i in range(3)], family="x")
-    second = ComparedPair("c", "d", [sum_study(simulated(f"s{i}", 9 + i, shift=0.9)) for i in range(3)], family="x")
+    first = ComparedPair(Contrast("b", "a"), [sum_study(simulated(f"s{i}", i)) for i in range(3)], family="x")
+    second = ComparedPair(
+        Contrast("d", "c"), [sum_study(simulated(f"s{i}", 9 + i, shift=0.9)) for i in range(3)], family="x"
+    )
     effects = estimate_effects([first, second], N_RESAMPLES, domains=lambda name: ())
     overall = {(e.group, e.group_name): e for e in effects if e.level == "overall"}
     mean = (overall["pair", "b"].d.value + overall["pair", "d"].d.value) / 2
@@ -292,8 +295,8 @@ def test_pairs_get_the_same_people_in_every_resample() -> None:
     scores = [simulated(f"s{i}", i) for i in range(6)]
     exchanged = [StudyScores(s.study, s.participant_R, s.nll_post_R, s.nll_base_R) for s in scores]
     pairs = [
-        ComparedPair("a", "b", [sum_study(s) for s in scores]),
-        ComparedPair("b", "a", [sum_study(s) for s in exchanged]),
+        ComparedPair(Contrast("b", "a"), [sum_study(s) for s in scores]),
+        ComparedPair(Contrast("a", "b"), [sum_study(s) for s in exchanged]),
     ]
     for effect in estimate_effects(pairs, N_RESAMPLES):
         if effect.group == "all":
@@ -308,12 +311,16 @@ def test_people_are_matched_over_pairs_also_where_one_lacks_some() -> None:
     kept = full.participant_R != 4
     fewer = StudyScores("s", full.participant_R[kept], full.nll_base_R[kept], full.nll_post_R[kept])
     pairs = [
-        ComparedPair("a", "b", [sum_study(fewer)]),
-        ComparedPair("a", "c", [sum_study(full)]),
-        ComparedPair("c", "a", [sum_study(StudyScores("s", full.participant_R, full.nll_post_R, full.nll_base_R))]),
+        ComparedPair(Contrast("b", "a"), [sum_study(fewer)]),
+        ComparedPair(Contrast("c", "a"), [sum_study(full)]),
+        ComparedPair(
+            Contrast("a", "c"), [sum_study(StudyScores("s", full.participant_R, full.nll_post_R, full.nll_base_R))]
+        ),
     ]
-    effects = {(e.group, e.group_name, e.base): e for e in estimate_effects(pairs, 2000) if e.level == "study"}
-    first, whole = effects["pair", "b", "a"], effects["all", "all pairs", ""]
+    effects = {
+        (e.group, e.group_name, e.contrast.second): e for e in estimate_effects(pairs, 2000) if e.level == "study"
+    }
+    first, whole = effects["pair", "b", "a"], effects["all", "all pairs", "the base models"]
     assert (first.n_participants, first.n_responses) == (14, 112)
     assert (whole.n_participants, whole.n_responses, whole.n_pairs) == (15, 120, 3)
     # the second and third pair cancel in every resample, so a third of the first remains
@@ -328,8 +335,8 @@ def test_people_are_matched_over_pairs_also_where_one_lacks_some() -> None:
 def test_a_study_that_one_pair_lacks_is_averaged_over_the_other() -> None:
     shared, extra = simulated("s", 21), simulated("t", 22)
     pairs = [
-        ComparedPair("a", "b", [sum_study(shared)], post_training="x"),
-        ComparedPair("a", "c", [sum_study(shared), sum_study(extra)], post_training="y"),
+        ComparedPair(Contrast("b", "a"), [sum_study(shared)], post_training="x"),
+        ComparedPair(Contrast("c", "a"), [sum_study(shared), sum_study(extra)], post_training="y"),
     ]
     effects = {(e.group, e.group_name, e.level, e.name): e for e in estimate_effects(pairs, N_RESAMPLES)}
     assert effects["all", "all pairs", "study", "t"].d.value == effects["pair", "c", "study", "t"].d.value
@@ -345,10 +352,10 @@ def test_a_study_of_which_nothing_was_scored_by_both_models_is_left_out_of_the_m
     effects = effects_of(*others, study("c", [], [], []))
     expected = effects_of(*others)
     assert effects["all studies"].d == expected["all studies"].d
-    assert effects["all studies"].nll_base == expected["all studies"].nll_base
-    assert (effects["c"].n_responses, effects["c"].unmatched_base) == (0, 2)
+    assert effects["all studies"].nll_second == expected["all studies"].nll_second
+    assert (effects["c"].n_responses, effects["c"].unmatched_second) == (0, 2)
     assert math.isnan(effects["c"].d.value)
-    assert math.isnan(effects["c"].nll_post)
+    assert math.isnan(effects["c"].nll_first)
 
 
 def test_time_grows_with_participants_not_with_responses() -> None:

@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from rich.table import Table
-
+from centaurlab.display.tables import Table
 from centaurlab.results.run import ScoreRun
 from centaurlab.stats.arguments import EstimateArguments
 

@@ -4,29 +4,9 @@ Every comparison is d(first − second), estimated as that of two models (``effe
 contexts scored: positive where the first context is the worse one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
-from rich import box
-from rich.markup import escape
-from rich.table import Table
-
-from centaurlab.catalog.pairs import model_pairs
-from centaurlab.results.joined import join_scores
-from centaurlab.results.run import ScoreRun, check_same
-from centaurlab.stats.effect_table import effects_table
-from centaurlab.stats.effects import ComparedPair, Effect, estimate_effects, sum_study
-from centaurlab.stats.estimate import CONFIDENCE, Estimate
-from centaurlab.stats.words import cells
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-from collections.abc import Iterator
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -42,11 +22,18 @@ from centaurlab.analyses.finished import (
     folder_tables,
     read_table,
 )
+from centaurlab.catalog.pairs import model_pairs
 from centaurlab.display.figures.intervals import Row, signed_forest
 from centaurlab.display.figures.style import model_label
 from centaurlab.display.section import INTERVALS, NLL, Section
-from centaurlab.display.tables import ReportTable, table_of
+from centaurlab.display.tables import Table, table_of
+from centaurlab.results.joined import join_scores
+from centaurlab.results.run import ScoreRun, check_same
 from centaurlab.runs.folder import read_json
+from centaurlab.stats.contrast import Contrast
+from centaurlab.stats.effect_table import effect_record, effects_table
+from centaurlab.stats.effects import ComparedPair, Effect, estimate_effects, sum_study
+from centaurlab.stats.words import verdict_of
 
 Runs = Mapping[str, ScoreRun]
 """Score runs in one context, by model."""
@@ -54,59 +41,64 @@ Runs = Mapping[str, ScoreRun]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Effects d(first − second) of two contexts, named in words, of which ``noun`` is the last where they share it."""
+    """Effects of the ``contrast`` of two contexts, which are those over all studies first."""
 
     name: str
-    first: str
-    second: str
+    contrast: Contrast
     effects: Sequence[Effect]
-    noun: str = ""
-
-    @property
-    def names(self) -> tuple[str, str]:
-        """The two contexts in full."""
-        return f"{self.first} {self.noun}".strip(), f"{self.second} {self.noun}".strip()
 
     @property
     def overall(self) -> Effect:
         """Over all studies, and the mean over the models where there are several."""
         return self.effects[0]
 
-    def verdict(self) -> str:
-        """The effect overall, in a sentence."""
-        return _verdict(self, self.overall)
+    @property
+    def short(self) -> str:
+        """``first − second``, without the noun that they share."""
+        return f"{self.contrast.first} − {self.contrast.second}"
+
+    def record(self) -> dict[str, object]:
+        """The effect overall, for ``run.json``, with its verdict."""
+        return effect_record(self.overall) | {"verdict": verdict_of(self.effects)}
 
 
 def compare_contexts(
-    name: str,
-    first: tuple[str, Runs],
-    second: tuple[str, Runs],
-    n_resamples: int,
-    seed: int,
-    noun: str = "",
-    same_sessions: bool = True,
+    name: str, contrast: Contrast, first: Runs, second: Runs, n_resamples: int, seed: int, same_sessions: bool = True
 ) -> Comparison:
-    """Effects of two contexts, each given in words and as the runs of the models in it.
+    """Effects of two contexts, each given as the runs of the models in it.
 
-    ``same_sessions=False``: ``second`` holds only some of the sessions of ``first``. Raises ``UserError`` where the
-    runs cannot be compared.
+    Parameters
+    ----------
+    name : str
+        Of the comparison, in the table.
+    contrast : Contrast
+        The two contexts in words.
+    first, second : mapping of str to ScoreRun
+        The runs by model; those of ``second`` are compared.
+    n_resamples, seed : int
+        Of the bootstrap.
+    same_sessions : bool
+        Whether both hold the same sessions; else ``second`` holds only some of those of ``first``.
+
+    Raises
+    ------
+    UserError
+        Where the runs cannot be compared.
     """
     pairs = []
-    for model, run in second[1].items():
-        other = first[1][model]
+    for model, run in second.items():
+        other = first[model]
         if same_sessions:
             check_same([run, other], same_context=False)
         studies = [sum_study(scores) for scores in join_scores(run.folder, other.folder)]
         if not same_sessions:
-            studies = [replace(sums, unmatched_post=0) for sums in studies if len(sums.participant_P)]
-        pairs.append(ComparedPair(second[0], model, studies, post_training=_kind(model)))
-    return Comparison(name, first[0], second[0], estimate_effects(pairs, n_resamples, seed), noun)
+            studies = [replace(sums, unmatched_first=0) for sums in studies if len(sums.participant_P)]
+        pairs.append(ComparedPair(contrast, studies, post_training=_kind(model), name=model))
+    return Comparison(name, contrast, estimate_effects(pairs, n_resamples, seed))
 
 
-def comparison_table(comparisons: Sequence[Comparison]) -> "pd.DataFrame":
+def comparison_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
     """One row per comparison and effect: ``d`` is d(first − second), and so are the other differences."""
-    import pandas as pd
-
     tables = []
     for comparison in comparisons:
         table = effects_table(comparison.effects).drop(columns=["base"])
@@ -118,7 +110,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> "pd.DataFrame":
             for side, name in (("post", "first"), ("base", "second"))
         }
         table = table.rename(columns=renamed | {"group_name": "models", "n_pairs": "n_models"})
-        columns = zip(("comparison", "first", "second"), (comparison.name, *comparison.names), strict=True)
+        columns = zip(("comparison", "first", "second"), (comparison.name, *comparison.contrast.names), strict=True)
         for i, (column, value) in enumerate(columns):
             table.insert(i, column, value)
         tables.append(table)
@@ -149,85 +141,58 @@ def shown_comparisons(comparisons: Sequence[Comparison], title: str) -> Iterator
     rows = [row for row in by_row[0] if all(row in effects for effects in by_row)]
     groups = list(dict.fromkeys(row[:2] for row in rows))
     if len(groups) > 1:
-        overall = [row for row in rows if row[2] == "overall"]
-        yield _table(title, comparisons, by_row, overall, [_models(row) for row in overall])
-    detailed = [row for row in rows if row[:2] == groups[0]]
-    name = f"{title}: {escape(_models(detailed[0]))}"
-    yield _table(name, comparisons, by_row, detailed, [row[3] for row in detailed])
-    yield "NLL: nats per response; d(a − b): positive where people are predicted worse with a"
+        overall = {_models(row): [of[row] for of in by_row] for row in rows if row[2] == "overall"}
+        yield _side_by_side(title, comparisons, "models", overall)
+    for level, name in (("study", "studies"), ("domain", "domains")):
+        of_level = [row for row in rows if row[:2] == groups[0] and row[2] in ("overall", level)]
+        if any(row[2] == level for row in of_level):
+            effects = {row[3]: [of[row] for of in by_row] for row in of_level}
+            yield _side_by_side(f"{title}, {name}: {_models(of_level[0])}", comparisons, level, effects, n_summary=1)
+    yield "NLL: nats per response; d(a − b): above zero, people are predicted worse with a"
     for one in comparisons:
-        left_out = one.overall.unmatched_base + one.overall.unmatched_post
+        left_out = one.overall.unmatched_first + one.overall.unmatched_second
         if left_out:
-            named = " and ".join(one.names)
+            named = " and ".join(one.contrast.names)
             yield f"left out, scored with only one of {named}: {left_out:,} responses"
-        yield one.verdict()
+        yield verdict_of(one.effects)
+
+
+def _side_by_side(
+    title: str,
+    comparisons: Sequence[Comparison],
+    what: str,
+    effects: Mapping[str, Sequence[Effect]],
+    n_summary: int = 0,
+) -> Table:
+    """A row for each of ``effects``, which are those of the ``comparisons``; NLLs of every context once."""
+    rows = []
+    for name, of_each in effects.items():
+        row: dict[str, object] = {what: name}
+        for one, effect in zip(comparisons, of_each, strict=True):
+            d = effect.d
+            row |= {f"d({one.short})": d.value, f"d({one.short})_low": d.low, f"d({one.short})_high": d.high}
+        for one, effect in zip(comparisons, of_each, strict=True):
+            nlls = (effect.nll_first, effect.nll_second)
+            for context, nll in zip((one.contrast.first, one.contrast.second), nlls, strict=True):
+                row.setdefault(f"NLL {context}", nll)
+        rows.append(row | {"responses": of_each[0].n_responses, "people": of_each[0].n_participants})
+    return table_of(title, pd.DataFrame(rows), n_summary=n_summary, signed=[f"d({one.short})" for one in comparisons])
 
 
 def labels_of(comparisons: Sequence[Comparison]) -> list[str]:
     """``first − second`` each, with the model where that does not tell them apart."""
-    names = [f"{one.first} − {one.second}" for one in comparisons]
+    names = [one.short for one in comparisons]
     return [
-        name if names.count(name) == 1 else f"{name}, {one.overall.group_name.rstrip('/').rpartition('/')[2]}"
+        name if names.count(name) == 1 else f"{name}, {model_label(one.overall.group_name)}"
         for name, one in zip(names, comparisons, strict=True)
     ]
 
 
 def table_of_each(comparisons: Sequence[Comparison], title: str) -> Table:
     """Comparisons over all studies, one per row."""
-    table = Table("", title=title, box=box.SIMPLE_HEAD)
-    for header in ("NLL first", "NLL second", "d(first − second)", "95 % interval", "responses", "people", "studies"):
-        table.add_column(header, justify="right", no_wrap=True)
-    for one, label in zip(comparisons, labels_of(comparisons), strict=True):
-        effect = one.overall
-        nlls = (f"{nll:.4f}" for nll in (effect.nll_post, effect.nll_base))
-        counts = (f"{n:,}" for n in (effect.n_responses, effect.n_participants, effect.n_studies))
-        table.add_row(escape(label), *nlls, *cells(effect.d), *counts)
-    return table
-
-
-def _verdict(comparison: Comparison, effect: Effect) -> str:
-    d, (first, second) = effect.d, comparison.names
-    if not np.isfinite(d.value):
-        return f"d({first} − {second}) is not defined: too few responses, or all with the same NLL"
-    size = f"d({first} − {second}) = {d.value:+.3f}"
-    better, worse = (second, first) if d.value > 0 else (first, second)
-    if not np.isfinite(d.low):
-        units = "participants" if effect.level == "study" else "studies"
-        ours = f"people are predicted better with {better} than with {worse}" if d.value else "no difference"
-        return f"{ours} ({size}); no interval: it needs two {units} or more"
-    size += f", {CONFIDENCE:.0%} interval {d.low:+.3f} to {d.high:+.3f}"
-    if d.low <= 0 <= d.high:
-        return f"no clear difference between {first} and {second} ({size}, which includes zero)"
-    return f"people are predicted better with {better} than with {worse} ({size}, which excludes zero)"
-
-
-def _table(
-    title: str,
-    comparisons: Sequence[Comparison],
-    by_row: Sequence[Mapping[tuple[str, ...], Effect]],
-    rows: Sequence[tuple[str, ...]],
-    labels: Sequence[str],
-) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD)
-    table.add_column("", overflow="fold")
-    contexts = dict.fromkeys(name for one in comparisons for name in (one.first, one.second))
-    for context in contexts:
-        table.add_column(f"NLL\n{context}", justify="right")
-    for one in comparisons:
-        table.add_column(f"d({one.first}\n− {one.second}),\n95 % interval", justify="right", no_wrap=True)
-    for header in ("responses", "people"):
-        table.add_column(header, justify="right")
-    for i, (row, label) in enumerate(zip(rows, labels, strict=True)):
-        if i and (rows[i - 1][0], rows[i - 1][2]) != (row[0], row[2]):
-            table.add_section()
-        effects = [effects[row] for effects in by_row]
-        nlls: dict[str, float] = {}
-        for one, effect in zip(comparisons, effects, strict=True):
-            nlls = {one.second: effect.nll_base, one.first: effect.nll_post} | nlls
-        cells = [_with_interval(effect.d) for effect in effects]
-        counts = (f"{effects[0].n_responses:,}", f"{effects[0].n_participants:,}")
-        table.add_row(escape(label), *(f"{nlls[context]:.4f}" for context in contexts), *cells, *counts)
-    return table
+    frame = comparison_table([replace(one, effects=one.effects[:1]) for one in comparisons])
+    frame["comparison"] = labels_of(comparisons)
+    return table_of(title, frame, {"comparison": "first − second"} | _OVERALL, signed=_DIFFERENCES)
 
 
 def _row(effect: Effect) -> tuple[str, ...]:
@@ -239,11 +204,6 @@ def _models(row: tuple[str, ...]) -> str:
     return name if group == "pair" else f"mean of {name} models" if group == "post_training" else "mean of the models"
 
 
-def _with_interval(estimate: Estimate) -> str:
-    value, _ = cells(estimate)
-    return f"{value} [{estimate.low:+.3f}, {estimate.high:+.3f}]" if np.isfinite(estimate.low) else value
-
-
 def _kind(model: str) -> str:
     """What the catalog says of a model; '' where it does not know it."""
     for pair in model_pairs():
@@ -252,21 +212,24 @@ def _kind(model: str) -> str:
     return ""
 
 
-def _per_study(comparison: Comparison, title: str, positive: str, negative: str) -> Figure:
+def study_forest(comparison: Comparison, title: str) -> Figure:
+    """d of every study, averaged over the models where there are several, the mean over studies below."""
     first = comparison.overall
     group = [e for e in comparison.effects if (e.group, e.group_name) == (first.group, first.group_name)]
     rows = [Row(effect.name, effect.d) for effect in group if effect.level == "study"]
     rows.append(Row("mean over studies", first.d, is_summary=True))
     models = model_label(first.group_name) if first.group == "pair" else f"mean of {first.n_pairs} models"
-    quantity = f"d ({' − '.join(comparison.names)}; standard deviations)"
-    return signed_forest(rows, f"{title}\n{models}", positive, negative, quantity)
+    return signed_forest(rows, f"{title}\n{models}", comparison.contrast)
 
 
 _COUNTS = {"n_responses": "responses", "n_participants": "people"}
+_NLLS = {"nll_first": "NLL first", "nll_second": "NLL second"}
+_OVERALL = {"d": "d"} | _NLLS | _COUNTS | {"n_studies": "studies"}
+_DIFFERENCES = ("d", "d_paired")
 
 
 def _contexts(
-    run: Run, title: str, question: str, answered: Sequence[str], explanation: Sequence[str], *more: ReportTable
+    run: Run, title: str, question: str, answered: Sequence[str], explanation: Sequence[str], *more: Table
 ) -> Section:
     """A section on comparisons of contexts, as ``context_effects`` writes them; those ``answered`` say it in words."""
     rows = read_table(run, run.job)
@@ -274,8 +237,7 @@ def _contexts(
     overall.insert(0, "what", overall["first"] + " − " + overall["second"])
     names = overall["models"].map(model_label)
     overall["models"] = names.where(overall["group"] == "model", "mean of " + names)
-    columns = {"what": "first − second", "models": "models", "d": "d"}
-    columns |= {"nll_first": "NLL first", "nll_second": "NLL second"} | _COUNTS | {"n_studies": "studies"}
+    columns = {"what": "first − second", "models": "models"} | _OVERALL
     said = [str(run.about["overall"][name]["verdict"]) for name in answered]
     scored = dict(_scored(run))
     return Section(
@@ -285,7 +247,7 @@ def _contexts(
         explanation=(*explanation, NLL, INTERVALS),
         figures=_figures(run),
         tables=(
-            table_of("Over all studies", overall, columns),
+            table_of("Over all studies", overall, columns, signed=_DIFFERENCES),
             *_level_tables(rows),
             *more,
             *folder_tables([run], _OWN),
@@ -296,18 +258,17 @@ def _contexts(
     )
 
 
-def _level_tables(rows: pd.DataFrame) -> Iterator[ReportTable]:
+def _level_tables(rows: pd.DataFrame) -> Iterator[Table]:
     """Domains and studies of the first comparison, averaged over its models where there are several."""
     first = rows.iloc[0]
     same = (rows["comparison"] == first["comparison"]) & (rows["models"] == first["models"])
     same &= rows["group"] == first["group"]
-    columns = {"name": "study", "d": "d", "d_paired": "paired d"}
-    columns |= {"nll_first": "NLL first", "nll_second": "NLL second"} | _COUNTS
+    columns = {"name": "study", "d": "d", "d_paired": "paired d"} | _NLLS | _COUNTS
     for level, title in (("study", "Studies"), ("domain", "Domains")):
         chosen = rows[same & rows["level"].isin(["overall", level])]
         if (chosen["level"] == level).any():
             head = f"{title}: d({first['first']} − {first['second']})"
-            yield table_of(head, chosen, columns | {"name": level}, n_summary=1)
+            yield table_of(head, chosen, columns | {"name": level}, n_summary=1, signed=_DIFFERENCES)
 
 
 def _scored(run: Run) -> Iterator[tuple[str, Run]]:

@@ -28,17 +28,13 @@ format held the truth in 81 to 89 % of simulated data sets.
 Shapes: R responses, P participants, F folds, K temperatures, C curves, B resamples, S studies.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from rich import box
-from rich.table import Table
 
 from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.finished import (
@@ -56,14 +52,14 @@ from centaurlab.analyses.finished import (
 from centaurlab.display.figures.intervals import Row, part_rows
 from centaurlab.display.figures.style import model_label
 from centaurlab.display.section import INTERVALS, Section
-from centaurlab.display.tables import table_of
+from centaurlab.display.tables import Table, table_of
 from centaurlab.results.run import ScoreRun, check_same
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.arguments import EstimateArguments
-from centaurlab.stats.bootstrap import draw_counts, interval
-from centaurlab.stats.decomposition import _parts, _resampled, _sum_studies
-from centaurlab.stats.estimate import Estimate, FloatArray
-from centaurlab.stats.words import _in_words
+from centaurlab.stats.contrast import Contrast
+from centaurlab.stats.decomposition import PARTS, Parts, decompose
+from centaurlab.stats.estimate import Estimate
+from centaurlab.stats.words import Quantity, in_words, verdict_over
 
 DESCRIPTION = """Why one model predicts people's choices worse than another: format, calibration or preference, in nats.
 
@@ -78,10 +74,9 @@ both models; other responses are left out and counted. Positive: the second mode
 Output: diagnosis.csv, excluded.csv, run.json, a figure. Models that are named and not folders are scored first.
 """
 
-PARTS = ("calibration", "format", "preference")
 _KEY = ["study", "experiment", "participant", "response"]
 _ALL_STUDIES = "all studies"
-_AT_BOUND = 0.001  # of log T
+_DIFFERENCE = Quantity("difference", "nats per choice", is_difference=True)
 
 
 @dataclass
@@ -150,30 +145,16 @@ def diagnose(base: ScoreRun, post: ScoreRun, n_resamples: int = 2000, seed: int 
             f"{base.folder} and {post.folder} hold no session in which both models see a choice among two to ten "
             "single tokens; the split is not defined for them"
         )
-    log_t_K, studies = _sum_studies(choices)
-    observed_SFX = np.stack([study.sums_PFX.sum(0) for study in studies])
-    parts_S13, temperatures_1FM = _parts(observed_SFX[:, None], np.ones((1, len(studies))), log_t_K)
-    parts_S3 = parts_S13[:, 0]
-
-    rng = np.random.default_rng(seed)
-    resampled_SBFX = np.stack([_resampled(study.sums_PFX, n_resamples, rng) for study in studies])
-    replicate_SB3, _ = _parts(resampled_SBFX, np.ones((1, len(studies))), log_t_K)
-    count_BS = draw_counts(len(studies), n_resamples, rng)
-    at_their_temperatures_SB3, _ = _parts(observed_SFX[:, None], count_BS, log_t_K)
-    overall_B3 = np.einsum("bs,sbk->bk", count_BS / len(studies), at_their_temperatures_SB3)
-
-    people = [len(study.sums_PFX) for study in studies]
+    found = decompose(choices, n_resamples, seed)
     rows = [
-        _row(_ALL_STUDIES, sum(people), choices, parts_S3.mean(0), overall_B3, len(studies)),
+        _row(_ALL_STUDIES, sum(found.people.values()), choices, found.overall),
         *(
-            _row(study.name, n_people, study.choices, parts_3, replicate_B3, n_people)
-            for study, n_people, parts_3, replicate_B3 in zip(studies, people, parts_S3, replicate_SB3, strict=True)
+            _row(name, found.people[name], choices[choices["study"] == name], parts)
+            for name, parts in found.studies.items()
         ),
     ]
-    log_t_FM = np.log(temperatures_1FM[0])
-    at_bound = bool((np.minimum(log_t_FM - log_t_K[0], log_t_K[-1] - log_t_FM) < _AT_BOUND).any())
-    temperatures_base, temperatures_post = (tuple(of_model.tolist()) for of_model in temperatures_1FM[0].T)
-    return Split(rows, excluded, temperatures_base, temperatures_post, at_bound)
+    temperatures_base, temperatures_post = (tuple(of_model.tolist()) for of_model in found.temperatures_FM.T)
+    return Split(rows, excluded, temperatures_base, temperatures_post, found.at_bound)
 
 
 def _read(folder: Path) -> pd.DataFrame:
@@ -183,36 +164,23 @@ def _read(folder: Path) -> pd.DataFrame:
     return found.astype({name: str for name in _KEY[:3]}).fillna({"n_options": 0})
 
 
-def _row(
-    study: str,
-    participants: int,
-    choices: pd.DataFrame,
-    value_3: FloatArray,
-    replicate_B3: FloatArray,
-    n_units: int,
-) -> Diagnosis:
-    columns = [(float(value_3.sum()), replicate_B3.sum(1)), *zip(value_3.tolist(), replicate_B3.T, strict=True)]
-    estimates = [Estimate(value, *interval(value, values_B, n_units)) for value, values_B in columns]
+def _row(study: str, participants: int, choices: pd.DataFrame, parts: Parts) -> Diagnosis:
     accuracy_base, accuracy_post = (
         float(choices.groupby("study")[f"greedy_correct_{model}"].mean().mean()) for model in ("base", "post")
     )
-    difference, calibration, form, preference = estimates
-    return Diagnosis(
-        study, participants, len(choices), difference, calibration, form, preference, accuracy_base, accuracy_post
-    )
+    estimates = (parts.difference, parts.calibration, parts.format, parts.preference)
+    return Diagnosis(study, participants, len(choices), *estimates, accuracy_base, accuracy_post)
 
 
-def verdict(base: str, post: str, row: Diagnosis) -> str:
-    """A row in a sentence: which model predicts choices worse, by how much, and by which parts."""
-    d = row.difference
-    where = "" if row.study == _ALL_STUDIES else f" of {row.study}"
-    parts = ", ".join(f"{name} {_in_words(getattr(row, name))}" for name in PARTS)
-    if d.low <= 0 <= d.high or d.value == 0:
-        said = f"no clear difference between {base} and {post} in predicting choices{where}"
-    else:
-        worse, better = (post, base) if d.value > 0 else (base, post)
-        said = f"{worse} predicts choices{where} worse than {better}"
-    return f"{said}: {_in_words(d)} nats per choice, of which {parts}; 95 % intervals, positive: {post} is worse"
+def verdict(contrast: Contrast, rows: Sequence[Diagnosis]) -> str:
+    """Of all studies in a sentence: which model predicts choices worse, by how much, and by which parts."""
+    overall, *studies = rows
+    of_studies = {row.study: row.difference for row in studies}
+    said = verdict_over(contrast, overall.difference, of_studies, _DIFFERENCE, what="choices")
+    shown = overall if overall.difference.has_interval or len(studies) != 1 else studies[0]
+    units = "studies" if shown is overall else "people"
+    parts = "; ".join(in_words(getattr(shown, name), Quantity(name, is_difference=True), units) for name in PARTS)
+    return f"{said}. The difference is the sum of these parts: {parts}"
 
 
 def diagnosis_table(rows: Sequence[Diagnosis]) -> pd.DataFrame:
@@ -242,7 +210,7 @@ def read_diagnosis(table: pd.DataFrame) -> list[Diagnosis]:
     return rows
 
 
-def parts_figure(rows: Sequence[Diagnosis], base: str, post: str) -> Figure:
+def parts_figure(rows: Sequence[Diagnosis], contrast: Contrast) -> Figure:
     """What the difference of two models consists of, per study; ``rows``: the mean over studies, then the studies."""
     names = ("difference", *PARTS)
     estimates = [
@@ -250,14 +218,15 @@ def parts_figure(rows: Sequence[Diagnosis], base: str, post: str) -> Figure:
         for row in rows
         for i, name in enumerate(names)
     ]
-    return part_rows(estimates, names, f"post: {model_label(post)}\nbase: {model_label(base)}")
+    return part_rows(estimates, names, contrast)
 
 
 def find_parts(asked: DiagnosisArguments, estimates: EstimateArguments, runs: Mapping[str, ScoreRun]) -> Finding:
     """The parts of the difference of two models as tables, a figure and a sentence."""
     base, post = runs[asked.base], runs[asked.post]
     split = diagnose(base, post, estimates.resamples, estimates.seed)
-    said = verdict(base.model, post.model, split.rows[0])
+    contrast = Contrast(post.model, base.model)
+    said = verdict(contrast, split.rows)
     excluded = pd.DataFrame(map(asdict, split.excluded), columns=["study", "excluded", "responses"])
     metrics: dict[str, float] = {}
     for part in ("difference", *PARTS):
@@ -267,7 +236,7 @@ def find_parts(asked: DiagnosisArguments, estimates: EstimateArguments, runs: Ma
     return Finding(
         tables={"diagnosis.csv": diagnosis_table(split.rows), "excluded.csv": excluded},
         record={"verdict": said, "base": base.model, "post": post.model} | asdict(split),
-        figures={"parts": parts_figure(split.rows, base.model, post.model)},
+        figures={"parts": parts_figure(split.rows, _short(contrast))},
         metrics=[(None, metrics)],
         shown=[*_shown(split), said],
     )
@@ -275,13 +244,11 @@ def find_parts(asked: DiagnosisArguments, estimates: EstimateArguments, runs: Ma
 
 def section(run: Run) -> Section:
     """Why one model predicts choices worse than another."""
-    base, post = (model_label(str(run.about[name])) for name in ("base", "post"))
+    contrast = _short(Contrast(str(run.about["post"]), str(run.about["base"])))
+    post, base = contrast.names
     found = {name: scored for name, scored in score_runs_of(run) if scored is not None}
     rows = read_table(run, "diagnosis")
-    columns = {name: name for name in ("study", "difference", *PARTS)}
-    columns |= {"accuracy_base": "right, base", "accuracy_post": "right, post"}
-    columns |= {"responses": "choices", "participants": "people"}
-    tables = [table_of("Parts of the difference (nats per choice)", rows, columns, _RIGHT, n_summary=1)]
+    tables = [parts_table(rows)]
     excluded = read_table(run, "excluded")
     if len(excluded):
         tables.append(table_of("Left out", excluded, note=_LEFT_OUT))
@@ -292,14 +259,14 @@ def section(run: Run) -> Section:
     return Section(
         title=f"Why {post} and {base} differ",
         question=f"Why does {post} predict choices worse, or better, than {base}: format, calibration or preference?",
-        answers=(_sentence(verdict(base, post, read_diagnosis(rows)[0])),),
+        answers=(_sentence(verdict(contrast, read_diagnosis(rows))),),
         explanation=(
             "Calibration: what one temperature per model, fitted on other participants, makes good. Format: at that "
             "temperature, probability outside the options that the session uses. Preference: the rest, which option "
             "is thought likely. The three sum to the difference of the mean NLLs. It is defined for sessions whose "
             "answers are two to ten single tokens.",
             f"Best temperatures, by fold of participants: {'; '.join(temperatures)}.",
-            *([_AT_BOUND_of_analyses] if run.about["at_bound"] else []),
+            *([_sentence(_AT_BOUND)] if run.about["at_bound"] else []),
             INTERVALS,
         ),
         figures=_figures(run),
@@ -315,32 +282,31 @@ def section(run: Run) -> Section:
 
 _RIGHT = "right: share of choices that were the likeliest token"
 _LEFT_OUT = "no choice among two to ten single tokens for both models"
-_AT_BOUND_of_analyses = "A temperature lies at the end of the range that was scored: calibration is understated."
+_AT_BOUND = "a temperature lies at the end of the range that was scored: calibration is understated"
+
+
+def parts_table(rows: pd.DataFrame) -> Table:
+    """The parts of every study, those of the mean over studies below, from the table in ``diagnosis.csv``."""
+    columns = {name: name for name in ("study", "difference", *PARTS)}
+    columns |= {"accuracy_base": "right, base", "accuracy_post": "right, post"}
+    columns |= {"responses": "choices", "participants": "people"}
+    title = "Parts of the difference NLL(post) − NLL(base), nats per choice"
+    return table_of(title, rows, columns, _RIGHT, n_summary=1, signed=("difference", *PARTS))
 
 
 def _shown(split: Split) -> Iterator[Table | str]:
-    table = Table("study", title="NLL(post) − NLL(base) in nats per choice, with 95 % intervals", box=box.SIMPLE_HEAD)
-    for name in ("choices", "difference", *PARTS, "right, base", "right, post"):
-        table.add_column(name, justify="right")
-    for row in split.rows:
-        estimates = (getattr(row, name) for name in ("difference", *PARTS))
-        cells = [_cell(estimate) for estimate in estimates]
-        table.add_row(row.study, f"{row.responses:,}", *cells, f"{row.accuracy_base:.2f}", f"{row.accuracy_post:.2f}")
-    yield table
+    yield parts_table(diagnosis_table(split.rows))
     temperatures = ((split.temperatures_base, "base"), (split.temperatures_post, "post"))
-    yield ("temperatures: " + "; ".join(f"{name} {', '.join(f'{t:.2f}' for t in ts)}" for ts, name in temperatures))
+    yield "temperatures: " + "; ".join(f"{name} {', '.join(f'{t:.2f}' for t in ts)}" for ts, name in temperatures)
     if split.at_bound:
-        yield ("note: a temperature lies at the end of the scored range; calibration is understated")
+        yield f"note: {_AT_BOUND}"
     for left_out in split.excluded:
-        yield (
-            f"left out: {left_out.excluded:,} of {left_out.responses:,} responses of {left_out.study}: no choice among "
-            "two to ten single tokens for both models"
-        )
+        yield f"left out: {left_out.excluded:,} of {left_out.responses:,} responses of {left_out.study}: {_LEFT_OUT}"
 
 
-def _cell(estimate: Estimate) -> str:
-    interval = f" [{estimate.low:+.2f}, {estimate.high:+.2f}]" if math.isfinite(estimate.low) else ""
-    return f"{estimate.value:+.2f}{interval}"
+def _short(contrast: Contrast) -> Contrast:
+    first, second = map(model_label, contrast.names)
+    return Contrast(first, second) if first != second else contrast
 
 
 ANALYSIS = Analysis(

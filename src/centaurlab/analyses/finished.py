@@ -11,10 +11,12 @@ from matplotlib.figure import Figure
 
 from centaurlab.display.figures.style import rendered
 from centaurlab.display.section import INTERVALS, ReportFigure, Section
-from centaurlab.display.tables import INTERVAL, ReportTable, table_of
+from centaurlab.display.tables import Table, table_of
+from centaurlab.runs.csv_table import read_csv
 from centaurlab.runs.folder import is_run, read_config, read_json
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.sequential import sample_note
+from centaurlab.stats.words import INTERVAL, percent
 
 _SCRIPTS = ("eval", "recipes", "sweeps")
 
@@ -88,7 +90,7 @@ def facts_of(run: Run) -> list[tuple[str, str]]:
     facts += [("protocol", text) for text in said]
     if about.get("bootstrap"):
         b = about["bootstrap"]
-        facts.append(("intervals", f"{b['confidence']:.0%}, {b['resamples']:,} resamples, seed {b['seed']}"))
+        facts.append(("intervals", f"{percent(b['confidence'])}, {b['resamples']:,} resamples, seed {b['seed']}"))
     dirty = ", with changes that were not committed" if git.get("dirty") else ""
     facts.append(("commit", f"{git['commit']}{dirty}" if git.get("commit") else "not run from a checkout"))
     versions = {"centaurlab": about.get("centaurlab"), **(about.get("versions") or {})}
@@ -134,7 +136,7 @@ def read_table(run: Run, name: str) -> pd.DataFrame:
     """The table ``name``.csv of a run's folder; ``UserError`` where it is missing or damaged."""
     path = run.folder / f"{name}.csv"
     try:
-        return pd.read_csv(path, dtype=dict.fromkeys(("study", "name", "models"), str))
+        return read_csv(path, dtype=dict.fromkeys(("study", "name", "models"), str))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is missing or damaged ({error}); give the run's command again") from error
 
@@ -178,7 +180,7 @@ _COVERAGE_NOTE = (
 )
 
 
-def coverage_tables(names: Sequence[str], runs: Sequence[Run]) -> list[ReportTable]:
+def coverage_tables(names: Sequence[str], runs: Sequence[Run]) -> list[Table]:
     """What became of every response that stands in the text; models of which the same is true share a table."""
     found: dict[str, tuple[list[str], pd.DataFrame]] = {}
     for name, run in zip(names, runs, strict=True):
@@ -201,14 +203,14 @@ def coverage_tables(names: Sequence[str], runs: Sequence[Run]) -> list[ReportTab
     ]
 
 
-def folder_tables(runs: Sequence[Run], but_not: frozenset[str] = frozenset()) -> tuple[ReportTable, ...]:
+def folder_tables(runs: Sequence[Run], but_not: frozenset[str] = frozenset()) -> tuple[Table, ...]:
     """The other tables that lie in the folders, such as ``diagnosis.csv``, each under the name of its file."""
     found = []
     for path in (path for run in runs for path in sorted(run.folder.glob("*.csv"))):
         if path.stem in but_not:
             continue
         try:
-            frame = pd.read_csv(path)
+            frame = read_csv(path)
         except (OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read as a table ({error}); delete it or make it again") from error
         found.append(table_of(_title(path.stem), frame))

@@ -1,6 +1,5 @@
 """Models by two qualities at once: how well they predict people, and how good assistants they are."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,10 +10,11 @@ from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.finished import any_section
 from centaurlab.analyses.trajectory import accuracy_columns
 from centaurlab.display.figures.posttraining import frontier_figure
+from centaurlab.display.tables import table_of
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.effects import Effect
-from centaurlab.stats.estimate import Accuracy
-from centaurlab.stats.words import no_interval
+from centaurlab.stats.estimate import Accuracy, Estimate
+from centaurlab.stats.words import listed, no_interval
 
 DESCRIPTION = """Hold models against each other by two qualities: predicting people, and being a good assistant.
 
@@ -68,8 +68,9 @@ def find_frontier(standings: Sequence[Standing], record: Mapping[str, Any]) -> F
         figures={"frontier": frontier_figure(table)},
         metrics=[(None, metrics)],
         shown=[
-            table.drop(columns="model").to_string(index=False, float_format="{:.3f}".format),
-            "d below 0: predicts people better than the base; accuracy: right answers on held-out items (guess: 0.5)",
+            table_of("Models by both qualities", table.drop(columns="model"), signed=["d"]),
+            "d(model − base): below zero, people are predicted better by the model; accuracy: right answers on "
+            "held-out items (guessing: 0.5)",
             said,
         ],
     )
@@ -80,7 +81,7 @@ def frontier_table(standings: Sequence[Standing]) -> pd.DataFrame:
     rows = []
     for s in standings:
         d = (s.overall.d.value, s.overall.d.low, s.overall.d.high) if s.overall else (0.0, 0.0, 0.0)
-        nll = s.overall.nll_post if s.overall else _base_nll(standings)
+        nll = s.overall.nll_first if s.overall else _base_nll(standings)
         row = {"name": s.name, "model": s.model, "d": d[0], "d_low": d[1], "d_high": d[2], "nll": nll}
         rows.append({**row, **accuracy_columns(s.accuracy)})
     table = pd.DataFrame(rows)
@@ -98,27 +99,22 @@ def verdict(table: pd.DataFrame) -> str:
     """Which models are on the frontier, and which predict people clearly worse or better than the base, in words."""
     base, *others = table.to_dict("records")
     front = [str(row["name"]) for row in table.to_dict("records") if row["on_frontier"]]
-    parts = [f"on the frontier, where no other is at least as good in both: {_listed(front)}"]
-    worse = [str(row["name"]) for row in others if row["d_low"] > 0]
-    better = [str(row["name"]) for row in others if row["d_high"] < 0]
-    for word, names in (("worse", worse), ("better", better)):
-        if names:
-            parts.append(f"{_listed(names)} predict{'s' * (len(names) == 1)} people {word} than {base['name']}")
-    unknown = [str(row["name"]) for row in others if not math.isfinite(row["d_low"])]
-    if open_ := [str(row["name"]) for row in others if row["name"] not in worse + better + unknown]:
-        parts.append(f"these data do not tell {_listed(open_)} from {base['name']} in predicting people")
-    if unknown:
-        predict = f"{_listed(unknown)} predict{'s' * (len(unknown) == 1)}"
-        parts.append(f"whether {predict} people worse than {base['name']} is not known ({no_interval('studies')})")
+    parts = [f"on the frontier, where no other is at least as good in both: {listed(front)}"]
+    of = {str(row["name"]): Estimate(row["d"], row["d_low"], row["d_high"]) for row in others}
+    said = {
+        "people are predicted worse by {} than by {}": [name for name, d in of.items() if d.low > 0],
+        "people are predicted better by {} than by {}": [name for name, d in of.items() if d.high < 0],
+        "no clear difference of {} from {}": [n for n, d in of.items() if d.has_interval and not d.excludes_zero],
+        f"of {{}}, whether it differs from {{}} cannot be told ({no_interval()})": [
+            name for name, d in of.items() if not d.has_interval
+        ],
+    }
+    parts += [sentence.format(listed(names), base["name"]) for sentence, names in said.items() if names]
     return "; ".join(parts)
 
 
-def _listed(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
-
-
 def _base_nll(standings: Sequence[Standing]) -> float:
-    return next((s.overall.nll_base for s in standings if s.overall), float("nan"))
+    return next((s.overall.nll_second for s in standings if s.overall), float("nan"))
 
 
 ANALYSIS = Analysis("frontier", DESCRIPTION, FrontierArguments, any_section)

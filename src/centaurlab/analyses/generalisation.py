@@ -4,26 +4,23 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich import box
-from rich.table import Table
 
 from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.finished import (
     Run,
     _figure,
     _OWN_of_jobs,
+    _sentence,
     command,
     coverage_tables,
     facts_of,
     folder_pictures,
     folder_tables,
 )
-from centaurlab.analyses.misalignment import _UNDECIDED
 from centaurlab.data.held_out import KINDS
 from centaurlab.data.transcripts import Transcript, find_responses
 from centaurlab.display.figures.intervals import (
@@ -31,12 +28,13 @@ from centaurlab.display.figures.intervals import (
 )
 from centaurlab.display.figures.style import model_label
 from centaurlab.display.section import INTERVALS, NLL, Section
-from centaurlab.display.tables import INTERVAL, interval, number, table_of
+from centaurlab.display.tables import Table, table_of
 from centaurlab.results.run import ScoreRun
 from centaurlab.runs.folder import read_json
+from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effects import compare, estimate_effects
 from centaurlab.stats.estimate import Estimate
-from centaurlab.stats.words import no_interval
+from centaurlab.stats.words import INTERVAL, NOTHING, number, percent, verdict_over
 
 DESCRIPTION = """Judge an adapter on people and on studies that it was not trained on.
 
@@ -61,6 +59,15 @@ class GeneralisationArguments:
         default=None,
         metadata={"help": "held-out participants as a source of their own (default: the eval_data of the training)"},
     )
+
+
+Gain = Mapping[Any, Any]
+"""A row of ``studies.csv``, or a summary of ``run.json``."""
+
+_BASELINES = (
+    "uniform: every answer of the session equally likely; marginal: as often as training participants gave it (says "
+    "nothing where the letters of options are drawn anew for each participant)"
+)
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,7 @@ def study_gains(
     seed: int = 0,
 ) -> tuple[list[StudyGain], Summary]:
     """Gains per study and over them, from two models' scores of ``sessions``; ``training``: for the marginals."""
-    effects = estimate_effects([compare(centaur, base)], n_resamples, seed)
+    effects = estimate_effects([compare(base, centaur)], n_resamples, seed)
     judged_on, fitted = _by_study(sessions), _by_study(training)
     gains = [
         StudyGain(
@@ -120,8 +127,8 @@ def study_gains(
             e.name,
             e.n_participants,
             e.n_responses,
-            nll_base=e.nll_post,
-            nll_centaur=e.nll_base,
+            nll_base=e.nll_first,
+            nll_centaur=e.nll_second,
             d=e.d.value,
             d_low=e.d.low,
             d_high=e.d.high,
@@ -135,8 +142,8 @@ def study_gains(
     return gains, Summary(
         kind,
         len(gains),
-        nll_base=overall.nll_post,
-        nll_centaur=overall.nll_base,
+        nll_base=overall.nll_first,
+        nll_centaur=overall.nll_second,
         d=overall.d.value,
         d_low=overall.d.low,
         d_high=overall.d.high,
@@ -148,11 +155,11 @@ def study_gains(
 def find_gains(asked: GeneralisationArguments, gains: Sequence[StudyGain], summaries: Sequence[Summary]) -> Finding:
     """What an adapter gains on people and on studies that it was not trained on, as table, figure and sentences."""
     rows, over_studies = [*map(asdict, gains)], [*map(asdict, summaries)]
-    centaur, base = (Path(name).name for name in (asked.adapter, asked.base))
+    contrast = _contrast(asked.base, asked.adapter)
     return Finding(
         tables={"studies.csv": pd.DataFrame(rows)},
         record={"summaries": over_studies, "studies": rows},
-        figures={"gains": gain_forest(rows, over_studies, centaur, base)},
+        figures={"gains": gain_forest(rows, over_studies, contrast)},
         metrics=[
             (
                 None,
@@ -162,42 +169,39 @@ def find_gains(asked: GeneralisationArguments, gains: Sequence[StudyGain], summa
                 | {f"effect/d_high/{s.kind}": s.d_high for s in summaries},
             )
         ],
-        shown=[*shown_gains(gains, summaries)],
+        shown=[
+            gain_table(pd.DataFrame(rows)),
+            *gain_answers(rows, over_studies, contrast),
+        ],
     )
 
 
-def shown_gains(gains: Sequence[StudyGain], summaries: Sequence[Summary]) -> Iterator[Table | str]:
-    """A row per study, and a sentence for held-out participants and for novel studies."""
-    table = Table("study", title="NLL in nats per response; d(base − centaur): positive where the centaur is better")
-    table.box = box.SIMPLE_HEAD
-    for name in ("judged on", "people", "responses", "base", "centaur", "d", "95 % interval", "uniform", "marginal"):
-        table.add_column(name, justify="left" if name == "judged on" else "right")
-    for gain in gains:
-        baselines = (f"{x:.4f}" if math.isfinite(x) else "–" for x in (gain.nll_uniform, gain.nll_marginal))
-        table.add_row(
-            gain.study,
-            KINDS[gain.kind],
-            f"{gain.participants:,}",
-            f"{gain.responses:,}",
-            f"{gain.nll_base:.4f}",
-            f"{gain.nll_centaur:.4f}",
-            f"{gain.d:.3f}" if math.isfinite(gain.d) else "–",
-            f"[{gain.d_low:.3f}, {gain.d_high:.3f}]" if math.isfinite(gain.d_low) else "–",
-            *baselines,
-        )
-    yield table
-    for s in summaries:
-        known = no_interval("studies")
-        if math.isfinite(s.d_low):
-            known = f"95 % interval [{s.d_low:.3f}, {s.d_high:.3f}], standard error over studies {s.d_sem:.3f}"
-        size = "d is not defined: too few responses, or all with the same NLL"
-        if math.isfinite(s.d):
-            size = f"d = {s.d:.3f}, {known}"
-        yield f"{KINDS[s.kind]}: {size}; {s.improved:.0%} of {s.studies} studies improved"
-    yield (
-        "uniform: every answer of the session equally likely; marginal: as often as training participants gave it "
-        "(says nothing where the letters of options are drawn anew for each participant)"
-    )
+def _contrast(base: str, centaur: str) -> Contrast:
+    """base − centaur, by short names where these tell them apart."""
+    short = Contrast(model_label(base), model_label(centaur))
+    return short if short.first != short.second else Contrast(base, centaur)
+
+
+def gain_table(gains: pd.DataFrame) -> Table:
+    """A row per study, from the table in ``studies.csv``."""
+    columns = {"study": "study", "kind": "judged on", "d": "d(base − centaur)", "participants": "people"}
+    columns |= {"responses": "responses", "nll_base": "NLL base", "nll_centaur": "centaur"}
+    columns |= {"nll_uniform": "uniform", "nll_marginal": "marginal"}
+    shown = gains.assign(kind=gains["kind"].map(lambda kind: KINDS.get(kind, kind)))
+    return table_of("Studies", shown, columns, _BASELINES, signed=["d"])
+
+
+def gain_answers(gains: Sequence[Gain], summaries: Sequence[Gain], contrast: Contrast) -> Iterator[str]:
+    """A sentence for held-out participants and one for novel studies."""
+    for summary in summaries:
+        kind = str(summary["kind"])
+        studies = {str(gain["study"]): estimate_of(gain, "d") for gain in gains if gain["kind"] == kind}
+        n = summary["studies"]
+        said = f"on {KINDS.get(kind, kind)} ({n} {'study' if n == 1 else 'studies'}), "
+        said += verdict_over(contrast, estimate_of(summary, "d"), studies)
+        error = number(summary.get("d_sem"))
+        known = f"; standard error over studies {error}" if error != NOTHING else ""
+        yield f"{said}{known}; the NLL fell in {percent(summary['improved'])} of the studies"
 
 
 def standard_error(values: Sequence[float]) -> float:
@@ -248,24 +252,21 @@ def marginal_nll(training: Iterable[Transcript], sessions: Iterable[Transcript])
 
 def section(run: Run) -> Section:
     """What an adapter gains on people and on studies that it never saw."""
-    base, centaur = (model_label(str(run.config.get(name, name))) for name in ("base", "adapter"))
+    contrast = _contrast(*(str(run.config.get(name, name)) for name in ("base", "adapter")))
+    base, centaur = contrast.names
     gains, summaries = pd.DataFrame(run.about["studies"]), run.about["summaries"]
     numbers = gains.select_dtypes("number").columns.difference(["participants", "responses"])
-    figure = gain_forest(run.about["studies"], summaries, centaur, base)
+    figure = gain_forest(run.about["studies"], summaries, contrast)
     gains = gains.astype(dict.fromkeys(["d", "d_low", "d_high", *numbers], float))
     scored = [Run(folder, read_json(folder / "run.json"), {}) for folder in sorted(run.folder.glob("*/"))]
     scored = [part for part in scored if part.about.get("job") == "score"]
-    gains["kind"] = gains["kind"].map(lambda kind: KINDS.get(kind, kind))
-    columns = {"study": "study", "kind": "judged on", "participants": "people", "responses": "responses"}
-    columns |= {"d": "d", "nll_base": "NLL base", "nll_centaur": "centaur"}
-    columns |= {"nll_uniform": "uniform", "nll_marginal": "marginal"}
     return Section(
         title=f"{centaur} on people and studies that it never saw",
         question=f"Does {centaur}, trained on people, predict other people, and other studies, better than {base}?",
-        answers=tuple(_gain_answer(summary, base, centaur) for summary in summaries),
+        answers=tuple(map(_sentence, gain_answers(run.about["studies"], summaries, contrast))),
         explanation=(
             f"Per study, d is the mean NLL of {base} minus that of {centaur} on the same responses, in units of the "
-            f"standard deviation of NLLs over responses. A positive d: {centaur} predicts people better.",
+            f"standard deviation of NLLs over responses. Above zero, people are predicted worse by {base}.",
             NLL,
             INTERVALS,
         ),
@@ -274,13 +275,7 @@ def section(run: Run) -> Section:
             *folder_pictures([run], _OWN_of_jobs),
         ),
         tables=(
-            table_of(
-                "Studies",
-                gains,
-                columns,
-                "NLL of base, centaur and two simple predictions; uniform: every answer of the session equally likely; "
-                "marginal: as often as training participants gave it",
-            ),
+            gain_table(gains),
             *coverage_tables([part.folder.name for part in scored], scored),
             *folder_tables([run], _OWN_of_jobs),
         ),
@@ -292,25 +287,10 @@ def section(run: Run) -> Section:
     )
 
 
-def _gain_answer(summary: Mapping[str, Any], base: str, centaur: str) -> str:
-    on, d = KINDS.get(str(summary["kind"]), str(summary["kind"])), _estimate(summary, "d")
-    where = f"On {on} ({summary['studies']} stud{'y' if summary['studies'] == 1 else 'ies'})"
-    if not math.isfinite(d.value):
-        return f"{where}: d is not defined."
-    size = f"d = {number(d.value, is_signed=True).text}"
-    if not math.isfinite(d.low):
-        better, worse = (centaur, base) if d.value > 0 else (base, centaur)
-        return f"{where}: {better} predicts people better than {worse} ({size}; no interval: it needs two studies)."
-    size += f", {INTERVAL} {interval(d.low, d.high, is_signed=True).text}"
-    if d.low <= 0 <= d.high:
-        return f"{where}: no clear difference between {base} and {centaur} ({size}, which includes zero). {_UNDECIDED}"
-    better, worse = (centaur, base) if d.value > 0 else (base, centaur)
-    return f"{where}: {better} predicts people better than {worse} ({size}, which excludes zero)."
-
-
-def _estimate(row: Mapping[Any, Any], name: str) -> Estimate:
+def estimate_of(row: Gain, name: str) -> Estimate:
+    """The estimate ``name`` of a row of a table or of ``run.json``, where null stands for NaN."""
     values = (row.get(key) for key in (name, f"{name}_low", f"{name}_high"))
-    return Estimate(*(float("nan") if value is None else float(value) for value in values))
+    return Estimate(*(math.nan if value is None else float(value) for value in values))
 
 
 ANALYSIS = Analysis("generalisation", DESCRIPTION, GeneralisationArguments, section)

@@ -18,6 +18,7 @@ from centaurlab.results.run import ScoreRun
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.effects import Effect
 from centaurlab.stats.means import MeanNll, mean_nlls
+from centaurlab.stats.words import NLL, in_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,20 +100,16 @@ def generation_table(measured: Sequence[GenerationPair]) -> "pd.DataFrame":
     return pd.DataFrame(rows)
 
 
-def in_words(measured: Sequence[GenerationPair], effects: Sequence[Effect]) -> str:
+def summary(measured: Sequence[GenerationPair], effects: Sequence[Effect]) -> str:
     """Mean NLL of the smallest and the largest base, and mean d of each generation: counts, no test of a trend."""
     sized = sorted((m for m in measured if np.isfinite(m.pair.size_b)), key=lambda m: m.pair.size_b)
     said = []
     if sized and sized[0].pair.size_b < sized[-1].pair.size_b:
-        ends = [
-            f"{m.base.nll.value:.3f} nats per response at {m.pair.size_b:g} billion parameters"
-            for m in (sized[0], sized[-1])
-        ]
-        said.append(f"the NLL of base models is {' and '.join(ends)}")
+        ends = [f"{in_words(m.base.nll, NLL)} at {m.pair.size_b:g} billion parameters" for m in (sized[0], sized[-1])]
+        said.append(f"base models: {' and '.join(ends)}")
     means = [effect for effect in effects if effect.group == "family" and effect.level == "overall"]
-    said += [f"{e.group_name}: d = {e.d.value:+.3f}{_interval(e)} (mean of {e.n_pairs})" for e in means]
-    overall = effects[0]
-    return "; ".join([*said, f"over all pairs: d = {overall.d.value:+.3f}{_interval(overall)}"])
+    said += [f"{e.group_name}: {in_words(e.d)} (mean of {e.n_pairs})" for e in means]
+    return "; ".join([*said, f"over all pairs: {in_words(effects[0].d)}"])
 
 
 def generation_figures(measured: Sequence[GenerationPair], effects: Sequence[Effect]) -> dict[str, Figure]:
@@ -140,7 +137,7 @@ def find_generations(pairs: Sequence[ModelPair], runs: Mapping[str, ScoreRun], e
     effects = pair_effects(pairs, runs, estimates)
     found = find_misalignment(pairs, runs, effects)
     measured = measure_generations(pairs, runs, effects, estimates.resamples, estimates.seed)
-    said = in_words(measured, effects)
+    said = summary(measured, effects)
     return replace(
         found,
         tables={"generations.csv": generation_table(measured), **found.tables},
@@ -148,13 +145,6 @@ def find_generations(pairs: Sequence[ModelPair], runs: Mapping[str, ScoreRun], e
         figures={**found.figures, **generation_figures(measured, effects)},
         shown=[*found.shown, said],
     )
-
-
-def _interval(effect: Effect) -> str:
-    if not np.isfinite(effect.d.low):
-        return " (no interval)"
-    includes = ", which includes zero" if effect.d.low <= 0 <= effect.d.high else ""
-    return f", 95% interval {effect.d.low:+.3f} to {effect.d.high:+.3f}{includes}"
 
 
 ANALYSIS = Analysis("generations", DESCRIPTION, GenerationArguments, section)

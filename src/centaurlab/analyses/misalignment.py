@@ -5,15 +5,13 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from matplotlib.figure import Figure
-from rich import box
-from rich.markup import escape
-from rich.table import Table
 
 from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.finished import (
     Run,
     _figure,
     _OWN_of_jobs,
+    _sentence,
     command,
     coverage_tables,
     facts_of,
@@ -29,14 +27,15 @@ from centaurlab.display.figures.intervals import (
 from centaurlab.display.figures.paper import domains
 from centaurlab.display.figures.style import model_label
 from centaurlab.display.section import INTERVALS, NLL, Section
-from centaurlab.display.tables import INTERVAL, ReportTable, table_of
+from centaurlab.display.tables import Table, table_of
 from centaurlab.results.run import ScoreRun, check_same, scored_data, scored_models
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.arguments import EstimateArguments
-from centaurlab.stats.effect_table import effects_table, read_effects
+from centaurlab.stats.contrast import Contrast
+from centaurlab.stats.effect_table import effect_record, effects_table, read_effects
 from centaurlab.stats.effects import Effect, compare, estimate_effects
 from centaurlab.stats.sequential import sample_note
-from centaurlab.stats.words import cells, verdict_of
+from centaurlab.stats.words import INTERVAL, verdict_of
 
 DESCRIPTION = """Compare how well models predict people: effect sizes per study, domain and overall, with intervals.
 
@@ -103,7 +102,7 @@ def pair_effects(
     Raises ``UserError`` unless all models were scored on the same sessions by the same protocol.
     """
     check_same([runs[name] for pair in pairs for name in (pair.base, pair.post_trained)])
-    compared = [compare(runs[p.base], runs[p.post_trained], p.post_training, p.family) for p in pairs]
+    compared = [compare(runs[p.post_trained], runs[p.base], p.post_training, p.family) for p in pairs]
     return estimate_effects(compared, estimates.resamples, estimates.seed)
 
 
@@ -117,7 +116,7 @@ def find_misalignment(pairs: Sequence[ModelPair], runs: Mapping[str, ScoreRun], 
     return Finding(
         tables={"effects.csv": table, "effects.parquet": table},
         record={
-            "overall": asdict(effects[0]) | {"verdict": verdict_of(effects)},
+            "overall": effect_record(effects[0]) | {"verdict": verdict_of(effects)},
             "data": scored_data(used.values()),
             "models": scored_models(used),
             "pairs": [asdict(pair) for pair in pairs],
@@ -170,55 +169,33 @@ def shown_effects(effects: Sequence[Effect]) -> list[Table | str]:
     Several pairs are listed overall, with their averages, and then averaged in every domain and study.
     """
     first = effects[0]
-    detailed = [effect for effect in effects if (effect.group, effect.group_name) == (first.group, first.group_name)]
-    if first.group == "pair":
-        base, post = first.base, first.group_name
-        tables = [_table(f"{escape(post)} against {escape(base)}", detailed, [effect.name for effect in detailed])]
-    else:
-        base, post = "the base models", "the post-trained models"
-        overall = [effect for effect in effects if effect.level == "overall"]
-        tables = [
-            _table(f"{first.n_pairs} pairs, all studies", overall, [_group_label(row) for row in overall]),
-            _table(f"mean of {first.n_pairs} pairs", detailed[1:], [row.name for row in detailed[1:]]),
-        ]
+    contrast = first.contrast
     notes = [
-        f"positive d: {post} predict{'s' * (first.group == 'pair')} people worse than {base}; NLL: nats per response"
+        f"d({contrast}): above zero, people are predicted worse by {contrast.first} than by {contrast.second}; "
+        "NLL: nats per response"
     ]
     if first.n_studies_d < first.n_studies:
         notes.append(f"d is defined in {first.n_studies_d} of {first.n_studies} studies; the mean is over these")
-    if first.unmatched_base or first.unmatched_post:
+    if first.unmatched_first or first.unmatched_second:
         notes.append(
-            f"left out, scored by one model alone: {first.unmatched_base:,} responses of {base}, "
-            f"{first.unmatched_post:,} of {post}"
+            f"left out, scored by one model alone: {first.unmatched_first:,} responses of {contrast.first}, "
+            f"{first.unmatched_second:,} of {contrast.second}"
         )
-    return [*tables, *notes, f"overall: {verdict_of(effects)}"]
+    return [*effect_tables(effects), *notes, f"overall: {verdict_of(effects)}"]
 
 
-def _table(title: str, effects: Sequence[Effect], labels: Sequence[str]) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD)
-    table.add_column("", overflow="fold")
-    for header in ("d", "95 % interval", "paired d", "95 % interval", "NLL base", "NLL post", "responses", "people"):
-        table.add_column(header, justify="right", no_wrap=True)
-    sections = [(effect.group, effect.level) for effect in effects]
-    for i, (effect, label) in enumerate(zip(effects, labels, strict=True)):
-        if i and sections[i] != sections[i - 1]:
-            table.add_section()
-        table.add_row(
-            escape(label),
-            *cells(effect.d),
-            *cells(effect.d_paired),
-            f"{effect.nll_base:.3f}",
-            f"{effect.nll_post:.3f}",
-            f"{effect.n_responses:,}",
-            f"{effect.n_participants:,}",
-        )
-    return table
-
-
-def _group_label(effect: Effect) -> str:
-    if effect.group == "pair":
-        return f"{effect.group_name} against {effect.base}"
-    return f"{effect.group_name} (mean of {effect.n_pairs})"
+def effect_tables(effects: Sequence[Effect]) -> list[Table]:
+    """Pairs and their averages where there are several; studies and domains of the first group."""
+    first = effects[0]
+    of_first = [e for e in effects if (e.group, e.group_name) == (first.group, first.group_name)]
+    whose = f"{first.contrast.first} against {first.contrast.second}"
+    if first.group != "pair":
+        whose = f"mean of {first.n_pairs} pairs"
+    tables = [pair_table(effects)] if first.group != "pair" else []
+    tables.append(level_table(f"Studies: {whose}", of_first, "study"))
+    if any(effect.level == "domain" for effect in of_first):
+        tables.append(level_table(f"Domains: {whose}", of_first, "domain"))
+    return tables
 
 
 def effect_figures(effects: Sequence[Effect]) -> dict[str, Figure]:
@@ -231,52 +208,40 @@ def effect_figures(effects: Sequence[Effect]) -> dict[str, Figure]:
     return figures
 
 
-_UNDECIDED = "An interval that includes zero means: these data do not tell the two models apart."
-
-
 def section(run: Run) -> Section:
     """Which of two models, or of pairs of them, predicts people worse."""
     effects = read_effects(run.folder)
     first = effects[0]
     several = first.group != "pair"
     shown = [_labelled(effect) for effect in effects]
-    base, post = ("the base models", "the post-trained models") if several else (shown[0].base, shown[0].group_name)
-    of_first = [e for e in shown if (e.group, e.group_name) == (shown[0].group, shown[0].group_name)]
-    includes_zero = first.d.low <= 0 <= first.d.high
+    post, base = shown[0].contrast.names
+    over = f"Over {first.n_studies:,} studies: " if first.n_studies > 1 else ""
     captions = {
         "forest": f"d of each study, with {INTERVAL}s; filled: it excludes zero.",
         "pairs": "d over all studies, of each pair and on average.",
         "domains": "d of each domain; grey: the models of the paper, which were scored on Psych-201.",
     }
     figures = [_figure(name, captions[name], figure) for name, figure in effect_figures(effects).items()]
-    tables = [
-        level_table("Studies", of_first, "study"),
-        *([level_table("Domains", of_first, "domain")] if any(e.level == "domain" for e in of_first) else []),
-    ]
-    if several:
-        tables.insert(0, pair_table(shown))
     models = list(score_runs_of(run))
     gone = [name for name, scored in models if scored is None]
     found = {name: scored for name, scored in models if scored is not None}
     joined = (
         f"Both models of a pair are compared on the same {first.n_responses:,} responses of "
-        f"{first.n_participants:,} people; left out, scored by one model alone: {first.unmatched_base:,} of the base, "
-        f"{first.unmatched_post:,} of the post-trained."
+        f"{first.n_participants:,} people; left out, scored by one model alone: {first.unmatched_first:,} of {post}, "
+        f"{first.unmatched_second:,} of {base}."
     )
     return Section(
         title="Post-trained models against their bases" if several else f"{post} against {base}",
-        question=f"Do {post} predict people worse than {base}?"
-        if several
-        else f"Does {post} predict people worse than {base}?",
+        question=f"Are people predicted worse by {post} than by {base}?",
         answers=(
-            f"Over {first.n_studies:,} studies: {verdict_of(shown)}.{f' {_UNDECIDED}' if includes_zero else ''}",
+            _sentence(over + verdict_of(shown)),
             *([f"By size and generation: {run.about['verdict']}."] if "verdict" in run.about else []),
         ),
         explanation=(
             f"Per study, d is the mean NLL of {post} minus that of {base} on the same responses, in units of the "
             "standard deviation of NLLs over responses (the root of the two models' mean variance). "
-            f"A positive d: {post} predict{'' if several else 's'} people worse; by convention 0.2 is small, 0.5 "
-            "medium and 0.8 large (Cohen, 1988).",
+            f"Above zero, people are predicted worse by {post}; by convention 0.2 is small, 0.5 medium and 0.8 large "
+            "(Cohen, 1988).",
             NLL,
             f"{INTERVALS} Paired d is over people: the mean difference by the standard deviation of the differences.",
             joined,
@@ -284,7 +249,7 @@ def section(run: Run) -> Section:
         ),
         figures=(*figures, *folder_pictures([run], _OWN_of_jobs)),
         tables=(
-            *tables,
+            *effect_tables(shown),
             *coverage_tables(list(map(model_label, found)), list(found.values())),
             *folder_tables([run], _OWN_of_jobs),
         ),
@@ -295,27 +260,34 @@ def section(run: Run) -> Section:
 
 def _labelled(effect: Effect) -> Effect:
     """With short names of its models, where these still tell them apart."""
-    base, post = model_label(effect.base), model_label(effect.group_name)
-    return effect if effect.group != "pair" or base == post else replace(effect, base=base, group_name=post)
+    first, second = map(model_label, effect.contrast.names)
+    if effect.group != "pair" or first == second:
+        return effect
+    return replace(effect, group_name=first, contrast=Contrast(first, second))
 
 
-def level_table(title: str, effects: Sequence[Effect], level: str) -> ReportTable:
+_DIFFERENCES = ("d", "d_paired")
+
+
+def level_table(title: str, effects: Sequence[Effect], level: str) -> Table:
     """The effects of a level, those over all studies below, as ``effects.csv`` has them."""
     chosen = [effect for effect in effects if effect.level in ("overall", level)]
     columns = {"name": level, "d": "d", "d_paired": "paired d", "nll_base": "NLL base", "nll_post": "NLL post"}
     columns |= {"n_responses": "responses", "n_participants": "people"}
     if level == "domain":
         columns |= {"n_studies": "studies"}
-    return table_of(title, effects_table(chosen), columns, n_summary=sum(e.level == "overall" for e in chosen))
+    n_summary = sum(effect.level == "overall" for effect in chosen)
+    return table_of(title, effects_table(chosen), columns, n_summary=n_summary, signed=_DIFFERENCES)
 
 
-def pair_table(effects: Sequence[Effect]) -> ReportTable:
+def pair_table(effects: Sequence[Effect]) -> Table:
     """Effects over all studies of every pair, the averages over pairs below."""
     overall = [effect for effect in effects if effect.level == "overall"]
     columns = {"group_name": "post-trained", "base": "base", "n_pairs": "pairs", "d": "d", "d_paired": "paired d"}
     columns |= {"nll_base": "NLL base", "nll_post": "NLL post", "n_responses": "responses"}
     n_averages = sum(effect.group != "pair" for effect in overall)
-    return table_of("Pairs and their averages", effects_table(overall), columns, n_summary=n_averages)
+    title = "Pairs and their averages"
+    return table_of(title, effects_table(overall), columns, n_summary=n_averages, signed=_DIFFERENCES)
 
 
 ANALYSIS = Analysis("misalignment", DESCRIPTION, MisalignmentArguments, section)

@@ -1,7 +1,7 @@
 """Runs with and without personas: figures, and the section of a report."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -10,19 +10,21 @@ from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.contexts import (
     Comparison,
     _contexts,
-    _per_study,
     comparison_table,
     labels_of,
     metrics_of,
     shown_comparisons,
+    study_forest,
     table_of_each,
 )
 from centaurlab.analyses.finished import Run
 from centaurlab.display.figures.intervals import Row, signed_forest
 from centaurlab.display.figures.paper import personas
 from centaurlab.display.section import Section
+from centaurlab.display.tables import Table
 from centaurlab.results.run import is_score_folder
 from centaurlab.runtime.errors import UserError
+from centaurlab.stats.contrast import Contrast
 
 DESCRIPTION = """Does it help a model to know who the participant is? A persona before the session, against none.
 
@@ -73,7 +75,7 @@ def find_persona_effects(
     ``alone``: one field at a time; ``published``: the comparison of people who are not the same.
     """
     everything = [*comparisons, *alone, *published]
-    shown = [*shown_comparisons(comparisons, title)]
+    shown: list[Table | str] = [*shown_comparisons(comparisons, title)]
     for table, about in (
         (alone, "one field alone, of those who have it"),
         (published, "as published: everybody without, those who have one with it"),
@@ -82,7 +84,7 @@ def find_persona_effects(
             shown.append(table_of_each(table, about))
     return Finding(
         tables={"personas.csv": comparison_table(everything)},
-        record={"overall": {one.name: asdict(one.overall) | {"verdict": one.verdict()} for one in everything}},
+        record={"overall": {one.name: one.record() for one in everything}},
         figures=persona_figures(comparisons, [*alone, *published]),
         metrics=[(None, metrics_of(everything))],
         shown=shown,
@@ -98,12 +100,11 @@ def persona_figures(comparisons: Sequence[Comparison], others: Sequence[Comparis
     benefits = [(e.group_name, e.d) for e in own.effects if e.group == "pair" and e.level == "overall"]
     every = [*comparisons, *others]
     rows = [Row(label, one.overall.d) for label, one in zip(labels_of(every), every, strict=True)]
-    quantity = "d (first − second persona; standard deviations)"
-    summary = signed_forest(rows, "Personas, over all studies", "second helps", "second hurts", quantity)
+    of_each = Contrast("first", "second", "persona", by="with")
     return {
-        "personas": personas(benefits),
-        "studies": _per_study(own, "Own persona against none", "persona helps", "persona hurts"),
-        "comparisons": summary,
+        "personas": personas(benefits, own.contrast),
+        "studies": study_forest(own, "Own persona against none"),
+        "comparisons": signed_forest(rows, "Personas, over all studies", of_each),
     }
 
 
@@ -121,8 +122,9 @@ def section(run: Run) -> Section:
             f"{people['participants']:,} people have metadata; how many answer what: {fields}. Everybody is scored "
             "without a persona, with one, and with that of another participant of the study, on the same responses."
             + (f" {kept:,} found no other persona in their study and kept their own." if kept else ""),
-            "d(a − b) is the mean NLL in a minus that in b, in standard deviations of NLLs over responses; positive: "
-            "b is the better one. Own against another's persona says whether it helps by what it says of this person.",
+            "d(a − b) is the mean NLL in a minus that in b, in standard deviations of NLLs over responses; above "
+            "zero, people are predicted worse in a. Own against another's persona says whether it helps by what it "
+            "says of this person.",
         ),
     )
 

@@ -93,7 +93,7 @@ def _stop(studies: Sequence[StudySums], is_d: bool, target: float, n_people: int
 def _estimate(sums: StudySums, is_d: bool) -> StudyEstimate:
     if is_d:
         return jackknife(sums.study, *leave_one_out(sums))
-    return nll_estimate(sums.study, sums.sums_PK[:, 0], sums.sums_PK[:, 1], offset=sums.mean_base)
+    return nll_estimate(sums.study, sums.sums_PK[:, 0], sums.sums_PK[:, 1], offset=sums.mean_second)
 
 
 DESCRIPTION = """What --precision would have saved: finished scores replayed in other orders of the people.

@@ -1,12 +1,11 @@
 """A folder of scores as a table to look at."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-from rich import box
-from rich.table import Table
 
 from centaurlab.analyses.finished import (
     Run,
@@ -21,46 +20,43 @@ from centaurlab.analyses.finished import (
 from centaurlab.display.figures.intervals import Row, nll_rows
 from centaurlab.display.figures.style import SERIES, model_label
 from centaurlab.display.section import INTERVALS, NLL, Section
-from centaurlab.display.tables import INTERVAL, ReportTable, interval, table_of
+from centaurlab.display.tables import Table, table_of
+from centaurlab.display.terminal import show
 from centaurlab.results.run import ScoreRun, check_same, read_run
-from centaurlab.runtime import terminal
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.means import MeanNll, mean_nlls
 from centaurlab.stats.sequential import sample_note
+from centaurlab.stats.words import INTERVAL, in_words
+from centaurlab.stats.words import NLL as MEAN_NLL
 
 
 def print_run(folder: Path) -> None:
     """Print a score run's table: per study NLL, accuracy and what became of the responses."""
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    mean = "–" if run["nll_mean"] is None else f"{run['nll_mean']:.4f}"
-    table = Table(
-        "study",
-        title=f"{run['model']['name']} on {run['data']['name']} ({run['protocol']['name']} protocol)",
-        box=box.SIMPLE_HEAD,
-        show_footer=True,
-    )
-    table.columns[0].footer = "mean over studies"
-    counted = ("responses", "scored", "cut", "empty", "failed")
-    for name in ("sessions", *counted, "NLL", "accuracy"):
-        table.add_column(name, justify="right", footer=mean if name == "NLL" else "")
-    for study, about in run["data"]["studies"].items():
-        coverage = run["coverage"][study]
-        counts = [about["sessions"], *(coverage[name] for name in counted)]
-        measures = ["–" if about[name] is None else f"{about[name]:.4f}" for name in ("nll", "accuracy")]
-        table.add_row(study, *(f"{count:,}" for count in counts), *measures)
-    console = terminal.console()
-    console.print(table)
-    console.print("NLL: nats, mean over responses, lower is more human-like; accuracy: single-token responses only")
-    if note := sample_note(run):
-        console.print(f"a sample: {note}", markup=False, highlight=False, soft_wrap=True)
     speed = run["speed"]
-    console.print(
+    sampled = sample_note(run)
+    show(
+        run_table(run),
+        *([f"a sample: {sampled}"] if sampled else []),
         f"{speed['tokens']:,} tokens ({speed['tokens_computed_now']:,} computed now, "
         f"{speed['tokens_reused']:,} in shared prefixes) at "
         f"{speed['tokens_per_second']:,.0f} tokens/s per process, {speed['processes']} process(es); "
-        f"peak memory {speed['peak_memory_bytes'] / 2**30:.1f} GiB"
+        f"peak memory {speed['peak_memory_bytes'] / 2**30:.1f} GiB",
+        f"scores: {folder / 'scores.parquet'}",
     )
-    console.print(f"scores: {folder / 'scores.parquet'}", soft_wrap=True)
+
+
+def run_table(run: Mapping[str, Any]) -> Table:
+    """A ``run.json`` of scores as a table: a row per study, the mean over studies below."""
+    counted = ("responses", "scored", "cut", "empty", "failed")
+    rows = [{"study": "mean over studies", "NLL": run["nll_mean"]}]
+    for study, about in run["data"]["studies"].items():
+        row = {"study": study, "NLL": about["nll"], "accuracy": about["accuracy"], "sessions": about["sessions"]}
+        rows.append(row | {name: run["coverage"][study][name] for name in counted})
+    frame = pd.DataFrame(rows, columns=["study", "NLL", "accuracy", "sessions", *counted], dtype=object)
+    title = f"{run['model']['name']} on {run['data']['name']} ({run['protocol']['name']} protocol)"
+    note = "NLL: nats, mean over responses, lower is more human-like; accuracy: single-token responses only"
+    return table_of(title, frame, note=note, n_summary=1)
 
 
 def scores_section(runs: Sequence[Run]) -> Section:
@@ -97,11 +93,11 @@ def scores_section(runs: Sequence[Run]) -> Section:
 
 
 def _mean_answer(name: str, means: Sequence[MeanNll]) -> str:
-    overall = means[0]
-    size = f"{overall.nll.value:.3f} nats per response"
-    bounds = interval(overall.nll.low, overall.nll.high)
-    known = f"{INTERVAL} {bounds.text}" if bounds.key else "no interval: it needs two studies or more"
-    return f"{name}: a mean NLL of {size} over {len(means) - 1} studies ({known})"
+    """The mean over studies; of a single study, its own, by its people."""
+    overall, *studies = means
+    if len(studies) > 1:
+        return f"{name}: over {len(studies)} studies, {in_words(overall.nll, MEAN_NLL)}"
+    return f"{name}: in {studies[0].name}, {in_words(studies[0].nll, MEAN_NLL, 'people')}"
 
 
 def _labels(runs: Sequence[ScoreRun]) -> list[str]:
@@ -110,7 +106,7 @@ def _labels(runs: Sequence[ScoreRun]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
 
 
-def nll_table(name: str, means: Sequence[MeanNll]) -> ReportTable:
+def nll_table(name: str, means: Sequence[MeanNll]) -> Table:
     """NLL and accuracy of every study, the means over studies below."""
     frame = pd.DataFrame(
         {

@@ -1,6 +1,6 @@
 """Runs in and out of a chat template: figures, and the section of a report."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -9,11 +9,11 @@ from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.contexts import (
     Runs,
     _contexts,
-    _per_study,
     compare_contexts,
     comparison_table,
     metrics_of,
     shown_comparisons,
+    study_forest,
 )
 from centaurlab.analyses.finished import Run, read_table
 from centaurlab.display.figures.paper import templates
@@ -23,6 +23,7 @@ from centaurlab.display.tables import table_of
 from centaurlab.results.run import is_score_folder
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.arguments import EstimateArguments
+from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.means import mean_nlls
 
 DESCRIPTION = """Does a chat template help a model to predict people? Sessions in the model's own, against plain text.
@@ -61,7 +62,8 @@ def find_template_effects(
     ``audit``: what the templates do to the sessions, as a table.
     """
     n, seed = estimates.resamples, estimates.seed
-    comparison = compare_contexts("template", ("chat template", template), ("plain text", plain), n, seed)
+    contrast = Contrast("the chat template", "plain text", by="in")
+    comparison = compare_contexts("template", contrast, template, plain, n, seed)
     nlls = [
         (model, mean_nlls(plain[model], n, seed)[0].nll, mean_nlls(template[model], n, seed)[0].nll)
         for model in template
@@ -70,7 +72,7 @@ def find_template_effects(
     return Finding(
         tables={"templates.csv": comparison_table([comparison]), "audit.csv": audit},
         record={
-            "overall": {comparison.name: asdict(comparison.overall) | {"verdict": comparison.verdict()}},
+            "overall": {comparison.name: comparison.record()},
             "data": {key: first.about["data"][key] for key in ("name", "fingerprint", "studies")},
             "models": [
                 run.about["model"] | {"protocol": run.about["protocol"], "context": run.about["context"]}
@@ -83,7 +85,7 @@ def find_template_effects(
         },
         figures={
             "templates": templates(nlls),
-            "studies": _per_study(comparison, "Chat template against plain text", "template worse", "template better"),
+            "studies": study_forest(comparison, "Chat template against plain text"),
         },
         metrics=[(None, metrics_of([comparison]))],
         shown=[*shown_comparisons([comparison], title)],
@@ -102,8 +104,8 @@ def section(run: Run) -> Section:
         ("template",),
         (
             "In the template, what people are told is the user's turn and each response a turn of the assistant's. "
-            "d(chat template − plain text) is the difference of mean NLLs in standard deviations over responses; "
-            "positive: people are predicted worse in the template. The table of the audit says what the template does "
+            "d(chat template − plain text) is the difference of mean NLLs in standard deviations over responses; above "
+            "zero, people are predicted worse in the template. The table of the audit says what the template does "
             "to the sessions.",
         ),
         table_of("What the template does to the sessions", audit, columns),

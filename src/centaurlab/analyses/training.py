@@ -3,13 +3,15 @@
 import pandas as pd
 
 from centaurlab.analyses.finished import Run, _figure, _OWN_of_jobs, command, facts_of, folder_pictures, folder_tables
-from centaurlab.analyses.generalisation import _estimate
+from centaurlab.analyses.generalisation import estimate_of
 from centaurlab.display.figures.curves import training_curve
 from centaurlab.display.figures.intervals import Row, signed_forest
 from centaurlab.display.figures.style import model_label
 from centaurlab.display.section import NLL, Section
-from centaurlab.display.tables import INTERVAL, table_of
+from centaurlab.display.tables import table_of
 from centaurlab.runs.folder import read_metrics
+from centaurlab.stats.contrast import Contrast
+from centaurlab.stats.words import INTERVAL, number
 
 
 def training_section(run: Run) -> Section:
@@ -26,17 +28,19 @@ def training_section(run: Run) -> Section:
         before, after = held_out["nll_base"].mean(), held_out["nll"].mean()
         answers.append(
             f"The NLL of held-out participants fell in {fell} of {len(held_out)} studies and rose in {rose or 'none'}, "
-            f"by intervals that exclude zero; others show no clear change. Mean over studies: {before:.3f} nats per "
-            f"response before, {after:.3f} after (an interval over studies comes from eval/generalisation.py)."
+            f"by intervals that exclude zero; others show no clear change. Mean over studies: {number(before)} nats "
+            f"per response before, {number(after)} after (an interval over studies comes from eval/generalisation.py)."
         )
-        rows = [Row(row["study"], _estimate(row, "change")) for row in percent.to_dict("records")]
-        changes = signed_forest(
-            rows, f"Held-out participants, against {base}", "worse", "better", "change of the NLL (%)"
-        )
+        rows = [Row(row["study"], estimate_of(row, "change")) for row in percent.to_dict("records")]
+        contrast = Contrast("after training", "before")
+        changes = signed_forest(rows, f"Held-out participants, against {base}", contrast, "change of the NLL (%)")
         figures.append(_figure("held-out", f"Change of the NLL with {INTERVAL}s.", changes))
         columns = {"study": "study", "participants": "people", "responses": "responses", "nll_base": "NLL before"}
         tables.append(
-            table_of("Held-out participants", percent, columns | {"nll": "NLL after", "change": "change (%)"})
+            table_of(
+                *("Held-out participants", percent, columns | {"nll": "NLL after", "change": "change (%)"}),
+                signed=["change"],
+            )
         )
     if len(loss) > 1:
         figures.append(

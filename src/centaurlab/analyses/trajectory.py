@@ -1,6 +1,5 @@
 """Human-likeness and assistant accuracy along a training run: one point per checkpoint, the base model at step 0."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,10 +9,12 @@ import pandas as pd
 from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.finished import any_section
 from centaurlab.display.figures.posttraining import trajectory_figure
+from centaurlab.display.tables import table_of
 from centaurlab.runtime.errors import UserError
+from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effects import Effect
-from centaurlab.stats.estimate import CONFIDENCE, Accuracy
-from centaurlab.stats.words import no_interval
+from centaurlab.stats.estimate import Accuracy
+from centaurlab.stats.words import ACCURACY, in_words, number, verdict_of
 
 DESCRIPTION = """Follow a training run: how well each checkpoint predicts people, and how good an assistant it is.
 
@@ -66,9 +67,9 @@ def trajectory_table(points: Sequence[Point]) -> pd.DataFrame:
         for effect in point.effects or with_effects.effects:
             row = {"step": point.step, "model": point.model, "level": effect.level, "name": effect.name}
             if point.effects:
-                row |= {"nll": effect.nll_post, "d": effect.d.value, "d_low": effect.d.low, "d_high": effect.d.high}
+                row |= {"nll": effect.nll_first, "d": effect.d.value, "d_low": effect.d.low, "d_high": effect.d.high}
             else:
-                row |= {"nll": effect.nll_base, "d": 0.0, "d_low": 0.0, "d_high": 0.0}
+                row |= {"nll": effect.nll_second, "d": 0.0, "d_low": 0.0, "d_high": 0.0}
             row |= {"responses": effect.n_responses, "participants": effect.n_participants}
             if point.accuracy:
                 row |= {f"assistant_{name}": value for name, value in accuracy_columns(point.accuracy).items()}
@@ -100,14 +101,15 @@ def metrics_at(point: Point, table: pd.DataFrame) -> dict[str, float]:
 def find_trajectory(points: Sequence[Point], record: Mapping[str, Any]) -> Finding:
     """The points of a run as table, figure and sentence; ``record``: what ``run.json`` says of them besides."""
     table = trajectory_table(points)
-    shown = table[table["level"] == "overall"].drop(columns=["model", "level", "name"])
+    overall = table[table["level"] == "overall"].drop(columns=["model", "level", "name"])
+    shown = table_of("Checkpoints against the base model, over all studies", overall, signed=["d"])
     said = verdict(points[0], points[-1])
     return Finding(
         tables={"trajectory.csv": table},
         record={"verdict": said, **record},
         figures={"trajectory": trajectory_figure(table)},
         metrics=[(point.step, metrics_at(point, table)) for point in points],
-        shown=[shown.to_string(index=False, float_format="{:.3f}".format), said],
+        shown=[shown, said],
     )
 
 
@@ -117,26 +119,19 @@ def verdict(first: Point, last: Point) -> str:
     The assistant is called better or worse where the two intervals do not overlap.
     """
     overall = last.effects[0]
-    d = overall.d
-    interval = f", {CONFIDENCE:.0%} interval {d.low:+.3f} to {d.high:+.3f}"
-    size = f"d = {d.value:+.3f}" + (interval if math.isfinite(d.low) else f"; {no_interval('studies')}")
-    if d.low > 0:
-        people = f"predicts people worse than the base model ({size})"
-    elif d.high < 0:
-        people = f"predicts people better than the base model ({size})"
-    else:
-        people = f"predicts people neither clearly worse nor better than the base model ({size})"
-    nlls = f"NLL {overall.nll_base:.3f} -> {overall.nll_post:.3f}"
+    contrast = Contrast(f"the checkpoint of step {last.step}", "the base model")
+    nlls = f"NLL {number(overall.nll_second)} before, {number(overall.nll_first)} after"
+    people = f"{verdict_of(last.effects, contrast)}; {nlls}"
     if not (first.accuracy and last.accuracy):
-        return f"step {last.step} {people}, {nlls}"
+        return people
     if last.accuracy.low > first.accuracy.high:
-        assistant = "is a better assistant"
+        assistant = "a better assistant than"
     elif last.accuracy.high < first.accuracy.low:
-        assistant = "is a worse assistant"
+        assistant = "a worse assistant than"
     else:
-        assistant = "is neither clearly a better nor a worse assistant"
-    accuracies = f"accuracy {first.accuracy.value:.2f} -> {last.accuracy.value:.2f}"
-    return f"step {last.step} {assistant} ({accuracies}) and {people}, {nlls}"
+        assistant = "neither clearly a better nor a worse assistant than"
+    accuracies = (in_words(one.as_estimate(), ACCURACY) for one in (first.accuracy, last.accuracy))
+    return f"{people}. It is {assistant} the base model ({' before, '.join(accuracies)} after)"
 
 
 ANALYSIS = Analysis("trajectory", DESCRIPTION, TrajectoryArguments, any_section)

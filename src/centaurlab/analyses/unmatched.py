@@ -17,6 +17,7 @@ import pandas as pd
 from centaurlab.analyses.contexts import Comparison
 from centaurlab.results.run import ScoreRun
 from centaurlab.stats import bootstrap
+from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effects import Effect
 from centaurlab.stats.estimate import NAN, Estimate, FloatArray
 
@@ -24,10 +25,10 @@ _KEY = ["study", "experiment", "participant"]
 
 
 def compare_unmatched(
-    name: str, first: tuple[str, ScoreRun], second: tuple[str, ScoreRun], n_resamples: int, seed: int, noun: str = ""
+    name: str, contrast: Contrast, first: ScoreRun, second: ScoreRun, n_resamples: int, seed: int
 ) -> Comparison:
-    """d(first − second) per study and overall; the SDs (ddof 1) are over the responses of each group."""
-    frames = [_read(run.folder) for _, run in (first, second)]
+    """d of the ``contrast`` per study and overall; the SDs (ddof 1) are over the responses of each group."""
+    frames = [_read(run.folder) for run in (first, second)]
     studies = sorted(set(frames[0]["study"]) & set(frames[1]["study"]))
     found: dict[str, bootstrap.Study] = {}
     described = {}
@@ -43,11 +44,12 @@ def compare_unmatched(
     drawn = bootstrap.estimate(
         found, n_resamples, lambda study: bootstrap.generator(seed, "unmatched", *([] if study is None else [study]))
     )
-    effects = [_effect(second, "study", study, drawn.studies[study].estimate(), *described[study]) for study in studies]
-    means = [float(np.mean([effect.nll_post for effect in effects])), float(np.mean([e.nll_base for e in effects]))]
+    effect = partial(_effect, contrast, second.model)
+    effects = [effect("study", study, drawn.studies[study].estimate(), *described[study]) for study in studies]
+    means = [float(np.mean([e.nll_first for e in effects])), float(np.mean([e.nll_second for e in effects]))]
     counts = (sum(e.n_responses for e in effects), sum(e.n_participants for e in effects), len(effects))
-    effects.insert(0, _effect(second, "overall", "all studies", drawn.overall.estimate(), means, *counts))
-    return Comparison(name, first[0], second[0], effects, noun)
+    effects.insert(0, effect("overall", "all studies", drawn.overall.estimate(), means, *counts))
+    return Comparison(name, contrast, effects)
 
 
 def _read(folder: Path) -> pd.DataFrame:
@@ -77,7 +79,8 @@ def _d(totals_B6: FloatArray, means: list[float]) -> FloatArray:
 
 
 def _effect(
-    second: tuple[str, ScoreRun],
+    contrast: Contrast,
+    model: str,
     level: str,
     name: str,
     d: Estimate,
@@ -87,18 +90,18 @@ def _effect(
     n_studies: int,
 ) -> Effect:
     return Effect(
-        *("pair", second[1].model, second[0], level, name),
+        *("pair", model, contrast, level, name),
         d=d,
         d_paired=Estimate(NAN),
         nll_difference=Estimate(means[0] - means[1]),
-        nll_base=means[1],
-        nll_post=means[0],
+        nll_first=means[0],
+        nll_second=means[1],
         n_pairs=1,
         n_responses=n_responses,
         n_participants=n_participants,
         n_studies=n_studies,
         n_studies_d=n_studies,
         n_studies_paired=0,
-        unmatched_base=0,
-        unmatched_post=0,
+        unmatched_first=0,
+        unmatched_second=0,
     )

@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from centaurlab.display.markdown import table_lines
+from centaurlab.display.tables import rows_of, table_of
+from centaurlab.display.terminal import print_table
 from centaurlab.jobs.command import Command
+from centaurlab.runs.csv_table import write_csv
 from centaurlab.runs.folder import is_run, read_config, read_json, read_metrics
 from centaurlab.runs.mirror import flat_config
 from centaurlab.runs.mlflow_run import connect, experiment_name, store_address
-from centaurlab.runtime import terminal
 from centaurlab.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,8 +27,6 @@ Format = Literal["table", "csv", "markdown"]
 
 _SHOWN = ("nll/", "eval/nll", "effect/", "d/overall", "d/domain")
 _FIRST = ("nll/mean", "effect/d", "effect/d_low", "effect/d_high")
-_COLUMN = 30
-_NOTHING = "–"
 _NOT_A_DIFFERENCE = ("output_dir", "command", "time", "folder", "run_name", "logging_dir")
 
 
@@ -159,35 +160,17 @@ def compare_runs(
 
 
 def print_comparison(table: "pd.DataFrame", format: Format) -> None:
-    """Print the table for a terminal, as CSV in full precision, or as Markdown."""
+    """Print the table for a terminal, as CSV in full precision, or as Markdown.
+
+    In a terminal a run is a column and a quantity a line, as many runs side by side as there is room for.
+    """
     if format == "csv":
-        table.to_csv(sys.stdout, index=False)
-        return
-    cells = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
-    if format == "markdown":
-        for row in [list(table.columns), ["---"] * len(table.columns), *cells]:
-            print("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
-        return
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    # One line per quantity and one column per run, as many runs side by side as the terminal has room for.
-    console = terminal.console()
-    abreast = max(1, console.width // _COLUMN - 1)
-    for start in range(0, len(cells), abreast):
-        shown = cells[start : start + abreast]
-        printed = Table("", *[escape(row[0]) for row in shown], box=box.SIMPLE_HEAD)
-        for i, column in enumerate(table.columns[1:], start=1):
-            if any(row[i] != _NOTHING for row in shown):
-                printed.add_row(escape(column), *[escape(row[i]) for row in shown])
-        console.print(printed)
-
-
-def _cell(value: object) -> str:
-    if value is None or value != value:
-        return _NOTHING
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+        write_csv(table, sys.stdout)
+    elif format == "markdown":
+        print(table_lines(table_of("", table, {str(name): str(name) for name in table.columns})))
+    else:
+        lines = [(name, *table[name].tolist()) for name in table.columns[1:]]
+        print_table(rows_of("", ("", *map(str, table["run"])), lines))
 
 
 COMMAND = Command(DESCRIPTION, (CompareArguments,), run)

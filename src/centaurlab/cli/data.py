@@ -6,17 +6,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import track
-from rich.table import Table
 
 from centaurlab.catalog.tables import domains_of
 from centaurlab.data.records import Examined, Problem
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.transcripts import Transcript, find_responses, is_missing
+from centaurlab.display.tables import Table, rows_of
+from centaurlab.display.terminal import show
 from centaurlab.jobs.command import Command
 from centaurlab.models.arguments import ModelArguments
-from centaurlab.runtime import terminal
 from centaurlab.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -117,37 +116,33 @@ def print_stats(args: DataArguments, tokenizer: "PreTrainedTokenizerBase | None"
 
     Counts tokens with a tokenizer, characters without. Raises ``UserError`` if there is no usable session.
     """
-    console, errors = terminal.console(), Console(stderr=True)
+    errors = Console(stderr=True)
     source = open_source(args)
     sessions = track(source.examine(), "reading", transient=True, console=errors, disable=not errors.is_terminal)
     studies, problems = collect(sessions, tokenizer)
     if studies:
-        console.print(_table(studies, "tokens" if tokenizer is not None else "characters"))
-    for note in source.notes:
-        console.print(escape(note), soft_wrap=True)
-    _print_problems(console, problems[:PROBLEMS_SHOWN])
+        show(_table(studies, "tokens" if tokenizer is not None else "characters"))
+    show(*source.notes, *map(str, problems[:PROBLEMS_SHOWN]))
     if len(problems) > PROBLEMS_SHOWN:
-        console.print(f"… and {len(problems) - PROBLEMS_SHOWN} more; 'centaurlab data validate' lists all")
-    console.print(f"{len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'} found")
+        show(f"… and {len(problems) - PROBLEMS_SHOWN} more; 'centaurlab data validate' lists all")
+    show(f"{len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'} found")
     if not studies:
         raise UserError(f"{args.data} holds no usable session")
 
 
 def validate(path: str) -> None:
     """Print every problem in the transcripts at ``path``, a line each; ``UserError`` if there is any."""
-    console = terminal.console()
     source = open_source(DataArguments(data=path))
     total, problems = 0, 0
     for examined in source.examine():
         total += 1
         if examined.problem:
             problems += 1
-            _print_problems(console, [examined.problem])
-    for note in source.notes:
-        console.print(escape(note), soft_wrap=True)
+            show(str(examined.problem))
+    show(*source.notes)
     if problems:
         raise UserError(f"{path}: {problems} of {total} sessions malformed; correct the places listed above")
-    console.print(f"{total} sessions, no problem found")
+    show(f"{total} sessions, no problem found")
 
 
 def is_known(value: object) -> bool:
@@ -156,25 +151,17 @@ def is_known(value: object) -> bool:
 
 
 def _table(studies: list[StudyStats], measure: str) -> Table:
-    table = Table(show_footer=len(studies) > 1)
-    counts = ("participants", "responses", measure)
-    rows = [(s.sessions, s.responses, s.tokens if measure == "tokens" else s.characters) for s in studies]
-    totals = [sum(column) for column in zip(*rows, strict=True)]
-    table.add_column("study", f"{len(studies)} studies", overflow="fold")
-    for name, total in zip(counts, totals, strict=True):
-        table.add_column(name, f"{total:,}", justify="right", no_wrap=True)
-    table.add_column("domain")
-    table.add_column("metadata")
-    for stats, row in zip(studies, rows, strict=True):
+    """A row per study, their sum below where there are several."""
+    rows: list[list[object]] = []
+    for stats in studies:
         known = ", ".join(f"{name} {count:,}" for name, count in sorted(stats.metadata.items()))
+        size = stats.tokens if measure == "tokens" else stats.characters
         domains = ", ".join(domains_of(stats.study))
-        table.add_row(escape(stats.study), *(f"{count:,}" for count in row), domains or "-", escape(known) or "-")
-    return table
-
-
-def _print_problems(console: Console, problems: Iterable[Problem]) -> None:
-    for problem in problems:
-        console.print(escape(str(problem)), soft_wrap=True, highlight=False)
+        rows.append([stats.study, stats.sessions, stats.responses, size, domains or None, known or None])
+    if len(studies) > 1:
+        rows.insert(0, [f"{len(studies)} studies", *(sum(row[i] for row in rows) for i in (1, 2, 3)), "", ""])  # type: ignore[misc]
+    columns = ("study", "participants", "responses", measure, "domain", "metadata")
+    return rows_of("", columns, rows, n_summary=int(len(studies) > 1))
 
 
 STATS = Command(STATS_DESCRIPTION, (StatsArguments, DataArguments), run_stats)

@@ -1,16 +1,14 @@
 """Which models can be named, and which of them are on this machine: ``centaurlab models``."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
-from rich.markup import escape
-from rich.table import Table
-
 from centaurlab.catalog.pairs import model_pairs, pairs_of
+from centaurlab.display.tables import rows_of
+from centaurlab.display.terminal import show
 from centaurlab.jobs.command import Command
 from centaurlab.models.gguf import GEMMA, converted_models, gemma_is_installed
-from centaurlab.runtime import terminal
 
 DESCRIPTION = """List the models that can be named, and those that are on this machine.
 
@@ -50,18 +48,13 @@ def print_models(family: str | None = None) -> None:
     listed = list(_catalog(family, cached))
     if family is None:
         listed.insert(0, _gemma())
-    table = Table()
-    for heading in ("model", "kind", "family", "base size", "post-trained from", "on this machine"):
-        table.add_column(heading, overflow="fold")
-    for model in listed:
-        cells = (model.name, model.kind, model.family, model.size, model.base, model.here)
-        table.add_row(*(escape(cell) or "-" for cell in cells))
-    console = terminal.console()
-    console.print(table)
+    columns = ("model", "kind", "family", "base size", "post-trained from", "on this machine")
+    rows = [[cell or None for cell in astuple(model)] for model in listed]
+    show(rows_of("", columns, rows))
     if family is None:
         for name, kind, size in _others({model.name for model in listed}, cached):
-            console.print(f"{escape(name)} ({kind}, {size})", soft_wrap=True, highlight=False)
-    console.print("--model_name_or_path takes these names, any hub id, a folder, a *.gguf file or an adapter's folder.")
+            show(f"{name} ({kind}, {size})")
+    show("--model_name_or_path takes these names, any hub id, a folder, a *.gguf file or an adapter's folder.")
 
 
 def _catalog(family: str | None, cached: dict[str, int]) -> Iterator[ListedModel]:

@@ -4,13 +4,10 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import replace
 
-from rich import box
-from rich.markup import escape
-from rich.table import Table
-
 from centaurlab.data.source import DataArguments
+from centaurlab.display.tables import facts_table
+from centaurlab.display.terminal import show
 from centaurlab.models.arguments import ModelArguments
-from centaurlab.runtime import terminal
 from centaurlab.runtime.arguments import as_typed
 from centaurlab.scoring.cost import _HOUR, CPU, USABLE_MEMORY, Plan, PlanArguments
 from centaurlab.scoring.order import SAMPLED_PER_STUDY
@@ -25,18 +22,9 @@ def print_plan(
     plan: Plan, model_arguments: ModelArguments, data_arguments: DataArguments, arguments: PlanArguments
 ) -> None:
     """Print the plan as a table, what it assumes, and the command that it is the plan of."""
-    console = terminal.console()
     on = f"{plan.n_devices} × {plan.device.name}" if plan.device.name != CPU else "this machine's CPU"
     title = f"{model_arguments.model_name_or_path} on {data_arguments.data}, {on}"
-    table = Table(title=escape(title), box=box.SIMPLE_HEAD, show_header=False)
-    table.add_column("", no_wrap=True)
-    table.add_column("")
-    for name, value in _rows(plan):
-        table.add_row(name, value)
-    console.print(table)
-    console.print("assumptions:")
-    for line in _assumptions(plan):
-        console.print(f"- {line}", markup=False, highlight=False, soft_wrap=True)
+    show(facts_table(title, _rows(plan)), "assumptions:", *(f"- {line}" for line in _assumptions(plan)))
     if plan.n_copies:
         launch = ["accelerate", "launch", *(["--num_processes", str(plan.n_copies)] if plan.n_devices > 1 else [])]
         if plan.n_devices > plan.n_copies == 1:
@@ -47,7 +35,7 @@ def print_plan(
             *as_typed(arguments, but=_ONLY_OF_PLANS),
         ]
         command = f"{shlex.join([*launch, '-m', 'centaurlab', 'score', *options])} --output_dir …"
-        console.print(f"the command: {command}", markup=False, highlight=False, soft_wrap=True)
+        show(f"the command: {command}")
 
 
 def _rows(plan: Plan) -> Iterable[tuple[str, str]]:

@@ -3,7 +3,7 @@
 import re
 
 from centaurlab.display.tables import Table
-from centaurlab.runtime.terminal import shown
+from centaurlab.runtime.names import shown
 
 _SPECIAL = re.compile(r"([\\`*\[\]|~])|(?<![^\W_])_|_(?![^\W_])")
 

@@ -8,6 +8,7 @@ import jinja2
 from centaurlab import __version__
 from centaurlab.display.markdown import escaped, fenced, table_lines
 from centaurlab.display.section import ReportFigure, Section
+from centaurlab.runtime.names import shown
 
 
 def markdown(title: str, sections: Sequence[Section], files: Mapping[int, str], version: str) -> str:
@@ -40,6 +41,7 @@ def _page(title: str, made: Sequence[Section]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: shown(value) if type(value) is str else value,
     )
     environment.filters["data_uri"] = _data_uri
     return environment.get_template("page.html.jinja").render(title=title, sections=made, version=__version__)

@@ -14,7 +14,8 @@ NLL = (
 )
 INTERVALS = (
     f"A {INTERVAL} comes from drawing people again and again, for a mean over studies whole studies: the responses of "
-    "one person are not independent, and a mean over few studies or people says little of others."
+    "one person are not independent, and a mean over few studies or people says little of others. An interval that "
+    "includes zero means: these data do not tell the two sides apart."
 )
 
 

@@ -4,15 +4,14 @@ A cell keeps the number behind its text, so that tables sort, and can be read ba
 are, but for control characters, which are written out; what a medium takes for markup, its renderer escapes.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from centaurlab.runtime.terminal import shown
+from centaurlab.runtime.names import shown
 from centaurlab.stats import words
 from centaurlab.stats.estimate import Estimate
-from centaurlab.stats.words import INTERVAL as INTERVAL
-from centaurlab.stats.words import NOTHING
+from centaurlab.stats.words import INTERVAL, NOTHING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,10 +89,18 @@ def table_of(
     return Table(shown(title), tuple(titles), tuple(numbers), rows[n_summary:], rows[:n_summary], shown(note))
 
 
-def facts_table(title: str, facts: Sequence[tuple[str, str]]) -> Table:
+def rows_of(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], note: str = "", n_summary: int = 0
+) -> Table:
+    """A table of values under the titles of ``columns``; the first ``n_summary`` rows are shown last, set apart."""
+    found = tuple(tuple(cell(value) for value in row) for row in rows)
+    is_number = tuple(all(row[i].key is not None for row in found) for i in range(len(columns)))
+    return Table(shown(title), tuple(map(shown, columns)), is_number, found[n_summary:], found[:n_summary], shown(note))
+
+
+def facts_table(title: str, facts: Iterable[tuple[str, str]]) -> Table:
     """Names and what is to be said of each, one a row, without titles of columns."""
-    rows = tuple((cell(name), cell(value)) for name, value in facts)
-    return Table(shown(title), ("", ""), (False, False), rows)
+    return rows_of(title, ("", ""), facts)
 
 
 def cell(value: Any, signed: bool = False) -> Cell:
@@ -127,16 +134,3 @@ def _is_nothing(value: object) -> bool:
 
 def _float(value: float | None) -> float:
     return float("nan") if value is None else float(value)
-
-
-ReportTable = Table  # until the analyses are converted
-
-
-def number(value: float, is_signed: bool = False) -> Cell:
-    """The analyses' name of ``cell``, until they are converted."""
-    return cell(value, is_signed)
-
-
-def interval(low: float, high: float, is_signed: bool = False) -> Cell:
-    """The analyses' way to an interval, until they are converted."""
-    return estimate_cells(Estimate((low + high) / 2, low, high), is_signed)[1]

@@ -31,6 +31,15 @@ class _Width:
     widest: int
 
 
+def show(*shown: Table | str) -> None:
+    """Print tables and sentences on standard output, in this order."""
+    for one in shown:
+        if isinstance(one, str):
+            terminal.say(one)
+        else:
+            print_table(one)
+
+
 def print_table(table: Table, console: Console | None = None) -> None:
     """Print ``table`` on standard output or ``console``, with its title above and its note below."""
     console = console or terminal.console()

@@ -7,13 +7,13 @@ from pathlib import Path
 import pandas as pd
 
 from centaurlab.data.source import DataArguments
+from centaurlab.display.terminal import show
 from centaurlab.jobs.command import Command
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.identity import identify
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.provenance import provenance
 from centaurlab.runs.tracker import Tracker, TrackingArguments
-from centaurlab.runtime import terminal
 from centaurlab.runtime.arguments import as_typed
 from centaurlab.runtime.processes import keep_freed_memory
 from centaurlab.scoring.arguments import BenchmarkArguments
@@ -68,10 +68,7 @@ def run(model: ModelArguments, data: DataArguments, asked: BenchmarkArguments, t
             f"of the ceiling (our matrix products and attention calls alone): {figures['of_ceiling']:.2f}",
             f"largest difference of an NLL in float32: {figures['largest_nll_difference_float32']:.1e} nats",
         ]
-    console = terminal.console()
-    console.print(f"{model.model_name_or_path}, {model.dtype}, {ours.tokens:,} tokens", markup=False, highlight=False)
-    console.print(timing_table(timings))
-    console.print("\n".join(lines))
+    show(f"{model.model_name_or_path}, {model.dtype}, {ours.tokens:,} tokens", timing_table(timings), *lines)
     config = asdict(model) | asdict(data) | asdict(asked)
     with folder.lock():
         folder.write_json("config.json", config)

@@ -7,6 +7,7 @@ from centaurlab.analyses.analysis import Finding
 from centaurlab.analyses.frontier import ANALYSIS, FrontierArguments, Standing, find_frontier
 from centaurlab.jobs.job import Asked, Plan, Scored, job, one_round
 from centaurlab.runtime.errors import UserError
+from centaurlab.stats.effect_table import effect_record
 from centaurlab.stats.effects import compare, estimate_effects
 
 
@@ -24,11 +25,12 @@ def plan(asked: Asked[FrontierArguments]) -> Plan:
         for number, known in enumerate(models):
             run = scored.runs[known.model]
             quality = assistant_quality(asked.load.of(known.model), items, run.folder)
-            pair = compare(scored.runs[base], run)
+            pair = compare(run, scored.runs[base])
             overall = estimate_effects([pair], estimates.resamples, estimates.seed)[0] if number else None
             standings.append(Standing(known.name, known.model, overall, quality.overall))
             identity = {"name": known.name, "folder": str(run.folder), "model": run.about["model"]}
-            about.append(identity | {"assistant": asdict(quality), "overall": asdict(overall) if overall else None})
+            against_base = effect_record(overall) if overall else None
+            about.append(identity | {"assistant": asdict(quality), "overall": against_base})
         return find_frontier(standings, {"models": about})
 
     return Plan({"": one_round(asked, [known.model for known in models])}, compute, joins=base)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Generic
 from centaurlab.analyses.analysis import Analysis, Finding, Options
 from centaurlab.data.source import DataArguments
 from centaurlab.display.figures.style import save_figure
+from centaurlab.display.terminal import show
 from centaurlab.jobs.command import Command
 from centaurlab.models.arguments import LoadArguments, ModelArguments
 from centaurlab.results.run import ScoreRun, is_score_folder, scored_data, scored_models
 from centaurlab.runs.folder import RunFolder, check_job
 from centaurlab.runs.provenance import provenance
 from centaurlab.runs.tracker import Tracker, TrackingArguments
-from centaurlab.runtime import terminal
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.processes import keep_freed_memory
 from centaurlab.scoring.arguments import ScoringArguments
@@ -151,9 +151,7 @@ def _run(name: str, asked: Asked[Any], plan: Plan, tracking: TrackingArguments) 
         with Tracker(folder, tracking, config):
             finding = plan.compute(scored)
             write_finding(folder, finding, asked.estimates, scored)
-    for shown in finding.shown:
-        is_text = isinstance(shown, str)
-        terminal.console().print(shown, markup=not is_text, highlight=False, soft_wrap=is_text)
+    show(*finding.shown)
     main_table = folder.path / next(iter(finding.tables))
     print(f"{main_table.stem}: {main_table}")
     if scored.failures:

@@ -20,6 +20,7 @@ from centaurlab.prompts.personas import (
     shuffled_context,
 )
 from centaurlab.runtime.errors import UserError
+from centaurlab.stats.contrast import Contrast
 
 NONE, OWN, ANOTHERS, EVERYBODY = "no", "own", "another's", "everybody: no"
 _CONDITIONS = {"without": "no persona", "with": "own persona", "shuffled": "another's persona"}
@@ -59,21 +60,21 @@ def plan(asked: Asked[PersonaArguments]) -> Plan:
         if not runs["with"]:
             raise UserError(f"no model is left to compare; {scored.missing}")
         n, seed = asked.estimates.resamples, asked.estimates.seed
-        compare = partial(compare_contexts, n_resamples=n, seed=seed, noun="persona")
-        without, with_own, anothers = (NONE, runs["without"]), (OWN, runs["with"]), (ANOTHERS, runs["shuffled"])
+        compare = partial(compare_contexts, n_resamples=n, seed=seed)
+        without, with_own, anothers = runs["without"], runs["with"], runs["shuffled"]
         comparisons = [
-            compare("persona", without, with_own),
-            compare("shuffled", without, anothers),
-            compare("own_or_anothers", anothers, with_own),
+            compare("persona", between(NONE, OWN), without, with_own),
+            compare("shuffled", between(NONE, ANOTHERS), without, anothers),
+            compare("own_or_anothers", between(ANOTHERS, OWN), anothers, with_own),
         ]
         alone = [
-            compare(f"field {name}", without, (f"{name}-only", runs[f"field-{name}"]), same_sessions=False)
+            compare(f"field {name}", between(NONE, f"{name}-only"), without, runs[f"field-{name}"], same_sessions=False)
             for name in singles
             if f"field-{name}" in runs
         ]
         second = runs["with-late-cut" if late_cut else "with"]
         published = [
-            compare_unmatched(f"unmatched {model}", (EVERYBODY, run), (OWN, second[model]), n, seed, noun="persona")
+            compare_unmatched(f"unmatched {model}", between(EVERYBODY, OWN), run, second[model], n, seed)
             for model, run in runs.get("everybody", {}).items()
         ]
         found = find_persona_effects(comparisons, alone, published, f"personas on {data.data}")
@@ -99,6 +100,11 @@ def plan(asked: Asked[PersonaArguments]) -> Plan:
         return replace(found, record={**found.record, **record}, shown=[*found.shown, *notes])
 
     return Plan(rounds, compute)
+
+
+def between(first: str, second: str) -> Contrast:
+    """Two personas."""
+    return Contrast(first, second, "persona", by="with")
 
 
 def asked_fields(fields: str | None, personas: Personas) -> tuple[str, ...]:

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from rich import box
-from rich.table import Table
+import pandas as pd
 
 from centaurlab.analyses.replay import DESCRIPTION, PrecisionArguments, replay
+from centaurlab.display.tables import table_of
+from centaurlab.display.terminal import show
 from centaurlab.jobs.command import Command
 from centaurlab.results.run import read_run
-from centaurlab.runtime import terminal
+from centaurlab.stats.words import number, percent
 
 
 def run(asked: PrecisionArguments) -> None:
@@ -17,14 +18,14 @@ def run(asked: PrecisionArguments) -> None:
     replays = replay(base, post, asked.targets, asked.people, asked.orders, asked.seed)
     n_sessions, quantity = replays[0].samples[0].of_sessions, "d" if post else "NLL"
     names = f"{post.model} against {base.model}" if post else base.model
-    table = Table(title=f"{quantity} of {names}: {replays[0].value:.3f}, {n_sessions:,} sessions", box=box.SIMPLE_HEAD)
-    for header in ("target ±", "reached", "sessions scored", "middle 90 % of orders", "interval holds that of all"):
-        table.add_column(header, justify="right")
+    rows = []
     for found in replays:
         median, low, high = found.scored
-        shares = (f"{found.is_reached:.0%}", f"{median:.0%}", f"{low:.0%} to {high:.0%}", f"{found.holds:.1%}")
-        table.add_row(f"{found.target:g}", *shares)
-    terminal.console().print(table)
+        row = {"target ±": f"{found.target:g}", "reached": percent(found.is_reached)}
+        row |= {"sessions scored": percent(median), "middle 90 % of orders": f"{percent(low)} to {percent(high)}"}
+        rows.append(row | {"interval holds that of all": percent(found.holds, decimals=1)})
+    value = number(replays[0].value, signed=post is not None)
+    show(table_of(f"{quantity} of {names}: {value}, {n_sessions:,} sessions", pd.DataFrame(rows)))
     drawn = f"{asked.people:,} people drawn in every study" if asked.people else "every person once"
     print(f"{asked.orders:,} random orders, {drawn}")
 

@@ -31,7 +31,7 @@ def plan(asked: Asked[TrajectoryArguments]) -> Plan:
             quality = None
             if items:
                 quality = assistant_quality(asked.load.of(name), items, scores.folder, run / "chat_template.jinja")
-            pair = compare(scored.runs[base], scores)
+            pair = compare(scores, scored.runs[base])
             effects = estimate_effects([pair], estimates.resamples, estimates.seed) if step else []
             points.append(Point(step, name, effects, quality.overall if quality else None))
             assistant = asdict(quality) if quality else None

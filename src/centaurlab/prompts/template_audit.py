@@ -10,13 +10,11 @@ from datetime import timedelta
 from os.path import commonprefix
 
 import pandas as pd
-from rich import box
-from rich.markup import escape
-from rich.table import Table
 
 from centaurlab.data.transcripts import Transcript
+from centaurlab.display.tables import rows_of
+from centaurlab.display.terminal import show
 from centaurlab.prompts.templates import TemplateContext, Turn
-from centaurlab.runtime import terminal
 
 _EXAMPLE = 200  # characters
 _PROBE = (Turn("How are you?", None), Turn("Fine.", 0), Turn("And now?", None))
@@ -65,15 +63,12 @@ def audit_table(by_model: Mapping[str, Sequence[Finding]]) -> pd.DataFrame:
 
 def print_audit(model: str, findings: Iterable[Finding]) -> None:
     """Print what the template does."""
-    table = Table(title=f"what the chat template of {escape(model)} does", box=box.SIMPLE_HEAD)
-    table.add_column("study")
-    table.add_column("what")
-    table.add_column("turns", justify="right", no_wrap=True)
-    table.add_column("for example", overflow="fold")
-    for one in findings:
-        turns = f"{one.n:,} of {one.of:,}" if one.of else ""
-        table.add_row(escape(one.study) or "every session", one.kind, turns, escape(one.example))
-    terminal.console().print(table)
+    rows = (
+        (one.study or "every session", one.kind, f"{one.n:,} of {one.of:,}" if one.of else None, one.example)
+        for one in findings
+    )
+    title = f"what the chat template of {model} does"
+    show(rows_of(title, ("study", "what", "turns", "for example"), rows))
 
 
 def _count(found: dict[tuple[str, str], Finding], transcript: Transcript, kind: str, n: int, example: str) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from centaurlab.runs.csv_table import write_csv
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.secrets import masked
 
@@ -80,9 +81,11 @@ class RunFolder:
         """Write ``table`` as ``name``, which ends in ``.csv`` or ``.parquet``, whole or not at all."""
         path = self.path / name
         temporary = path.with_name(f".{name}.tmp")
-        write = table.to_parquet if path.suffix == ".parquet" else table.to_csv
         with _disk_errors(self.path):
-            write(temporary, index=False)
+            if path.suffix == ".parquet":
+                table.to_parquet(temporary, index=False)
+            else:
+                write_csv(table, temporary)
             temporary.replace(path)
 
     def read_json(self, name: str) -> dict[str, Any]:

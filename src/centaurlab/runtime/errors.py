@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 
+from centaurlab.runtime.names import shown
 from centaurlab.runtime.secrets import mask_secrets
 
 EXIT_INCOMPLETE, EXIT_USER_ERROR = 1, 2
@@ -34,7 +35,7 @@ def exit_on_user_error(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        print(f"error: {mask_secrets(str(error))}", file=sys.stderr)
+        print(f"error: {shown(mask_secrets(str(error)))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("interrupted: what is done is saved, the same command continues", file=sys.stderr)

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.table import Table
 from torch.utils._python_dispatch import TorchDispatchMode
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from centaurlab.data.source import DataArguments, open_source
+from centaurlab.display.tables import Table, rows_of
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.loading import load_model, load_tokenizer
 from centaurlab.prompts.encoding import Encoding, encode
@@ -203,16 +203,15 @@ def largest_difference(a: Timing, b: Timing) -> float:
 
 def timing_table(timings: dict[str, Timing]) -> Table:
     """Speed and memory of each contestant, and their ratios to those of the plain loop."""
-    table = Table("contestant")
-    for column in ("tokens/s", "peak memory", "speed ×", "memory ×"):
-        table.add_column(column, justify="right")
     plain = timings["plain"]
-    for name, timing in timings.items():
-        table.add_row(
+    rows = (
+        (
             name,
-            f"{timing.tokens_per_second:,.0f}",
+            round(timing.tokens_per_second),
             f"{timing.peak_memory_bytes / 2**30:.2f} GiB",
-            f"{timing.tokens_per_second / plain.tokens_per_second:.2f}",
-            f"{timing.peak_memory_bytes / plain.peak_memory_bytes:.2f}",
+            timing.tokens_per_second / plain.tokens_per_second,
+            timing.peak_memory_bytes / plain.peak_memory_bytes,
         )
-    return table
+        for name, timing in timings.items()
+    )
+    return rows_of("", ("contestant", "tokens/s", "peak memory", "speed ×", "memory ×"), rows)

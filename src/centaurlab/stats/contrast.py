@@ -38,7 +38,8 @@ class Contrast:
     @property
     def ends(self) -> tuple[str, str]:
         """What lies below zero and what above, for the two ends of an axis."""
-        return f"{self.second} worse", f"{self.first} worse"
+        first, second = (name.removeprefix("the ") for name in self.names)
+        return f"{second} worse", f"{first} worse"
 
     def __str__(self) -> str:
         """``first − second``, in full."""

@@ -1,7 +1,15 @@
-"""The difference of two models' NLLs into calibration, format and preference: the estimator."""
+"""The difference of two models' NLLs into calibration, format and preference, with intervals.
+
+What the parts are stands in ``analyses/diagnosis.py``. T* is fitted on all studies at once, so that a study's parts
+depend on all of them: other than in ``bootstrap.estimate``, a resample draws the people of every study, and T* is
+theirs; for the mean, studies are drawn, and T* is that of those drawn. A spline is linear in its values, so that sums
+over responses at the scored temperatures are all that a resample needs.
+
+Shapes: P participants, F folds, K temperatures, B resamples, S studies, M models, X any.
+"""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,24 +17,95 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.interpolate import CubicSpline
 
-from centaurlab.stats.bootstrap import resampled_sums
-from centaurlab.stats.estimate import FloatArray
+from centaurlab.stats.bootstrap import Draws, draw_counts, resampled_sums
+from centaurlab.stats.estimate import Estimate, FloatArray
 
 FOLDS = 2
 MODELS = ("base", "post")
+PARTS = ("calibration", "format", "preference")
 _GRID_STEP = 0.01  # of log T, between which the minimum is that of a parabola
+_AT_BOUND = 0.001  # of log T
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A difference NLL(post) − NLL(base) in nats per choice, and the parts that it is the sum of."""
+
+    difference: Estimate
+    calibration: Estimate
+    format: Estimate
+    preference: Estimate
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """The mean over studies, each study by name, and how many people it has.
+
+    ``temperatures_FM``: T* of each fold and model; ``at_bound``: one of them lies at the end of what was scored.
+    """
+
+    overall: Parts
+    studies: Mapping[str, Parts]
+    people: Mapping[str, int]
+    temperatures_FM: FloatArray
+    at_bound: bool
+
+
+def decompose(choices: pd.DataFrame, n_resamples: int, seed: int) -> Decomposition:
+    """Split the difference of two models' NLLs of the same choices; 95 % intervals.
+
+    Parameters
+    ----------
+    choices : pandas.DataFrame
+        A row per choice: study, experiment, participant, and for both models (``_base``, ``_post``) ``nll`` and
+        ``option_nll`` at T = 1 and at the scored temperatures (``nll_t0.5_base``, …).
+    n_resamples : int
+        Resamples behind each interval.
+    seed : int
+        Of the resamples.
+    """
+    log_t_K, studies = _sum_studies(choices)
+    observed_SFX = np.stack([study.sums_PFX.sum(0) for study in studies])
+    parts_S13, temperatures_1FM = _parts(observed_SFX[:, None], np.ones((1, len(studies))), log_t_K)
+    parts_S3 = parts_S13[:, 0]
+
+    rng = np.random.default_rng(seed)
+    resampled_SBFX = np.stack([_resampled(study.sums_PFX, n_resamples, rng) for study in studies])
+    replicate_SB3, _ = _parts(resampled_SBFX, np.ones((1, len(studies))), log_t_K)
+    count_BS = draw_counts(len(studies), n_resamples, rng)
+    at_their_temperatures_SB3, _ = _parts(observed_SFX[:, None], count_BS, log_t_K)
+    overall_B3 = np.einsum("bs,sbk->bk", count_BS / len(studies), at_their_temperatures_SB3)
+
+    log_t_FM = np.log(temperatures_1FM[0])
+    return Decomposition(
+        _estimated(parts_S3.mean(0), overall_B3, len(studies)),
+        {
+            study.name: _estimated(parts_3, replicate_B3, len(study.sums_PFX))
+            for study, parts_3, replicate_B3 in zip(studies, parts_S3, replicate_SB3, strict=True)
+        },
+        {study.name: len(study.sums_PFX) for study in studies},
+        temperatures_1FM[0],
+        bool((np.minimum(log_t_FM - log_t_K[0], log_t_K[-1] - log_t_FM) < _AT_BOUND).any()),
+    )
+
+
+def _estimated(value_3: FloatArray, replicate_B3: FloatArray, n_units: int) -> Parts:
+    value_Q = np.array([value_3.sum(), *value_3])
+    replicate_QB = np.stack([replicate_B3.sum(1), *replicate_B3.T])
+    rests_on_UQM = np.ones((n_units, len(value_Q), 1), bool)
+    draws = Draws(value_Q[:, None], replicate_QB[:, None], rests_on_UQM, value_Q[:, None])
+    return Parts(*(draws.estimate(q) for q in range(len(value_Q))))
 
 
 @dataclass(frozen=True)
 class _Study:
-    """A study's choices, and of each participant the sums that a resample adds up.
+    """Of each participant of a study the sums that a resample adds up.
 
     ``sums_PFX``: per fold, zero but in the participant's own, the number of choices and the sums over them of the two
     curves of both models at all temperatures: NLL and options of the first model, then of the second.
     """
 
     name: str
-    choices: pd.DataFrame
     sums_PFX: FloatArray
 
 
@@ -52,7 +131,7 @@ def _sum_studies(choices: pd.DataFrame) -> tuple[FloatArray, list[_Study]]:
     sums_PFX = np.zeros((len(sums), FOLDS, len(columns) + 1))
     sums_PFX[np.arange(len(sums)), fold_P] = sums.to_numpy()
     study_P = sums.index.get_level_values("study").to_numpy()
-    studies = [_Study(str(name), group, sums_PFX[study_P == name]) for name, group in choices.groupby("study")]
+    studies = [_Study(str(name), sums_PFX[study_P == name]) for name in sorted(set(study_P))]
     return np.log([t for t, _ in ordered]), studies
 
 

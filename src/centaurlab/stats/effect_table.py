@@ -1,4 +1,4 @@
-"""Effects as files to compute with, as a table to look at, and in a sentence."""
+"""Effects as tables, in the file's names: what is first and second here is ``post`` and ``base`` in ``effects.csv``."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -6,34 +6,43 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from centaurlab.runtime.errors import UserError
+from centaurlab.stats.contrast import POST_TRAINING, Contrast
 from centaurlab.stats.effects import Effect
 from centaurlab.stats.estimate import Estimate
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_ESTIMATES = ("d", "d_paired", "nll_difference")
+_SIDES = {"nll_base": "nll_second", "nll_post": "nll_first"}
+_UNMATCHED = {"unmatched_base": "unmatched_second", "unmatched_post": "unmatched_first"}
+_COUNTS = ("n_pairs", "n_responses", "n_participants", "n_studies", "n_studies_d", "n_studies_paired")
+
 
 def effects_table(effects: Iterable[Effect]) -> "pd.DataFrame":
-    """One row per effect, columns as in ``Effect``; an estimate makes three: ``d``, ``d_low`` and ``d_high``."""
+    """One row per effect, columns as in ``effect_record``; an estimate makes three: ``d``, ``d_low`` and ``d_high``."""
     import pandas as pd
 
-    return pd.DataFrame([_flat(effect) for effect in effects])
+    return pd.DataFrame([_flat(effect_record(effect)) for effect in effects])
 
 
-def write_effects(folder: Path, effects: Iterable[Effect]) -> None:
-    """Write ``effects.parquet`` and ``effects.csv`` into ``folder``, each whole or not at all."""
-    table = effects_table(effects)
-    for name, write in (("effects.parquet", table.to_parquet), ("effects.csv", table.to_csv)):
-        temporary = folder / f".{name}.tmp"
-        try:
-            write(temporary, index=False)
-            temporary.replace(folder / name)
-        except OSError as error:
-            raise UserError(f"cannot write {folder / name}: {error}; give another --output_dir") from error
+def effect_record(effect: Effect) -> dict[str, Any]:
+    """An effect under the names of the file, estimates as mappings of ``value``, ``low`` and ``high``.
+
+    ``base`` is the second side of one pair, '' for averages; ``nll_base``, ``nll_post``, ``unmatched_base`` and
+    ``unmatched_post`` are those of the second and the first side.
+    """
+    record: dict[str, Any] = {"group": effect.group, "group_name": effect.group_name}
+    record["base"] = effect.contrast.second if effect.group == "pair" else ""
+    record |= {"level": effect.level, "name": effect.name}
+    record |= {name: asdict(getattr(effect, name)) for name in _ESTIMATES}
+    record |= {name: getattr(effect, field) for name, field in _SIDES.items()}
+    record |= {name: getattr(effect, name) for name in _COUNTS}
+    return record | {name: getattr(effect, field) for name, field in _UNMATCHED.items()}
 
 
 def read_effects(folder: Path) -> list[Effect]:
-    """The effects that ``write_effects`` wrote into ``folder``; ``UserError`` where they are missing or damaged."""
+    """The effects that stand in ``effects.parquet`` of ``folder``; ``UserError`` where it is missing or damaged."""
     import pandas as pd
 
     path = folder / "effects.parquet"
@@ -44,18 +53,15 @@ def read_effects(folder: Path) -> list[Effect]:
 
 
 def _effect(row: Mapping[Any, Any]) -> Effect:
-    values: dict[str, Any] = {}
-    for name, kind in Effect.__annotations__.items():
-        if kind is Estimate:
-            values[name] = Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
-        else:
-            values[name] = row[name]
-    return Effect(**values)
+    values: dict[str, Any] = {name: row[name] for name in ("group", "group_name", "level", "name", *_COUNTS)}
+    values["contrast"] = Contrast(row["group_name"], row["base"]) if row["group"] == "pair" else POST_TRAINING
+    values |= {name: Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in _ESTIMATES}
+    return Effect(**values, **{field: row[name] for name, field in (_SIDES | _UNMATCHED).items()})
 
 
-def _flat(effect: Effect) -> dict[str, str | float]:
+def _flat(record: Mapping[str, Any]) -> dict[str, str | float]:
     row: dict[str, str | float] = {}
-    for name, value in asdict(effect).items():
+    for name, value in record.items():
         if isinstance(value, dict):
             row |= {name: value["value"], f"{name}_low": value["low"], f"{name}_high": value["high"]}
         else:

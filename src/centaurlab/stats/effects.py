@@ -1,8 +1,8 @@
 """How much worse one model predicts people than another: effect sizes per study and overall, with intervals.
 
-d per study = (mean_post - mean_base) / sqrt((s_post² + s_base²) / 2), means and sample SDs (ddof 1) over the
+d per study = (mean_first - mean_second) / sqrt((s_first² + s_second²) / 2), means and sample SDs (ddof 1) over the
 study's responses: Cohen's d with the average variance of the two conditions (Cohen 1988, Statistical Power
-Analysis, p. 44, eq. 2.3.2; "d_av" in Lakens 2013, doi:10.3389/fpsyg.2013.00863). Positive: the second model is
+Analysis, p. 44, eq. 2.3.2; "d_av" in Lakens 2013, doi:10.3389/fpsyg.2013.00863). Positive: the first model is
 worse. Averages are over studies, then over pairs of models. Responses are not independent, people and studies
 are: intervals come from a cluster bootstrap (the case for clustering: Miller 2024, arXiv 2411.00640) that draws a
 study's participants and, for means over studies, the studies (``bootstrap.py``); all pairs get the same draws, as all
@@ -48,97 +48,101 @@ _D, _D_PAIRED, _DIFFERENCE = range(_STATISTICS)
 class Effect:
     """A row of ``effects.csv``; NLLs in nats per response.
 
-    ``group`` says which pairs of models: one ``pair`` (``group_name`` is its second model, ``base`` the first), or
-    the average over those of one ``post_training`` or ``family``, or over ``all``. ``level`` says which studies:
-    ``overall``, a ``domain`` or one ``study``, which ``name`` names.
+    ``d``, ``d_paired`` and ``nll_difference`` are those of ``contrast``, first − second. ``group`` says which pairs of
+    models: one ``pair``, which ``group_name`` names, or the average over those of one ``post_training`` or ``family``,
+    or over ``all``. ``level`` says which studies: ``overall``, a ``domain`` or one ``study``, which ``name`` names.
 
     ``n_studies_d`` and ``n_studies_paired`` of ``n_studies`` have a defined d and d_paired. ``n_responses`` and
-    ``n_participants`` are those that at least one pair compares; ``unmatched_base`` and ``unmatched_post`` count
-    the responses that only one model of a pair scored, which are in no other number, summed over pairs.
+    ``n_participants`` are those that at least one pair compares; ``unmatched_first`` and ``unmatched_second``
+    count the responses that only one side of a pair scored, which are in no other number, summed over pairs.
     """
 
     group: str
     group_name: str
-    base: str
+    contrast: Contrast
     level: str
     name: str
     d: Estimate
     d_paired: Estimate
     nll_difference: Estimate
-    nll_base: float
-    nll_post: float
+    nll_first: float
+    nll_second: float
     n_pairs: int
     n_responses: int
     n_participants: int
     n_studies: int
     n_studies_d: int
     n_studies_paired: int
-    unmatched_base: int
-    unmatched_post: int
-
-    @property
-    def contrast(self) -> Contrast:
-        """The sides of its differences, first − second: the first is the post-trained one, ``group_name`` of a pair."""
-        return Contrast(self.group_name, self.base) if self.group == "pair" else POST_TRAINING
+    unmatched_first: int
+    unmatched_second: int
 
 
 @dataclass(frozen=True)
 class StudySums:
     """What the effects of a study need to know of each of its P participants, whatever the number of responses.
 
-    ``sums_PK``: number of responses, Σ base, Σ base², Σ post, Σ post², 1, difference of the two means, its square;
+    ``sums_PK``: number of responses, Σ second, Σ second², Σ first, Σ first², 1, difference of the means, its square;
     all measured from the study's means, which keeps the precision of the variances and moves none of them.
     """
 
     study: str
     participant_P: IntArray
     sums_PK: FloatArray
-    mean_base: float
-    mean_post: float
+    mean_first: float
+    mean_second: float
     mean_difference: float
-    unmatched_base: int
-    unmatched_post: int
+    unmatched_first: int
+    unmatched_second: int
 
 
 @dataclass(frozen=True)
 class ComparedPair:
-    """Two models compared on the same responses; ``post_training`` and ``family`` group pairs, '' in no group."""
+    """Two sides compared on the same responses; ``post_training`` and ``family`` group pairs, '' in no group.
 
-    base: str
-    post: str
+    ``name`` tells a pair from others, where the name of its first side does not ('').
+    """
+
+    contrast: Contrast
     studies: Sequence[StudySums]
     post_training: str = ""
     family: str = ""
+    name: str = ""
 
 
 def sum_study(scores: StudyScores) -> StudySums:
-    """Reduce a study's responses to sums per participant."""
+    """Reduce a study's responses to sums per participant; the second side is what ``StudyScores`` calls the base."""
     participant_P, participant_R = np.unique(scores.participant_R, return_inverse=True)
     n_P = np.bincount(participant_R).astype(np.float64)
-    mean_base, base_P, base2_P = _centred_sums(participant_R, scores.nll_base_R)
-    mean_post, post_P, post2_P = _centred_sums(participant_R, scores.nll_post_R)
-    difference_P = (post_P - base_P) / n_P
+    mean_second, second_P, second2_P = _centred_sums(participant_R, scores.nll_base_R)
+    mean_first, first_P, first2_P = _centred_sums(participant_R, scores.nll_post_R)
+    difference_P = (first_P - second_P) / n_P
     offset = float(difference_P.mean()) if len(n_P) else NAN
     difference_P -= offset
-    difference_P[np.abs(difference_P) <= _ROUNDING * (abs(mean_base) + abs(mean_post))] = 0
-    columns = [n_P, base_P, base2_P, post_P, post2_P, np.ones_like(n_P), difference_P, difference_P**2]
+    difference_P[np.abs(difference_P) <= _ROUNDING * (abs(mean_second) + abs(mean_first))] = 0
+    columns = [n_P, second_P, second2_P, first_P, first2_P, np.ones_like(n_P), difference_P, difference_P**2]
     return StudySums(
         study=scores.study,
         participant_P=participant_P,
         sums_PK=np.stack(columns, axis=1),
-        mean_base=mean_base,
-        mean_post=mean_post,
-        mean_difference=offset + mean_post - mean_base,
-        unmatched_base=scores.unmatched_base,
-        unmatched_post=scores.unmatched_post,
+        mean_first=mean_first,
+        mean_second=mean_second,
+        mean_difference=offset + mean_first - mean_second,
+        unmatched_first=scores.unmatched_post,
+        unmatched_second=scores.unmatched_base,
     )
 
 
-def compare(base: ScoreRun, post: ScoreRun, post_training: str = "", family: str = "") -> ComparedPair:
-    """Two score runs as a pair; ``UserError`` where they cannot be compared (``check_same``, ``join_scores``)."""
-    check_same([base, post])
-    studies = [sum_study(scores) for scores in join_scores(base.folder, post.folder)]
-    return ComparedPair(base.model, post.model, studies, post_training, family)
+def compare(first: ScoreRun, second: ScoreRun, post_training: str = "", family: str = "") -> ComparedPair:
+    """Two score runs as a pair, whose effects are first − second.
+
+    Raises
+    ------
+    UserError
+        Where they cannot be compared (``check_same``, ``join_scores``).
+    """
+    check_same([second, first])
+    studies = [sum_study(scores) for scores in join_scores(second.folder, first.folder)]
+    return ComparedPair(Contrast(first.model, second.model), studies, post_training, family)
 
 
 def leave_one_out(sums: StudySums) -> tuple[float, FloatArray]:
@@ -156,8 +160,25 @@ def estimate_effects(
 ) -> list[Effect]:
     """Effects of every pair and, where there are several, of their averages, on every level.
 
-    95 % intervals from ``n_resamples`` resamples; a study's depend on its own responses and ``seed`` alone.
-    ``domains`` gives a study's domains.
+    Parameters
+    ----------
+    pairs : sequence of ComparedPair
+        At least one.
+    n_resamples : int
+        Resamples behind each 95 % interval.
+    seed : int
+        Of the resamples; a study's depend on its own responses and ``seed`` alone.
+    domains : callable
+        Gives a study's domains.
+
+    Returns
+    -------
+    list of Effect
+        Group by group, averages before pairs; within a group overall, the domains and the studies, by name.
+
+    References
+    ----------
+    Cohen 1988, Statistical Power Analysis, eq. 2.3.2; Miller 2024, arXiv:2411.00640 (clusters of responses).
     """
     names = sorted({sums.study for pair in pairs for sums in pair.studies})
     studies = [_draw_study(name, pairs, n_resamples, seed) for name in names]
@@ -218,8 +239,8 @@ def _draw_study(name: str, pairs: Sequence[ComparedPair], n_resamples: int, seed
         n_MP=n_PM.T,
         draws=draw_people(study, n_resamples, bootstrap.generator(seed, "study", name)),
         paired_without_one_MP=_statistics(found, without_one_PMK)[_D_PAIRED],
-        nll_M2=np.array([[sums.mean_base, sums.mean_post] for sums in found]),
-        unmatched_M2=np.array([[sums.unmatched_base, sums.unmatched_post] for sums in found]),
+        nll_M2=np.array([[sums.mean_first, sums.mean_second] for sums in found]),
+        unmatched_M2=np.array([[sums.unmatched_first, sums.unmatched_second] for sums in found]),
     )
 
 
@@ -233,27 +254,29 @@ def _over_studies(level: str, name: str, studies: Sequence[_Study], seed: int) -
     return _Level(level, name, studies, draw_studies(corrected, lambda: bootstrap.generator(seed, level, name)))
 
 
-def _groups(pairs: Sequence[ComparedPair]) -> Iterator[tuple[str, str, str, list[int]]]:
-    """Group, its name, base and the indices of its pairs: averages first, then every pair."""
+def _groups(pairs: Sequence[ComparedPair]) -> Iterator[tuple[str, str, Contrast, list[int]]]:
+    """Group, its name, contrast and the indices of its pairs: averages first, then every pair."""
     if len(pairs) > 1:
-        yield "all", "all pairs", "", list(range(len(pairs)))
+        contrasts = {pair.contrast for pair in pairs}
+        shared = contrasts.pop() if len(contrasts) == 1 else POST_TRAINING
+        yield "all", "all pairs", shared, list(range(len(pairs)))
         post_trainings, families = [pair.post_training for pair in pairs], [pair.family for pair in pairs]
         for group, of_pair in (("post_training", post_trainings), ("family", families)):
             for name in sorted(set(of_pair) - {""}):
-                yield group, name, "", [m for m, its in enumerate(of_pair) if its == name]
+                yield group, name, shared, [m for m, its in enumerate(of_pair) if its == name]
     for m, pair in enumerate(pairs):
-        yield "pair", pair.post, pair.base, [m]
+        yield "pair", pair.name or pair.contrast.first, pair.contrast, [m]
 
 
-def _effect(group: str, group_name: str, base: str, members: Sequence[int], level: _Level) -> Effect:
+def _effect(group: str, group_name: str, contrast: Contrast, members: Sequence[int], level: _Level) -> Effect:
     is_defined_SQ = np.array([np.isfinite(study.draws.value_QM[:, members]).any(axis=1) for study in level.studies])
     n_by_participant = [study.n_MP[members].max(axis=0) for study in level.studies]
-    nll_base, nll_post = mean(mean(np.stack([study.nll_M2[members] for study in level.studies])))
-    unmatched_base, unmatched_post = sum(study.unmatched_M2[members].sum(axis=0) for study in level.studies)
+    nll_first, nll_second = mean(mean(np.stack([study.nll_M2[members] for study in level.studies])))
+    unmatched_first, unmatched_second = sum(study.unmatched_M2[members].sum(axis=0) for study in level.studies)
     return Effect(
         group,
         group_name,
-        base,
+        contrast,
         level.level,
         level.name,
         d=level.draws.estimate(_D, members),
@@ -261,16 +284,16 @@ def _effect(group: str, group_name: str, base: str, members: Sequence[int], leve
         if level.level == "study"
         else level.draws.estimate(_D_PAIRED, members),
         nll_difference=level.draws.estimate(_DIFFERENCE, members),
-        nll_base=float(nll_base),
-        nll_post=float(nll_post),
+        nll_first=float(nll_first),
+        nll_second=float(nll_second),
         n_pairs=len(members),
         n_responses=int(sum(n_P.sum() for n_P in n_by_participant)),
         n_participants=sum(int((n_P > 0).sum()) for n_P in n_by_participant),
         n_studies=len(level.studies),
         n_studies_d=int(is_defined_SQ[:, _D].sum()),
         n_studies_paired=int(is_defined_SQ[:, _D_PAIRED].sum()),
-        unmatched_base=int(unmatched_base),
-        unmatched_post=int(unmatched_post),
+        unmatched_first=int(unmatched_first),
+        unmatched_second=int(unmatched_second),
     )
 
 
@@ -306,9 +329,9 @@ def _statistics(found: Sequence[StudySums], totals_BMK: FloatArray) -> FloatArra
     """d, d_paired and the difference of NLLs (Q, M, B) of each pair, from the totals of B resamples."""
     values = np.empty((_STATISTICS, len(found), len(totals_BMK)))
     for m, sums in enumerate(found):
-        n_B, base_B, base2_B, post_B, post2_B, people_B, difference_B, difference2_B = totals_BMK[:, m].T
-        variance_B = (_variance(n_B, base_B, base2_B) + _variance(n_B, post_B, post2_B)) / 2
-        values[_DIFFERENCE, m] = divide(post_B - base_B, n_B) + sums.mean_post - sums.mean_base
+        n_B, second_B, second2_B, first_B, first2_B, people_B, difference_B, difference2_B = totals_BMK[:, m].T
+        variance_B = (_variance(n_B, second_B, second2_B) + _variance(n_B, first_B, first2_B)) / 2
+        values[_DIFFERENCE, m] = divide(first_B - second_B, n_B) + sums.mean_first - sums.mean_second
         values[_D, m] = divide(values[_DIFFERENCE, m], np.sqrt(variance_B))
         paired_B = divide(difference_B, people_B) + sums.mean_difference
         values[_D_PAIRED, m] = divide(paired_B, np.sqrt(_variance(people_B, difference_B, difference2_B)))

@@ -53,6 +53,10 @@ class Accuracy:
     low: float
     high: float
 
+    def as_estimate(self) -> Estimate:
+        """The share and its interval."""
+        return Estimate(self.value, self.low, self.high)
+
 
 def accuracy(solved: Sequence[bool]) -> Accuracy:
     """Share of True and its Wilson interval (Wilson 1927, doi:10.1080/01621459.1927.10502953)."""

@@ -20,17 +20,16 @@ they cannot tell more. A single study has an interval over its people alone, and
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from centaurlab.stats.contrast import Contrast
+from centaurlab.stats.contrast import POST_TRAINING, Contrast
 from centaurlab.stats.effects import Effect
 from centaurlab.stats.estimate import CONFIDENCE, Estimate
 
 LEVEL = f"{100 * CONFIDENCE:.0f} %"
 INTERVAL = f"{LEVEL} interval"
 NOTHING = "–"
-UNDECIDED = "An interval that includes zero means: these data do not tell the two apart."
 
 _ZERO = 1e-9  # what sums of floats leave of equal numbers
 _LARGE = 1e7  # from here on powers of ten
@@ -50,6 +49,7 @@ class Quantity:
 
 D = Quantity("d", is_difference=True)
 NLL = Quantity("NLL", "nats per response")
+ACCURACY = Quantity("accuracy")
 
 
 def number(value: float | None, signed: bool = False, decimals: int | None = None) -> str:
@@ -140,6 +140,11 @@ def plus_minus(value: float, half_width: float) -> str:
     return f"{number(value, decimals=decimals)} ± {number(half_width, decimals=decimals)}"
 
 
+def percent(share: float, signed: bool = False, decimals: int = 0) -> str:
+    """A share in percent, such as ``75 %``; a dash for none."""
+    return f"{100 * share:{'+' if signed else ''}.{decimals}f} %" if math.isfinite(share) else NOTHING
+
+
 def no_interval(units: str = "studies") -> str:
     """Why an estimate has no interval, where it has none: there were fewer than two of the ``units`` to draw."""
     return f"no interval: it needs two {units} or more"
@@ -182,10 +187,35 @@ def verdict(
         return f"{what} are predicted {word} {contrast.by} {first} than {contrast.by} {second} ({size})"
     if difference.has_interval:
         return f"no clear difference between {first} and {second} ({size})"
-    known = f"the higher NLL is that of {first if difference.value > 0 else second}"
+    known = f"the higher NLL in these data is that of {first if difference.value > 0 else second}"
     if abs(difference.value) < _ZERO:
-        known = f"the NLLs of {first} and {second} are the same"
-    return f"in these data {known} ({size}, so that it cannot be told from chance)"
+        known = f"the NLLs of {first} and {second} in these data are the same"
+    return f"{known} ({size}, so that it cannot be told from chance)"
+
+
+def verdict_over(
+    contrast: Contrast, overall: Estimate, studies: Mapping[str, Estimate], quantity: Quantity = D, what: str = "people"
+) -> str:
+    """The verdict over studies; where only one of them has the difference, on this one, by its people.
+
+    Parameters
+    ----------
+    contrast : Contrast
+        The two sides; the sentence is about the first.
+    overall : Estimate
+        The mean difference over studies.
+    studies : mapping of str to Estimate
+        The difference in each study.
+    quantity : Quantity
+        What the differences are of, by default d.
+    what : str
+        Who or what is predicted.
+    """
+    defined = {name: difference for name, difference in studies.items() if difference.is_defined}
+    if overall.has_interval or len(defined) != 1:
+        return verdict(contrast, overall, quantity, "studies", what)
+    ((name, difference),) = defined.items()
+    return f"in {name}, {verdict(contrast, difference, quantity, 'people', what)}; this says nothing of other studies"
 
 
 def verdict_of(effects: Sequence[Effect], contrast: Contrast | None = None) -> str:
@@ -198,19 +228,10 @@ def verdict_of(effects: Sequence[Effect], contrast: Contrast | None = None) -> s
     contrast : Contrast, optional
         Other names of the two sides.
     """
-    overall = effects[0]
-    contrast = contrast or overall.contrast
-    several = (
-        "" if overall.group == "pair" else f"on average over {overall.n_pairs} pair{'s' * (overall.n_pairs > 1)}, "
-    )
-    same = (e for e in effects if (e.group, e.group_name, e.level) == (overall.group, overall.group_name, "study"))
-    defined = [effect for effect in same if effect.d.is_defined]
-    if overall.d.has_interval or len(defined) != 1:
-        return several + verdict(contrast, overall.d)
-    (study,) = defined
-    return f"{several}in {study.name}, {verdict(contrast, study.d, units='people')}; this says nothing of other studies"
-
-
-def _in_words(estimate: Estimate) -> str:  # until the analyses are converted
-    value, interval = cells(estimate)
-    return f"{value} ({interval})" if estimate.has_interval else f"{value} (no interval)"
+    overall, several = effects[0], ""
+    if overall.group != "pair":
+        averaged = "pair" if overall.contrast == POST_TRAINING else "model"
+        several = f"on average over {overall.n_pairs} {averaged}{'s' * (overall.n_pairs > 1)}, "
+    group = (overall.group, overall.group_name, "study")
+    studies = {e.name: e.d for e in effects if (e.group, e.group_name, e.level) == group}
+    return several + verdict_over(contrast or overall.contrast, overall.d, studies)

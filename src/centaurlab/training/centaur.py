@@ -11,17 +11,17 @@ from typing import Any
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerFast
 from trl import ModelConfig, SFTConfig, get_peft_config, pack_dataset
 
+from centaurlab.display.terminal import show
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.identity import ModelIdentity, identify
 from centaurlab.models.loading import load_config, load_tokenizer
 from centaurlab.models.shape import usable_window
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.provenance import provenance
-from centaurlab.runtime import terminal
 from centaurlab.runtime.errors import UserError
 from centaurlab.training.base_model import base_arguments, load_base
 from centaurlab.training.data import TrainingData, prepare_data
-from centaurlab.training.model_card import HeldOutResult, held_out_results, model_card
+from centaurlab.training.model_card import HeldOutResult, held_out_results, model_card, results_table
 from centaurlab.training.options import CentaurArguments
 from centaurlab.training.resume import (
     RunFolderCallback,
@@ -121,23 +121,7 @@ def train(run: Run) -> list[HeldOutResult]:
 
 def print_results(results: list[HeldOutResult]) -> None:
     """Print held-out participants' NLL before and after, per study."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table("study", title="held-out participants, NLL in nats per response", box=box.SIMPLE_HEAD)
-    for name in ("people", "responses", "base", "centaur", "change", "95 % interval"):
-        table.add_column(name, justify="right")
-    for r in results:
-        table.add_row(
-            r.study,
-            str(r.participants),
-            str(r.responses),
-            f"{r.nll_base:.4f}",
-            f"{r.nll:.4f}",
-            f"{r.change:+.1%}",
-            r.interval,
-        )
-    terminal.console().print(table)
+    show(results_table(results))
 
 
 def _check_settings(args: CentaurArguments, training_args: SFTConfig) -> None:

@@ -1,12 +1,13 @@
 """What an adapter's README says: where it comes from, what it was measured to do, and what it is not for."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from centaurlab.display.markdown import table_lines
+from centaurlab.display.tables import Table, rows_of, table_of
 from centaurlab.models.identity import ModelIdentity
 from centaurlab.stats import bootstrap
 from centaurlab.stats.estimate import FloatArray
@@ -40,11 +41,6 @@ class HeldOutResult:
     change_low: float
     change_high: float
 
-    @property
-    def interval(self) -> str:
-        """Of the change, in percent."""
-        return "–" if math.isnan(self.change_low) else f"{self.change_low:+.1%} … {self.change_high:+.1%}"
-
 
 def held_out_results(
     data: TrainingData, base_nll: Sequence[float], nll: Sequence[float], responses: Sequence[int]
@@ -64,6 +60,21 @@ def held_out_results(
     return results
 
 
+def results_table(results: Sequence[HeldOutResult]) -> Table:
+    """A row per study: NLL before and after, and its change in percent with the interval."""
+    import pandas as pd
+
+    frame = pd.DataFrame(results).assign(
+        **{
+            name: [100 * getattr(result, name) for result in results]
+            for name in ("change", "change_low", "change_high")
+        }
+    )
+    columns = {"study": "study", "nll_base": "base", "nll": "adapter", "change": "change (%)"}
+    columns |= {"participants": "people", "responses": "responses"}
+    return table_of("Held-out participants, NLL in nats per response", frame, columns, signed=["change"])
+
+
 def _change(totals_BK: FloatArray) -> FloatArray:
     """Change of the NLL (1, 1, B), relative to the base model."""
     return (totals_BK[:, 1] / totals_BK[:, 0] - 1)[None, None]
@@ -73,16 +84,10 @@ def model_card(
     base: ModelIdentity, data: TrainingData, settings: Mapping[str, Any], results: Sequence[HeldOutResult]
 ) -> str:
     """The README of an adapter, with the metadata that the hub reads."""
-    hyper = "\n".join(f"| {name} | {settings[part].get(name)} |" for part, names in _SHOWN for name in names)
-    held_out = "\n".join(
-        f"| {r.study} | {r.participants} | {r.responses} | {r.nll_base:.4f} | {r.nll:.4f} | {r.change:+.1%} "
-        f"({r.interval}) |"
-        for r in results
-    )
-    studies = "\n".join(
-        f"| {study} | {len(about['train'])} | `{about['fingerprint'][:16]}` |"
-        for study, about in data.split["studies"].items()
-    )
+    hyper = [(name, settings[part].get(name)) for part, names in _SHOWN for name in names]
+    studies = [
+        (study, len(about["train"]), about["fingerprint"][:16]) for study, about in data.split["studies"].items()
+    ]
     novel = ", ".join(data.split["novel_studies"]) or "none"
     return f"""---
 base_model: {base.name}
@@ -103,24 +108,18 @@ Base model: `{base.name}`, fingerprint `{base.fingerprint[:16]}`, {base.dtype}, 
 
 `{data.split["data"]}`; studies held out whole: {novel}. Who was trained on and who was held out: `split.json`.
 
-| study | sessions | fingerprint |
-|---|---|---|
-{studies}
+{table_lines(rows_of("", ("study", "sessions", "fingerprint"), studies))}
 
 ## Held-out participants
 
-NLL in nats per response (lower is more human-like); change against the base model with 95 % interval over
+NLL in nats per response (lower is more human-like); change against the base model in percent, with its interval over
 participants. These people were not trained on, but choosing the best checkpoint may have used them.
 
-| study | people | responses | base | adapter | change |
-|---|---|---|---|---|---|
-{held_out or "| none | | | | | |"}
+{table_lines(results_table(results)) if results else "None."}
 
 ## Hyper-parameters
 
-| setting | value |
-|---|---|
-{hyper}
+{table_lines(rows_of("", ("setting", "value"), hyper))}
 
 All settings: `config.json`.
 

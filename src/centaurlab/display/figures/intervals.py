@@ -28,6 +28,7 @@ from centaurlab.display.figures.style import (
     short,
     styled,
 )
+from centaurlab.stats.contrast import POST_TRAINING, Contrast
 from centaurlab.stats.effects import Effect
 from centaurlab.stats.estimate import Estimate
 
@@ -35,6 +36,7 @@ _ROW_MM = 4.2
 _AROUND_MM = 22  # title, axis and its label
 _TITLE = 50
 _SMALLEST_RANGE = 0.02
+_D = "Cohen's d of the NLL (standard deviations)"
 _WIDEST = 3  # intervals of so many times the width of three in four may go beyond the axis
 
 
@@ -58,7 +60,7 @@ def forest(effects: Sequence[Effect]) -> Figure:
     group = [effect for effect in effects if (effect.group, effect.group_name) == (first.group, first.group_name)]
     rows = [Row(effect.name, effect.d) for effect in group if effect.level == "study"]
     rows.append(Row("mean over studies", first.d, is_summary=True))
-    return _signed_rows(rows, _compared(first), "post-trained worse" if first.group != "pair" else "post worse")
+    return _signed_rows(rows, _compared(first), first.contrast, _D)
 
 
 @styled
@@ -71,16 +73,16 @@ def pair_forest(effects: Sequence[Effect]) -> Figure:
         for effect in overall
         if effect.group != "pair"
     ]
-    return _signed_rows(rows, "Each post-trained model against its base", "post-trained worse")
+    return _signed_rows(rows, "Each post-trained model against its base", POST_TRAINING, _D)
 
 
 @styled
 def gain_forest(
-    gains: Sequence[Mapping[str, Any]], summaries: Sequence[Mapping[str, Any]], centaur: str, base: str
+    gains: Sequence[Mapping[str, Any]], summaries: Sequence[Mapping[str, Any]], contrast: Contrast
 ) -> Figure:
-    """Gains d(base − centaur) per study, sorted within each kind of data, the means over studies below.
+    """Gains d(base − centaur), the ``contrast``, per study, sorted within each kind of data, means over studies below.
 
-    ``gains`` and ``summaries`` are those of ``studies.csv`` and ``run.json`` of eval/generalisation.py.
+    ``gains`` and ``summaries`` are those of ``studies.csv`` and ``run.json`` of a generalisation run.
     """
     series = {summary["kind"]: i for i, summary in enumerate(summaries)}
     names = [KINDS.get(kind, kind) for kind in series]
@@ -89,15 +91,16 @@ def gain_forest(
         Row(f"mean, {name}", _estimate(summary), i, True)
         for i, (name, summary) in enumerate(zip(names, summaries, strict=True))
     ]
-    title = f"Gain of {model_label(centaur)} over {model_label(base)}"
-    quantity = "d (base − centaur; standard deviations)"
-    return _signed_rows(rows, title, "centaur better", quantity, "base better", names)
+    return _signed_rows(rows, f"Gain of {contrast.second} over {contrast.first}", contrast, _D, names)
 
 
 @styled
-def signed_forest(rows: Sequence[Row], title: str, positive: str, negative: str, quantity: str) -> Figure:
-    """Any difference, such as the benefit of a persona; ``quantity``, with its unit, and its sign label the axis."""
-    return _signed_rows(rows, title, positive, quantity, negative)
+def signed_forest(rows: Sequence[Row], title: str, contrast: Contrast, quantity: str = "") -> Figure:
+    """Any difference of a ``contrast``, such as the benefit of a persona; ``quantity``, with its unit, labels the axis.
+
+    By default that is d of the contrast.
+    """
+    return _signed_rows(rows, title, contrast, quantity or f"d({contrast}), standard deviations")
 
 
 @styled
@@ -109,14 +112,15 @@ def nll_rows(rows: Sequence[Row], names: Sequence[str], title: str) -> Figure:
 
 
 @styled
-def part_rows(rows: Sequence[Row], names: Sequence[str], title: str) -> Figure:
+def part_rows(rows: Sequence[Row], names: Sequence[str], contrast: Contrast) -> Figure:
     """What a difference of NLLs consists of (series, at most six): one line per study, parts side by side.
 
     Filled: the interval excludes zero.
     """
+    title = "\nagainst ".join(contrast.names)
     figure = _side_by_side(rows, names, title, _range([row.estimate for row in rows]), zero_matters=True)
     figure.axes[0].axvline(0, color=INK, linewidth=0.6, zorder=1)
-    figure.supxlabel("NLL(post) − NLL(base) (nats per choice)\n← base worse   |   post worse →")
+    figure.supxlabel(f"difference of the NLL (nats per choice)\n{ends(contrast)}")
     return figure
 
 
@@ -134,7 +138,7 @@ def _side_by_side(
     for row in rows:
         y = labels.index(row.label) + step * (row.series - (len(names) - 1) / 2)
         colour, marker = SERIES[row.series]
-        filled = not zero_matters or row.estimate.low > 0 or row.estimate.high < 0
+        filled = not zero_matters or row.estimate.excludes_zero
         _interval(axes, row.estimate, y, colour, "D" if row.is_summary and len(names) == 1 else marker, filled)
     _name_rows(axes, labels, summaries)
     _head(figure, title, names)
@@ -143,43 +147,37 @@ def _side_by_side(
 
 def sorted_rows(rows: Sequence[Row]) -> list[Row]:
     """Series by series, from the largest estimate down, summaries last as they come; undefined ones are left out."""
-    defined = [row for row in rows if math.isfinite(row.estimate.value)]
+    defined = [row for row in rows if row.estimate.is_defined]
     return sorted(defined, key=lambda row: (row.is_summary, row.series, -row.estimate.value * (not row.is_summary)))
 
 
 def _signed_rows(
-    rows: Sequence[Row],
-    title: str,
-    positive: str,
-    quantity: str = "Cohen's d of the NLL (standard deviations)",
-    negative: str = "base worse",
-    names: Sequence[str] = (),
+    rows: Sequence[Row], title: str, contrast: Contrast, quantity: str, names: Sequence[str] = ()
 ) -> Figure:
     shown = sorted_rows(rows)
     figure = new_figure(len(shown) * _ROW_MM + _AROUND_MM + 4 * bool(names))
     axes = figure.add_subplot()
     axes.set_xlim(_range([row.estimate for row in shown]))
     for y, row in enumerate(shown):
-        low, high = row.estimate.low, row.estimate.high
-        excludes_zero = low > 0 or high < 0
+        excludes_zero = row.estimate.excludes_zero
         if names:
             colour, marker = SERIES[row.series]
         else:
-            colour = (VERMILLION if low > 0 else BLUE) if excludes_zero else INK if row.is_summary else GREY
-            marker = "o"
+            of_sign = VERMILLION if row.estimate.low > 0 else BLUE
+            colour, marker = of_sign if excludes_zero else INK if row.is_summary else GREY, "o"
         _interval(axes, row.estimate, y, colour, "D" if row.is_summary else marker, excludes_zero)
     axes.axvline(0, color=INK, linewidth=0.6, zorder=1)
     _name_rows(axes, [row.label for row in shown], {row.label for row in shown if row.is_summary})
     left_out = len(rows) - len(shown)
     note = f"\nnot defined, left out: {left_out}" if left_out else ""
-    figure.supxlabel(f"{quantity}\n← {negative}   |   {positive} →{note}")
+    figure.supxlabel(f"{quantity}\n{ends(contrast)}{note}")
     _head(figure, title, names)
     return figure
 
 
 def _interval(axes: Axes, estimate: Estimate, y: float, colour: str, marker: str, filled: bool) -> None:
     left, right = axes.get_xlim()
-    if math.isfinite(estimate.low):
+    if estimate.has_interval:
         axes.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=1.1, zorder=2)
     for end, arrow, is_beyond in ((left, "<", estimate.low < left), (right, ">", estimate.high > right)):
         if is_beyond:
@@ -192,7 +190,7 @@ def _interval(axes: Axes, estimate: Estimate, y: float, colour: str, marker: str
 
 def _range(estimates: Sequence[Estimate]) -> tuple[float, float]:
     """An axis that holds zero, all values, and those intervals that are not many times as wide as most."""
-    bounded = [e for e in estimates if math.isfinite(e.low)]
+    bounded = [e for e in estimates if e.has_interval]
     widths = [e.high - e.low for e in bounded]
     widest = _WIDEST * (quantiles(widths, n=4)[-1] if len(widths) > 1 else sum(widths))
     shown = [e for e in bounded if e.high - e.low <= widest]
@@ -237,4 +235,10 @@ def _estimate(row: Mapping[str, Any]) -> Estimate:
 def _compared(effect: Effect) -> str:
     if effect.group != "pair":
         return f"{effect.n_pairs} post-trained models against their bases"
-    return f"post: {model_label(effect.group_name)}\nbase: {model_label(effect.base)}"
+    return "\nagainst ".join(map(model_label, effect.contrast.names))
+
+
+def ends(contrast: Contrast) -> str:
+    """What lies at the two ends of an axis through zero."""
+    below, above = (f"{short(model_label(end.removesuffix(' worse')), 20)} worse" for end in contrast.ends)
+    return f"← {below}   |   {above} →"

@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from centaurlab.catalog.tables import published_accuracy, published_effects, published_nll
-from centaurlab.display.figures.intervals import Row, signed_forest
+from centaurlab.display.figures.intervals import Row, ends, signed_forest
 from centaurlab.display.figures.style import (
     BLUE,
     GREY,
@@ -31,6 +31,7 @@ from centaurlab.display.figures.style import (
     short,
     styled,
 )
+from centaurlab.stats.contrast import POST_TRAINING, Contrast
 from centaurlab.stats.effects import Effect
 from centaurlab.stats.estimate import Estimate
 
@@ -110,7 +111,7 @@ def generations(points: Sequence[PairPoint], means: Sequence[tuple[str, Estimate
     panels[2].axvline(0, color=INK, linewidth=0.6)
     panels[2].set_yticks(range(len(means)), [short(name) for name, _ in means])
     panels[2].set_ylim(len(means) - 0.4, -0.6)
-    panels[2].set_xlabel("mean d (standard deviations)\n← base worse   |   post-trained worse →")
+    panels[2].set_xlabel(f"mean d (standard deviations)\n{ends(POST_TRAINING)}")
     keys = [_key(*SERIES[i % len(SERIES)], short(name, 40)) for i, name in enumerate(names)]
     _legend(
         figure, "Generations (the paper's Fig. 3)", [*keys, _key(GREY, "o", "published, Fig. 3a: Qwen base models")]
@@ -146,7 +147,7 @@ def domains(effects: Sequence[Effect]) -> Figure:
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="x", color=LIGHT, linewidth=0.5)
-    figure.supxlabel("Cohen's d of the NLL (standard deviations)\n← base worse   |   post-trained worse →")
+    figure.supxlabel(f"Cohen's d of the NLL (standard deviations)\n{ends(POST_TRAINING)}")
     keys = [
         _key(VERMILLION, "s", "ours"),
         _key(GREY, "o", "published models"),
@@ -156,12 +157,11 @@ def domains(effects: Sequence[Effect]) -> Figure:
     return figure
 
 
-def personas(benefits: Iterable[tuple[str, Estimate]]) -> Figure:
+def personas(benefits: Iterable[tuple[str, Estimate]], contrast: Contrast) -> Figure:
     """Fig. 5: d(without − with persona) of each model, sorted; the catalog has no published points of it."""
     rows = [Row(model_label(model), estimate) for model, estimate in benefits]
     title = "What a persona brings (the paper's Fig. 5)\nno published points in the catalog"
-    quantity = "d (without − with persona; standard deviations)"
-    return signed_forest(rows, title, "persona helps", "persona hurts", quantity)
+    return signed_forest(rows, title, contrast)
 
 
 @styled

@@ -38,7 +38,7 @@ def trajectory_figure(table: pd.DataFrame) -> Figure:
     people.fill_between(overall["step"], overall["d_low"], overall["d_high"], color=INK, alpha=0.12, linewidth=0)
     people.plot(overall["step"], overall["d"], color=INK, linewidth=1.6, marker="o", markersize=4, label="all studies")
     people.axhline(0, color=GREY, linewidth=0.6)
-    people.set_ylabel("d against the base model\n(above 0: predicts people worse)")
+    people.set_ylabel("d(checkpoint − base model)\n(above 0: checkpoint worse)")
     people.legend(loc="upper left", ncols=2, fontsize=5.5)
     low, high = people.get_ylim()
     people.set_ylim(low, high + 0.5 * (high - low))  # room for the legend
@@ -83,7 +83,7 @@ def frontier_figure(table: pd.DataFrame) -> Figure:
     axes.grid(color=LIGHT, linewidth=0.4)
     axes.invert_yaxis()
     axes.set_xlabel("assistant accuracy, held-out items (further right: better)")
-    axes.set_ylabel(f"d against {short(str(table['name'].iloc[0]))}\n(higher up: predicts people better)")
+    axes.set_ylabel(f"d(model − {short(str(table['name'].iloc[0]))})\n(higher up: predicts people better)")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 

@@ -1,0 +1,17 @@
+"""How a name is written where its characters would act: as it is, its control characters written out."""
+
+import re
+
+_INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+"""What moves the cursor, ends a line, turns the direction of writing round, or cannot be encoded."""
+
+
+def shown(name: str) -> str:
+    """``name`` as it may be printed anywhere: its control characters are written out, all else is as it is.
+
+    Examples
+    --------
+    >>> shown("[bold]\\x1b[31mred")
+    '[bold]\\\\x1b[31mred'
+    """
+    return _INVISIBLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), name)
