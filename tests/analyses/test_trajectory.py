@@ -17,9 +17,10 @@ from centaurlab.models.loading import load_model
 from centaurlab.prompts.chat import chat_tokenizer
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.assistant import answer_margins, assistant_quality, held_out_items, quality
+from centaurlab.stats.accuracy import accuracy
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effects import Effect
-from centaurlab.stats.estimate import Accuracy, Estimate, accuracy
+from centaurlab.stats.estimate import Accuracy, Estimate
 
 ACCURACY = Accuracy(100, 0.5, 0.4, 0.6)
 

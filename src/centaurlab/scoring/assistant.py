@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-from centaurlab.stats.estimate import Accuracy, accuracy
+from centaurlab.stats.accuracy import accuracy
+from centaurlab.stats.estimate import Accuracy
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]

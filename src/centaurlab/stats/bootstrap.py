@@ -29,7 +29,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student_t
+from scipy.special import stdtrit  # Student's t as scipy.stats has it, without the second that this takes to import
 
 from centaurlab.stats.estimate import CONFIDENCE, NAN, BoolArray, Estimate, FloatArray
 
@@ -218,5 +218,5 @@ def jackknife_interval(value: float, without_one_P: FloatArray, n_units: int) ->
 
 
 def _around(value: float, error: float, n_units: int) -> tuple[float, float]:
-    half = float(student_t.ppf((1 + CONFIDENCE) / 2, n_units - 1)) * error
+    half = float(stdtrit(n_units - 1, (1 + CONFIDENCE) / 2)) * error
     return value - half, value + half

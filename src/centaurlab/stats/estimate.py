@@ -1,12 +1,10 @@
 """An estimate: a value with its 95 % interval, and what may be said by it."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -56,9 +54,3 @@ class Accuracy:
     def as_estimate(self) -> Estimate:
         """The share and its interval."""
         return Estimate(self.value, self.low, self.high)
-
-
-def accuracy(solved: Sequence[bool]) -> Accuracy:
-    """Share of True and its Wilson interval (Wilson 1927, doi:10.1080/01621459.1927.10502953)."""
-    interval = binomtest(sum(solved), len(solved)).proportion_ci(CONFIDENCE, method="wilson")
-    return Accuracy(len(solved), sum(solved) / len(solved), float(interval.low), float(interval.high))

@@ -44,7 +44,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
 
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.runtime.errors import UserError
@@ -183,6 +182,8 @@ def half_width(estimates: Sequence[StudyEstimate], target: float) -> float:
 
     Narrowest, in information, where it is ``target``; infinite without studies.
     """
+    from scipy import stats  # here: it takes a second to import, which every --help would wait for
+
     if not estimates:
         return math.inf
     variances = np.array([estimate.variance for estimate in estimates])
