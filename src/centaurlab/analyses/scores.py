@@ -1,7 +1,7 @@
 """A folder of scores as a table to look at."""
 
-import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -25,17 +25,18 @@ from centaurlab.display.tables import INTERVAL, ReportTable, interval, table_of
 from centaurlab.results.run import ScoreRun, check_same, read_run
 from centaurlab.runtime import terminal
 from centaurlab.runtime.errors import UserError
-from centaurlab.stats.means import MeanNll, mean_nlls
+from centaurlab.stats.means import MEAN_COLUMNS, MeanNll, mean_nlls
 from centaurlab.stats.sequential import sample_note
 
 
 def print_run(folder: Path) -> None:
     """Print a score run's table: per study NLL, accuracy and what became of the responses."""
-    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    mean = "–" if run["nll_mean"] is None else f"{run['nll_mean']:.4f}"
+    run = read_run(folder)
+    record = run.record
+    mean = "–" if record.nll_mean is None else f"{record.nll_mean:.4f}"
     table = Table(
         "study",
-        title=f"{run['model']['name']} on {run['data']['name']} ({run['protocol']['name']} protocol)",
+        title=f"{run.model} on {record.data.name} ({record.protocol.name} protocol)",
         box=box.SIMPLE_HEAD,
         show_footer=True,
     )
@@ -43,23 +44,22 @@ def print_run(folder: Path) -> None:
     counted = ("responses", "scored", "cut", "empty", "failed")
     for name in ("sessions", *counted, "NLL", "accuracy"):
         table.add_column(name, justify="right", footer=mean if name == "NLL" else "")
-    for study, about in run["data"]["studies"].items():
-        coverage = run["coverage"][study]
-        counts = [about["sessions"], *(coverage[name] for name in counted)]
-        measures = ["–" if about[name] is None else f"{about[name]:.4f}" for name in ("nll", "accuracy")]
+    for study, about in record.data.studies.items():
+        coverage = asdict(record.coverage[study])
+        counts = [about.sessions, *(coverage[name] for name in counted)]
+        measures = ["–" if value is None else f"{value:.4f}" for value in (about.nll, about.accuracy)]
         table.add_row(study, *(f"{count:,}" for count in counts), *measures)
     console = terminal.console()
     console.print(table)
     console.print("NLL: nats, mean over responses, lower is more human-like; accuracy: single-token responses only")
-    if note := sample_note(run):
+    if note := sample_note(run.about):
         console.print(f"a sample: {note}", markup=False, highlight=False, soft_wrap=True)
-    speed = run["speed"]
-    console.print(
-        f"{speed['tokens']:,} tokens ({speed['tokens_computed_now']:,} computed now, "
-        f"{speed['tokens_reused']:,} in shared prefixes) at "
-        f"{speed['tokens_per_second']:,.0f} tokens/s per process, {speed['processes']} process(es); "
-        f"peak memory {speed['peak_memory_bytes'] / 2**30:.1f} GiB"
-    )
+    if speed := record.speed:
+        console.print(
+            f"{speed.tokens:,} tokens ({speed.tokens_computed_now:,} computed now, {speed.tokens_reused:,} in shared "
+            f"prefixes) at {speed.tokens_per_second:,.0f} tokens/s per process, {speed.processes} process(es); "
+            f"peak memory {speed.peak_memory_bytes / 2**30:.1f} GiB"
+        )
     console.print(f"scores: {folder / 'scores.parquet'}", soft_wrap=True)
 
 
@@ -70,8 +70,8 @@ def scores_section(runs: Sequence[Run]) -> Section:
     scored = [read_run(run.folder) for run in runs]
     check_same(scored)
     names = _labels(scored)
-    means = [mean_nlls(run) for run in scored]
-    data = str(scored[0].about["data"]["name"])
+    means = [mean_nlls(run.table(MEAN_COLUMNS)) for run in scored]
+    data = scored[0].record.data.name
     rows = [
         Row("mean over studies" if mean.level == "overall" else mean.name, mean.nll, i, mean.level == "overall")
         for i, of_run in enumerate(means)

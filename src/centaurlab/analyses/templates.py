@@ -23,7 +23,7 @@ from centaurlab.display.tables import table_of
 from centaurlab.results.run import is_score_folder
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.arguments import EstimateArguments
-from centaurlab.stats.means import mean_nlls
+from centaurlab.stats.means import MEAN_COLUMNS, mean_nlls
 
 DESCRIPTION = """Does a chat template help a model to predict people? Sessions in the model's own, against plain text.
 
@@ -63,7 +63,11 @@ def find_template_effects(
     n, seed = estimates.resamples, estimates.seed
     comparison = compare_contexts("template", ("chat template", template), ("plain text", plain), n, seed)
     nlls = [
-        (model, mean_nlls(plain[model], n, seed)[0].nll, mean_nlls(template[model], n, seed)[0].nll)
+        (
+            model,
+            mean_nlls(plain[model].table(MEAN_COLUMNS), n, seed)[0].nll,
+            mean_nlls(template[model].table(MEAN_COLUMNS), n, seed)[0].nll,
+        )
         for model in template
     ]
     first = next(iter(template.values()))

@@ -16,12 +16,12 @@ import pandas as pd
 
 from centaurlab.analyses.contexts import Comparison
 from centaurlab.results.run import ScoreRun
+from centaurlab.results.table import NLL, SESSION, read_scores
 from centaurlab.stats.bootstrap import interval, resampled_means, resampled_sums
 from centaurlab.stats.effects import Effect
 from centaurlab.stats.estimate import Estimate, FloatArray
 
 NAN = float("nan")
-_KEY = ["study", "experiment", "participant"]
 
 
 def compare_unmatched(
@@ -54,8 +54,8 @@ def compare_unmatched(
 
 
 def _read(folder: Path) -> pd.DataFrame:
-    table = pd.read_parquet(folder / "scores.parquet", columns=[*_KEY, "nll"])
-    table = table.astype(dict.fromkeys(_KEY, str) | {"nll": float})
+    table: pd.DataFrame = read_scores(folder, [NLL]).to_pandas()
+    table = table.astype(dict.fromkeys(SESSION, str) | {NLL: float})
     table["person"] = pd.MultiIndex.from_frame(table[["experiment", "participant"]]).to_flat_index()
     return table
 

@@ -17,12 +17,13 @@ from centaurlab.catalog.tables import Device, devices
 from centaurlab.data.transcripts import Transcript, text_digest
 from centaurlab.models.attention import QUERIES_PER_BLOCK
 from centaurlab.models.shape import ModelShape
-from centaurlab.prompts.prompt import Prompt, session_prompt
+from centaurlab.prompts.context import Reading
 from centaurlab.runs.folder import is_run, read_json
-from centaurlab.runtime.disk_index import DiskIndex
 from centaurlab.runtime.errors import UserError
-from centaurlab.scoring.order import divide, estimate_lengths, plan_sessions, windows
+from centaurlab.scoring.order import divide, windows
+from centaurlab.scoring.plan import estimate_lengths, plan_window
 from centaurlab.scoring.scorer import CPU_CHUNK_TOKENS, HEAD_ROWS, WHOLE_SEQUENCE_TOKENS
+from centaurlab.scoring.store import DigestSet
 from centaurlab.scoring.token_statistics import CPU_BLOCK_ELEMENTS, GPU_BLOCK_ELEMENTS
 
 if TYPE_CHECKING:
@@ -134,23 +135,24 @@ def estimate_work(
     n_processes: int,
 ) -> Work:
     """What scoring ``transcripts`` on ``n_processes`` takes; they are read as a stream."""
-    work, scored, loads = Work(), DiskIndex(), [0.0] * n_processes
-
-    def prompt_of(transcript: Transcript) -> Prompt:
-        return session_prompt(transcript.text, protocol)
-
+    work, scored, loads = Work(), DigestSet(), [0.0] * n_processes
+    reading = Reading(protocol)
     for window in windows(transcripts):
-        new = [transcript for transcript in window if scored.add(text_digest(transcript.text).encode())]
-        lengths = estimate_lengths(new, prompt_of, tokenizer, max_tokens)
+        new: dict[str, Transcript] = {}
+        for transcript in window:
+            digest = text_digest(transcript.text)
+            if digest not in scored:
+                scored.add(digest)
+                new[digest] = transcript
+        planned = plan_window(list(new.values()), list(new), reading)
+        lengths = estimate_lengths(planned, tokenizer, max_tokens)
         costs = [shape.flops(n.n_tokens, n.n_tokens, n.n_response_tokens) for n in lengths]
         for process, share in enumerate(divide(costs, n_processes, loads)):
             loads[process] += sum(costs[i] for i in share)
-        prompts = [prompt_of(transcript) for transcript in new]
-        for planned in plan_sessions([prompt.text for prompt in prompts]):
-            length = lengths[planned.index]
-            n_computed = max(length.n_tokens - planned.reused * length.per_character, 0)
+        for session, length in zip(planned, lengths, strict=True):
+            n_computed = max(length.n_tokens - session.reused * length.per_character, 0)
             work.n_sessions += 1
-            work.n_responses += prompts[planned.index].n_responses
+            work.n_responses += session.prompt.n_responses
             work.n_tokens += length.n_tokens
             work.n_computed += n_computed
             work.n_response_tokens += length.n_response_tokens

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from centaurlab.models.identity import ModelIdentity
+from centaurlab.results.record import ModelIdentity
 from centaurlab.stats.bootstrap import interval, resampled_sums
 from centaurlab.training.data import TrainingData
 
