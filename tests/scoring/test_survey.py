@@ -54,3 +54,24 @@ def test_sessions_left_out_are_told_and_the_first_malformed_one_ends_it_where_no
     assert skipped.startswith(f"{path}:2: unclosed")
     with pytest.raises(UserError, match=f"{path}:2: unclosed"):
         Survey(open_source(DataArguments(str(path))))
+
+
+@pytest.mark.parametrize("change", ["another text", "one more", "one less", "another order"])
+def test_data_that_change_between_two_readings_are_refused(
+    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order, "WINDOW_CHARACTERS", 3_000)
+    path = people(tmp_path, 6)
+    survey = Survey(open_source(DataArguments(str(path))))
+    assert not survey.is_one_window
+    assert sum(map(len, survey.windows())) == 6
+    lines = path.read_text().splitlines()
+    lines = {
+        "another text": [*lines[:-1], lines[-1].replace("You see", "You saw")],
+        "one more": [*lines, lines[-1].replace('"participant": ', '"participant": 9')],
+        "one less": lines[:-1],
+        "another order": [*lines[:-2], lines[-1], lines[-2]],
+    }[change]
+    path.write_text("".join(f"{line}\n" for line in lines))
+    with pytest.raises(UserError, match="has changed since the run began"):
+        list(survey.windows())

@@ -129,7 +129,7 @@ def _sorted(batches: Iterable[pa.RecordBatch], sessions: Sessions, name: str) ->
         where = int(key_R[np.argmin(steps)])
         raise UserError(
             f"{name} holds response {where & 0xFFFFFFFF} of {list(sessions)[where >> 32]} more than once; "
-            "delete its table and give the eval/score.py command again"
+            "delete its table and give its 'centaurlab score' command again"
         )
     return _Responses(key_R, nll_R)
 

@@ -161,6 +161,11 @@ class ScoreRecord:
         nlls = [study.nll for study in self.data.studies.values() if study.nll is not None]
         return sum(nlls) / len(nlls) if nlls else None
 
+    @property
+    def gpus(self) -> list[str]:
+        """The GPUs of the main process's machine, by the names that PyTorch has for them."""
+        return list((self.provenance.get("hardware") or {}).get("gpus") or [])
+
     def as_dict(self) -> dict[str, Any]:
         """The record as it stands in ``run.json``."""
         return dict(self.provenance) | {

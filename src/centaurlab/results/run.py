@@ -82,8 +82,8 @@ def read_run(folder: Path) -> ScoreRun:
     """
     for name in (RECORD, SCORES):
         if not (folder / name).exists():
-            remedy = "give its eval/score.py command again to finish it" if folder.is_dir() else "check the name"
-            raise UserError(f"{folder} is not a finished run of eval/score.py (it holds no {name}); {remedy}")
+            remedy = "give its 'centaurlab score' command again to finish it" if folder.is_dir() else "check the name"
+            raise UserError(f"{folder} is not a finished run of 'centaurlab score' (it holds no {name}); {remedy}")
     path = folder / RECORD
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
@@ -91,9 +91,9 @@ def read_run(folder: Path) -> ScoreRun:
         record = ScoreRecord.from_dict(about) if job == JOB else None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else error
-        raise UserError(f"{path} is damaged ({reason}); give the eval/score.py command again") from error
+        raise UserError(f"{path} is damaged ({reason}); give its 'centaurlab score' command again") from error
     if record is None:
-        raise UserError(f"{folder} is a run of {job!r}, not of eval/score.py; give a folder of scores")
+        raise UserError(f"{folder} is a run of {job!r}, not of 'centaurlab score'; give a folder of scores")
     return ScoreRun(folder, record)
 
 

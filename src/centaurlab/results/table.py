@@ -170,7 +170,9 @@ def read_batches(folder: Path, columns: Sequence[str] = MEASURES) -> Iterator[pa
                     _check_finite(folder, batch)
                 yield batch
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} is damaged ({error}); delete it and give the eval/score.py command again") from error
+        raise UserError(
+            f"{path} is damaged ({error}); delete it and give its 'centaurlab score' command again"
+        ) from error
 
 
 def _schema(columns: Sequence[str]) -> pa.Schema:

@@ -18,7 +18,7 @@ from centaurlab.data.transcripts import Transcript, text_digest
 from centaurlab.models.attention import QUERIES_PER_BLOCK
 from centaurlab.models.shape import ModelShape
 from centaurlab.prompts.context import Reading
-from centaurlab.runs.folder import is_run, read_json
+from centaurlab.results.run import read_run
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.order import divide, windows
 from centaurlab.scoring.plan import estimate_lengths, plan_window
@@ -193,28 +193,26 @@ def assumed_speed(device: Device, utilisation: float) -> Speed:
     """The maker's figure times ``utilisation``; ``UserError`` for a CPU, of which there is none."""
     if device.name == CPU:
         raise UserError(
-            "how fast this CPU is only a run can tell: score a few sessions (eval/score.py … --max_participants 1) and "
-            "give their folder as --calibrate"
+            "how fast this CPU is only a run can tell: score a few sessions (centaurlab score … --max_participants 1) "
+            "and give their folder as --calibrate"
         )
     peak = device.flops_per_second
     return Speed(utilisation * peak, f"assumed: {utilisation:g} of the {peak / 1e12:,.0f} TFLOP/s of a {device.name}")
 
 
 def measured_speed(folder: Path, device: Device) -> Speed:
-    """What the processes of a finished run of eval/score.py reached, carried over to ``device`` by the peaks of both.
+    """The speed that a finished run of scoring reached, carried over to ``device`` by the peaks of both devices.
 
     Raises ``UserError`` where the folder is no such run, or on devices that cannot be compared.
     """
-    if not is_run(folder):
-        raise UserError(f"--calibrate: {folder} is no run's folder; give that of a finished run of eval/score.py")
-    about = read_json(folder / "run.json")
-    speed = about.get("speed", {})
-    if about.get("job") != "score" or not speed.get("flops") or not speed.get("scoring_seconds"):
+    record = read_run(folder).record
+    if not record.speed or not record.speed.flops or not record.speed.scoring_seconds:
         raise UserError(
-            f"{folder} does not say how fast it was; give its eval/score.py command again, which computes nothing anew"
+            f"{folder} does not say how fast it was; give its 'centaurlab score' command again, which computes nothing "
+            "anew"
         )
-    reached = speed["flops"] / speed["scoring_seconds"]
-    gpus = about["hardware"]["gpus"]
+    reached = record.speed.flops / record.speed.scoring_seconds
+    gpus = record.gpus
     measured = next(
         (known.name for known in devices().values() if gpus[:1] == [known.torch_name]), None if gpus else CPU
     )

@@ -6,7 +6,8 @@ one window: then they need not be read again.
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from itertools import zip_longest
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 from centaurlab.data.source import TranscriptSource
 from centaurlab.data.transcripts import SessionKey, Transcript, study_fingerprint, text_digest, told
 from centaurlab.results.table import EXPERIMENT, PARTICIPANT, STUDY
+from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.order import fits_window, session_size, windows
 
 _BATCH_SESSIONS = 10_000
@@ -28,8 +30,7 @@ _SCHEMA = pa.schema(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SurveyedSession:
+class SurveyedSession(NamedTuple):
     """What is known of a session: ``text_digest`` (SHA-256, hex) and ``n_characters`` are those of its text."""
 
     key: SessionKey
@@ -82,8 +83,11 @@ class Survey:
         return self._held is not None
 
     def windows(self) -> Iterator[list[Transcript]]:
-        """The transcripts, window by window; they are read again where they do not fit in one."""
-        return windows(self.source if self._held is None else self._held)
+        """The transcripts, window by window; they are read again where they do not fit in one.
+
+        Raises ``UserError`` where the data are then not what they were.
+        """
+        return windows(self._again() if self._held is None else self._held)
 
     def n_characters(self, sessions: Collection[SessionKey] | None = None) -> int:
         """Characters of the texts of ``sessions``; None: of all."""
@@ -106,6 +110,15 @@ class Survey:
                 told(SessionKey(study, experiment, participant), d.hex()) for _, experiment, participant, d, _ in rows
             )
         )
+
+    def _again(self) -> Iterator[Transcript]:
+        for transcript, known in zip_longest(self.source, self):
+            if not (transcript and known) or (transcript.key, text_digest(transcript.text)) != known[:2]:
+                where = transcript.origin if transcript else self.source.name
+                raise UserError(
+                    f"{where} has changed since the run began; what is scored is kept, give the command again"
+                )
+            yield transcript
 
 
 def _batch(rows: Sequence[tuple[str, str, str, bytes, int]]) -> pa.RecordBatch:
