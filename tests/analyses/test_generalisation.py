@@ -26,9 +26,8 @@ from centaurlab.display.terminal import show
 from centaurlab.jobs.generalisation import check_base
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.identity import identify
-from centaurlab.results.table import ResponseScores
 from centaurlab.runtime.errors import UserError
-from centaurlab.scoring.scorer import SessionError, SessionScorer
+from centaurlab.scoring.scorer import ScoredSession, SessionError, SessionScorer
 from centaurlab.training.centaur import prepare_run
 from centaurlab.training.options import CentaurArguments
 from helpers.tiny_models import save_tiny_llama
@@ -68,7 +67,7 @@ def people_in(scores: Path) -> set[str]:
 def fail_at_the_first_session(monkeypatch: pytest.MonkeyPatch) -> None:
     score, seen = SessionScorer.score, []
 
-    def fail_once(scorer: SessionScorer, *session: Any) -> ResponseScores:
+    def fail_once(scorer: SessionScorer, *session: Any) -> ScoredSession:
         seen.append(session)
         if len(seen) == 1:
             raise SessionError("memory ran out")

@@ -178,7 +178,7 @@ def test_an_unfinished_run_is_one_sentence_and_exit_code_2(tmp_path: Path) -> No
     (tmp_path / "unfinished/store").mkdir(parents=True)
     done = misalignment("--base", "unfinished", "--post", "unfinished", "--output_dir", "effect", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("error: unfinished is not a finished run of eval/score.py")
+    assert done.stderr.splitlines()[-1].startswith("error: unfinished is not a finished run of 'centaurlab score'")
     assert "Traceback" not in done.stderr
 
 

@@ -4,6 +4,7 @@ import math
 import re
 import runpy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_the_interval_holds_the_truth_that_the_people_were_drawn_from(folders: t
 def test_a_sample_is_no_data_to_replay(tmp_path: Path) -> None:
     folder = score_folder(tmp_path / "base", [(SessionKey("r", "e", "1"), {0: 1.0})], prints={"r": "1"})
     run = read_run(folder)
-    run.about["sample"] = {"sessions": 1}
+    run = replace(run, record=replace(run.record, sample={"sessions": 1}))
     with pytest.raises(UserError, match="is itself a sample"):
         replay(run, None, [1.0], None, n_orders=1, seed=0)
 

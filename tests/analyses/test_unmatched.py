@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from centaurlab.analyses.unmatched import compare_unmatched
+from centaurlab.results.record import ModelIdentity, ScoredData, ScoredProtocol, ScoreRecord
 from centaurlab.results.run import ScoreRun
 from centaurlab.stats.contrast import Contrast
 
@@ -19,7 +20,7 @@ def folder(path: Path, people: dict[str, list[float]], study: str = "s") -> Scor
     known = [pd.read_parquet(path / "scores.parquet")] if (path / "scores.parquet").exists() else []
     table = pd.DataFrame(rows, columns=["study", "experiment", "participant", "response", "nll"])
     pd.concat([*known, table]).to_parquet(path / "scores.parquet")
-    return ScoreRun(path, {"model": {"name": "model"}})
+    return ScoreRun(path, ScoreRecord(ModelIdentity("model"), ScoredProtocol("full"), ScoredData()))
 
 
 def test_d_is_over_the_responses_of_each_group(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from centaurlab.data.records import Problem
 from centaurlab.data.source import DataArguments, TranscriptSource, open_source
 from centaurlab.data.transcripts import Transcript
 from centaurlab.runtime.errors import UserError
@@ -20,10 +21,8 @@ def read(path: Path, **settings: object) -> list[Transcript]:
     return list(open_source(DataArguments(data=str(path), **settings)))
 
 
-def source_of(path: Path, **settings: object) -> TranscriptSource:
-    source = open_source(DataArguments(data=str(path), **settings))
-    list(source)
-    return source
+def skipped_in(source: TranscriptSource) -> list[Problem]:
+    return [session for session in source.read() if isinstance(session, Problem)]
 
 
 def error_of(path: Path) -> str:
@@ -141,7 +140,7 @@ def test_a_folder_gives_the_sessions_of_all_its_files_and_says_what_it_skipped(t
         archive.writestr("a.png", b"")
     source = open_source(DataArguments(data=str(tmp_path)))
     assert [t.participant for t in source] == ["2", "1"]
-    assert source.notes == ["skipped 3 files (README.md, manifest.csv, pictures.zip) without transcripts"]
+    assert source.notes == ("skipped 3 files (README.md, manifest.csv, pictures.zip) without transcripts",)
 
 
 def test_a_checkout_of_psych_201_gives_the_prompts_of_each_study_and_nothing_else(tmp_path):
@@ -242,8 +241,8 @@ def test_a_value_of_a_parquet_file_that_python_does_not_have_is_named_by_its_row
     assert error_of(tmp_path / "s.parquet").startswith(f"{tmp_path}/s.parquet: row 2: a value cannot be read ('utf-8'")
     dates = pa.array([2**62, 0], pa.timestamp("us"))
     pq.write_table(pa.table({"text": [TEXT, TEXT], "participant": [1, 2], "when": dates}), tmp_path / "s.parquet")
-    source = source_of(tmp_path / "s.parquet", on_malformed="skip")
-    assert [str(problem) for problem in source.skipped] == [
+    source = open_source(DataArguments(data=str(tmp_path / "s.parquet"), on_malformed="skip"))
+    assert [str(problem) for problem in skipped_in(source)] == [
         f"{tmp_path}/s.parquet: row 1: a value cannot be read (date value out of range)"
     ]
 
@@ -320,9 +319,9 @@ def test_what_an_archive_says_of_its_members_sizes_hides_no_bomb(tmp_path):
     source = open_source(DataArguments(data=str(path), on_malformed="skip"))
     with pytest.raises(UserError, match="no session is left"):
         list(source)
-    refused = [problem for problem in source.skipped if "unpacks to more than 200 times its size" in problem.reason]
-    assert len(refused) == 1
-    assert len(source.skipped) < 10, "nothing is read after it"
+    problems = [examined.problem for examined in source.examine()]
+    assert sum("unpacks to more than 200 times its size" in problem.reason for problem in problems) == 1
+    assert len(problems) < 10, "nothing is read after it"
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -373,13 +372,13 @@ def test_skip_leaves_malformed_sessions_out_and_lists_them(tmp_path):
     source = open_source(DataArguments(data=str(path), on_malformed="skip"))
     for _ in range(2):
         assert [t.participant for t in source] == ["1", "3"]
-        assert [problem.origin for problem in source.skipped] == [f"{path}:2", f"{path}:3"]
+        assert [problem.origin for problem in skipped_in(source)] == [f"{path}:2", f"{path}:3"]
 
 
 def test_skip_keeps_sessions_whose_only_fault_is_an_empty_response(tmp_path):
     path = write(tmp_path / "s.jsonl", [session(1, text="You press <<>>. You press <<J>>.")])
-    source = source_of(path, on_malformed="skip")
-    assert source.skipped == []
+    source = open_source(DataArguments(data=str(path), on_malformed="skip"))
+    assert skipped_in(source) == []
     write(path, [session(1, text="You press <<>>. You press <<J")])
     with pytest.raises(UserError, match="no session is left"):
-        source_of(path, on_malformed="skip")
+        read(path, on_malformed="skip")

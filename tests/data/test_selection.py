@@ -117,6 +117,6 @@ def test_real_transcripts_are_read_without_loss():
         counts[transcript.study] = counts.get(transcript.study, 0) + 1
     assert len(counts) == 16
     assert set(counts.values()) == {24}
-    assert source.notes == ["skipped 1 file (manifest.csv) without transcripts"]
+    assert source.notes == ("skipped 1 file (manifest.csv) without transcripts",)
     few = select(SHARED, studies="guenther2024comprehension,busch2024_stroop", max_participants=3)
     assert [key.study for key in few] == ["busch2024_stroop"] * 3 + ["guenther2024comprehension"] * 3

@@ -62,14 +62,15 @@ def test_a_session_is_scored_in_smaller_chunks_where_memory_runs_out(
     scorer = SessionScorer(model, chunk_tokens=128)
     expected = SessionScorer(model, chunk_tokens=128).score(encoding)
     with failing_above(model, 16, ERRORS[kind]) as asked:
-        scores = scorer.score(encoding)
-        assert scorer.out_of_memory == 2
+        scored = scorer.score(encoding)
+    assert (expected.n_out_of_memory, scored.n_out_of_memory) == (0, 2)
     assert len(encoding.input_ids_T) > 128
     assert [size > 32 for size in asked[:2]] == [True, False]
     assert max(asked[2:]) <= 8
-    np.testing.assert_allclose(scores.nll_R, expected.nll_R, atol=1e-4)
-    assert scorer.score(encoding).nll_R.tobytes() == expected.nll_R.tobytes(), "the next session is as ever"
-    assert scorer.out_of_memory == 0
+    np.testing.assert_allclose(scored.scores.nll_R, expected.scores.nll_R, atol=1e-4)
+    again = scorer.score(encoding)
+    assert again.scores.nll_R.tobytes() == expected.scores.nll_R.tobytes(), "the next session is as ever"
+    assert again.n_out_of_memory == 0
 
 
 def test_a_prefix_that_was_kept_for_neighbours_makes_room(model: PreTrainedModel, encoding: Encoding) -> None:
@@ -79,11 +80,10 @@ def test_a_prefix_that_was_kept_for_neighbours_makes_room(model: PreTrainedModel
     scorer = SessionScorer(model, chunk_tokens=128)
     scorer.score(encoding, shared)
     with failing_above(model, 40, ERRORS["gpu"]):
-        scorer.score(encoding, shared)
-        assert scorer.out_of_memory == 1
-    before = scorer.tokens_computed
-    assert scorer.score(encoding, shared).nll_R.tobytes() == expected.nll_R.tobytes()
-    assert scorer.tokens_computed - before == encoding.end_R[-1] - 1
+        assert scorer.score(encoding, shared).n_out_of_memory == 1
+    again = scorer.score(encoding, shared)
+    assert again.scores.nll_R.tobytes() == expected.scores.nll_R.tobytes()
+    assert again.n_computed == encoding.end_R[-1] - 1
 
 
 @pytest.mark.parametrize("kind", ERRORS)

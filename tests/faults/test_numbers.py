@@ -184,7 +184,7 @@ def test_one_bad_logit_is_found_wherever_it_stands(
     """At the second response alone: also a logit of minus infinity that only the entropy shows."""
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama_dir)
     encoding = encode("You press <<J>>. You press <<left>>. You press <<F>>.", tokenizer)
-    expected = SessionScorer(model).score(encoding)
+    expected = SessionScorer(model).score(encoding).scores
     second = int(encoding.end_R[0] - encoding.start_R[0])  # row of its first token among the response tokens
     token = int(encoding.input_ids_T[encoding.start_R[1]])
 
@@ -196,4 +196,4 @@ def test_one_bad_logit_is_found_wherever_it_stands(
     with pytest.raises(NonFiniteError, match=rf"response 1 \(tokens {encoding.start_R[1]} to {encoding.end_R[1]}\)"):
         SessionScorer(model).score(encoding)
     hook.remove()
-    np.testing.assert_array_equal(SessionScorer(model).score(encoding).nll_R, expected.nll_R)
+    np.testing.assert_array_equal(SessionScorer(model).score(encoding).scores.nll_R, expected.nll_R)

@@ -21,7 +21,7 @@ def score_folder(
     folder: Path, sessions: Rows, protocol: str = "full", prints: dict[str, str] | None = None, job: str = "score"
 ) -> Path:
     folder.mkdir()
-    write_scores(folder / "scores.parquet", ((key, _scores(nlls)) for key, nlls in sessions))
+    write_scores(folder, ((key, _scores(nlls)) for key, nlls in sessions))
     studies = {study: {"fingerprint": digest} for study, digest in (prints or {"r": "1", "s": "2"}).items()}
     run = {
         "job": job,

@@ -15,6 +15,10 @@ from centaurlab.cli.plan import COMMAND
 from centaurlab.cli.plan_table import print_plan
 from centaurlab.data.source import DataArguments
 from centaurlab.models.arguments import ModelArguments
+from centaurlab.results.record import ModelIdentity, ScoredData, ScoredProtocol, ScoreRecord, ScoringSpeed
+from centaurlab.results.run import write_record
+from centaurlab.results.table import write_scores
+from centaurlab.runs.folder import RunFolder
 from centaurlab.runtime.arguments import parse_arguments
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.arguments import ScoreArguments
@@ -50,9 +54,15 @@ def data(tmp_path: Path) -> DataArguments:
 
 
 def write_run(folder: Path, flops: float, seconds: float, gpus: list[str]) -> Path:
-    folder.mkdir()
-    speed = {"flops": flops, "scoring_seconds": seconds}
-    (folder / "run.json").write_text(json.dumps({"job": "score", "speed": speed, "hardware": {"gpus": gpus}}))
+    record = ScoreRecord(
+        ModelIdentity("some"),
+        ScoredProtocol("full"),
+        ScoredData(),
+        speed=ScoringSpeed(flops=flops, scoring_seconds=seconds),
+        provenance={"hardware": {"gpus": gpus}},
+    )
+    write_record(RunFolder(folder, "score"), record)
+    write_scores(folder, [])
     return folder
 
 
@@ -139,14 +149,13 @@ def test_a_run_on_something_else_says_nothing_of_an_h100(tmp_path: Path, gpus: l
 
 
 def test_a_run_without_speed_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(UserError, match=r"score\.py command again"):
-        measured_speed(tmp_path, devices()["H100"])
+    with pytest.raises(UserError, match="does not say how fast it was"):
+        measured_speed(write_run(tmp_path / "run", 0.0, 0.0, []), devices()["H100"])
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "typo"):
-        with pytest.raises(UserError, match=f"{folder} is no run's folder"):
+        with pytest.raises(UserError, match=f"{folder} is not a finished run"):
             measured_speed(folder, devices()["H100"])
 
 

@@ -13,18 +13,19 @@ DRIVER = '''
 import json, sys, threading, time
 from pathlib import Path
 import numpy as np
-from centaurlab.runtime import disk_index
-from centaurlab.scoring import order as plan, store
-from centaurlab.scoring import run as module
+from centaurlab.results import table
+from centaurlab.scoring import order, store
+from centaurlab.scoring import worker as module
 from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.run import measure
+from centaurlab.scoring.scorer import ScoredSession
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.results.table import TEMPERATURES, ResponseScores
 from centaurlab.data.source import DataArguments
 
 model, data, output = sys.argv[1:4]
 if sys.argv[4:]:  # what is held at once is held from a few sessions on
-    plan.WINDOW_CHARACTERS, store._ROW_GROUP_SESSIONS, disk_index._CACHE_KIB = 2_000_000, 1_000, 256
+    order.WINDOW_CHARACTERS, table._ROW_GROUP_SESSIONS = 2_000_000, 1_000
 connect = store._connect
 
 
@@ -40,18 +41,16 @@ store._connect = connect_without_waiting_for_the_disk
 class AtHand:
     """In the scorer's place: as many numbers as it would give."""
 
-    tokens_computed = out_of_memory = 0
-
     def __init__(self, *_: object) -> None: ...
 
     def score(self, encoding, shared):
         n = len(encoding.start_R)
-        self.tokens_computed += len(encoding.input_ids_T)
         nll_R, nll_RK = np.ones(n, np.float32), np.ones((n, len(TEMPERATURES)), np.float32)
         ones_R = np.ones(n, np.int32)
-        return ResponseScores(
+        scores = ResponseScores(
             encoding.response_R, ones_R, nll_R, np.ones(n, np.int8), nll_R, nll_RK, ones_R * 2, nll_R, nll_RK
         )
+        return ScoredSession(scores, len(encoding.input_ids_T))
 
 
 def anonymous_bytes() -> int:

@@ -2,32 +2,20 @@
 
 import itertools
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
 
-from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.transcripts import Transcript
-from centaurlab.models.arguments import ModelArguments
-from centaurlab.models.loading import load_without_weights
-from centaurlab.models.shape import model_shape
-from centaurlab.prompts.encoding import encode
-from centaurlab.prompts.prompt import Prompt, session_prompt
 from centaurlab.scoring import order as plan
 from centaurlab.scoring.order import (
     MIN_SHARED_CHARACTERS,
-    SessionLength,
     divide,
-    estimate_lengths,
-    plan_sessions,
+    order_texts,
     windows,
 )
-
-REAL_DATA = Path(__file__).parents[3] / "shared/data/psych-201"
 
 INSTRUCTIONS = [f"Study {s}. " + f"You see the machines {s} and win points. " * 12 for s in range(3)]
 BLOCKS = ["", "In this block you lose points instead of winning them. " * 8, "Now answer as fast as you can. " * 9]
@@ -47,7 +35,7 @@ def texts(draw: st.DrawFn) -> list[str]:
 @settings(max_examples=150, deadline=None)
 @given(texts=texts())
 def test_shared_lengths_are_in_common_and_before_every_response(texts: list[str]) -> None:
-    planned = plan_sessions(texts)
+    planned = order_texts(texts)
     assert sorted(session.index for session in planned) == list(range(len(texts)))
     for position, session in enumerate(planned):
         text = texts[session.index]
@@ -68,20 +56,20 @@ def test_shared_lengths_are_in_common_and_before_every_response(texts: list[str]
 @given(texts=texts(), seed=st.integers(0, 100))
 def test_the_plan_does_not_depend_on_the_order_of_the_texts(texts: list[str], seed: int) -> None:
     shuffled = random.Random(seed).sample(texts, len(texts))
-    plans = [[(order[s.index], s.shared) for s in plan_sessions(order)] for order in (texts, shuffled)]
+    plans = [[(order[s.index], s.shared) for s in order_texts(order)] for order in (texts, shuffled)]
     assert plans[0] == plans[1]
 
 
 def test_sessions_with_the_same_instructions_share_them() -> None:
     texts = [f"{INSTRUCTIONS[i % 2]}person {i} <<J>>" for i in range(6)]
-    for session in plan_sessions(texts):
+    for session in order_texts(texts):
         (shared,) = session.shared
         assert texts[session.index][:shared] == INSTRUCTIONS[session.index % 2] + "person"
 
 
 def test_a_single_session_shares_nothing() -> None:
-    assert plan_sessions([]) == []
-    assert [s.shared for s in plan_sessions([INSTRUCTIONS[0] + "<<J>>"])] == [()]
+    assert order_texts([]) == []
+    assert [s.shared for s in order_texts([INSTRUCTIONS[0] + "<<J>>"])] == [()]
 
 
 @settings(max_examples=60, deadline=None)
@@ -145,10 +133,6 @@ def session(study: str, participant: int, text: str) -> Transcript:
     return Transcript(text, study, study, str(participant))
 
 
-def prompt_of(transcript: Transcript) -> Prompt:
-    return session_prompt(transcript.text)
-
-
 def test_windows_hold_every_session_once_and_a_bounded_amount(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "WINDOW_CHARACTERS", 50_000)
     sessions = [session("a", i, "x" * (i % 7 * 1_000) + "<<J>>") for i in range(200)]
@@ -158,49 +142,3 @@ def test_windows_hold_every_session_once_and_a_bounded_amount(monkeypatch: pytes
     assert 10 < len(found) < 30
     many_short = [session("a", i, "<<J>>") for i in range(200)]
     assert max(map(len, windows(many_short))) <= 25, "a session's memory is more than its text"
-
-
-def test_lengths_are_exact_where_all_are_tokenized_and_close_where_some_are(tiny_llama_dir: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(tiny_llama_dir)
-    draw = np.random.default_rng(0)
-    words = ["You press <<J>> and win 3.5 points. ", "You press <<F>> and lose. "]
-    numbers = ["17 93 4.25 8 1 0 66 <<12>> ", "3 <<-4.75>> "]
-    sessions = [
-        session(study, i, "".join(draw.choice(pieces, draw.integers(3, 90))) + "The end.")
-        for study, pieces in (("words", words), ("numbers", numbers))
-        for i in range(plan.SAMPLED_PER_STUDY * 5)
-    ]
-    encodings = [encode(s.text, tokenizer) for s in sessions]
-    exact = [(len(e.input_ids_T), int((e.end_R - e.start_R).sum())) for e in encodings]
-    few = estimate_lengths(sessions[:1], prompt_of, tokenizer, 10_000)
-    assert (few[0].n_tokens, few[0].n_response_tokens) == pytest.approx(exact[0])
-    estimated = estimate_lengths(sessions, prompt_of, tokenizer, 10_000)
-    np.testing.assert_allclose([length.n_tokens for length in estimated], [n for n, _ in exact], rtol=0.1)
-    np.testing.assert_allclose(
-        [length.n_response_tokens for length in estimated], [n for _, n in exact], rtol=0.35, atol=4
-    )
-    cut = estimate_lengths(sessions, prompt_of, tokenizer, 100)
-    assert max(length.n_tokens for length in cut) == pytest.approx(100)
-    longest = int(np.argmax([n for n, _ in exact]))
-    share = cut[longest].n_response_tokens / estimated[longest].n_response_tokens
-    assert share == pytest.approx(100 / estimated[longest].n_tokens)
-    assert estimate_lengths([session("a", 0, "no answer")], prompt_of, tokenizer, 100) == [SessionLength(0, 0, 0)]
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not REAL_DATA.is_dir(), reason="needs the real transcripts")
-def test_on_real_sessions_the_slowest_of_four_is_within_five_percent(
-    tiny_llama_dir: Path, tiny_gemma_dir: Path
-) -> None:
-    """Divided by estimated cost; judged by the operations of what the tokenizer makes of every session."""
-    folder = tiny_gemma_dir
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    shape = model_shape(load_without_weights(ModelArguments(str(folder))))
-    sessions = list(open_source(DataArguments(str(REAL_DATA), on_malformed="skip")))
-    encodings = [encode(s.text, tokenizer, 32_768) for s in sessions]
-    true = [shape.flops(len(e.input_ids_T), len(e.input_ids_T), int((e.end_R - e.start_R).sum())) for e in encodings]
-    lengths = estimate_lengths(sessions, prompt_of, tokenizer, 32_768)
-    estimated = [shape.flops(n.n_tokens, n.n_tokens, n.n_response_tokens) for n in lengths]
-    assert slowest_over_mean(true, divide(estimated, 4)) <= 1.05
-    by_characters = [float(len(s.text)) for s in sessions]
-    assert slowest_over_mean(true, divide(by_characters, 4)) > slowest_over_mean(true, divide(estimated, 4))

@@ -82,7 +82,7 @@ def test_scores_equal_those_of_a_plain_loop(
     for text in SESSIONS:
         encoding = encode(text, tokenizer)
         assert len(encoding.start_R)
-        assert_equal_by_hand(SessionScorer(model, chunk_tokens).score(encoding), model, encoding)
+        assert_equal_by_hand(SessionScorer(model, chunk_tokens).score(encoding).scores, model, encoding)
 
 
 @pytest.mark.parametrize("head_rows", [1, 5])
@@ -92,7 +92,7 @@ def test_scores_do_not_depend_on_how_many_tokens_wait_for_the_head(
     model, tokenizer = loaded
     monkeypatch.setattr(scoring, "HEAD_ROWS", head_rows)
     encoding = encode(SESSIONS[0], tokenizer)
-    assert_equal_by_hand(SessionScorer(model, 16).score(encoding), model, encoding)
+    assert_equal_by_hand(SessionScorer(model, 16).score(encoding).scores, model, encoding)
 
 
 @pytest.mark.parametrize("chunk_tokens", [None, 16, 4096])
@@ -108,19 +108,13 @@ def test_a_shared_prefix_is_computed_once_and_changes_no_bit(
 
     scorer = SessionScorer(model, chunk_tokens)
     for i, encoding in enumerate(encodings):
-        alone = SessionScorer(model, chunk_tokens)
-        scores = scorer.score(encoding, shared)
-        assert columns(scores) == columns(alone.score(encoding, shared))
-        assert_equal_by_hand(scores, model, encoding)
+        scored = scorer.score(encoding, shared)
+        alone = SessionScorer(model, chunk_tokens).score(encoding, shared)
+        assert columns(scored.scores) == columns(alone.scores)
+        assert_equal_by_hand(scored.scores, model, encoding)
         inputs = int(encoding.end_R[-1]) - 1
-        assert alone.tokens_computed == inputs
-        assert (
-            i == 0
-            or len(encoding.start_R) == 0
-            or scorer.tokens_computed < inputs + sum(int(e.end_R[-1]) - 1 for e in encodings[:i])
-        )
-    total = sum(int(e.end_R[-1]) - 1 for e in encodings)
-    assert scorer.tokens_computed == total - n_shared * (len(encodings) - 1)
+        assert alone.n_computed == inputs
+        assert scored.n_computed == inputs - n_shared * (i > 0)
 
 
 def test_nested_prefixes_are_dropped_when_left(loaded: tuple[PreTrainedModel, PreTrainedTokenizerFast]) -> None:
@@ -136,28 +130,28 @@ def test_nested_prefixes_are_dropped_when_left(loaded: tuple[PreTrainedModel, Pr
     inner = len(encode(INSTRUCTIONS + story * 9 + "<<J>>", tokenizer).input_ids_T) - 4
     shared = [(outer, inner), (outer, inner), (outer,), (outer,), (), ()]
     scorer = SessionScorer(model, 16)
+    n_computed = 0
     for encoding, prefix in zip(encodings, shared, strict=True):
-        scores = scorer.score(encoding, prefix)
-        assert columns(scores) == columns(SessionScorer(model, 16).score(encoding, prefix))
-        assert_equal_by_hand(scores, model, encoding)
-    assert scorer.tokens_computed == sum(int(e.end_R[-1]) - 1 for e in encodings) - inner - 2 * outer
+        scored = scorer.score(encoding, prefix)
+        assert columns(scored.scores) == columns(SessionScorer(model, 16).score(encoding, prefix).scores)
+        assert_equal_by_hand(scored.scores, model, encoding)
+        n_computed += scored.n_computed
+    assert n_computed == sum(int(e.end_R[-1]) - 1 for e in encodings) - inner - 2 * outer
 
 
 def test_nothing_after_the_last_response_is_computed(
     loaded: tuple[PreTrainedModel, PreTrainedTokenizerFast],
 ) -> None:
     model, tokenizer = loaded
-    scorer = SessionScorer(model)
     encoding = encode("You choose <<J>>" + " and win nothing." * 100, tokenizer)
-    scorer.score(encoding)
-    assert scorer.tokens_computed == encoding.end_R[-1] - 1 < 20
+    assert SessionScorer(model).score(encoding).n_computed == encoding.end_R[-1] - 1 < 20
 
 
 def test_a_session_whose_responses_are_all_empty_has_no_scores(
     loaded: tuple[PreTrainedModel, PreTrainedTokenizerFast],
 ) -> None:
     model, tokenizer = loaded
-    scores = SessionScorer(model).score(encode("You choose << >>", tokenizer))
+    scores = SessionScorer(model).score(encode("You choose << >>", tokenizer)).scores
     assert [len(column) for column in vars(scores).values()] == [0] * 9
     assert scores.nll_RK.shape == (0, len(TEMPERATURES))
 

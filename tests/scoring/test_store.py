@@ -1,4 +1,4 @@
-"""A stored result comes back as it was, survives a kill, and is never believed when the disk changed it."""
+"""A stored result comes back as it was, survives a kill, and is never believed when the disk changed its file."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from centaurlab.data.transcripts import SessionKey, text_digest
-from centaurlab.prompts.encoding import Coverage
+from centaurlab.results.record import Coverage
 from centaurlab.results.table import TEMPERATURES, ResponseScores, write_scores
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring import store as module
@@ -41,7 +41,9 @@ def result(seed: int, n: int = 4) -> SessionResult:
     return SessionResult(scores, Coverage(n + 2, n, 1, 1, 3, 2), 100 + seed, 50, 0.25)
 
 
-def same(a: SessionResult, b: SessionResult) -> bool:
+def same(a: SessionResult | None, b: SessionResult) -> bool:
+    if a is None:
+        return False
     columns = zip(vars(a.scores).values(), vars(b.scores).values(), strict=True)
     return all(x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes() for x, y in columns) and (
         (a.coverage, a.n_tokens, a.n_computed, a.seconds) == (b.coverage, b.n_tokens, b.n_computed, b.seconds)
@@ -64,12 +66,12 @@ def filled(folder: Path, n: int, writer: int = 0) -> None:
 def test_a_result_comes_back_bit_for_bit(tmp_path_factory: pytest.TempPathFactory, n: int, seed: int) -> None:
     folder = tmp_path_factory.mktemp("store")
     store = ScoreStore(folder, IDENTITY)
-    assert digest(seed) not in store
+    assert digest(seed) not in store.known
     store.add(digest(seed), result(seed, n))
     store.close()
     again = ScoreStore(folder, IDENTITY)
-    assert digest(seed) in again
-    assert same(again.get(digest(seed)), result(seed, n))
+    assert digest(seed) in again.known
+    assert same(again.find(digest(seed)), result(seed, n))
     again.close()
 
 
@@ -94,7 +96,7 @@ def test_what_was_added_survives_a_kill(tmp_path: Path) -> None:
         os.close(receiver)
         store = ScoreStore(folder, IDENTITY)
         assert store.damaged == []
-        assert all(same(store.get(digest(seed)), result(seed)) for seed in range(told))
+        assert all(same(store.find(digest(seed)), result(seed)) for seed in range(told))
         store.close()
 
 
@@ -113,55 +115,82 @@ def test_no_changed_byte_is_believed(tmp_path: Path) -> None:
         damaged[place] ^= draw.randrange(1, 256)
         (folder / "process-0.sqlite").write_bytes(damaged)
         store = ScoreStore(folder, IDENTITY)
-        lost = [seed for seed in range(n) if digest(seed) not in store]
-        assert all(same(store.get(digest(seed)), result(seed)) for seed in range(n) if seed not in lost)
+        lost = [seed for seed in range(n) if digest(seed) not in store.known]
+        assert all(same(store.find(digest(seed)), result(seed)) for seed in range(n) if seed not in lost)
         assert store.damaged or not lost, f"byte {place}: a loss without a word"
         noticed += bool(store.damaged)
         for seed in lost:
             store.add(digest(seed), result(seed))
         store.close()
         mended = ScoreStore(folder, IDENTITY)
-        assert all(same(mended.get(digest(seed)), result(seed)) for seed in range(n))
+        assert all(same(mended.find(digest(seed)), result(seed)) for seed in range(n))
         mended.close()
     assert noticed > 20
 
 
-def test_a_kill_while_a_damaged_file_is_rebuilt_loses_nothing(tmp_path: Path) -> None:
+def test_a_kill_while_a_damaged_file_is_set_aside_loses_no_other(tmp_path: Path) -> None:
     filled(tmp_path, 20)
+    filled(tmp_path, 30, writer=1)
     content = bytearray((tmp_path / "process-0.sqlite").read_bytes())
     content[-100] ^= 1
     (tmp_path / "process-0.sqlite").write_bytes(content)
-    for n_calls in (0, 1, 7, 15):
-        if (child := os.fork()) == 0:
-            intact, calls = module._is_intact, iter(range(10_000))
+    if (child := os.fork()) == 0:
+        replace = Path.replace
 
-            def stop(*row: object, intact=intact, calls=calls, n_calls=n_calls) -> bool:
-                if next(calls) == 20 + n_calls:  # the first look is at all of them
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return intact(*row)
+        def replace_and_die(path: Path, target: Path) -> None:
+            replace(path, target)
+            os.kill(os.getpid(), signal.SIGKILL)
 
-            module._is_intact = stop
-            try:
-                ScoreStore(tmp_path, IDENTITY)
-            finally:
-                os._exit(0)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        Path.replace = replace_and_die
+        try:
+            ScoreStore(tmp_path, IDENTITY)
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     store = ScoreStore(tmp_path, IDENTITY)
-    assert sum(digest(seed) in store for seed in range(20)) == 19
+    assert (len(store.known), store.damaged) == (30, [])
+    assert (tmp_path / "process-0.damaged").read_bytes() == content
     store.close()
 
 
-def test_a_lost_page_takes_little_with_it(tmp_path: Path) -> None:
+def test_a_journal_of_a_file_set_aside_is_not_played_into_the_next(tmp_path: Path) -> None:
+    filled(tmp_path, 2)
+    (tmp_path / "process-0.sqlite").write_bytes(b"no database" * 1000)
+    (tmp_path / "process-0.sqlite-journal").write_bytes(b"of another" * 1000)
+    store = ScoreStore(tmp_path, IDENTITY)
+    store.add(digest(5), result(5))
+    store.close()
+    again = ScoreStore(tmp_path, IDENTITY)
+    assert (len(again.known), again.damaged) == (1, [])
+    assert same(again.find(digest(5)), result(5))
+    again.close()
+
+
+def test_a_lost_page_sets_the_file_aside_and_keeps_its_neighbours(tmp_path: Path) -> None:
     filled(tmp_path, 200)
+    filled(tmp_path, 3, writer=1)
     content = bytearray((tmp_path / "process-0.sqlite").read_bytes())
     leaf = next(p for p in range(len(content) // 2 // 4096 * 4096, len(content), 4096) if content[p] == 10)
     content[leaf : leaf + 4096] = random.Random(0).randbytes(4096)
     (tmp_path / "process-0.sqlite").write_bytes(content)
     store = ScoreStore(tmp_path, IDENTITY)
-    lost = [seed for seed in range(200) if digest(seed) not in store]
-    assert 0 < len(lost) < 10
-    assert all(same(store.get(digest(seed)), result(seed)) for seed in range(200) if seed not in lost)
-    assert f"{200 - len(lost)} of its results are intact" in store.damaged[0]
+    assert [seed for seed in range(200) if digest(seed) in store.known] == [0, 1, 2]
+    assert [seed for seed in range(200) if store.find(digest(seed))] == [0, 1, 2]
+    assert "process-0.sqlite is damaged" in store.damaged[0]
+    assert "set aside as process-0.damaged" in store.damaged[0]
+    assert (tmp_path / "process-0.damaged").read_bytes() == content
+    store.close()
+
+
+def test_what_the_disk_changes_under_an_open_store_is_said(tmp_path: Path) -> None:
+    filled(tmp_path, 3)
+    store = ScoreStore(tmp_path, IDENTITY)
+    with sqlite3.connect(tmp_path / "process-0.sqlite") as part:
+        part.execute("UPDATE results SET about = about || ' ' WHERE digest = ?", (digest(1),))
+    part.close()
+    assert same(store.find(digest(0)), result(0))
+    with pytest.raises(UserError, match=f"process-0.sqlite is damaged .result {digest(1)[:12]}"):
+        store.find(digest(1))
     store.close()
 
 
@@ -169,7 +198,7 @@ def test_a_file_that_is_no_store_is_put_aside(tmp_path: Path) -> None:
     filled(tmp_path, 2, writer=1)
     (tmp_path / "process-0.sqlite").write_bytes(b"not a database, but long enough to be read as one" * 100)
     store = ScoreStore(tmp_path, IDENTITY)
-    assert [digest(seed) in store for seed in range(3)] == [True, True, False]
+    assert [digest(seed) in store.known for seed in range(3)] == [True, True, False]
     assert "process-0.sqlite is damaged" in store.damaged[0]
     store.close()
 
@@ -181,7 +210,7 @@ def test_a_result_with_a_wrong_checksum_is_named(tmp_path: Path) -> None:
         part.execute("UPDATE results SET scores = ? WHERE digest = ?", (b"\xff" + blob[1:], digest(1)))
     part.close()
     store = ScoreStore(tmp_path, IDENTITY)
-    assert [digest(seed) in store for seed in range(3)] == [True, False, True]
+    assert not len(store.known), "the file is set aside whole"
     assert len(store.damaged) == 1
     assert digest(1)[:12] in store.damaged[0]
     store.close()
@@ -220,7 +249,7 @@ def test_two_writers_share_a_folder_and_read_each_other(tmp_path: Path) -> None:
     first.close()
     second.close()
     both = ScoreStore(tmp_path, IDENTITY)
-    assert all(same(both.get(digest(seed)), result(seed)) for seed in range(20))
+    assert all(same(both.find(digest(seed)), result(seed)) for seed in range(20))
     both.close()
 
 
@@ -243,7 +272,7 @@ def test_writers_in_processes_of_their_own_do_not_block_one_another(tmp_path: Pa
         children.append(child)
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
     store = ScoreStore(tmp_path, IDENTITY)
-    assert all(same(store.get(digest(seed)), result(seed)) for seed in range(60))
+    assert all(same(store.find(digest(seed)), result(seed)) for seed in range(60))
     store.close()
 
 
@@ -258,7 +287,7 @@ def keyed(n: int) -> list[tuple[SessionKey, ResponseScores]]:
 
 
 def test_the_table_has_a_row_per_response_in_the_order_given(tmp_path: Path) -> None:
-    write_scores(tmp_path / "scores.parquet", keyed(5))
+    write_scores(tmp_path, keyed(5))
     table = pq.read_table(tmp_path / "scores.parquet").to_pandas()
     assert [*table] == [
         *("study", "experiment", "participant", "response", "n_tokens", "nll", "greedy_correct", "entropy"),
@@ -281,9 +310,9 @@ def test_the_table_has_a_row_per_response_in_the_order_given(tmp_path: Path) -> 
 
 def test_equal_results_give_equal_bytes_and_an_interrupted_write_leaves_the_old_table(tmp_path: Path) -> None:
     path = tmp_path / "scores.parquet"
-    write_scores(path, keyed(5))
+    write_scores(tmp_path, keyed(5))
     before = path.read_bytes()
-    write_scores(path, iter(keyed(5)))
+    write_scores(tmp_path, iter(keyed(5)))
     assert path.read_bytes() == before
 
     def interrupted() -> Iterator[tuple[SessionKey, ResponseScores]]:
@@ -291,10 +320,10 @@ def test_equal_results_give_equal_bytes_and_an_interrupted_write_leaves_the_old_
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_scores(path, interrupted())
+        write_scores(tmp_path, interrupted())
     assert path.read_bytes() == before
 
 
 def test_no_sessions_give_an_empty_table(tmp_path: Path) -> None:
-    write_scores(tmp_path / "scores.parquet", [])
+    write_scores(tmp_path, [])
     assert pq.read_table(tmp_path / "scores.parquet").num_rows == 0

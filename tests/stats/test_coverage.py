@@ -27,7 +27,7 @@ from centaurlab.results.run import ScoreRun, read_run
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effects import ComparedPair, estimate_effects, sum_study
 from centaurlab.stats.estimate import Estimate
-from centaurlab.stats.means import mean_nlls
+from centaurlab.stats.means import MEAN_COLUMNS, mean_nlls
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -229,7 +229,7 @@ def test_contexts_generations_and_generalisation(tmp_path: Path) -> None:
         for effect in comparison.effects:
             truth = float(d.mean()) if effect.level == "overall" else d[of[effect.name]]
             rates.add(f"contexts {effect.level}", effect.d, truth)
-        for mean in mean_nlls(runs["base"], N_RESAMPLES, seed):
+        for mean in mean_nlls(runs["base"].table(MEAN_COLUMNS), N_RESAMPLES, seed):
             truths = [
                 values.mean() if mean.level == "overall" else values[of[mean.name]].mean() for values in (base, right)
             ]

@@ -23,7 +23,7 @@ SESSION = "You will be shown two slot machines, J and F.\n" + "You choose <<J>> 
 def nlls(model: str | Path) -> torch.Tensor:
     args = ModelArguments(str(model), dtype="float32")
     encoding = encode(SESSION, load_tokenizer(args))
-    return torch.from_numpy(SessionScorer(load_model(args)).score(encoding).nll_R.copy())
+    return torch.from_numpy(SessionScorer(load_model(args)).score(encoding).scores.nll_R.copy())
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def test_loss_of_a_batch_is_the_scorers_token_mean(tiny: str, four_bit: bool, re
     batch = SessionCollator(0)(examples)
     with torch.no_grad():
         nll_BN = sequence_nll(model, batch)
-    scores = [SessionScorer(model).score(e) for e in encodings]
+    scores = [SessionScorer(model).score(e).scores for e in encodings]
     assert nll_BN.sum(1).numpy() == pytest.approx([s.nll_R.sum() for s in scores], rel=1e-4)
     n_tokens = sum(int(s.n_tokens_R.sum()) for s in scores)
     assert nll_BN.sum() / n_tokens == pytest.approx(sum(s.nll_R.sum() for s in scores) / n_tokens, abs=1e-4)

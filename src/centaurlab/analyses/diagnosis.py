@@ -54,6 +54,17 @@ from centaurlab.display.figures.style import model_label
 from centaurlab.display.section import INTERVALS, Section
 from centaurlab.display.tables import Table, table_of
 from centaurlab.results.run import ScoreRun, check_same
+from centaurlab.results.table import (
+    GREEDY_CORRECT,
+    N_OPTIONS,
+    NLL,
+    OPTION_NLL,
+    RESPONSE,
+    SESSION,
+    TEMPERATURES,
+    at_temperature,
+    read_scores,
+)
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.contrast import Contrast
@@ -74,7 +85,8 @@ both models; other responses are left out and counted. Positive: the second mode
 Output: diagnosis.csv, excluded.csv, run.json, a figure. Models that are named and not folders are scored first.
 """
 
-_KEY = ["study", "experiment", "participant", "response"]
+_CURVES = (NLL, OPTION_NLL)
+_COLUMNS = (N_OPTIONS, GREEDY_CORRECT, *_CURVES, *(at_temperature(curve, t) for curve in _CURVES for t in TEMPERATURES))
 _ALL_STUDIES = "all studies"
 _DIFFERENCE = Quantity("difference", "nats per choice", is_difference=True)
 
@@ -132,7 +144,7 @@ def diagnose(base: ScoreRun, post: ScoreRun, n_resamples: int = 2000, seed: int 
     Raises ``UserError`` for runs that cannot be compared, and where no session is a choice among few single tokens.
     """
     check_same([base, post])
-    both = _read(base.folder).merge(_read(post.folder), on=_KEY, suffixes=("_base", "_post"))
+    both = _read(base.folder).merge(_read(post.folder), on=[*SESSION, RESPONSE], suffixes=("_base", "_post"))
     is_choice_R = (both["n_options_base"] > 0) & (both["n_options_base"] == both["n_options_post"])
     excluded = [
         Exclusion(str(study), int((~is_covered).sum()), len(is_covered))
@@ -158,10 +170,8 @@ def diagnose(base: ScoreRun, post: ScoreRun, n_resamples: int = 2000, seed: int 
 
 
 def _read(folder: Path) -> pd.DataFrame:
-    found = pd.read_parquet(folder / "scores.parquet")
-    if "n_options" not in found:
-        raise UserError(f"{folder} was scored by an older version; score it again into another folder")
-    return found.astype({name: str for name in _KEY[:3]}).fillna({"n_options": 0})
+    found: pd.DataFrame = read_scores(folder, _COLUMNS).to_pandas()
+    return found.astype(dict.fromkeys(SESSION, str)).fillna({N_OPTIONS: 0})
 
 
 def _row(study: str, participants: int, choices: pd.DataFrame, parts: Parts) -> Diagnosis:

@@ -17,7 +17,7 @@ from centaurlab.display.figures.paper import ModelPoint, PairPoint, accuracy_by_
 from centaurlab.results.run import ScoreRun
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.effects import Effect
-from centaurlab.stats.means import MeanNll, mean_nlls
+from centaurlab.stats.means import MEAN_COLUMNS, MeanNll, mean_nlls
 from centaurlab.stats.words import NLL, in_words
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def measure_generations(
 ) -> list[GenerationPair]:
     """One per pair, in their order, which is that of ``effects`` (``misalignment.compare_pairs``)."""
     names = dict.fromkeys(name for pair in pairs for name in (pair.base, pair.post_trained))
-    means = {name: mean_nlls(runs[name], n_resamples, seed)[0] for name in names}
+    means = {name: mean_nlls(runs[name].table(MEAN_COLUMNS), n_resamples, seed)[0] for name in names}
     overall = [effect for effect in effects if effect.group == "pair" and effect.level == "overall"]
     return [
         GenerationPair(pair, means[pair.base], means[pair.post_trained], effect)

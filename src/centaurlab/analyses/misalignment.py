@@ -148,7 +148,7 @@ def sample_notes(runs: Collection[ScoreRun]) -> list[str]:
     """In sentences, which runs did not score every session, and what is known by the sample that all share."""
     if common := sample_note({"sample": _common_sample(runs)}):
         return [f"a sample, the same of all models: {common}"]
-    samples = {run.model: run.about["sample"] for run in runs if run.about.get("sample")}
+    samples = {run.model: run.about["sample"] for run in runs if run.record.sample}
     return [
         f"{model} was scored on a sample, {sample['sessions']:,} of {sample['of_sessions']:,} sessions, until its "
         f"{sample['quantity']} was known; effects are over what is common to all, and their intervals take its size as "
@@ -159,7 +159,7 @@ def sample_notes(runs: Collection[ScoreRun]) -> list[str]:
 
 def _common_sample(runs: Collection[ScoreRun]) -> dict[str, Any] | None:
     """What is known by the one sample that all runs scored; None where they scored all, or different ones."""
-    first, *others = [run.about.get("sample") for run in runs]
+    first, *others = [run.record.sample for run in runs]
     return first if all(other == first for other in others) else None
 
 

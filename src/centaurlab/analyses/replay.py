@@ -56,7 +56,7 @@ def replay(
     runs = [base] if post is None else [base, post]
     check_same(runs)
     for run in runs:
-        if run.about.get("sample"):
+        if run.record.sample:
             raise UserError(f"{run.folder} is itself a sample; give its command again without --precision")
     joined = join_scores(base.folder, runs[-1].folder)
     studies = [sum_study(scores) for scores in joined if len(scores.participant_R)]

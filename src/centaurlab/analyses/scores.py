@@ -1,9 +1,8 @@
 """A folder of scores as a table to look at."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -22,9 +21,11 @@ from centaurlab.display.figures.style import SERIES, model_label
 from centaurlab.display.section import INTERVALS, NLL, Section
 from centaurlab.display.tables import Table, table_of
 from centaurlab.display.terminal import show
+from centaurlab.results.record import ScoreRecord
 from centaurlab.results.run import ScoreRun, check_same, read_run
+from centaurlab.results.table import SCORES
 from centaurlab.runtime.errors import UserError
-from centaurlab.stats.means import MeanNll, mean_nlls
+from centaurlab.stats.means import MEAN_COLUMNS, MeanNll, mean_nlls
 from centaurlab.stats.sequential import sample_note
 from centaurlab.stats.words import INTERVAL, in_words
 from centaurlab.stats.words import NLL as MEAN_NLL
@@ -32,29 +33,28 @@ from centaurlab.stats.words import NLL as MEAN_NLL
 
 def print_run(folder: Path) -> None:
     """Print a score run's table: per study NLL, accuracy and what became of the responses."""
-    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    speed = run["speed"]
-    sampled = sample_note(run)
-    show(
-        run_table(run),
-        *([f"a sample: {sampled}"] if sampled else []),
-        f"{speed['tokens']:,} tokens ({speed['tokens_computed_now']:,} computed now, "
-        f"{speed['tokens_reused']:,} in shared prefixes) at "
-        f"{speed['tokens_per_second']:,.0f} tokens/s per process, {speed['processes']} process(es); "
-        f"peak memory {speed['peak_memory_bytes'] / 2**30:.1f} GiB",
-        f"scores: {folder / 'scores.parquet'}",
-    )
+    run = read_run(folder)
+    sampled, speed = sample_note(run.about), run.record.speed
+    lines = [f"a sample: {sampled}"] if sampled else []
+    if speed:
+        lines.append(
+            f"{speed.tokens:,} tokens ({speed.tokens_computed_now:,} computed now, {speed.tokens_reused:,} in shared "
+            f"prefixes) at {speed.tokens_per_second:,.0f} tokens/s per process, {speed.processes} process(es); "
+            f"peak memory {speed.peak_memory_bytes / 2**30:.1f} GiB"
+        )
+    show(run_table(run.record), *lines, f"scores: {folder / SCORES}")
 
 
-def run_table(run: Mapping[str, Any]) -> Table:
-    """A ``run.json`` of scores as a table: a row per study, the mean over studies below."""
+def run_table(record: ScoreRecord) -> Table:
+    """What a run of scoring says of itself as a table: a row per study, the mean over studies below."""
     counted = ("responses", "scored", "cut", "empty", "failed")
-    rows = [{"study": "mean over studies", "NLL": run["nll_mean"]}]
-    for study, about in run["data"]["studies"].items():
-        row = {"study": study, "NLL": about["nll"], "accuracy": about["accuracy"], "sessions": about["sessions"]}
-        rows.append(row | {name: run["coverage"][study][name] for name in counted})
+    rows: list[dict[str, object]] = [{"study": "mean over studies", "NLL": record.nll_mean}]
+    for study, about in record.data.studies.items():
+        row = {"study": study, "NLL": about.nll, "accuracy": about.accuracy, "sessions": about.sessions}
+        coverage = asdict(record.coverage[study])
+        rows.append(row | {name: coverage[name] for name in counted})
     frame = pd.DataFrame(rows, columns=["study", "NLL", "accuracy", "sessions", *counted], dtype=object)
-    title = f"{run['model']['name']} on {run['data']['name']} ({run['protocol']['name']} protocol)"
+    title = f"{record.model.name} on {record.data.name} ({record.protocol.name} protocol)"
     note = "NLL: nats, mean over responses, lower is more human-like; accuracy: single-token responses only"
     return table_of(title, frame, note=note, n_summary=1)
 
@@ -66,8 +66,8 @@ def scores_section(runs: Sequence[Run]) -> Section:
     scored = [read_run(run.folder) for run in runs]
     check_same(scored)
     names = _labels(scored)
-    means = [mean_nlls(run) for run in scored]
-    data = str(scored[0].about["data"]["name"])
+    means = [mean_nlls(run.table(MEAN_COLUMNS)) for run in scored]
+    data = scored[0].record.data.name
     rows = [
         Row("mean over studies" if mean.level == "overall" else mean.name, mean.nll, i, mean.level == "overall")
         for i, of_run in enumerate(means)

@@ -24,7 +24,7 @@ from centaurlab.results.run import is_score_folder
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.contrast import Contrast
-from centaurlab.stats.means import mean_nlls
+from centaurlab.stats.means import MEAN_COLUMNS, mean_nlls
 
 DESCRIPTION = """Does a chat template help a model to predict people? Sessions in the model's own, against plain text.
 
@@ -65,7 +65,11 @@ def find_template_effects(
     contrast = Contrast("the chat template", "plain text", by="in")
     comparison = compare_contexts("template", contrast, template, plain, n, seed)
     nlls = [
-        (model, mean_nlls(plain[model], n, seed)[0].nll, mean_nlls(template[model], n, seed)[0].nll)
+        (
+            model,
+            mean_nlls(plain[model].table(MEAN_COLUMNS), n, seed)[0].nll,
+            mean_nlls(template[model].table(MEAN_COLUMNS), n, seed)[0].nll,
+        )
         for model in template
     ]
     first = next(iter(template.values()))

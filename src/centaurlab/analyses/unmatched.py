@@ -16,12 +16,11 @@ import pandas as pd
 
 from centaurlab.analyses.contexts import Comparison
 from centaurlab.results.run import ScoreRun
+from centaurlab.results.table import NLL, SESSION, read_scores
 from centaurlab.stats import bootstrap
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effects import Effect
 from centaurlab.stats.estimate import NAN, Estimate, FloatArray
-
-_KEY = ["study", "experiment", "participant"]
 
 
 def compare_unmatched(
@@ -53,8 +52,8 @@ def compare_unmatched(
 
 
 def _read(folder: Path) -> pd.DataFrame:
-    table = pd.read_parquet(folder / "scores.parquet", columns=[*_KEY, "nll"])
-    table = table.astype(dict.fromkeys(_KEY, str) | {"nll": float})
+    table: pd.DataFrame = read_scores(folder, [NLL]).to_pandas()
+    table = table.astype(dict.fromkeys(SESSION, str) | {NLL: float})
     table["person"] = pd.MultiIndex.from_frame(table[["experiment", "participant"]]).to_flat_index()
     return table
 

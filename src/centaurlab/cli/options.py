@@ -18,6 +18,7 @@ from centaurlab.data.options import (
     session_options,
     shared_labels,
 )
+from centaurlab.data.records import Problem
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.transcripts import SessionKey, Transcript
 from centaurlab.jobs.command import Command
@@ -128,8 +129,9 @@ def print_options(args: DataArguments) -> None:
     console.print(_table(studies))
     for counts in studies:
         _print_places(console, counts)
-    if source.skipped:
-        _print(console, f"{len(source.skipped)} malformed sessions left out, as {source.skipped[0]}")
+    skipped = [one for one in source.read() if isinstance(one, Problem)]
+    if skipped:
+        _print(console, f"{len(skipped)} malformed sessions left out, as {skipped[0]}")
     for counts in studies:
         if counts.outside and "module" in counts.rules:
             raise UserError(

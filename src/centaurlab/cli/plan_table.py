@@ -10,7 +10,7 @@ from centaurlab.display.terminal import show
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.runtime.arguments import as_typed
 from centaurlab.scoring.cost import _HOUR, CPU, USABLE_MEMORY, Plan, PlanArguments
-from centaurlab.scoring.order import SAMPLED_PER_STUDY
+from centaurlab.scoring.plan import SAMPLED_PER_STUDY
 
 _GIB = 2**30
 

@@ -54,8 +54,8 @@ def read_split(adapter: Path) -> Split:
     )
 
 
-def _check_held_out(model: str, data: DataArguments) -> None:
-    """Raise ``UserError`` where the model, trained here, was trained on people whom ``data`` calls held out."""
+def check_held_out(model: str, data: DataArguments) -> None:
+    """Raise ``UserError`` where a model that was trained here was trained on people whom ``data`` calls held out."""
     for folder in (Path(model), Path(model).parent):  # the parent of a checkpoint
         split = read_json(folder / "split.json")
         if data.participants != "test" or split.get("data") != data.data:

@@ -13,7 +13,6 @@ from typing import Protocol
 
 from centaurlab.catalog.tables import study_domains
 from centaurlab.data.transcripts import SessionKey, Transcript, check_study_name, marker_problem
-from centaurlab.runtime.disk_index import DiskIndex
 from centaurlab.runtime.errors import UserError
 
 KEY_FIELDS = ("study", "experiment", "participant")
@@ -85,8 +84,11 @@ def session_key(record: Record) -> SessionKey | Problem:
 
 
 def examine(records: Iterable[Record | Problem]) -> Iterator[Examined]:
-    """Check every session of ``records``, each on its own and against the others (duplicates)."""
-    seen = DiskIndex()
+    """Check every session of ``records``, each on its own and against the others (duplicates).
+
+    To know duplicates, 16 bytes of a digest are kept of every session: about 110 bytes of memory each.
+    """
+    seen: set[bytes] = set()
     for record in records:
         if isinstance(record, Problem):
             yield Examined(None, record)
@@ -99,9 +101,11 @@ def examine(records: Iterable[Record | Problem]) -> Iterator[Examined]:
         if isinstance(key, Problem):
             yield Examined(None, key)
             continue
-        if not seen.add(hashlib.sha256(repr(key).encode("utf-8")).digest()):
+        digest = hashlib.sha256(repr(key).encode("utf-8")).digest()[:16]
+        if digest in seen:
             yield Examined(None, Problem(record.origin, f"duplicate session: {key} appears twice"))
             continue
+        seen.add(digest)
         yield _examine_text(record, key)
 
 

@@ -15,7 +15,6 @@ from centaurlab.catalog.tables import domains, domains_of
 from centaurlab.data import files, hub
 from centaurlab.data.records import Examined, Problem, Reader, Record, examine, placed_study, session_key
 from centaurlab.data.splits import check_studies, select_participants
-from centaurlab.data.starter import studies as starter
 from centaurlab.data.transcripts import SessionKey, Transcript
 from centaurlab.runtime.errors import UserError
 
@@ -73,8 +72,7 @@ class _Selection:
 class TranscriptSource:
     """Validated transcripts, the same ones in the same order each time it is iterated.
 
-    ``notes`` says which files were passed over; ``skipped`` lists the sessions that the last iteration left
-    out (only with ``on_malformed=skip``).
+    ``name`` is what the user called the data; ``notes`` says which files were passed over.
     """
 
     def __init__(
@@ -87,16 +85,30 @@ class TranscriptSource:
         notes: tuple[str, ...] = (),
     ):
         self.name = name
-        self.notes = list(notes)
-        self.skipped: list[Problem] = []
+        self.notes = notes
         self._read = read
         self._selection = selection
         self._on_malformed = on_malformed
 
     def __iter__(self) -> Iterator[Transcript]:
-        """The selected transcripts; ``UserError`` at a malformed one (unless skipped) or if none is left."""
-        self.skipped = []
-        empty = True
+        """The selected transcripts; errors are those of ``read``."""
+        return (session for session in self.read() if isinstance(session, Transcript))
+
+    def read(self) -> Iterator[Transcript | Problem]:
+        """Read the source once, as a stream.
+
+        Yields
+        ------
+        Transcript or Problem
+            The selected transcripts in the source's own order and, with ``on_malformed=skip``, in the place of each
+            that is left out what is wrong with it.
+
+        Raises
+        ------
+        UserError
+            At a malformed session, unless such are skipped, and where no session is left.
+        """
+        empty, first_problem = True, ""
         for examined in self.examine():
             if examined.problem and self._on_malformed == "error":
                 raise UserError(f"{examined.problem}; correct it, or leave such sessions out with --on_malformed skip")
@@ -104,9 +116,10 @@ class TranscriptSource:
                 empty = False
                 yield examined.transcript
             elif examined.problem:
-                self.skipped.append(examined.problem)
+                first_problem = first_problem or f"; {examined.problem}"
+                yield examined.problem
         if empty:
-            raise UserError(f"{self.name}: no session is left{f'; {self.skipped[0]}' if self.skipped else ''}")
+            raise UserError(f"{self.name}: no session is left{first_problem}")
 
     def ranked_keys(self) -> Iterator[SessionKey]:
         """Of every selected session that can be told, sound or not: all count where participants are ranked."""
@@ -129,10 +142,28 @@ class TranscriptSource:
 
 
 def open_source(args: DataArguments, sessions: frozenset[SessionKey] | None = None) -> TranscriptSource:
-    """The transcripts that ``args`` name or, where given, those of ``sessions``, in the source's order.
+    """Open the data that ``args`` name.
 
-    Raises ``UserError`` for a source that is not there and for studies, domains or settings that do not
-    exist; malformed sessions are reported when the source is iterated.
+    Where only some sessions are asked for (studies, domains, participants), the keys of all are read once, to know
+    which; texts are read when the source is iterated.
+
+    Parameters
+    ----------
+    args
+        Which data and which of their sessions.
+    sessions
+        The keys of the sessions to read; then what ``args`` say of studies and participants does not count.
+
+    Returns
+    -------
+    TranscriptSource
+        The sessions, in the source's own order.
+
+    Raises
+    ------
+    UserError
+        For a source that is not there, and for studies, domains or settings that do not exist. Malformed sessions are
+        told when the source is iterated.
     """
     _check_choice("participants", args.participants, ("all", "train", "test"))
     _check_choice("on_malformed", args.on_malformed, ("error", "skip"))
@@ -152,7 +183,10 @@ def _reader(args: DataArguments) -> tuple[Reader, tuple[str, ...], str | None]:
     if args.data == "starter":
         if args.data_split:
             raise UserError("the starter set has no splits; leave --data_split away and use --participants")
-        return starter.read_starter, (), None
+        # Here, since it imports pandas, which takes half a second that --help and other data need not wait for.
+        from centaurlab.data.starter.studies import read_starter
+
+        return read_starter, (), None
     if path.is_dir() and args.data_split:
         listing, half = hub.choose_split(path, args.data, args.data_split)
     elif path.exists() or not _HUB_ID.fullmatch(args.data) or args.data.endswith(files.SUFFIXES):

@@ -1,34 +1,10 @@
 """A model into its identity: fingerprints of weights, tokenizer and the way it is loaded."""
 
-import dataclasses
-from dataclasses import dataclass
-
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import TOKENIZER_FILES, Checkpoint, _find
 from centaurlab.models.digests import content_digest, fingerprint, json_digest
 from centaurlab.models.quantization import quantization_of
-
-
-@dataclass(frozen=True)
-class ModelIdentity:
-    """What tells a model from every other: equal fingerprints give equal NLLs, up to the kernels' rounding.
-
-    ``fingerprint``: SHA-256 over the contents of weights, config and adapter, the dtype and the quantisation.
-    ``quantization``: 'none', 'nf4', 'int8', or the method that the checkpoint itself was quantised with.
-    ``base``, ``adapter``: the two names where the model is an adapter on a base, else None.
-    """
-
-    name: str
-    fingerprint: str
-    tokenizer_fingerprint: str
-    dtype: str
-    quantization: str
-    base: str | None
-    adapter: str | None
-
-    def as_dict(self) -> dict[str, str | None]:
-        """For ``run.json``."""
-        return dataclasses.asdict(self)
+from centaurlab.results.record import ModelIdentity
 
 
 def identify(args: ModelArguments) -> ModelIdentity:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from centaurlab.data.transcripts import SessionKey, Transcript, text_digest
+from centaurlab.data.transcripts import SessionKey, Transcript
 from centaurlab.prompts.prompt import Prompt, session_prompt
 
 
@@ -28,24 +28,23 @@ class Context(Protocol):
 
 @dataclass(frozen=True)
 class Reading:
-    """How sessions are read: by which protocol, in which context."""
+    """How sessions are read: by which protocol, in which context (None: as they were told)."""
 
     protocol: str
-    context: Context | None
+    context: Context | None = None
 
     def prompt(self, transcript: Transcript) -> Prompt:
-        """What the model reads."""
+        """What the model reads. Built once for each session (``scoring.plan``): a chat template takes its time."""
         if self.context:
             return self.context.prompt(transcript, self.protocol)
         return session_prompt(transcript.text, self.protocol)
 
-    def digest(self, transcript: Transcript) -> str:
-        """The key of the session's result in the store."""
-        return self.prompt(transcript).digest if self.context else text_digest(transcript.text)
+    def digest(self, prompt: Prompt, text_digest: str) -> str:
+        """The key of a session's result in the store, from its prompt and the digest of its text."""
+        return prompt.digest if self.context else text_digest
 
-    def beginning(self, transcript: Transcript) -> str:
-        """Of what the model reads, the part by which sessions are planned."""
-        prompt = self.prompt(transcript)
+    def beginning(self, prompt: Prompt) -> str:
+        """The part of a prompt by which sessions are ordered."""
         return prompt.text[: prompt.responses[0].start] if self.context and prompt.responses else prompt.text
 
 

@@ -9,15 +9,15 @@ Scoring and training both start from here: the tokens that train a model and tho
 
 import re
 import unicodedata
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
 from centaurlab.prompts.prompt import Prompt, Protocol, session_prompt
+from centaurlab.results.record import Coverage
 from centaurlab.runtime.errors import UserError
 
 # T: tokens of the session up to the last response; R: scored responses of the session.
@@ -27,32 +27,6 @@ Ints = npt.NDArray[np.int32]
 # session: without, SentencePiece tokenizers and ByteLevel(add_prefix_space=True) would invent a leading space. T5's
 # and BERT's do so after white space as well, which they drop; and after a letter, BERT's would go on with its word.
 _CONTEXTS = ("\n", ".", "|", "a", "0", "ж", "一", " ")
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """What became of the responses in a text: ``responses == scored + cut + empty + failed``.
-
-    ``cut``: beyond the context window or the protocol's character limit. ``malformed``: ``<<`` that open no
-    response. ``straddling``: responses (scored ones) at whose boundary a token had to be split. ``failed``: of sessions
-    for which memory did not suffice, or the model gave a NaN or infinite number.
-    """
-
-    responses: int = 0
-    scored: int = 0
-    cut: int = 0
-    empty: int = 0
-    malformed: int = 0
-    straddling: int = 0
-    failed: int = 0
-
-    @property
-    def of_failed_session(self) -> "Coverage":
-        """The same responses where none could be scored."""
-        return replace(self, scored=0, straddling=0, failed=self.scored)
-
-    def __add__(self, other: Self) -> "Coverage":
-        return Coverage(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
 @dataclass(frozen=True)

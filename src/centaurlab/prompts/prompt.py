@@ -12,7 +12,7 @@ from typing import Literal
 from centaurlab.data.transcripts import CLOSE, OPEN, find_responses, text_digest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a window holds a million
 class PromptResponse:
     """The characters ``text[start:end]`` of a prompt that are response ``number`` of its session, from 0."""
 

@@ -1,24 +1,23 @@
-"""Two folders of scores into the same responses scored twice.
+"""Two tables of scores into the same responses scored twice.
 
-Both models are compared on complete cases: a response counts when both folders hold it, under the same study,
-experiment, participant and number. Folders of different data or protocols are refused; what does not join (most
-often cut by the shorter of two context windows) is counted.
+Both models are compared on complete cases: a response counts when both tables hold it, under the same study,
+experiment, participant and number. What does not join (most often cut by the shorter of two context windows) is
+counted.
 """
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from centaurlab.data.transcripts import SessionKey
+from centaurlab.results.table import NLL, RESPONSE, SESSION, read_batches
 from centaurlab.runtime.errors import UserError
-
-_KEY = ("study", "experiment", "participant")
 
 Sessions = dict[SessionKey, int]
 """Numbers of sessions, in order of first appearance."""
@@ -41,62 +40,86 @@ class StudyScores:
 
 
 @dataclass(frozen=True)
-class _Scores:
-    """A folder's responses, sorted: ``key_R`` is session number times 2**32 plus response number."""
+class _Responses:
+    """A table's responses, sorted: ``key_R`` is session number times 2**32 plus response number."""
 
     key_R: npt.NDArray[np.int64]
     nll_R: npt.NDArray[np.float32]
 
 
 def join_scores(base: Path, post: Path) -> list[StudyScores]:
-    """The responses that are in both folders, by study in alphabetical order, without regard to ``run.json``."""
+    """Join the tables of two runs' folders, without regard to their ``run.json`` (``check_same`` looks at these).
+
+    Parameters
+    ----------
+    base, post
+        Folders with a ``scores.parquet`` each, which are read piece by piece.
+
+    Returns
+    -------
+    list of StudyScores
+        The responses that are in both, by study in alphabetical order; a study that does not join at all is there
+        with no response, and what it lacks is counted.
+
+    Raises
+    ------
+    UserError
+        Where a table is damaged, holds a response twice or an NLL that is no number, and where the two have no response
+        in common.
+    """
+    return _join(read_batches(base, [NLL]), read_batches(post, [NLL]), (str(base), str(post)))
+
+
+def join_tables(base: pa.Table, post: pa.Table, names: tuple[str, str] = ("base", "post")) -> list[StudyScores]:
+    """Join two tables as ``read_scores`` gives them; ``names`` stand for them in errors.
+
+    Everything else is as in ``join_scores``.
+    """
+    columns = [*SESSION, RESPONSE, NLL]
+    first, second = (table.select(columns).to_batches() for table in (base, post))
+    return _join(first, second, names)
+
+
+def _join(base: Iterable[pa.RecordBatch], post: Iterable[pa.RecordBatch], names: tuple[str, str]) -> list[StudyScores]:
     sessions: Sessions = {}
-    first, second = _read_scores(base, sessions), _read_scores(post, sessions)
+    first, second = _sorted(base, sessions, names[0]), _sorted(post, sessions, names[1])
     in_first, in_second = _matching(first.key_R, second.key_R)
     if not len(in_first):
-        raise UserError(f"{base} and {post} have no response in common; score the same data with both models")
+        raise UserError(f"{names[0]} and {names[1]} have no response in common; score the same data with both models")
     session_R = first.key_R[in_first] >> 32
-    names = sorted({key.study for key in sessions})
-    numbers = {name: number for number, name in enumerate(names)}
+    studies = sorted({key.study for key in sessions})
+    numbers = {study: number for number, study in enumerate(studies)}
     study_of = np.array([numbers[key.study] for key in sessions])
     participant_of = np.array([_participant_number(key) for key in sessions])
     unmatched = [
-        np.bincount(study_of[np.delete(scores.key_R, matched) >> 32], minlength=len(names))
+        np.bincount(study_of[np.delete(scores.key_R, matched) >> 32], minlength=len(studies))
         for scores, matched in ((first, in_first), (second, in_second))
     ]
     study_R = study_of[session_R]
     order = np.argsort(study_R, kind="stable")
-    bounds = np.searchsorted(study_R, np.arange(len(names) + 1), sorter=order)
+    bounds = np.searchsorted(study_R, np.arange(len(studies) + 1), sorter=order)
     return [
         StudyScores(
-            study=name,
+            study=study,
             participant_R=participant_of[session_R[rows]],
             nll_base_R=first.nll_R[in_first[rows]],
             nll_post_R=second.nll_R[in_second[rows]],
             unmatched_base=int(unmatched[0][number]),
             unmatched_post=int(unmatched[1][number]),
         )
-        for number, name in enumerate(names)
+        for number, study in enumerate(studies)
         for rows in [order[bounds[number] : bounds[number + 1]]]
     ]
 
 
-def _read_scores(folder: Path, sessions: Sessions) -> _Scores:
-    """A folder's NLLs, read in pieces; sessions not yet in ``sessions`` are numbered there."""
-    path = folder / "scores.parquet"
-    keys, nlls = [], []
-    try:
-        with pq.ParquetFile(path, read_dictionary=list(_KEY)) as file:
-            for batch in file.iter_batches(1 << 20, columns=[*_KEY, "response", "nll"]):
-                session_R = _number_sessions(batch, sessions)
-                response_R = batch.column("response").to_numpy().astype(np.int64)
-                nll_R = batch.column("nll").to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
-                _check_finite(folder, nll_R, session_R, response_R, sessions)
-                keys.append((session_R << 32) + response_R)
-                nlls.append(nll_R)
-    except (pa.ArrowException, KeyError, OSError) as error:
-        raise UserError(f"{path} is damaged ({error}); delete it and give the eval/score.py command again") from error
-    key_R, nll_R = np.concatenate([np.empty(0, np.int64), *keys]), np.concatenate([np.empty(0, np.float32), *nlls])
+def _sorted(batches: Iterable[pa.RecordBatch], sessions: Sessions, name: str) -> _Responses:
+    """The responses of a table's pieces; sessions not yet in ``sessions`` are numbered there."""
+    keys, nlls = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+    for batch in batches:
+        response_R = batch.column(RESPONSE).to_numpy().astype(np.int64)
+        keys.append((_number_sessions(batch, sessions) << 32) + response_R)
+        nlls.append(batch.column(NLL).to_numpy())
+    key_R, nll_R = np.concatenate(keys), np.concatenate(nlls)
     steps = np.diff(key_R)
     if (steps <= 0).any():
         order = np.argsort(key_R, kind="stable")
@@ -105,10 +128,10 @@ def _read_scores(folder: Path, sessions: Sessions) -> _Scores:
     if not steps.all():
         where = int(key_R[np.argmin(steps)])
         raise UserError(
-            f"{path} holds response {where & 0xFFFFFFFF} of {list(sessions)[where >> 32]} more than once; "
-            "delete it and give the eval/score.py command again"
+            f"{name} holds response {where & 0xFFFFFFFF} of {list(sessions)[where >> 32]} more than once; "
+            "delete its table and give its 'centaurlab score' command again"
         )
-    return _Scores(key_R, nll_R)
+    return _Responses(key_R, nll_R)
 
 
 def _matching(
@@ -128,7 +151,8 @@ def _participant_number(key: SessionKey) -> int:
 
 
 def _number_sessions(batch: pa.RecordBatch, sessions: Sessions) -> npt.NDArray[np.int64]:
-    columns = [batch.column(name) for name in _KEY]
+    """(R,) number of each row's session."""
+    columns = [batch.column(name) for name in SESSION]
     code_R = np.zeros(len(batch), np.int64)
     for column in columns:
         code_R = code_R * len(column.dictionary) + column.indices.to_numpy()
@@ -138,19 +162,3 @@ def _number_sessions(batch: pa.RecordBatch, sessions: Sessions) -> npt.NDArray[n
     number = np.empty(len(rows), np.int64)
     number[order] = [sessions.setdefault(SessionKey(*key), len(sessions)) for key in zip(*names, strict=True)]
     return number[inverse_R]
-
-
-def _check_finite(
-    folder: Path,
-    nll_R: npt.NDArray[np.float32],
-    session_R: npt.NDArray[np.int64],
-    response_R: npt.NDArray[np.int64],
-    sessions: Sessions,
-) -> None:
-    is_bad_R = ~np.isfinite(nll_R)
-    if is_bad_R.any():
-        row = int(np.argmax(is_bad_R))
-        raise UserError(
-            f"{folder}: the NLL of response {response_R[row]} of {list(sessions)[session_R[row]]} is {nll_R[row]}; "
-            "score again, with --dtype float32 where the model overflows"
-        )

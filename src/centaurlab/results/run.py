@@ -1,89 +1,144 @@
-"""A folder of scores into what it says of itself, and whether two such folders may be compared."""
+"""A folder of scores into a run with its record and its table, and whether runs may be compared."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from centaurlab.data.transcripts import data_fingerprint
+from centaurlab.results.record import JOB, ScoreRecord
+from centaurlab.results.table import MEASURES, SCORES, read_scores
+from centaurlab.runs.folder import RunFolder
 from centaurlab.runtime.errors import UserError
+
+RECORD = "run.json"
+"""The record's file in a run's folder."""
 
 _NAMED = 5  # studies named in an error
 
 
 @dataclass(frozen=True)
 class ScoreRun:
-    """A finished folder of scores and the contents of its ``run.json``."""
+    """A finished run of scoring: its folder, and what it says of itself."""
 
     folder: Path
-    about: dict[str, Any]
+    record: ScoreRecord
 
     @property
     def model(self) -> str:
         """The model's name."""
-        return str(self.about["model"]["name"])
+        return self.record.model.name
 
     @property
     def fingerprint(self) -> str:
         """The model's fingerprint: equal for the same weights in the same precision, whatever the name."""
-        return str(self.about["model"]["fingerprint"])
+        return self.record.model.fingerprint
 
     @property
     def n_failed(self) -> int:
         """Sessions of the data that could not be scored, hence are in no comparison."""
-        return len(self.about.get("failed_sessions", ()))
+        return len(self.record.failed_sessions)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The record as it stands in ``run.json``."""
+        return self.record.as_dict()
+
+    def table(self, columns: Sequence[str] = MEASURES) -> pa.Table:
+        """The run's scores, a row per response; ``read_scores`` says which columns, and what it raises."""
+        return read_scores(self.folder, columns)
 
 
 def is_score_folder(path: Path) -> bool:
     """Whether ``path`` is the folder of a score run, finished or not."""
-    return (path / "scores.parquet").exists() or (path / "store").is_dir()
+    return (path / SCORES).exists() or (path / "store").is_dir()
+
+
+def write_record(folder: RunFolder, record: ScoreRecord) -> None:
+    """Write a run's ``run.json``, whole or not at all; ``UserError`` where the disk refuses it."""
+    folder.write_json(RECORD, record.as_dict())
 
 
 def read_run(folder: Path) -> ScoreRun:
-    """What a folder of scores says of itself; ``UserError`` where it is none, unfinished or damaged."""
-    for name in ("run.json", "scores.parquet"):
+    """Read what a folder of scores says of itself; its table is read when it is asked for.
+
+    Parameters
+    ----------
+    folder
+        The ``--output_dir`` of a finished run of scoring.
+
+    Returns
+    -------
+    ScoreRun
+        The run; fields that the version which wrote it did not know have their defaults.
+
+    Raises
+    ------
+    UserError
+        Where the folder is not there, holds no finished run or one of another job, or its record is damaged.
+    """
+    for name in (RECORD, SCORES):
         if not (folder / name).exists():
-            remedy = "give its eval/score.py command again to finish it" if folder.is_dir() else "check the name"
-            raise UserError(f"{folder} is not a finished run of eval/score.py (it holds no {name}); {remedy}")
+            remedy = "give its 'centaurlab score' command again to finish it" if folder.is_dir() else "check the name"
+            raise UserError(f"{folder} is not a finished run of 'centaurlab score' (it holds no {name}); {remedy}")
+    path = folder / RECORD
     try:
-        about: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{folder / 'run.json'} is damaged ({error}); give the eval/score.py command again") from error
-    if about.get("job") != "score":
-        raise UserError(f"{folder} is a run of {about.get('job')!r}, not of eval/score.py; give a folder of scores")
-    return ScoreRun(folder, about)
+        about = json.loads(path.read_text(encoding="utf-8"))
+        job = about["job"]
+        record = ScoreRecord.from_dict(about) if job == JOB else None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise UserError(f"{path} is damaged ({reason}); give its 'centaurlab score' command again") from error
+    if record is None:
+        raise UserError(f"{folder} is a run of {job!r}, not of 'centaurlab score'; give a folder of scores")
+    return ScoreRun(folder, record)
 
 
 def scored_data(runs: Iterable[ScoreRun]) -> dict[str, Any]:
-    """Name and fingerprints of the data that ``runs`` scored between them, as they stand in a ``run.json``."""
-    scored = [run.about["data"] for run in runs]
-    prints = {study: about["fingerprint"] for data in scored for study, about in data["studies"].items()}
+    """Name and fingerprints of the data that ``runs`` scored between them, as a comparison's ``run.json`` has them."""
+    scored = [run.record.data for run in runs]
+    prints = {study: about.fingerprint for data in scored for study, about in data.studies.items()}
     return {
-        "name": scored[0]["name"],
+        "name": scored[0].name,
         "fingerprint": data_fingerprint(prints),
         "studies": {study: {"fingerprint": prints[study]} for study in sorted(prints)},
     }
 
 
 def scored_models(runs: Mapping[str, ScoreRun]) -> list[dict[str, Any]]:
-    """By what name each model was asked for, where its scores are, and what it is, as they stand in a ``run.json``."""
+    """Each model of a comparison as its ``run.json`` has it.
+
+    By what name it was asked for, where its scores are, how it was scored, how many sessions failed, and what it is.
+    """
     return [
-        {"asked": name, "folder": str(run.folder), "protocol": run.about["protocol"], "failed": run.n_failed}
-        | run.about["model"]
+        {"asked": name, "folder": str(run.folder), "protocol": asdict(run.record.protocol), "failed": run.n_failed}
+        | run.record.model.as_dict()
         for name, run in runs.items()
     ]
 
 
 def check_same(runs: Iterable[ScoreRun], same_context: bool = True) -> None:
-    """Raise ``UserError``, naming the difference, unless all runs scored the same sessions by the same protocol.
+    """Check that runs scored the same sessions alike, so that they may be compared.
 
-    And in the same context (persona, chat template), unless it is the context that is compared.
+    Parameters
+    ----------
+    runs
+        The runs of a comparison, at least one.
+    same_context
+        Whether the context (persona, chat template) has to be the same, too: not where it is what is compared.
+
+    Raises
+    ------
+    UserError
+        Where two differ in protocol, data or context, naming the difference.
     """
     first, *others = runs
     for other in others:
-        _check_same(first, other)
-        contexts = [run.about.get("context") for run in (first, other)]
+        _check_protocol_and_data(first, other)
+        contexts = [run.record.context for run in (first, other)]
         if same_context and contexts[0] != contexts[1]:
             raise UserError(
                 f"{first.folder} was scored with context {contexts[0]} and {other.folder} with {contexts[1]}; score "
@@ -91,24 +146,20 @@ def check_same(runs: Iterable[ScoreRun], same_context: bool = True) -> None:
             )
 
 
-def _check_same(first: ScoreRun, other: ScoreRun) -> None:
-    protocols = [run.about["protocol"]["name"] for run in (first, other)]
+def _check_protocol_and_data(first: ScoreRun, other: ScoreRun) -> None:
+    protocols = [run.record.protocol.name for run in (first, other)]
     if protocols[0] != protocols[1]:
         raise UserError(
             f"{first.folder} was scored with protocol {protocols[0]!r} and {other.folder} with {protocols[1]!r}; "
             "score one of them again with the other's --protocol"
         )
-    prints = [
-        {study: about["fingerprint"] for study, about in run.about["data"]["studies"].items()} for run in (first, other)
-    ]
-    differing = sorted(study for study in prints[0].keys() | prints[1].keys() if len(_values(prints, study)) > 1)
+    prints = [{study: about.fingerprint for study, about in run.record.data.studies.items()} for run in (first, other)]
+    differing = sorted(
+        study for study in prints[0].keys() | prints[1].keys() if prints[0].get(study) != prints[1].get(study)
+    )
     if differing:
         named = ", ".join(differing[:_NAMED]) + (f" and {len(differing) - _NAMED} more" * (len(differing) > _NAMED))
         raise UserError(
             f"{first.folder} and {other.folder} were scored on different sessions of {named}; "
             "score both with the same --data, --studies, --participants and --max_participants"
         )
-
-
-def _values(prints: list[dict[str, str]], study: str) -> set[str | None]:
-    return {known.get(study) for known in prints}

@@ -1,9 +1,11 @@
-"""The contract between scoring and statistics: the table with one row per response."""
+"""The contract between scoring and statistics: the table with one row per response, its writer and its only reader.
 
-import os
-import sqlite3
+Whatever gives one NLL per response (a language model, a cognitive model, somebody else's engine) writes
+``scores.parquet`` with ``SCORE_SCHEMA``; everything that compares, draws or reports reads it here, so that a damaged
+table is told in one way, and an NLL that is no number is averaged nowhere.
+"""
+
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -13,11 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from centaurlab.data.transcripts import SessionKey
+from centaurlab.runtime.disk import disk_errors, replace_durably
 from centaurlab.runtime.errors import UserError
 
 # T: tokens of a session, R: its scored responses, N: their tokens, V: vocabulary, K: temperatures, O: options.
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
+
+SCORES = "scores.parquet"
+"""The file's name in a run's folder."""
 
 TEMPERATURES = tuple(2 ** (step / 4) for step in range(-4, 9) if step)
 """Beside 1, from 0.5 to 4: the grid on which the NLL of each response is recorded."""
@@ -25,17 +31,54 @@ TEMPERATURES = tuple(2 ** (step / 4) for step in range(-4, 9) if step)
 MAX_OPTIONS = 10
 """A session whose responses are single tokens, two to so many different ones, is a choice among these options."""
 
+STUDY, EXPERIMENT, PARTICIPANT, RESPONSE = "study", "experiment", "participant", "response"
+SESSION = (STUDY, EXPERIMENT, PARTICIPANT)
+"""The columns that name a session, as ``SessionKey`` does; with ``RESPONSE`` they name a row."""
+
+NLL, N_TOKENS, GREEDY_CORRECT, ENTROPY = "nll", "n_tokens", "greedy_correct", "entropy"
+N_OPTIONS, OPTION_NLL = "n_options", "option_nll"
+
+
+def at_temperature(column: str, temperature: float) -> str:
+    """The name of the column that holds ``NLL`` or ``OPTION_NLL`` at one of ``TEMPERATURES``."""
+    return f"{column}_t{temperature:.2f}"
+
+
+SCORE_SCHEMA = pa.schema(
+    [
+        *((name, pa.dictionary(pa.int32(), pa.string())) for name in SESSION),
+        (RESPONSE, pa.int32()),
+        (N_TOKENS, pa.int32()),
+        (NLL, pa.float32()),
+        (GREEDY_CORRECT, pa.bool_()),
+        (ENTROPY, pa.float32()),
+        *((at_temperature(NLL, t), pa.float32()) for t in TEMPERATURES),
+        (N_OPTIONS, pa.int32()),
+        (OPTION_NLL, pa.float32()),
+        *((at_temperature(OPTION_NLL, t), pa.float32()) for t in TEMPERATURES),
+    ]
+)
+"""One row per response; NLLs and entropy in nats, NLLs summed over the response's tokens.
+
+``response`` counts all responses of the session from 0, scored or not. ``greedy_correct`` is null for responses of
+several tokens. ``n_options`` and -log of the probability of all options together are null where the session is no
+choice among a few single tokens.
+"""
+
+MEASURES = tuple(name for name in SCORE_SCHEMA.names if name not in (*SESSION, RESPONSE))
+"""The columns beside those that name the response."""
+
 
 @dataclass(frozen=True)
 class ResponseScores:
-    """Scores of one session. NLLs and entropy in nats.
+    """Scores of one session of R responses. NLLs and entropy are in nats, arrays as the shape suffixes say.
 
-    ``nll_R`` sums over a response's tokens; ``nll_RK`` is the same at each of ``TEMPERATURES``;
-    ``entropy_R`` is that of the next-token distribution at the response's first token;
-    ``greedy_correct_R``: 1 or 0 whether the likeliest token was given, -1 for responses of several tokens.
-    ``n_options_R``: size of the session's set of options (``MAX_OPTIONS``), 0 where it has none. ``option_nll_R`` and
-    ``option_nll_RK``: negative log of the probability of all options together at temperature 1 and at each of
-    ``TEMPERATURES``, NaN without options; never above the response's own NLL.
+    ``response_R``: number of each among all responses of the session, from 0. ``nll_R`` sums over a response's
+    ``n_tokens_R`` tokens; ``nll_RK`` is the same at each of ``TEMPERATURES``. ``entropy_R`` is that of the next-token
+    distribution at the response's first token. ``greedy_correct_R``: 1 or 0 whether the likeliest token was given, -1
+    for responses of several tokens. ``n_options_R``: size of the session's set of options (``MAX_OPTIONS``), 0 where it
+    has none. ``option_nll_R`` and ``option_nll_RK``: negative log of the probability of all options together at
+    temperature 1 and at each of ``TEMPERATURES``, NaN without options; never above the response's own NLL.
     """
 
     response_R: Ints
@@ -50,32 +93,27 @@ class ResponseScores:
 
 
 _ROW_GROUP_ROWS, _ROW_GROUP_SESSIONS = 100_000, 10_000  # held in memory until they are written
-
-SCORE_SCHEMA = pa.schema(
-    [
-        *((name, pa.dictionary(pa.int32(), pa.string())) for name in ("study", "experiment", "participant")),
-        ("response", pa.int32()),
-        ("n_tokens", pa.int32()),
-        ("nll", pa.float32()),
-        ("greedy_correct", pa.bool_()),
-        ("entropy", pa.float32()),
-        *((f"nll_t{t:.2f}", pa.float32()) for t in TEMPERATURES),
-        ("n_options", pa.int32()),
-        ("option_nll", pa.float32()),
-        *((f"option_nll_t{t:.2f}", pa.float32()) for t in TEMPERATURES),
-    ]
-)
-"""One row per response; NLLs and entropy in nats, NLLs summed over the response's tokens.
-
-``n_options`` and -log of the probability of all options together are null where the session is no choice among a few
-single tokens.
-"""
+_READ_ROWS = 1 << 20
 
 
-def write_scores(path: Path, sessions: Iterable[tuple[SessionKey, ResponseScores]]) -> None:
-    """Write ``scores.parquet`` atomically, in the order of ``sessions``; equal input gives equal bytes."""
-    temporary = path.with_suffix(".tmp")
-    with _disk_errors(path.parent):
+def write_scores(folder: Path, sessions: Iterable[tuple[SessionKey, ResponseScores]]) -> None:
+    """Write ``scores.parquet`` into a run's folder, whole or not at all.
+
+    Parameters
+    ----------
+    folder
+        Where the table goes; one that is there already is replaced.
+    sessions
+        Sessions with their scores, read as a stream. Their order is that of the rows, and equal input gives equal
+        bytes.
+
+    Raises
+    ------
+    UserError
+        Where the disk is full or cannot be written; the table that was there stays.
+    """
+    temporary = (folder / SCORES).with_suffix(".tmp")
+    with disk_errors(folder):
         with pq.ParquetWriter(temporary, SCORE_SCHEMA) as writer:
             group: list[tuple[SessionKey, ResponseScores]] = []
             n_rows = 0
@@ -87,14 +125,68 @@ def write_scores(path: Path, sessions: Iterable[tuple[SessionKey, ResponseScores
                     group, n_rows = [], 0
             if group:
                 writer.write_batch(_record_batch(group))
-        _replace_durably(temporary, path)
+        replace_durably(temporary, folder / SCORES)
 
 
-def _replace_durably(temporary: Path, path: Path) -> None:
-    """Rename a written file; after a power cut, ``path`` is the old file or the whole new one."""
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def read_scores(folder: Path, columns: Sequence[str] = MEASURES) -> pa.Table:
+    """Read a run's table of scores.
+
+    Parameters
+    ----------
+    folder
+        The run's folder, which holds ``scores.parquet``.
+    columns
+        Names of ``SCORE_SCHEMA`` to read beside the session's key and the response's number; default: all.
+
+    Returns
+    -------
+    pyarrow.Table
+        A row per response with the columns ``SESSION``, ``RESPONSE`` and ``columns``, of the types of
+        ``SCORE_SCHEMA``: NLLs in nats, all of them finite where ``NLL`` is among the columns.
+
+    Raises
+    ------
+    UserError
+        Where the table is damaged or lacks a column, or an NLL is not a number.
+    """
+    batches = list(read_batches(folder, columns))
+    return pa.Table.from_batches(batches, _schema(columns)).unify_dictionaries()
+
+
+def read_batches(folder: Path, columns: Sequence[str] = MEASURES) -> Iterator[pa.RecordBatch]:
+    """Read a run's table piece by piece, never all in memory; parameters and errors are those of ``read_scores``."""
+    path, schema = folder / SCORES, _schema(columns)
+    try:
+        with pq.ParquetFile(path, read_dictionary=list(SESSION)) as file:
+            lacking = [name for name in schema.names if name not in file.schema_arrow.names]
+            if lacking:
+                raise UserError(
+                    f"{path} has no column {lacking[0]!r}: it was written by an older version or another program; "
+                    "score again into another folder"
+                )
+            for batch in file.iter_batches(_READ_ROWS, columns=schema.names):
+                batch = batch.select(schema.names).cast(schema)
+                if NLL in columns:
+                    _check_finite(folder, batch)
+                yield batch
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(
+            f"{path} is damaged ({error}); delete it and give its 'centaurlab score' command again"
+        ) from error
+
+
+def _schema(columns: Sequence[str]) -> pa.Schema:
+    return pa.schema([SCORE_SCHEMA.field(name) for name in (*SESSION, RESPONSE, *columns)])
+
+
+def _check_finite(folder: Path, batch: pa.RecordBatch) -> None:
+    is_bad_R = ~np.isfinite(batch.column(NLL).to_numpy(zero_copy_only=False))
+    if is_bad_R.any():
+        (row,) = batch.slice(int(np.argmax(is_bad_R)), 1).to_pylist()
+        raise UserError(
+            f"{folder}: the NLL of response {row[RESPONSE]} of {SessionKey(*(row[name] for name in SESSION))} is "
+            f"{row[NLL]}; score again, with --dtype float32 where the model overflows"
+        )
 
 
 def _record_batch(group: Sequence[tuple[SessionKey, ResponseScores]]) -> pa.RecordBatch:
@@ -123,14 +215,3 @@ def _repeated(names_S: Sequence[str], n_S: Sequence[int]) -> pa.DictionaryArray:
     codes = {name: code for code, name in enumerate(dict.fromkeys(names_S))}
     code_R = np.repeat(np.array([codes[name] for name in names_S], np.int32), n_S)
     return pa.DictionaryArray.from_arrays(pa.array(code_R), pa.array(list(codes)))
-
-
-@contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, sqlite3.OperationalError) as error:
-        raise UserError(
-            f"cannot write to {folder}: {error}; free space or permissions, then give the same command again: "
-            "what is scored is kept"
-        ) from error

@@ -17,12 +17,13 @@ from centaurlab.catalog.tables import Device, devices
 from centaurlab.data.transcripts import Transcript, text_digest
 from centaurlab.models.attention import QUERIES_PER_BLOCK
 from centaurlab.models.shape import ModelShape
-from centaurlab.prompts.prompt import Prompt, session_prompt
-from centaurlab.runs.folder import is_run, read_json
-from centaurlab.runtime.disk_index import DiskIndex
+from centaurlab.prompts.context import Reading
+from centaurlab.results.run import read_run
 from centaurlab.runtime.errors import UserError
-from centaurlab.scoring.order import divide, estimate_lengths, plan_sessions, windows
+from centaurlab.scoring.order import divide, windows
+from centaurlab.scoring.plan import estimate_lengths, plan_window
 from centaurlab.scoring.scorer import CPU_CHUNK_TOKENS, HEAD_ROWS, WHOLE_SEQUENCE_TOKENS
+from centaurlab.scoring.store import DigestSet
 from centaurlab.scoring.token_statistics import CPU_BLOCK_ELEMENTS, GPU_BLOCK_ELEMENTS
 
 if TYPE_CHECKING:
@@ -134,23 +135,24 @@ def estimate_work(
     n_processes: int,
 ) -> Work:
     """What scoring ``transcripts`` on ``n_processes`` takes; they are read as a stream."""
-    work, scored, loads = Work(), DiskIndex(), [0.0] * n_processes
-
-    def prompt_of(transcript: Transcript) -> Prompt:
-        return session_prompt(transcript.text, protocol)
-
+    work, scored, loads = Work(), DigestSet(), [0.0] * n_processes
+    reading = Reading(protocol)
     for window in windows(transcripts):
-        new = [transcript for transcript in window if scored.add(text_digest(transcript.text).encode())]
-        lengths = estimate_lengths(new, prompt_of, tokenizer, max_tokens)
+        new: dict[str, Transcript] = {}
+        for transcript in window:
+            digest = text_digest(transcript.text)
+            if digest not in scored:
+                scored.add(digest)
+                new[digest] = transcript
+        planned = plan_window(list(new.values()), list(new), reading)
+        lengths = estimate_lengths(planned, tokenizer, max_tokens)
         costs = [shape.flops(n.n_tokens, n.n_tokens, n.n_response_tokens) for n in lengths]
         for process, share in enumerate(divide(costs, n_processes, loads)):
             loads[process] += sum(costs[i] for i in share)
-        prompts = [prompt_of(transcript) for transcript in new]
-        for planned in plan_sessions([prompt.text for prompt in prompts]):
-            length = lengths[planned.index]
-            n_computed = max(length.n_tokens - planned.reused * length.per_character, 0)
+        for session, length in zip(planned, lengths, strict=True):
+            n_computed = max(length.n_tokens - session.reused * length.per_character, 0)
             work.n_sessions += 1
-            work.n_responses += prompts[planned.index].n_responses
+            work.n_responses += session.prompt.n_responses
             work.n_tokens += length.n_tokens
             work.n_computed += n_computed
             work.n_response_tokens += length.n_response_tokens
@@ -191,28 +193,26 @@ def assumed_speed(device: Device, utilisation: float) -> Speed:
     """The maker's figure times ``utilisation``; ``UserError`` for a CPU, of which there is none."""
     if device.name == CPU:
         raise UserError(
-            "how fast this CPU is only a run can tell: score a few sessions (eval/score.py … --max_participants 1) and "
-            "give their folder as --calibrate"
+            "how fast this CPU is only a run can tell: score a few sessions (centaurlab score … --max_participants 1) "
+            "and give their folder as --calibrate"
         )
     peak = device.flops_per_second
     return Speed(utilisation * peak, f"assumed: {utilisation:g} of the {peak / 1e12:,.0f} TFLOP/s of a {device.name}")
 
 
 def measured_speed(folder: Path, device: Device) -> Speed:
-    """What the processes of a finished run of eval/score.py reached, carried over to ``device`` by the peaks of both.
+    """The speed that a finished run of scoring reached, carried over to ``device`` by the peaks of both devices.
 
     Raises ``UserError`` where the folder is no such run, or on devices that cannot be compared.
     """
-    if not is_run(folder):
-        raise UserError(f"--calibrate: {folder} is no run's folder; give that of a finished run of eval/score.py")
-    about = read_json(folder / "run.json")
-    speed = about.get("speed", {})
-    if about.get("job") != "score" or not speed.get("flops") or not speed.get("scoring_seconds"):
+    record = read_run(folder).record
+    if not record.speed or not record.speed.flops or not record.speed.scoring_seconds:
         raise UserError(
-            f"{folder} does not say how fast it was; give its eval/score.py command again, which computes nothing anew"
+            f"{folder} does not say how fast it was; give its 'centaurlab score' command again, which computes nothing "
+            "anew"
         )
-    reached = speed["flops"] / speed["scoring_seconds"]
-    gpus = about["hardware"]["gpus"]
+    reached = record.speed.flops / record.speed.scoring_seconds
+    gpus = record.gpus
     measured = next(
         (known.name for known in devices().values() if gpus[:1] == [known.torch_name]), None if gpus else CPU
     )

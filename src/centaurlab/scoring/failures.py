@@ -8,7 +8,7 @@ from pathlib import Path
 from accelerate import PartialState
 from accelerate.utils import gather_object
 
-from centaurlab.prompts.encoding import Coverage
+from centaurlab.results.record import Coverage
 from centaurlab.runtime.errors import IncompleteError, UserError
 
 

@@ -1,6 +1,6 @@
-"""Measure a model on human sessions: data and model in, a folder of scores out.
+"""Score human sessions with a model: data and model in, a folder of scores out.
 
-Joins the parts: sessions are read window by window, planned, divided among the processes of ``accelerate launch``
+Joins the parts: sessions are surveyed, planned window by window, divided among the processes of ``accelerate launch``
 and scored; each result is durable at once, and at the end ``scores.parquet`` (a row per response) and ``run.json``
 (provenance, coverage, speed) are written. A session that cannot be scored is left out and named. Given again, the same
 command computes only what is missing. A run may also score some sessions, look at the results, and go on or stop
@@ -9,19 +9,19 @@ command computes only what is missing. A run may also score some sessions, look 
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
-from centaurlab.data.held_out import _check_held_out
-from centaurlab.data.source import DataArguments, TranscriptSource, open_source
+from centaurlab.data.held_out import check_held_out
+from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.splits import participant_order
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.models.arguments import ModelArguments
@@ -29,16 +29,20 @@ from centaurlab.models.identity import identify
 from centaurlab.models.loading import load_config, load_tokenizer, load_without_weights
 from centaurlab.models.shape import model_shape, usable_window
 from centaurlab.prompts.context import Context, Reading
+from centaurlab.results.record import ScoredProtocol, ScoreRecord, ScoringSpeed
+from centaurlab.results.run import write_record
 from centaurlab.results.table import ResponseScores
 from centaurlab.runs.folder import RunFolder
-from centaurlab.runs.provenance import peak_memory
+from centaurlab.runs.provenance import peak_memory, provenance
 from centaurlab.runs.tracker import Tracker, TrackingArguments
 from centaurlab.runtime.processes import end_with_launcher
 from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.failures import Failure, check_complete, gather_failures, wait_for_all
-from centaurlab.scoring.record import write_run, write_table
+from centaurlab.scoring.plan import Plan
 from centaurlab.scoring.store import ScoreStore
-from centaurlab.scoring.worker import _Worker
+from centaurlab.scoring.survey import Survey
+from centaurlab.scoring.totals import Outcomes, metrics, scored_data, speed, write_table
+from centaurlab.scoring.worker import ModelToScore, Worker
 from centaurlab.stats.sequential import Look, Sample, StudyEstimate, check_target, nll_estimates, sample_until
 
 _PATIENCE = timedelta(days=14)  # of processes that wait for the slowest
@@ -50,20 +54,6 @@ ScoreResults = Iterable[tuple[SessionKey, ResponseScores]]
 """Sessions with their scores."""
 
 
-class Worker(Protocol):
-    """One process's part of the scoring."""
-
-    def score(
-        self, source: TranscriptSource, n_characters: int, sessions: frozenset[SessionKey] | None, title: str
-    ) -> None:
-        """Score this process's share of ``sessions`` (None: all)."""
-        ...
-
-    def release(self) -> None:
-        """Let go of the model until the next session."""
-        ...
-
-
 class Measurement:
     """A run in progress, the same on every process: score some sessions, look at their results, score more.
 
@@ -71,43 +61,29 @@ class Measurement:
     ``failures`` are, when the run has ended, the sessions of all processes that could not be scored.
     """
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        source: TranscriptSource,
-        n_characters: int,
-        seed: int,
-        reading: Reading,
-        worker: Worker,
-        identity: dict[str, Any],
-        state: PartialState,
-    ) -> None:
+    def __init__(self, folder: RunFolder, worker: Worker, seed: int) -> None:
         self.folder = folder
         self.seed = seed
         self.sessions: frozenset[SessionKey] | None = frozenset()
         self.sample: Sample | None = None
         self.failures: dict[str, Failure] = {}
-        self._source = source
-        self._n_characters = n_characters
-        self._reading = reading
         self._worker = worker
-        self._identity = identity
-        self._state = state
+        self._state = worker.state
 
     def score(self, sessions: frozenset[SessionKey] | None = None, title: str = "scoring") -> None:
         """Score ``sessions`` (None: all) besides those that are scored already; ends when every process has."""
         new = sessions - self.sessions if sessions is not None and self.sessions is not None else None
-        n_characters = self._n_characters if new is None else sum(self._index[key][1] for key in new)
-        self._worker.score(self._source, n_characters, new, title)
+        self._worker.score(new, title)
         self.sessions = sessions
         wait_for_all(self._state)
 
     def results(self) -> Iterator[tuple[SessionKey, ResponseScores]]:
         """Of ``sessions`` those that could be scored, in the order of the data, by any process; for the main one."""
-        with closing(ScoreStore(self.folder.path / "store", self._identity)) as store:
-            for key, (digest, _) in self._index.items():
-                if (self.sessions is None or key in self.sessions) and digest in store:
-                    yield key, store.get(digest).scores
+        return self.outcomes().scores()
+
+    def outcomes(self) -> Outcomes:
+        """What became of ``sessions``; those that failed are among it once the run has ended."""
+        return Outcomes(self._worker.plan, self._worker.store, self.sessions, self.failures)
 
     def score_nll(self, sessions: frozenset[SessionKey], title: str) -> list[StudyEstimate]:
         """Score ``sessions``; each study's NLL over them."""
@@ -133,12 +109,7 @@ class Measurement:
     @cached_property
     def order(self) -> dict[str, list[SessionKey]]:
         """The sessions of each study in the seeded order."""
-        return participant_order(self._index, self.seed)
-
-    @cached_property
-    def _index(self) -> dict[SessionKey, tuple[str, int]]:
-        """Of every session, the digest of its result in the store, and its characters."""
-        return {t.key: (self._reading.digest(t), len(t.text)) for t in self._source}
+        return participant_order((session.key for session in self._worker.plan.survey), self.seed)
 
 
 def measure(
@@ -148,12 +119,30 @@ def measure(
     tracking: TrackingArguments | None = None,
     context: Context | None = None,
 ) -> Path:
-    """Score every response of the data with the model into ``arguments.output_dir``, which is returned.
+    """Score every response of the data with the model; call it on every process of the launch.
 
-    Call it on every process of the launch. The run is mirrored to the trackers of ``tracking``. A ``context`` is put
-    around every session; only those that it can be put around are scored. With ``arguments.precision`` as many as it
-    takes are scored, and ``run.json`` tells. Raises ``UserError`` for whatever a user can mend, and ``IncompleteError``
-    when all is written but the scores of some sessions.
+    Parameters
+    ----------
+    model_arguments, data_arguments
+        What is scored with what.
+    arguments
+        How, and into which folder. With ``precision`` as many people are scored as it takes, and ``run.json`` tells.
+    tracking
+        The trackers that the run is mirrored to; None: none.
+    context
+        What is put around every session; only those that it can be put around are scored. None: nothing.
+
+    Returns
+    -------
+    Path
+        ``arguments.output_dir``, with ``scores.parquet`` and ``run.json`` (``results.run.read_run`` reads both).
+
+    Raises
+    ------
+    UserError
+        For whatever a user can mend.
+    IncompleteError
+        When all is written but the scores of some sessions.
     """
     if arguments.precision is not None:
         check_target(arguments.precision)
@@ -174,9 +163,10 @@ def measuring(
     tracking: TrackingArguments | None = None,
     context: Context | None = None,
 ) -> Iterator[Measurement]:
-    """A run to score sessions in; when the block ends, what is scored is written as ``measure`` does.
+    """Open a run to score sessions in; when the block ends, what is scored is written as ``measure`` does.
 
-    Its ``failures`` are then known; nothing is raised for them, since other runs may be open.
+    Parameters and errors are those of ``measure``, but that ``failures`` are known when the block has ended, and
+    nothing is raised for them, since other runs may be open.
     """
     started = time.monotonic()
     end_with_launcher()
@@ -186,46 +176,59 @@ def measuring(
     folder = RunFolder(Path(arguments.output_dir), "score")
     with folder.lock() if state.is_main_process else nullcontext():
         wait_for_all(state)
-        _check_held_out(model_arguments.model_name_or_path, data_arguments)
-        source = open_source(data_arguments, context.sessions if context else None)
-        n_characters = sum(len(transcript.text) for transcript in source)
-        tokenizer = load_tokenizer(model_arguments)
-        max_tokens = usable_window(load_config(model_arguments), arguments.max_length)
-        shape = model_shape(load_without_weights(model_arguments))
-        with state.main_process_first():
-            model = identify(model_arguments).as_dict()
-            identity = {"model": model, "protocol": arguments.protocol, "max_tokens": max_tokens}
+        check_held_out(model_arguments.model_name_or_path, data_arguments)
+        survey = Survey(open_source(data_arguments, context.sessions if context else None))
+        model = _model_to_score(model_arguments, arguments)
+        with state.main_process_first():  # a damaged file is set aside by one of them
+            identity = identify(model_arguments)
+            reading = {"protocol": arguments.protocol, "max_tokens": model.max_tokens}
+            depends_on: dict[str, Any] = {"model": identity.as_dict()} | reading
             if context and context.identity:
-                identity["context"] = dict(context.identity)
-            store = ScoreStore(folder.path / "store", identity, writer=state.process_index)
+                depends_on["context"] = dict(context.identity)
+            store = ScoreStore(folder.path / "store", depends_on, state.process_index, state.num_processes)
         wait_for_all(state)  # all see the same results as missing
         config = asdict(model_arguments) | asdict(data_arguments) | asdict(arguments)
         if state.is_main_process:
             folder.write_json("config.json", config)
-            for note in [*source.notes, *map(str, source.skipped), *store.damaged]:
+            for note in [*survey.source.notes, *survey.skipped, *store.damaged]:
                 print(f"note: {note}")
-        reading = Reading(arguments.protocol, context)
-        worker = _Worker(
-            *(model_arguments, data_arguments, arguments, reading, tokenizer, max_tokens), shape, store, state
-        )
-        measurement = Measurement(
-            folder, source, n_characters, data_arguments.data_seed, reading, worker, identity, state
-        )
+        plan = Plan(survey, Reading(arguments.protocol, context))
+        worker = Worker(model, plan, store, state, tolerant=data_arguments.on_malformed == "skip")
+        run = Measurement(folder, worker, data_arguments.data_seed)
         with Tracker(folder, tracking, config) if tracking else nullcontext():
-            yield measurement
-            store.close()
-            failures = measurement.failures = gather_failures(worker.failures)
-            tokens_computed = sum(gather_object([worker.tokens_computed]))
+            yield run
+            run.failures = gather_failures(worker.failures)
+            n_computed = sum(gather_object([worker.tokens_computed]))
             if state.is_main_process:
-                store = ScoreStore(folder.path / "store", identity)
-                totals = write_table(
-                    *(folder.path / "scores.parquet", source, reading, store, measurement.sessions, failures), shape
+                totals = write_table(folder.path, run.outcomes(), model.shape)
+                now = ScoringSpeed(
+                    processes=state.num_processes,
+                    tokens_computed_now=n_computed,
+                    wall_seconds=round(time.monotonic() - started, 2),
+                    **peak_memory(),
                 )
-                store.close()
-                run = {
-                    "processes": state.num_processes,
-                    "tokens_computed_now": tokens_computed,
-                    "wall_seconds": round(time.monotonic() - started, 2),
-                }
-                write_run(folder, source, model, identity, totals, run | peak_memory(), measurement.sample)
+                record = ScoreRecord(
+                    model=identity,
+                    protocol=ScoredProtocol(arguments.protocol, model.max_tokens),
+                    data=scored_data(survey, totals),
+                    coverage={study: t.coverage for study, t in totals.items()},
+                    context=depends_on.get("context"),
+                    sample=run.sample.as_dict() if run.sample else None,
+                    failed_sessions=tuple(reason for t in totals.values() for reason in t.failed),
+                    speed=speed(totals, now),
+                    provenance=provenance(),
+                )
+                write_record(folder, record)
+                folder.log(metrics(record))
+            store.close()
         wait_for_all(state)
+
+
+def _model_to_score(model_arguments: ModelArguments, arguments: ScoreArguments) -> ModelToScore:
+    return ModelToScore(
+        model_arguments,
+        load_tokenizer(model_arguments),
+        model_shape(load_without_weights(model_arguments)),
+        usable_window(load_config(model_arguments), arguments.max_length),
+        arguments.chunk_tokens,
+    )

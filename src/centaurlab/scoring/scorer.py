@@ -9,6 +9,7 @@ on several processes give the same numbers, bit for bit.
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -62,8 +63,24 @@ def prepare_for_scoring(model: PreTrainedModel) -> int:
     return min(CPU_CHUNK_TOKENS, getattr(model.config.get_text_config(), "sliding_window", None) or CPU_CHUNK_TOKENS)
 
 
+@dataclass(frozen=True)
+class ScoredSession:
+    """A session's scores and what they took.
+
+    ``n_computed``: tokens that went through the model; the others of the session came from a neighbour's cache.
+    ``n_out_of_memory``: how often memory did not suffice, after which it was computed in smaller chunks.
+    """
+
+    scores: ResponseScores
+    n_computed: int = 0
+    n_out_of_memory: int = 0
+
+
 class SessionScorer:
-    """Scores one session after another with ``model``; sessions that share a prefix should be neighbours."""
+    """Scores one session after another with a model; sessions that share a prefix should be neighbours.
+
+    ``chunk_tokens``: how many tokens to compute at once; default: what suits the model and its device.
+    """
 
     def __init__(self, model: PreTrainedModel, chunk_tokens: int | None = None) -> None:
         self._model = model
@@ -71,29 +88,40 @@ class SessionScorer:
         default = prepare_for_scoring(model)
         self._chunk_tokens = chunk_tokens or default
         self._prefixes: list[tuple[Ints, DynamicCache]] = []
-        self.tokens_computed = 0
-        self.out_of_memory = 0
-        """How often memory did not suffice in the last session, which was then computed in smaller chunks."""
 
     @torch.inference_mode()
-    def score(self, encoding: Encoding, shared: Sequence[int] = ()) -> ResponseScores:
-        """Score all responses of ``encoding``.
+    def score(self, encoding: Encoding, shared: Sequence[int] = ()) -> ScoredSession:
+        """Score all responses of a session.
 
-        ``shared``: increasing numbers of leading tokens that this session has in common with neighbours; each
-        ends before the position that predicts the first response. Raises ``SessionError``.
+        Parameters
+        ----------
+        encoding
+            The session's tokens, and which of them are responses.
+        shared
+            Increasing numbers of leading tokens that the session has in common with neighbours; each ends before the
+            position that predicts the first response. Their keys and values are kept for the next session.
+
+        Returns
+        -------
+        ScoredSession
+            An NLL in nats for each response that has tokens, with what else ``ResponseScores`` holds.
+
+        Raises
+        ------
+        SessionError
+            Where memory does not suffice even for the smallest chunks, or the model gives a NaN or infinite number.
         """
-        self.out_of_memory = 0
         if not len(encoding.start_R):
-            return _no_scores()
-        for divisor in _SMALLER_CHUNKS:
+            return ScoredSession(_no_scores())
+        for n_failed, divisor in enumerate(_SMALLER_CHUNKS):
             try:
-                return self._score(encoding, shared, max(1, self._chunk_tokens // divisor))
+                scores, n_computed = self._score(encoding, shared, max(1, self._chunk_tokens // divisor))
+                return ScoredSession(scores, n_computed, n_failed)
             except (RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error):
                     raise
                 reason = " ".join(str(error).split()) or "out of memory"
             # Only here, where the error no longer holds the tensors of the attempt, is their memory free.
-            self.out_of_memory += 1
             shared = ()  # nor is anything kept for neighbours
             clear_device_cache(garbage_collection=True)
         raise SessionMemoryError(
@@ -102,7 +130,8 @@ class SessionScorer:
             "--load_in_4bit, --device_map auto or a shorter --max_length"
         )
 
-    def _score(self, encoding: Encoding, shared: Sequence[int], chunk_tokens: int) -> ResponseScores:
+    def _score(self, encoding: Encoding, shared: Sequence[int], chunk_tokens: int) -> tuple[ResponseScores, int]:
+        """The scores, and how many tokens went through the model for them."""
         targets_N = np.concatenate([np.arange(s, e) for s, e in zip(encoding.start_R, encoding.end_R, strict=True)])
         target_ids_N = torch.from_numpy(encoding.input_ids_T[targets_N].astype(np.int64))
         options_O = session_options(encoding)
@@ -127,9 +156,8 @@ class SessionScorer:
                 n_scored += len(logits_NV)
                 if cache is not None and last in shared:
                     self._prefixes.append((encoding.input_ids_T[:last], copy.deepcopy(cache)))
-        self.tokens_computed += n_inputs - start
         statistics = TokenStatistics(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-        return _per_response(encoding, statistics, len(options_O))
+        return _per_response(encoding, statistics, len(options_O)), n_inputs - start
 
     def _resume(self, ids_T: Ints, shared: Sequence[int]) -> tuple[int, DynamicCache | None]:
         """Drop kept prefixes that this session does not share; continue from the longest that it does."""

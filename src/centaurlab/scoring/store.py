@@ -3,24 +3,26 @@
 Each process appends to an SQLite file of its own in ``<run folder>/store``, so that writers never wait for one
 another and a kill at any moment loses at most the session in flight. Results are keyed by the digest of the
 session's text: what is known is never computed again. ``scores.parquet`` is written from the store at the end.
+
+A file that the disk has changed is named and set aside whole, and what was in it is scored again; the files of the
+other processes are kept. Nothing is read out of it: a kill, a full disk and a power cut leave a sound file, so that
+this is for rare failures of the disk itself, where trust in the rest of the file would be misplaced.
 """
 
 import json
 import os
-import shutil
 import sqlite3
 import zlib
-from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from centaurlab.prompts.encoding import Coverage
-from centaurlab.results.table import TEMPERATURES, ResponseScores, _disk_errors, _replace_durably
-from centaurlab.runtime.disk_index import DiskIndex
+from centaurlab.results.record import Coverage
+from centaurlab.results.table import TEMPERATURES, ResponseScores
+from centaurlab.runtime.disk import disk_errors, replace_durably
 from centaurlab.runtime.errors import UserError
 
 _ROW = np.dtype(
@@ -37,12 +39,9 @@ _ROW = np.dtype(
     ]
 )
 _FORMAT = 3  # raised with every change of _ROW, so that rows of another layout are refused and never misread
-_INSERT = "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)"
-_SELECT_DIGESTS = "SELECT digest FROM results"
 _DAMAGE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_PREFIXES = [f"{number:03x}" for number in range(16**3)]
-"""Of digests: a damaged file is read in so many pieces, each on its own, to lose little beside the damage."""
 _PROBLEM_CHARACTERS = 200
+_LOCK_SECONDS = 60  # to wait while another process writes to its file on a slow disk
 
 
 @dataclass(frozen=True)
@@ -56,49 +55,73 @@ class SessionResult:
     seconds: float
 
 
-_LOCK_SECONDS = 60  # to wait while another process writes to its file on a slow disk
+class DigestSet:
+    """A set of digests (SHA-256, hex), of which 16 bytes each are kept: about 110 bytes of memory."""
+
+    def __init__(self) -> None:
+        self._digests: set[bytes] = set()
+
+    def add(self, digest: str) -> None:
+        """Put ``digest`` in the set."""
+        self._digests.add(bytes.fromhex(digest)[:16])
+
+    def __contains__(self, digest: str) -> bool:
+        return bytes.fromhex(digest)[:16] in self._digests
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+
+class _DamageError(Exception):
+    """A file of results is not as it was written."""
 
 
 class ScoreStore:
-    """Results by text digest, read from every process's file and appended to this one's.
+    """Results by text digest, read from every process's file and appended to that of this one, the ``writer``.
 
     ``identity`` says what the results depend on beside the text (model, protocol, context window); a folder made
-    with another one is refused with a ``UserError`` that names the difference.
+    with another one is refused with a ``UserError`` that names the difference. ``known`` holds the digests of the
+    results that were there when the store was opened; ``damaged`` says which files were set aside, and why.
     """
 
-    def __init__(self, folder: Path, identity: dict[str, Any], writer: int = 0) -> None:
+    def __init__(self, folder: Path, identity: dict[str, Any], writer: int = 0, n_writers: int = 1) -> None:
         self._folder = folder
+        self.known = DigestSet()
         self.damaged: list[str] = []
-        with _disk_errors(folder):
+        with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self._check_identity(identity | {"format": _FORMAT})
-            own = folder / f"process-{writer}.sqlite"
-            self._parts = {path: self._open(path) for path in sorted({own, *folder.glob("process-*.sqlite")})}
+            own, *others = (folder / f"process-{n}.sqlite" for n in (writer, *range(n_writers)))
+            self._parts = {path: self._open(path) for path in sorted({own, *others, *folder.glob("process-*.sqlite")})}
             self._own = self._parts[own]
-            self._part_of = DiskIndex()
-            for number, part in enumerate(self._parts.values()):
-                for (digest,) in part.execute(_SELECT_DIGESTS):
-                    self._part_of.add(digest.encode(), number)
-
-    def __contains__(self, digest: str) -> bool:
-        return digest.encode() in self._part_of
 
     def add(self, digest: str, result: SessionResult) -> None:
         """Make a result durable; returns when it is on disk. Raises ``UserError`` when the disk is full."""
         blob = _to_bytes(result.scores)
         about = json.dumps([asdict(result.coverage), result.n_tokens, result.n_computed, result.seconds])
-        with _disk_errors(self._folder), self._own:
-            self._own.execute(_INSERT, (digest, about, blob, _checksum(digest, about, blob)))
+        with disk_errors(self._folder), self._own:
+            self._own.execute(
+                "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)",
+                (digest, about, blob, _checksum(digest, about, blob)),
+            )
 
-    def get(self, digest: str) -> SessionResult:
-        """The result stored for ``digest`` when the store was opened; ``KeyError`` when there is none."""
-        number = self._part_of.number(digest.encode())
-        if number is None:
-            raise KeyError(digest)
-        part = list(self._parts.values())[number]
-        about, blob = part.execute("SELECT about, scores FROM results WHERE digest = ?", (digest,)).fetchone()
-        coverage, n_tokens, n_computed, seconds = json.loads(about)
-        return SessionResult(_from_bytes(blob), Coverage(**coverage), n_tokens, n_computed, seconds)
+    def find(self, digest: str) -> SessionResult | None:
+        """The result for ``digest``, by whatever process and whenever it was added; None where there is none.
+
+        Raises ``UserError`` where the disk has changed it since.
+        """
+        for path, part in self._parts.items():
+            try:
+                row = part.execute("SELECT * FROM results WHERE digest = ?", (digest,)).fetchone()
+            except sqlite3.DatabaseError as error:
+                raise UserError(f"{path} cannot be read ({error}); give the same command again") from error
+            if row is None:
+                continue
+            if not _is_intact(*row):
+                raise UserError(f"{path} is damaged (result {digest[:12]}); give the same command again")
+            coverage, n_tokens, n_computed, seconds = json.loads(row[1])
+            return SessionResult(_from_bytes(row[2]), Coverage(**coverage), n_tokens, n_computed, seconds)
+        return None
 
     def close(self) -> None:
         """Close all files."""
@@ -121,44 +144,26 @@ class ScoreStore:
         else:
             temporary = path.with_suffix(f".{os.getpid()}.tmp")  # each writer's own: the last to rename wins
             temporary.write_text(json.dumps(identity, indent=2, sort_keys=True))
-            _replace_durably(temporary, path)
+            replace_durably(temporary, path)
 
     def _open(self, path: Path) -> sqlite3.Connection:
+        """A connection to a file whose results are sound, and ``known`` from now on; a damaged one is set aside."""
         try:
             with closing(_connect(path)) as part:
-                problem = _problem(part)
-        except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode not in _DAMAGE:
+                digests = _sound_digests(part)
+        except (sqlite3.DatabaseError, _DamageError) as error:
+            if isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorcode not in _DAMAGE:
                 raise
-            problem = str(error)
-        if problem:
-            self._rebuild(path, problem)
+            aside, digests = path.with_suffix(".damaged"), []
+            path.replace(aside)
+            path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+            problem = " ".join(str(error).split())[:_PROBLEM_CHARACTERS]
+            self.damaged.append(
+                f"{path} is damaged ({problem}) and set aside as {aside.name}: its sessions are scored again"
+            )
+        for digest in digests:
+            self.known.add(digest)
         return _connect(path)
-
-    def _rebuild(self, path: Path, problem: str) -> None:
-        """Put another file with the intact results of a damaged one in its place, which a kill leaves as it was."""
-        aside, rebuilt = path.with_suffix(".damaged"), path.with_suffix(".rebuilt")
-        shutil.copyfile(path, aside)
-        rebuilt.unlink(missing_ok=True)
-        with closing(sqlite3.connect(aside)) as old, closing(_connect(rebuilt)) as new, new:
-            old.text_factory = new.text_factory
-            old.execute("PRAGMA writable_schema = ON")  # or SQLite reads nothing of a file that has lost its end
-            for prefix in _PREFIXES:
-                new.executemany(_INSERT, _intact_rows(old, prefix))
-            (n_kept,) = new.execute("SELECT count(*) FROM results").fetchone()
-        path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
-        rebuilt.replace(path)
-        self.damaged.append(
-            f"{path} is damaged ({problem}) and kept as {aside.name}: {n_kept:,} of its results are intact, what is "
-            "lost is scored again"
-        )
-
-
-def _intact_rows(part: sqlite3.Connection, prefix: str) -> Iterator[tuple[str, str, bytes, int]]:
-    """The results with a right checksum among the digests that begin so, up to where the file cannot be read."""
-    with suppress(sqlite3.DatabaseError):
-        rows = part.execute("SELECT * FROM results WHERE digest BETWEEN ? AND ?", (prefix, f"{prefix}~"))
-        yield from (row for row in rows if _is_intact(*row))
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -172,15 +177,17 @@ def _connect(path: Path) -> sqlite3.Connection:
     return part
 
 
-def _problem(part: sqlite3.Connection) -> str | None:
-    """What is wrong with a file, in words: its structure, or results that fail their checksum."""
-    (problem,) = part.execute("PRAGMA integrity_check").fetchone()
+def _sound_digests(part: sqlite3.Connection) -> list[str]:
+    """The digests of a file's results; ``_DamageError`` where its structure or the checksum of a result is wrong."""
+    (problem,) = part.execute("PRAGMA integrity_check(1)").fetchone()
     if problem != "ok":
-        return " ".join(problem.split())[:_PROBLEM_CHARACTERS]
-    bad = [str(row[0])[:12] for row in part.execute("SELECT * FROM results") if not _is_intact(*row)]
-    if bad:
-        return f"result {bad[0]!r}{f' and {len(bad) - 1} more fail' if len(bad) > 1 else ' fails'} the checksum"
-    return None
+        raise _DamageError(problem)
+    digests = []
+    for row in part.execute("SELECT * FROM results"):
+        if not _is_intact(*row):
+            raise _DamageError(f"result {str(row[0])[:12]!r} fails its checksum")
+        digests.append(row[0])
+    return digests
 
 
 def _to_bytes(scores: ResponseScores) -> bytes:

@@ -1,4 +1,4 @@
-"""A folder of scores into the mean NLL and the accuracy of each study and over studies, with intervals.
+"""A table of scores into the mean NLL and the accuracy of each study and over studies, with intervals.
 
 What is drawn is the same as for effects (``bootstrap.py``): a study's participants, and studies for means over them.
 """
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from centaurlab.results.run import ScoreRun
-from centaurlab.runtime.errors import UserError
+from centaurlab.results.table import GREEDY_CORRECT, NLL, SESSION, STUDY
 from centaurlab.stats import bootstrap
 from centaurlab.stats.estimate import Estimate, FloatArray
+
+MEAN_COLUMNS = (NLL, GREEDY_CORRECT)
+"""The columns of ``SCORE_SCHEMA`` that means are taken of."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,16 @@ class MeanNll:
     n_participants: int
 
 
-def mean_nlls(run: ScoreRun, n_resamples: int = 2000, seed: int = 0) -> list[MeanNll]:
+def mean_nlls(table: pa.Table, n_resamples: int = 2000, seed: int = 0) -> list[MeanNll]:
     """Over all studies (each counts the same), then study by study in alphabetical order; 95 % intervals.
+
+    ``table``: a row per response with ``MEAN_COLUMNS``, as ``results.table.read_scores`` gives it.
 
     NaN: the interval of a study with one participant, any interval over a single study.
     """
     studies = {
         name: bootstrap.Study(sums_P4, _ratios, (sums_P4[:, [0, 2]] > 0)[..., None])
-        for name, sums_P4 in sorted(_participant_sums(run).items())
+        for name, sums_P4 in sorted(_participant_sums(table).items())
     }
     found = bootstrap.estimate(
         studies,
@@ -65,16 +68,11 @@ def _ratios(totals_B4: FloatArray) -> FloatArray:
     return bootstrap.divide(total_2B, n_2B)[:, None]
 
 
-def _participant_sums(run: ScoreRun) -> dict[str, FloatArray]:
+def _participant_sums(table: pa.Table) -> dict[str, FloatArray]:
     """Per study the four sums of ``_ratios`` for each participant."""
-    key = ["study", "experiment", "participant"]
-    path = run.folder / "scores.parquet"
-    try:
-        table = pq.read_table(path, columns=[*key, "nll", "greedy_correct"])
-    except (pa.ArrowException, KeyError, OSError) as error:
-        raise UserError(f"{path} is damaged ({error}); delete it and give the eval/score.py command again") from error
+    key = list(SESSION)
     columns = {name: table.column(name) for name in key}
-    values = {"nll": table.column("nll").cast(pa.float64()), "right": table.column("greedy_correct").cast(pa.int64())}
+    values = {"nll": table.column(NLL).cast(pa.float64()), "right": table.column(GREEDY_CORRECT).cast(pa.int64())}
     people = (
         pa.table(columns | values)
         .group_by(key, use_threads=False)
@@ -83,5 +81,5 @@ def _participant_sums(run: ScoreRun) -> dict[str, FloatArray]:
     sums = np.stack(
         [people.column(name).fill_null(0).to_numpy().astype(np.float64) for name in people.column_names[3:]]
     )
-    study_P = np.array(people.column("study").to_pylist())
+    study_P = np.array(people.column(STUDY).to_pylist())
     return {str(name): sums[:, study_P == name].T for name in np.unique(study_P)}

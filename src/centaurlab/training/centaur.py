@@ -13,9 +13,10 @@ from trl import ModelConfig, SFTConfig, get_peft_config, pack_dataset
 
 from centaurlab.display.terminal import show
 from centaurlab.models.arguments import ModelArguments
-from centaurlab.models.identity import ModelIdentity, identify
+from centaurlab.models.identity import identify
 from centaurlab.models.loading import load_config, load_tokenizer
 from centaurlab.models.shape import usable_window
+from centaurlab.results.record import ModelIdentity
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.provenance import provenance
 from centaurlab.runtime.errors import UserError

@@ -15,10 +15,12 @@ import pyarrow as pa
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from centaurlab.data.records import Problem
 from centaurlab.data.source import DataArguments, TranscriptSource, open_source
 from centaurlab.data.splits import first_participants, participant_order, partition
 from centaurlab.data.transcripts import SessionKey, Transcript, data_fingerprint, study_fingerprint, text_digest, told
-from centaurlab.prompts.encoding import Coverage, Encoding, Ints, encode
+from centaurlab.prompts.encoding import Encoding, Ints, encode
+from centaurlab.results.record import Coverage
 from centaurlab.runtime.errors import UserError
 from centaurlab.training.options import CentaurArguments
 
@@ -69,7 +71,13 @@ def prepare_data(
     novel study, an overlap of what is trained on and what is held out, and sessions without a response left.
     """
     source = _training_source(args)
-    responses = {t.key: t.text.count("<<") for t in source if t.study not in args.novel}
+    responses: dict[SessionKey, int] = {}
+    skipped: list[str] = []
+    for session in source.read():
+        if isinstance(session, Problem):
+            skipped.append(str(session))
+        elif session.study not in args.novel:
+            responses[session.key] = session.text.count("<<")
     if comma := sorted({key.study for key in responses if "," in key.study}):
         raise UserError(f"the name of study {comma[0]!r} holds a comma, by which studies are listed; rename it")
     # Of all sessions, also those left out as malformed: so does '--participants test', which must find the same people.
@@ -117,7 +125,7 @@ def prepare_data(
         studies=studies,
         held_out_keys=tuple(row.key for row in held_rows),
         split=split,
-        notes=(*source.notes, *map(str, source.skipped)),
+        notes=(*source.notes, *skipped),
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from centaurlab.display.markdown import table_lines
 from centaurlab.display.tables import Table, rows_of, table_of
-from centaurlab.models.identity import ModelIdentity
+from centaurlab.results.record import ModelIdentity
 from centaurlab.stats import bootstrap
 from centaurlab.stats.estimate import FloatArray
 from centaurlab.training.data import TrainingData

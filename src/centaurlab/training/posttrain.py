@@ -13,10 +13,11 @@ from transformers import PreTrainedTokenizerFast, Trainer
 from trl import ModelConfig, SFTConfig, get_peft_config
 
 from centaurlab.models.arguments import ModelArguments
-from centaurlab.models.identity import ModelIdentity, identify
+from centaurlab.models.identity import identify
 from centaurlab.models.loading import load_config
 from centaurlab.models.shape import usable_window
 from centaurlab.prompts.chat import chat_tokenizer
+from centaurlab.results.record import ModelIdentity
 from centaurlab.runs.folder import CONFIG, MODEL_RUN_CONFIG, RunFolder
 from centaurlab.runs.provenance import provenance
 from centaurlab.runtime.errors import UserError

@@ -1,0 +1,28 @@
+"""Files that survive: renamed into place whole, and a disk that refuses them said in one sentence."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from centaurlab.runtime.errors import UserError
+
+
+def replace_durably(temporary: Path, path: Path) -> None:
+    """Rename the written file ``temporary``; after a power cut, ``path`` is the old file or the whole new one."""
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turn what the disk says while a run writes to ``folder`` into a ``UserError``; the run can be continued."""
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as error:
+        raise UserError(
+            f"cannot write to {folder}: {error}; free space or permissions, then give the same command again: "
+            "what is scored is kept"
+        ) from error

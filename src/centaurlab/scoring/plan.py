@@ -1,0 +1,148 @@
+"""A survey's sessions into windows of planned sessions: each prompt built once and handed on to all who need it.
+
+Ordering, dividing, scoring and the table all ask for a session's prompt or its digest, and a prompt in a chat template
+takes two renderings. What a window holds is therefore decided here, in one reading of its texts.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from centaurlab.data.transcripts import SessionKey, Transcript
+from centaurlab.prompts.context import Reading
+from centaurlab.prompts.encoding import encode_prompt
+from centaurlab.prompts.prompt import Prompt
+from centaurlab.scoring.order import order_texts
+from centaurlab.scoring.survey import Survey
+
+SAMPLED_PER_STUDY = 8
+"""Sessions of a study and window that are tokenized to learn how many tokens its characters make."""
+
+_DIGEST_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSession:
+    """A session as it will be scored.
+
+    ``index``: its place in its window, in the source's order. ``key`` and ``origin`` say which it is and where it was
+    read, ``n_characters`` how long its text is. ``prompt`` is what the model reads, and ``digest`` (hex) the key of its
+    result in the store. ``shared``: numbers of leading characters of the prompt that it has in common with neighbours,
+    increasing; ``reused``: how many of these the session before it leaves in the cache.
+    """
+
+    index: int
+    key: SessionKey
+    origin: str
+    n_characters: int
+    prompt: Prompt
+    digest: str
+    shared: tuple[int, ...]
+    reused: int
+
+
+@dataclass(frozen=True)
+class SessionLength:
+    """Estimated tokens of a session up to the end of its last response, of its responses, and per character."""
+
+    n_tokens: float
+    n_response_tokens: float
+    per_character: float
+
+
+class Plan:
+    """The sessions of ``survey`` as ``reading`` has them, window by window, each in the order of scoring."""
+
+    def __init__(self, survey: Survey, reading: Reading) -> None:
+        self.survey = survey
+        self._reading = reading
+        self._only_window: list[PlannedSession] | None = None
+        self._digests = bytearray()  # of results, in the source's order, where they are not those of the texts
+
+    def windows(self) -> Iterator[list[PlannedSession]]:
+        """All sessions; the prompts of one window are in memory at a time.
+
+        Where all texts fit in one window, its plan is kept for the next time; else the source is read again.
+        """
+        if self._only_window is not None:
+            yield self._only_window
+            return
+        self._digests.clear()
+        text_digests = (session.text_digest for session in self.survey)
+        for transcripts in self.survey.windows():
+            planned = plan_window(transcripts, [next(text_digests) for _ in transcripts], self._reading)
+            if self._reading.context:
+                in_order = sorted(planned, key=lambda session: session.index)
+                self._digests += b"".join(bytes.fromhex(session.digest) for session in in_order)
+            if self.survey.is_one_window:
+                self._only_window = planned
+            yield planned
+
+    def digests(self) -> Iterator[tuple[SessionKey, str]]:
+        """Every session in the source's order, with the key of its result in the store.
+
+        In a context, prompts have to be built for it: once all windows have been gone through.
+        """
+        for number, session in enumerate(self.survey):
+            if self._reading.context:
+                start = number * _DIGEST_BYTES
+                yield session.key, self._digests[start : start + _DIGEST_BYTES].hex()
+            else:
+                yield session.key, session.text_digest
+
+
+def plan_window(
+    transcripts: Sequence[Transcript], text_digests: Sequence[str], reading: Reading
+) -> list[PlannedSession]:
+    """The sessions of a window in the order of scoring, each with its prompt; ``text_digests`` are of their texts."""
+    prompts = [reading.prompt(transcript) for transcript in transcripts]
+    return [
+        PlannedSession(
+            index=ordered.index,
+            key=transcripts[ordered.index].key,
+            origin=transcripts[ordered.index].origin,
+            n_characters=len(transcripts[ordered.index].text),
+            prompt=prompts[ordered.index],
+            digest=reading.digest(prompts[ordered.index], text_digests[ordered.index]),
+            shared=ordered.shared,
+            reused=ordered.reused,
+        )
+        for ordered in order_texts([reading.beginning(prompt) for prompt in prompts])
+    ]
+
+
+def estimate_lengths(
+    sessions: Sequence[PlannedSession], tokenizer: PreTrainedTokenizerBase, max_tokens: int
+) -> list[SessionLength]:
+    """Tokens of each session, of which a few per study are tokenized and the others judged by their characters.
+
+    Studies differ: a session of numbers has 1.6 characters per token where prose has 4. ``max_tokens`` cuts the longer
+    ones, and their responses in proportion.
+    """
+    characters = [_characters(session.prompt) for session in sessions]
+    by_study: dict[str, list[int]] = defaultdict(list)
+    for i, session in enumerate(sessions):
+        by_study[session.key.study].append(i)
+    lengths = [SessionLength(0, 0, 0)] * len(sessions)
+    for members in by_study.values():
+        ranks = np.linspace(0, len(members) - 1, min(SAMPLED_PER_STUDY, len(members))).round().astype(int)
+        sample = [members[rank] for rank in ranks]
+        encodings = [encode_prompt(sessions[i].prompt, tokenizer) for i in sample]
+        n_read, n_answered = np.sum([characters[i] for i in sample], axis=0).tolist()
+        per_character = sum(len(e.input_ids_T) for e in encodings) / max(n_read, 1)
+        per_answered = sum(int((e.end_R - e.start_R).sum()) for e in encodings) / max(n_answered, 1)
+        for i in members:
+            n_tokens = characters[i][0] * per_character
+            kept = min(1, max_tokens / n_tokens) if n_tokens else 0
+            lengths[i] = SessionLength(n_tokens * kept, characters[i][1] * per_answered * kept, per_character)
+    return lengths
+
+
+def _characters(prompt: Prompt) -> tuple[int, int]:
+    """Characters up to the end of the last response, and of all responses."""
+    if not prompt.responses:
+        return 0, 0
+    return prompt.responses[-1].end, sum(r.end - r.start for r in prompt.responses)

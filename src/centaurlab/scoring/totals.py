@@ -1,0 +1,147 @@
+"""What a run has scored into its table and its record: sums by study, coverage of every response, speed."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from centaurlab.data.transcripts import SessionKey, data_fingerprint
+from centaurlab.models.shape import ModelShape
+from centaurlab.results.record import Coverage, ScoredData, ScoredStudy, ScoreRecord, ScoringSpeed
+from centaurlab.results.table import ResponseScores, write_scores
+from centaurlab.scoring.failures import Failure
+from centaurlab.scoring.plan import Plan
+from centaurlab.scoring.store import ScoreStore, SessionResult
+from centaurlab.scoring.survey import Survey
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What became of the sessions of ``plan`` that are among ``sessions`` (None: all), in the order of the source.
+
+    Those that could be scored have their results in ``store``; ``failures`` are the others, by digest.
+    """
+
+    plan: Plan
+    store: ScoreStore
+    sessions: frozenset[SessionKey] | None = None
+    failures: Mapping[str, Failure] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[tuple[SessionKey, SessionResult | Failure]]:
+        for key, digest in self._wanted():
+            outcome = self.failures.get(digest) or self.store.find(digest)
+            assert outcome, f"{key} was neither scored nor did it fail"
+            yield key, outcome
+
+    def scores(self) -> Iterator[tuple[SessionKey, ResponseScores]]:
+        """The scores of those that could be scored, whether ``failures`` are known or not."""
+        for key, digest in self._wanted():
+            if result := self.store.find(digest):
+                yield key, result.scores
+
+    def _wanted(self) -> Iterator[tuple[SessionKey, str]]:
+        return ((key, digest) for key, digest in self.plan.digests() if self.sessions is None or key in self.sessions)
+
+
+@dataclass
+class StudyTotals:
+    """Sums over the sessions of one study."""
+
+    sessions: int = 0
+    nll_sum: float = 0.0
+    n_single: int = 0
+    n_correct: int = 0
+    n_tokens: int = 0
+    n_reused: int = 0
+    seconds: float = 0.0
+    flops: float = 0.0
+    coverage: Coverage = field(default_factory=Coverage)
+    failed: list[str] = field(default_factory=list)
+
+    def add(self, outcome: SessionResult | Failure, shape: ModelShape) -> None:
+        """Count what became of a session."""
+        self.sessions += 1
+        self.coverage += outcome.coverage
+        if isinstance(outcome, Failure):
+            self.failed.append(outcome.reason)
+            return
+        scores = outcome.scores
+        self.nll_sum += float(scores.nll_R.sum(dtype="float64"))
+        self.n_single += int((scores.greedy_correct_R >= 0).sum())
+        self.n_correct += int((scores.greedy_correct_R == 1).sum())
+        self.n_tokens += outcome.n_tokens
+        self.n_reused += max(outcome.n_tokens - 1 - outcome.n_computed, 0)  # nothing follows the last token
+        self.seconds += outcome.seconds
+        self.flops += shape.flops(outcome.n_tokens, outcome.n_computed, int(scores.n_tokens_R.sum()))
+
+
+Totals = Mapping[str, StudyTotals]
+"""By study, in alphabetical order."""
+
+
+def write_table(folder: Path, outcomes: Outcomes, shape: ModelShape) -> Totals:
+    """Write ``scores.parquet`` with the sessions that could be scored; the sums over all, for every study of the plan.
+
+    ``shape`` is that of the model, by which operations are counted.
+    """
+    totals: dict[str, StudyTotals] = defaultdict(StudyTotals)
+
+    def counted() -> Iterator[tuple[SessionKey, ResponseScores]]:
+        for key, outcome in outcomes:
+            totals[key.study].add(outcome, shape)
+            if isinstance(outcome, SessionResult):
+                yield key, outcome.scores
+
+    write_scores(folder, counted())
+    return {study: totals[study] for study in outcomes.plan.survey.n_by_study()}
+
+
+def scored_data(survey: Survey, totals: Totals) -> ScoredData:
+    """What the record says of the data; fingerprints are those of all sessions, scored or not."""
+    studies = {
+        study: ScoredStudy(
+            fingerprint=survey.fingerprint(study),
+            sessions=totals[study].sessions,
+            of_sessions=of_sessions,
+            responses=totals[study].coverage.responses,
+            nll=_ratio(totals[study].nll_sum, totals[study].coverage.scored),
+            accuracy=_ratio(totals[study].n_correct, totals[study].n_single),
+        )
+        for study, of_sessions in survey.n_by_study().items()
+    }
+    return ScoredData(
+        name=survey.source.name,
+        fingerprint=data_fingerprint({study: about.fingerprint for study, about in studies.items()}),
+        studies=studies,
+        notes=survey.source.notes,
+        skipped_sessions=survey.skipped,
+    )
+
+
+def speed(totals: Totals, now: ScoringSpeed) -> ScoringSpeed:
+    """``now``, which describes the last run, with the figures of all runs into the folder.
+
+    ``tokens_per_second`` is that of one process; ``flops`` are what ``ModelShape.flops`` counts in every session.
+    """
+    n_tokens, seconds = sum(t.n_tokens for t in totals.values()), sum(t.seconds for t in totals.values())
+    return replace(
+        now,
+        tokens=n_tokens,
+        tokens_reused=sum(t.n_reused for t in totals.values()),
+        scoring_seconds=round(seconds, 2),
+        flops=sum(t.flops for t in totals.values()),
+        tokens_per_second=round(n_tokens / seconds, 1) if seconds else 0.0,
+    )
+
+
+def metrics(record: ScoreRecord) -> dict[str, float]:
+    """A record's NLLs, coverage and speed, for ``metrics.jsonl``."""
+    nlls = {study: about.nll for study, about in record.data.studies.items()} | {"mean": record.nll_mean}
+    covered = sum(record.coverage.values(), Coverage())
+    found = {f"nll/{name}": nll for name, nll in nlls.items() if nll is not None}
+    found |= {f"coverage/{name}": getattr(covered, name) for name in ("responses", "scored", "failed")}
+    return found | (record.speed.as_dict() if record.speed else {})
+
+
+def _ratio(total: float, n: int) -> float | None:
+    return total / n if n else None
