@@ -111,16 +111,24 @@ def nll_rows(rows: Sequence[Row], names: Sequence[str], title: str) -> Figure:
     return figure
 
 
-@styled
 def part_rows(rows: Sequence[Row], names: Sequence[str], contrast: Contrast) -> Figure:
     """What a difference of NLLs consists of (series, at most six): one line per study, parts side by side.
 
     Filled: the interval excludes zero.
     """
-    title = "\nagainst ".join(contrast.names)
+    quantity = f"difference of the NLL (nats per choice)\n{ends(contrast)}"
+    return change_rows(rows, names, "\nagainst ".join(contrast.names), quantity)
+
+
+@styled
+def change_rows(rows: Sequence[Row], names: Sequence[str], title: str, quantity: str) -> Figure:
+    """Any signed quantity of each study under each series, at most six: one line per study, series side by side.
+
+    Filled: the interval excludes zero. ``quantity``, with its unit, labels the axis.
+    """
     figure = _side_by_side(rows, names, title, _range([row.estimate for row in rows]), zero_matters=True)
     figure.axes[0].axvline(0, color=INK, linewidth=0.6, zorder=1)
-    figure.supxlabel(f"difference of the NLL (nats per choice)\n{ends(contrast)}")
+    figure.supxlabel(quantity)
     return figure
 
 
