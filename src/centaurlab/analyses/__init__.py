@@ -13,6 +13,7 @@ ANALYSES = {
     "generalisation": "an adapter on held-out people and on studies that it never saw",
     "trajectory": "human-likeness and assistant accuracy at every checkpoint of a training run",
     "frontier": "models side by side by human-likeness and assistant accuracy",
+    "learning": "whether people are predicted better as a session goes on: NLL by trial number",
     "personas": "whether a person is predicted better when the model knows who it is",
     "templates": "sessions in a model's chat template against plain text",
 }
