@@ -10,9 +10,9 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "centaurlab"
 FOUNDATION = ("runtime", "runs", "catalog", "data")
-STATISTICS = ("results", "stats", "display", "analyses", "report")
+STATISTICS = ("results", "stats", "display", "analyses", "reporting")
 GPU = ("models", "prompts", "scoring", "training")
-ORDER = (*FOUNDATION, *STATISTICS, *GPU, "sweeps", "jobs", "cli")
+ORDER = (*FOUNDATION, *STATISTICS, *GPU, "sweeps", "jobs", "cli", "library")
 """A package imports only what stands before it."""
 HEAVY = {"torch", "transformers", "trl", "accelerate", "peft", "mlflow", "wandb"}
 MODULES = sorted(PACKAGE.rglob("*.py"))

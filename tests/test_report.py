@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from centaurlab.cli import main as cli
-from centaurlab.report import write_report
+from centaurlab.reporting import write_report
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.effect_table import effects_table, read_effects
 from centaurlab.stats.effects import Effect

@@ -15,7 +15,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from centaurlab.report import write_report
+from centaurlab.reporting import write_report
 from centaurlab.results.run import check_same, read_run
 from centaurlab.runtime.errors import UserError
 

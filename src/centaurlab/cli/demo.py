@@ -217,7 +217,7 @@ def _run(arguments: Sequence[str], group: str) -> None:
 
 
 def _report(output_dir: Path, console: Console) -> None:
-    from centaurlab.report import write_report  # here: it imports matplotlib, and --help answers without it
+    from centaurlab.reporting import write_report  # here: it imports matplotlib, and --help answers without it
 
     folders = [output_dir / name for name in ("misalignment", "diagnosis", "generalisation", "centaur")]
     report = output_dir / "report.html"

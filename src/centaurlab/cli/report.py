@@ -29,7 +29,7 @@ class ReportArguments:
 def run(asked: ReportArguments) -> None:
     """Write the page, and print its answers."""
     from centaurlab.display.terminal import show
-    from centaurlab.report import write_report  # here: it imports matplotlib, and --help answers without it
+    from centaurlab.reporting import write_report  # here: it imports matplotlib, and --help answers without it
 
     path = Path(asked.output or ("report.html" if asked.format == "html" else "report.md"))
     for section in write_report(list(map(Path, asked.folders)), path, asked.format):

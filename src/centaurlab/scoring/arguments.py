@@ -32,6 +32,8 @@ class ScoreArguments:
     )
 
     def __post_init__(self) -> None:
+        if self.protocol not in ("full", "paper"):
+            raise UserError(f"--protocol is {self.protocol!r}; choose full or paper")
         for name, count in (("max_length", self.max_length), ("chunk_tokens", self.chunk_tokens)):
             if count is not None and count < 1:
                 raise UserError(f"--{name} is {count}; it must be at least 1")

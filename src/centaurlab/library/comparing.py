@@ -1,0 +1,228 @@
+"""Scores into comparisons: which of two predicts people worse, by how much, how sure, and why."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from centaurlab.display.tables import Table
+from centaurlab.library.scores import Scores
+from centaurlab.results.joined import join_tables
+from centaurlab.results.table import NLL, RESPONSE, SCORE_SCHEMA, SESSION, STUDY
+from centaurlab.runtime.errors import UserError
+from centaurlab.stats.contrast import Contrast
+from centaurlab.stats.effect_table import effects_table
+from centaurlab.stats.effects import ComparedPair, Effect, estimate_effects, sum_study
+from centaurlab.stats.words import verdict_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    from matplotlib.figure import Figure
+
+    from centaurlab.analyses.diagnosis import Split
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """d(first − second), over all studies first, then by domain and study."""
+
+    effects: Sequence[Effect]
+
+    @property
+    def overall(self) -> Effect:
+        """Over all studies: ``overall.d.value``, ``.low`` and ``.high``."""
+        return self.effects[0]
+
+    @property
+    def verdict(self) -> str:
+        """Which of the two predicts people worse, if that can be told, in a sentence."""
+        return verdict_of(self.effects)
+
+    def table(self) -> "pd.DataFrame":
+        """A row per level and study, the columns of ``effects.csv``."""
+        return effects_table(self.effects)
+
+    def plot(self) -> "Figure":
+        """d of every study with its interval, and the mean over studies."""
+        from centaurlab.display.figures.intervals import forest
+
+        return forest(self.effects)
+
+    def __repr__(self) -> str:
+        return f"Comparison({self.verdict})"
+
+    def _repr_html_(self) -> str:
+        from centaurlab.analyses.misalignment import level_table
+
+        return _html(self.verdict, level_table("Studies", self.effects, "study"))
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The difference of the NLLs of two models, first − second, as calibration, format and preference (nats)."""
+
+    split: "Split"
+    contrast: Contrast
+
+    @property
+    def verdict(self) -> str:
+        """Which of the two predicts choices worse, and by which parts, in a sentence."""
+        from centaurlab.analyses.diagnosis import verdict
+
+        return verdict(self.contrast, self.split.rows)
+
+    def table(self) -> "pd.DataFrame":
+        """A row for all studies and for each, the columns of ``diagnosis.csv``."""
+        from centaurlab.analyses.diagnosis import diagnosis_table
+
+        return diagnosis_table(self.split.rows)
+
+    def plot(self) -> "Figure":
+        """The parts in every study, side by side."""
+        from centaurlab.analyses.diagnosis import parts_figure
+
+        return parts_figure(self.split.rows, self.contrast)
+
+    def __repr__(self) -> str:
+        return f"Parts({self.verdict})"
+
+    def _repr_html_(self) -> str:
+        from centaurlab.analyses.diagnosis import parts_table
+
+        return _html(self.verdict, parts_table(self.table()))
+
+
+def compare(first: Scores, second: Scores, resamples: int = 2000, seed: int = 0) -> Comparison:
+    """Compare two models on the responses that both scored: d(first − second).
+
+    Parameters
+    ----------
+    first, second : Scores
+        Of the same sessions by the same protocol. Above zero, people are predicted worse by the first.
+    resamples, seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    Comparison
+        With ``overall``, ``verdict``, ``table()`` and ``plot()``; 95 % intervals.
+
+    Raises
+    ------
+    UserError
+        Where the two cannot be compared.
+
+    Examples
+    --------
+    >>> cl.compare(cl.score(post, sessions), cl.score(model, sessions)).overall.n_responses
+    4
+    """
+    from centaurlab.stats.effects import compare as compared
+
+    return Comparison(estimate_effects([compared(first.run, second.run)], resamples, seed))
+
+
+def estimate(
+    first: "pd.DataFrame",
+    second: "pd.DataFrame",
+    names: tuple[str, str] = ("first", "second"),
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two tables of NLLs, wherever they come from: d(first − second).
+
+    Parameters
+    ----------
+    first, second : pandas.DataFrame
+        A row per response with ``study``, ``participant`` and ``nll`` (nats), and, where they are needed to tell
+        responses apart, ``experiment`` and ``response`` (its number in the session; by default in the order of rows).
+    names : tuple of str
+        What the two are called.
+    resamples, seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    Comparison
+        As ``compare`` gives it.
+
+    Raises
+    ------
+    UserError
+        Where a column is missing, an NLL is not a number, a response occurs twice, or the two have none in common.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> people = [(study, person) for study in ("a", "b", "c") for person in ("p1", "p2") for _ in range(2)]
+    >>> second = pd.DataFrame(people, columns=["study", "participant"]).assign(nll=[0.5, 0.7, 0.6, 0.9] * 3)
+    >>> first = second.assign(nll=second["nll"] + [0.1, 0.3, 0.2, 0.2] * 3)
+    >>> found = cl.estimate(first, second)
+    >>> round(found.overall.nll_first - found.overall.nll_second, 3), found.overall.n_participants
+    (0.2, 6)
+    """
+    joined = join_tables(_scored(second, names[1]), _scored(first, names[0]), (names[1], names[0]))
+    pair = ComparedPair(Contrast(*names), [sum_study(study) for study in joined])
+    return Comparison(estimate_effects([pair], resamples, seed))
+
+
+def diagnose(first: Scores, second: Scores, resamples: int = 2000, seed: int = 0) -> Parts:
+    """Say why one model predicts choices worse than another: format, calibration or preference.
+
+    Parameters
+    ----------
+    first, second : Scores
+        Of the same sessions by the same protocol. Above zero, the first is the worse one.
+    resamples, seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    Parts
+        With ``verdict``, ``table()`` and ``plot()``, in nats per choice; 95 % intervals.
+
+    Raises
+    ------
+    UserError
+        Where the two cannot be compared, or no session is a choice among few options.
+
+    Examples
+    --------
+    >>> cl.diagnose(cl.score(post, sessions), cl.score(model, sessions)).table()["study"].tolist()
+    ['all studies', 'slots']
+    """
+    from centaurlab.analyses.diagnosis import diagnose as split
+
+    contrast = Contrast(first.run.model, second.run.model)
+    return Parts(split(second.run, first.run, resamples, seed), contrast)
+
+
+def _scored(frame: "pd.DataFrame", name: str) -> "pa.Table":
+    """A data frame's NLLs as a table of scores; ``UserError`` where a column is missing or an NLL is not a number."""
+    import numpy as np
+    import pyarrow as pa
+
+    for column in (STUDY, SESSION[2], NLL):
+        if column not in frame:
+            raise UserError(f"the {name} table has no column {column!r}; it needs study, participant and nll")
+    keys = {key: frame[key].astype(str) if key in frame else frame[STUDY].astype(str) for key in SESSION}
+    found = frame.assign(**keys)
+    if RESPONSE not in found:
+        found[RESPONSE] = found.groupby(list(SESSION), sort=False).cumcount()
+    nll_R = found[NLL].to_numpy(np.float64)
+    if not np.isfinite(nll_R).all():
+        row = int(np.argmin(np.isfinite(nll_R)))
+        raise UserError(f"the {name} table's NLL in row {row} is {nll_R[row]}; leave such responses out of both tables")
+    names = [*SESSION, RESPONSE, NLL]
+    schema = pa.schema([SCORE_SCHEMA.field(one) for one in names])
+    columns = {key: pa.array(found[key].tolist(), pa.string()).dictionary_encode() for key in SESSION}
+    columns |= {RESPONSE: pa.array(found[RESPONSE].to_numpy()), NLL: pa.array(nll_R)}
+    return pa.table(columns).cast(schema)
+
+
+def _html(verdict: str, table: Table) -> str:
+    from html import escape
+
+    from centaurlab.display.notebook import table_html
+
+    return f"<p><strong>{escape(verdict)}</strong></p>{table_html(table)}"

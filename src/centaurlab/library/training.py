@@ -1,0 +1,96 @@
+"""A configuration into a trained adapter, and finished runs into a page."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from centaurlab.runtime.arguments import parse_arguments
+from centaurlab.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An adapter in its folder, with what training changed on held-out people."""
+
+    folder: Path
+
+    def held_out(self) -> "pd.DataFrame":
+        """Per study, mean NLL (nats per response) of the people held out of training, before and after."""
+        import pandas as pd
+
+        about = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+        return pd.DataFrame(about["held_out"])
+
+    def _repr_html_(self) -> str:
+        return f"<p>Adapter in {self.folder}</p>{self.held_out().to_html(index=False)}"
+
+
+def train(config: str | Path | Mapping[str, Any], **options: Any) -> Trained:
+    """Train a Centaur in this process, as ``centaurlab train`` does; an interrupted run is continued.
+
+    Parameters
+    ----------
+    config : str, path or mapping
+        A YAML file, such as ``"recipes/configs/gemma-3-270m-starter.yaml"``, which comes with the package; or the
+        options themselves.
+    **options
+        Options that win over those of ``config``: ``output_dir``, ``max_steps``, ``data`` and whatever else
+        ``centaurlab train --help_all`` lists.
+
+    Returns
+    -------
+    Trained
+        With ``folder``, which ``score`` takes for a model, and ``held_out()``.
+
+    Raises
+    ------
+    UserError
+        For whatever can be mended.
+    """
+    from centaurlab.jobs.train import COMMAND
+
+    assert COMMAND.all_arguments, "training takes TRL's options"
+    given = dict(config) if isinstance(config, Mapping) else {}
+    words = [] if given else ["--config", str(config)]
+    for name, value in (given | options).items():
+        words += [f"--{name}", *(map(str, value) if isinstance(value, list | tuple) else [str(value)])]
+    parsed = parse_arguments(COMMAND.all_arguments(), COMMAND.description, words)
+    COMMAND.run(*parsed)
+    return Trained(Path(parsed[1].output_dir))
+
+
+def report(
+    folders: Sequence[str | Path], output: str | Path = "report.html", format: Literal["html", "markdown"] = "html"
+) -> Path:
+    """Write a page on finished runs: question, answer with its interval, figures, tables, commands.
+
+    Parameters
+    ----------
+    folders : sequence of str or path
+        Folders of finished runs.
+    output : str or path
+        The file to write.
+    format : str
+        ``"html"``, one file with everything in it, or ``"markdown"``, with its figures beside it.
+
+    Returns
+    -------
+    Path
+        ``output``.
+
+    Raises
+    ------
+    UserError
+        For what is no folder of a finished run, scores of different data, and a full disk.
+    """
+    from centaurlab.reporting import write_report
+
+    if format not in ("html", "markdown"):
+        raise UserError(f"the format is {format!r}; choose html or markdown")
+    write_report(list(map(Path, folders)), Path(output), format)
+    return Path(output)

@@ -1,0 +1,193 @@
+"""``import centaurlab as cl``: at once, from whatever a notebook has, and with the numbers of the commands."""
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pandas as pd
+import pytest
+
+import centaurlab as cl
+from centaurlab.cli.commands import find_command
+from helpers.tiny_models import save_tiny_llama
+
+ROWS = [
+    {
+        "study": f"study{study}",
+        "experiment": "one",
+        "participant": f"p{person}",
+        "age": 20 + person,
+        "text": f"Round {study}. Machines J and F. "
+        + "".join(f"You press <<{'JF'[(person + trial + study) % 2]}>>. " for trial in range(3 + person)),
+    }
+    for study in range(3)
+    for person in range(3)
+]
+
+pytestmark = pytest.mark.usefixtures("offline")
+
+
+@pytest.fixture(scope="module")
+def post_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_llama(tmp_path_factory.mktemp("post"), seed=1)
+
+
+@pytest.fixture(scope="module")
+def pair(tiny_llama_dir: Path, post_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[cl.Scores, cl.Scores]:
+    folder = tmp_path_factory.mktemp("runs")
+    return cl.score(post_dir, ROWS, folder / "post"), cl.score(tiny_llama_dir, ROWS, folder / "base")
+
+
+def test_the_import_takes_a_tenth_of_a_second_and_nothing_heavy() -> None:
+    code = (
+        "import sys, time; started = time.perf_counter(); import centaurlab as cl; dir(cl)\n"
+        "print(time.perf_counter() - started, {'torch', 'numpy', 'pandas', 'transformers'} & set(sys.modules))"
+    )
+    seconds = []
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        took, heavy = done.stdout.split()
+        seconds.append(float(took))
+        assert heavy == "set()"
+    assert min(seconds) <= 0.1
+
+
+def test_every_name_of_the_front_door_is_there() -> None:
+    assert {"load", "score", "compare", "estimate", "diagnose", "train", "report"} <= set(cl.__all__)
+    for name in cl.__all__:
+        assert getattr(cl, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'scoer'"):
+        _ = cl.scoer
+
+
+@pytest.mark.parametrize("kind", ["rows", "frame", "dataset", "file"])
+def test_people_are_the_same_however_they_are_given(kind: str, tmp_path: Path) -> None:
+    given = {
+        "rows": lambda: iter(ROWS),
+        "frame": lambda: pd.DataFrame(ROWS),
+        "dataset": lambda: datasets.Dataset.from_list(ROWS),
+        "file": lambda: tmp_path / "people.jsonl",
+    }
+    pd.DataFrame(ROWS).to_json(tmp_path / "people.jsonl", orient="records", lines=True)
+    people = cl.load(given[kind]())
+    assert [(t.study, t.participant, t.text, t.metadata["age"]) for t in people] == [
+        (row["study"], row["participant"], row["text"], row["age"]) for row in ROWS
+    ]
+    assert len(people) == 9
+    assert "3 studies, 9 sessions, 36 responses" in repr(people)
+    assert len(cl.load(people, max_participants=1)) == 3
+
+
+def test_missing_metadata_of_a_data_frame_are_missing() -> None:
+    frame = pd.DataFrame(ROWS).assign(age=[21.0, math.nan, *[30.0] * 7], sex=[None, "f", *["m"] * 7])
+    first, second, *_ = cl.load(frame)
+    assert (first.metadata["age"], first.metadata.get("sex")) == (21.0, None)
+    assert (second.metadata.get("age"), second.metadata["sex"]) == (None, "f")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: cl.load(ROWS, max_participant=1),
+            "there is no option 'max_participant'; did you mean 'max_participants'",
+        ),
+        (lambda: cl.score("any", ROWS, protocoll="full"), "there is no option 'protocoll'; did you mean 'protocol'"),
+        (lambda: cl.score("any", ROWS, protocol="half"), "protocol is 'half'"),
+        (lambda: cl.load(["text"]), "session 0 is a str, not a dict"),
+        (lambda: list(cl.load("nowhere.jsonl")), "nowhere.jsonl"),
+        (lambda: cl.estimate(pd.DataFrame({"study": []}), pd.DataFrame()), "has no column"),
+        (lambda: cl.report(["nowhere"]), "there is no folder nowhere"),
+        (lambda: cl.report(["nowhere"], format="pdf"), "the format is 'pdf'"),
+        (lambda: cl.read("nowhere"), "nowhere is not a finished run"),
+    ],
+)
+def test_a_mistake_is_a_sentence(call, message: str) -> None:
+    with pytest.raises(cl.UserError, match=message):
+        call()
+
+
+def test_scores_are_those_of_the_command(
+    pair: tuple[cl.Scores, cl.Scores], tiny_llama_dir: Path, tmp_path: Path
+) -> None:
+    _, base = pair
+    pd.DataFrame(ROWS).to_json(tmp_path / "people.jsonl", orient="records", lines=True)
+    options = ["--model", str(tiny_llama_dir), "--data", str(tmp_path / "people.jsonl"), "--report_to", "none"]
+    find_command("score").main([*options, "--output_dir", str(tmp_path / "run")])
+    pd.testing.assert_frame_equal(base.table(), cl.read(tmp_path / "run").table())
+    means = base.means()
+    assert means["study"].tolist() == ["all studies", "study0", "study1", "study2"]
+    assert means["nll"][0] == pytest.approx(base.record.nll_mean)
+    assert (base.folder / "sessions.jsonl.gz").exists(), "what was given as rows outlasts the notebook"
+    assert "study2" in base._repr_html_()
+    assert repr(base).startswith("Scores(")
+
+
+def test_without_a_folder_scores_last_as_long_as_their_object(tiny_llama_dir: Path) -> None:
+    scores = cl.score(tiny_llama_dir, ROWS, max_participants=1)
+    folder = scores.folder
+    assert scores.table().groupby("study", observed=True)["participant"].nunique().tolist() == [1, 1, 1]
+    del scores
+    assert not folder.exists()
+
+
+def test_a_comparison_is_first_minus_second_and_that_of_the_command(
+    pair: tuple[cl.Scores, cl.Scores], tmp_path: Path
+) -> None:
+    post, base = pair
+    effect = cl.compare(post, base)
+    options = ["--base", str(base.folder), "--post", str(post.folder), "--report_to", "none"]
+    find_command("misalignment").main([*options, "--output_dir", str(tmp_path / "effect")])
+    pd.testing.assert_frame_equal(effect.table(), pd.read_parquet(tmp_path / "effect" / "effects.parquet"))
+    assert effect.overall.d.value == pytest.approx(-cl.compare(base, post).overall.d.value)
+    assert "d = " in effect.verdict
+    assert "study1" in effect._repr_html_()
+    assert effect.plot().axes
+    assert cl.report([tmp_path / "effect"], tmp_path / "page.html").read_text().count("study1")
+
+
+def test_two_data_frames_are_compared_without_a_folder(pair: tuple[cl.Scores, cl.Scores]) -> None:
+    post, base = pair
+    found = cl.estimate(post.table(), base.table(), names=(post.run.model, base.run.model))
+    pd.testing.assert_frame_equal(found.table(), cl.compare(post, base).table())
+    columns = ["study", "participant", "nll"]
+    fewer = cl.estimate(post.table()[columns], base.table()[columns])
+    np.testing.assert_allclose(fewer.table()["d"], found.table()["d"])
+
+
+def test_a_frame_with_an_nll_that_is_no_number_is_refused(pair: tuple[cl.Scores, cl.Scores]) -> None:
+    post, base = pair
+    broken = post.table().assign(nll=lambda table: table["nll"].where(table.index != 4))
+    with pytest.raises(cl.UserError, match="the first table's NLL in row 4 is nan"):
+        cl.estimate(broken, base.table())
+
+
+def test_parts_sum_to_the_difference(pair: tuple[cl.Scores, cl.Scores]) -> None:
+    parts = cl.diagnose(*pair)
+    table = parts.table()
+    np.testing.assert_allclose(table["difference"], table[["calibration", "format", "preference"]].sum(axis=1))
+    assert "study0" in parts._repr_html_()
+    assert parts.plot().axes
+
+
+def test_a_centaur_is_trained_and_scored(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    pd.DataFrame([row | {"participant": f"{row['participant']}-{n}"} for n in range(4) for row in ROWS]).to_json(
+        tmp_path / "people.jsonl", orient="records", lines=True
+    )
+    trained = cl.train(
+        "recipes/configs/gemma-3-270m-starter.yaml",
+        model_name_or_path=tiny_llama_dir,
+        data=tmp_path / "people.jsonl",
+        novel_studies="study2",
+        output_dir=tmp_path / "centaur",
+        max_steps=2,
+        eval_steps=2,
+        save_steps=2,
+        warmup_steps=0,
+        report_to="none",
+    )
+    assert set(trained.held_out()["study"]) == {"study0", "study1"}
+    assert len(cl.score(trained.folder, tmp_path / "people.jsonl", max_participants=1).table())
