@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: install demo test lint clean
+.PHONY: install demo test lint docs clean
 
 install: $(INSTALLED)
 
@@ -25,5 +25,18 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# The site in site/; a link that leads nowhere ends it. README is its first page.
+docs: .venv/docs-installed
+	rm -rf .docs site .cache
+	cp -r docs .docs
+	sed 's|](docs/|](|g' README.md > .docs/index.md
+	sed 's|](docs/|](|g' CONTRIBUTING.md > .docs/CONTRIBUTING.md
+	cp CHANGELOG.md .docs/
+	$(BIN)/zensical build --strict
+
+.venv/docs-installed: $(INSTALLED)
+	$(BIN)/pip install -q -c constraints.txt -e ".[docs]"
+	touch $@
+
 clean:
-	rm -rf .venv runs/demo runs/demo-quick .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .docs site .cache runs/demo runs/demo-quick .pytest_cache .mypy_cache .ruff_cache .hypothesis
