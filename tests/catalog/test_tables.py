@@ -1,55 +1,17 @@
 """The catalog holds what the paper reports: its statements can be read off the tables."""
 
-import math
-import subprocess
-import sys
-
 import pandas as pd
 import pytest
 
-from centaurlab.catalog.pairs import ModelPair, model_pairs, pairs_of
+from centaurlab.catalog.pairs import model_pairs
 from centaurlab.catalog.tables import domains, published_accuracy, published_effects, published_nll, study_domains
-from centaurlab.runtime.errors import UserError
+from helpers.commands import run_python
 
 
 def nll_of_models(figure: str) -> dict[str, float]:
     table = published_nll().query("figure == @figure")
     names = table["model"].str.partition(" (")[0]
     return dict(zip(names, table["mean_nll"], strict=True))
-
-
-def test_there_are_65_pairs_of_which_each_is_listed_once() -> None:
-    pairs = model_pairs()
-    assert len(pairs) == len({(pair.base, pair.post_trained) for pair in pairs}) == 65
-    assert {pair.post_training for pair in pairs} == {"instruct", "reasoning", "vision", "code", "math"}
-    assert not {pair.base for pair in pairs} & {pair.post_trained for pair in pairs}
-
-
-def test_family_size_and_generation_are_those_of_the_base() -> None:
-    by_name = {pair.post_trained: pair for pair in model_pairs()}
-    distilled, vision = by_name["deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"], by_name["Qwen/Qwen3-VL-32B-Thinking"]
-    assert (distilled.family, distilled.size_b, distilled.generation) == ("qwen2.5", 7, 2.5)
-    assert (vision.base, vision.family, vision.size_b) == ("Qwen/Qwen3-14B-Base", "qwen3", 14)
-    assert by_name["meta-llama/Llama-3.2-1B-Instruct"].generation == 3.2
-    assert math.isnan(ModelPair("b", "a", "", "mine", 1).generation)
-
-
-@pytest.mark.parametrize("pair", model_pairs(), ids=lambda pair: pair.post_trained)
-def test_a_size_is_the_one_in_the_name_of_the_base(pair: ModelPair) -> None:
-    assert f"{pair.size_b:g}B" in pair.base.split("-")
-
-
-def test_a_family_is_named_in_any_case() -> None:
-    qwen3 = pairs_of("Qwen3")
-    assert len(qwen3) == 13
-    assert {pair.family for pair in qwen3} == {"qwen3"}
-
-
-def test_an_unknown_family_is_answered_with_the_nearest_or_all() -> None:
-    with pytest.raises(UserError, match="no family 'olmo'; did you mean 'olmo3'"):
-        pairs_of("olmo")
-    with pytest.raises(UserError, match=r"no family 'gpt'; there are: llama3, .*qwen3"):
-        pairs_of("gpt")
 
 
 def test_studies_have_at_most_one_of_eleven_domains() -> None:
@@ -135,5 +97,4 @@ def test_the_catalog_imports_nothing_heavy() -> None:
         "import sys; from centaurlab.catalog import pairs, tables; pairs.model_pairs(), tables.study_domains()\n"
         "sys.exit(str({'torch', 'pandas', 'numpy', 'pyarrow'} & set(sys.modules) or ''))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stderr.strip() == ""
+    assert run_python("-c", code).stderr.strip() == ""

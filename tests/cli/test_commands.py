@@ -1,7 +1,5 @@
 """Every command: found by its name, with whole groups of options, its examples, and --help without torch."""
 
-import subprocess
-import sys
 import time
 from dataclasses import fields
 
@@ -14,6 +12,7 @@ from centaurlab.runs.tracker import TrackingArguments
 from centaurlab.runtime.arguments import option_parser
 from centaurlab.scoring.arguments import ScoringArguments
 from centaurlab.stats.arguments import EstimateArguments
+from helpers.commands import run_python
 
 HEAVY = {"torch", "trl", "peft", "accelerate", "mlflow", "wandb", "datasets"}
 SECONDS = 2.0
@@ -79,7 +78,7 @@ def test_no_command_needs_torch_to_say_what_it_takes() -> None:
         f"    heavy = {HEAVY!r} & set(sys.modules)\n"
         "    assert not heavy, f'{name} loads {heavy}'\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    done = run_python("-c", program)
     assert done.returncode == 0, done.stderr
 
 
@@ -89,12 +88,7 @@ def test_help_answers_in_under_two_seconds(command: str) -> None:
     times = []
     for _ in range(3):
         started = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-m", "centaurlab", *command.split(), "--help"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_python("-m", "centaurlab", *command.split(), "--help")
         times.append(time.perf_counter() - started)
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith(f"usage: centaurlab {command}")

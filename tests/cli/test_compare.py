@@ -1,11 +1,10 @@
-import json
 from pathlib import Path
 
 import pytest
 
 from centaurlab.cli.compare import compare_runs, print_comparison, read_folders, read_store
 from centaurlab.runs.folder import RunFolder
-from centaurlab.runs.tracker import Tracker, TrackingArguments
+from centaurlab.runs.tracker import TrackingArguments, track
 from centaurlab.runtime.errors import UserError
 
 
@@ -47,16 +46,18 @@ def test_runs_can_be_chosen_by_job_and_name(runs: Path) -> None:
         compare_runs(read_folders([runs]), job="train")
 
 
-def test_the_store_and_the_folders_give_the_same_numbers(
-    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_nothing_was_tracked_there_is_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="there is no run store"):
         read_store()
+
+
+def test_the_store_and_the_folders_give_the_same_numbers(
+    runs: Path, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     for path in sorted(runs.iterdir()):
-        folder = RunFolder(path, "score")
-        with Tracker(folder, TrackingArguments(), json.loads((path / "config.json").read_text())):
-            pass
+        track(path, TrackingArguments())
     stored = compare_runs(read_store(), sort="nll/mean")
     assert stored["nll/shelf"].tolist() == compare_runs(read_folders([runs]))["nll/shelf"].tolist() == [1.25, 1.5]
     assert stored["model_name_or_path"].tolist() == ["base", "post"]

@@ -1,3 +1,5 @@
+"""The table of a data set counts what scoring reads, and every malformed line is named."""
+
 import json
 import re
 from pathlib import Path
@@ -7,6 +9,7 @@ import pytest
 from centaurlab.cli.data import is_known, print_stats, validate
 from centaurlab.data.source import DataArguments
 from centaurlab.runtime.errors import UserError
+from helpers.transcripts import write_transcripts
 
 TEXT = "You see J and F. You press <<J>>. You press <<F>>."
 
@@ -19,9 +22,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         {"text": TEXT, "experiment": "enkavi2019digitspan/2", "participant": 1, "age": float("nan")},
         {"text": TEXT, "experiment": "smith2020/1", "participant": "a", "gender": "female"},
     ]
-    file = tmp_path / "s.jsonl"
-    file.write_text("".join(json.dumps(session) + "\n" for session in sessions))
-    return file
+    return write_transcripts(tmp_path / "s.jsonl", sessions)
 
 
 def row_of(table: str, study: str) -> list[str]:
@@ -92,7 +93,25 @@ def test_validate_says_when_there_is_nothing_to_read(tmp_path):
 
 @pytest.mark.parametrize(
     "value",
-    [None, float("nan"), float("-inf"), "", " ", "N/A", "NA", "nan", "NaN", "None", "null", "NaT", "<NA>", [], {}],
+    [
+        None,
+        float("nan"),
+        float("-inf"),
+        "",
+        " ",
+        "N/A",
+        "NA",
+        "nan",
+        "NaN",
+        "None",
+        "null",
+        "NaT",
+        "<NA>",
+        "INF",
+        "-inf",
+        [],
+        {},
+    ],
 )
 def test_metadata_that_say_nothing_are_unknown(value):
     assert not is_known(value)

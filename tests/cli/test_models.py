@@ -6,17 +6,16 @@ from pathlib import Path
 
 import huggingface_hub.utils._cache_manager as _cache_manager
 import pytest
-from test_checkpoints import put_into_hub_cache
 
 from centaurlab.cli.models import print_models
 from centaurlab.models.gguf import GEMMA, gemma_is_installed
+from helpers.hub_cache import put_into_hub_cache
 
 
 @pytest.fixture(autouse=True)
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def machine(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Empty caches."""
     monkeypatch.setenv("COLUMNS", "170")
-    monkeypatch.setenv("CENTAURLAB_CACHE", str(tmp_path / "own"))
     monkeypatch.setattr(_cache_manager, "HF_HUB_CACHE", str(tmp_path / "hub"))
     return tmp_path
 
@@ -43,15 +42,15 @@ def test_what_is_here_is_shown_with_its_size(
     for name in ("Qwen/Qwen3-8B-Base", "lab/other"):
         snapshot = put_into_hub_cache(machine / "hub", name, tiny_llama_dir)
         (snapshot / "model.safetensors").write_bytes(bytes(30_000_000))
-    shutil.copytree(tiny_llama_dir, machine / "own" / "models" / "mine-0123")
-    shutil.copytree(tiny_llama_dir, machine / "own" / "models" / f"{GEMMA}-0123")
-    (machine / "own" / "models" / ".unfinished.partial").mkdir()
+    shutil.copytree(tiny_llama_dir, machine / "cache" / "models" / "mine-0123")
+    shutil.copytree(tiny_llama_dir, machine / "cache" / "models" / f"{GEMMA}-0123")
+    (machine / "cache" / "models" / ".unfinished.partial").mkdir()
     print_models()
     out = capsys.readouterr().out
     (here,) = [line for line in out.splitlines() if "Qwen/Qwen3-8B-Base" in line and " base " in line]
     assert "0.03 GB" in here
     assert "lab/other (from the hub, 0.03 GB)" in out
-    assert f"{machine / 'own' / 'models' / 'mine-0123'} (converted GGUF, 0.00 GB)" in out
+    assert f"{machine / 'cache' / 'models' / 'mine-0123'} (converted GGUF, 0.00 GB)" in out
     assert "unfinished" not in out
     (alias,) = [line for line in out.splitlines() if line.startswith(f"{GEMMA} ")]
     assert "0.00 GB" in alias

@@ -1,4 +1,3 @@
-import json
 import math
 from pathlib import Path
 
@@ -7,6 +6,8 @@ import pytest
 from centaurlab.cli.options import collect_options, print_options
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.runtime.errors import UserError
+from helpers.studies import write_module
+from helpers.transcripts import write_transcripts
 
 RATING = 'Choose 1 to 6.\n\nStatement: "Am calm." You choose <<{}>>.\nStatement: "Am shy." You choose <<{}>>.'
 OWN = "You see {0} and {1}. You press <<{0}>>. You press <<{1}>>."
@@ -32,15 +33,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         {"text": OWN.format("J", "F"), "experiment": "mine2026/1", "participant": 1},
         {"text": OWN.format("A", "B"), "experiment": "mine2026/1", "participant": 2},
     ]
-    file = tmp_path / "s.jsonl"
-    file.write_text("".join(json.dumps(session) + "\n" for session in sessions))
-    return file
-
-
-def module(folder: Path, text: str = MODULE) -> Path:
-    file = folder / "my_study.py"
-    file.write_text(text, encoding="utf-8")
-    return file
+    return write_transcripts(tmp_path / "s.jsonl", sessions)
 
 
 def test_each_study_has_its_rule_sets_and_chance_level(path):
@@ -72,14 +65,14 @@ def test_the_table_and_examples_are_printed(path, capsys):
 
 
 def test_a_study_module_of_ones_own_gives_options_and_roles(path, capsys, tmp_path):
-    print_options(DataArguments(data=str(path), study_module=str(module(tmp_path))))
+    print_options(DataArguments(data=str(path), study_module=str(write_module(tmp_path, MODULE))))
     printed = capsys.readouterr().out
     assert "mine2026" in printed
     assert "<<J>> (left), of 2: J | F" in printed
 
 
 def test_answers_outside_the_options_of_a_module_are_listed_and_an_error(path, capsys, tmp_path):
-    wrong = module(tmp_path, MODULE.replace("letters(opening)", '("J", "F")'))
+    wrong = write_module(tmp_path, MODULE.replace("letters(opening)", '("J", "F")'))
     with pytest.raises(UserError, match="2 answers in mine2026 are none of its options, as listed"):
         print_options(DataArguments(data=str(path), study_module=str(wrong)))
     printed = capsys.readouterr().out
@@ -87,7 +80,7 @@ def test_answers_outside_the_options_of_a_module_are_listed_and_an_error(path, c
 
 
 def test_sessions_that_ones_own_module_cannot_read_are_listed_and_an_error(path, capsys, tmp_path):
-    broken = module(tmp_path, MODULE.replace("letters(opening)", "letters(opening)[:past[0]]"))
+    broken = write_module(tmp_path, MODULE.replace("letters(opening)", "letters(opening)[:past[0]]"))
     with pytest.raises(UserError, match=r"my_study\.py cannot read 2 of 2 sessions of mine2026"):
         print_options(DataArguments(data=str(path), study_module=str(broken)))
     assert "response 1: IndexError" in capsys.readouterr().out

@@ -12,7 +12,7 @@ from centaurlab.data.records import Problem
 from centaurlab.data.source import DataArguments, TranscriptSource, open_source
 from centaurlab.data.transcripts import Transcript
 from centaurlab.runtime.errors import UserError
-from helpers.transcript_files import LFS_POINTER, TEXT, json_lines, session, write
+from helpers.transcripts import LFS_POINTER, TEXT, json_lines, session, write_transcripts
 
 FORMATS = ["s.jsonl", "s.jsonl.gz", "s.jsonl.zip", "s.zip", "s.parquet"]
 
@@ -36,7 +36,7 @@ def error_of(path: Path) -> str:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_gives_the_same_transcripts(tmp_path, name):
-    path = write(tmp_path / name, [session(i, age=30 + i) for i in range(5)])
+    path = write_transcripts(tmp_path / name, [session(i, age=30 + i) for i in range(5)])
     transcripts = read(path)
     assert [t.participant for t in transcripts] == ["0", "1", "2", "3", "4"]
     assert {(t.text, t.study, t.experiment) for t in transcripts} == {
@@ -50,18 +50,20 @@ def test_every_format_gives_the_same_transcripts(tmp_path, name):
     [(32, "32"), (32.0, "32"), ("32", "32"), ("anna", "anna"), (1.5, "1.5"), (0, "0")],
 )
 def test_participants_are_strings_whatever_was_contributed(tmp_path, contributed, name):
-    assert read(write(tmp_path / "s.jsonl", [session(contributed)]))[0].participant == name
+    assert read(write_transcripts(tmp_path / "s.jsonl", [session(contributed)]))[0].participant == name
 
 
 def test_metadata_stay_as_contributed_even_where_types_conflict_between_files(tmp_path):
     for name, age in [("a.jsonl", 37), ("b.jsonl", 37.0), ("c.jsonl", "37"), ("d.jsonl", "N/A")]:
-        write(tmp_path / name, [session(name, age=age, RTs=[-1, 0, "812"])])
+        write_transcripts(tmp_path / name, [session(name, age=age, RTs=[-1, 0, "812"])])
     assert [t.metadata["age"] for t in read(tmp_path)] == [37, 37.0, "37", "N/A"]
     assert read(tmp_path)[0].metadata["RTs"] == [-1, 0, "812"]
 
 
 def test_a_source_can_be_iterated_again_and_gives_the_same(tmp_path):
-    source = open_source(DataArguments(data=str(write(tmp_path / "s.jsonl.gz", [session(i) for i in range(9)]))))
+    source = open_source(
+        DataArguments(data=str(write_transcripts(tmp_path / "s.jsonl.gz", [session(i) for i in range(9)])))
+    )
     assert list(source) == list(source)
 
 
@@ -89,18 +91,18 @@ def test_a_large_file_is_read_as_a_stream(tmp_path):
 
 
 def test_a_study_column_comes_first(tmp_path):
-    path = write(tmp_path / "badham2017deficits.jsonl", [session(1, study="jones2021")])
+    path = write_transcripts(tmp_path / "badham2017deficits.jsonl", [session(1, study="jones2021")])
     assert read(path)[0].study == "jones2021"
 
 
 @pytest.mark.parametrize("place", ["badham2017deficits.jsonl.gz", "badham2017deficits/data.parquet"])
 def test_then_a_file_or_folder_that_the_catalog_knows(tmp_path, place):
-    assert read(write(tmp_path / place, [session(1)]))[0].study == "badham2017deficits"
+    assert read(write_transcripts(tmp_path / place, [session(1)]))[0].study == "badham2017deficits"
 
 
 @pytest.mark.parametrize("name", ["prompts.jsonl", "prompts.jsonl.zip"])
 def test_then_the_folder_of_prompts(tmp_path, name):
-    assert read(write(tmp_path / "lee2031new" / name, [session(1)]))[0].study == "lee2031new"
+    assert read(write_transcripts(tmp_path / "lee2031new" / name, [session(1)]))[0].study == "lee2031new"
 
 
 @pytest.mark.parametrize(
@@ -118,12 +120,12 @@ def test_then_the_folder_of_prompts(tmp_path, name):
     ],
 )
 def test_then_the_head_of_the_experiment_or_where_that_is_a_path_the_file(tmp_path, experiment, study):
-    path = write(tmp_path / "mine.jsonl", [{**session(1), "experiment": experiment}])
+    path = write_transcripts(tmp_path / "mine.jsonl", [{**session(1), "experiment": experiment}])
     assert read(path)[0].study == study
 
 
 def test_an_experiment_may_hold_anything_and_stays_what_it_is(tmp_path):
-    path = write(tmp_path / "mine.jsonl", [{**session(1), "experiment": "../../../exp1.csv"}])
+    path = write_transcripts(tmp_path / "mine.jsonl", [{**session(1), "experiment": "../../../exp1.csv"}])
     assert read(path)[0].experiment == "../../../exp1.csv"
 
 
@@ -131,8 +133,8 @@ def test_an_experiment_may_hold_anything_and_stays_what_it_is(tmp_path):
 
 
 def test_a_folder_gives_the_sessions_of_all_its_files_and_says_what_it_skipped(tmp_path):
-    write(tmp_path / "b.jsonl", [session(1)])
-    write(tmp_path / "a.parquet", [session(2)])
+    write_transcripts(tmp_path / "b.jsonl", [session(1)])
+    write_transcripts(tmp_path / "a.parquet", [session(2)])
     (tmp_path / "README.md").write_text("about")
     (tmp_path / "manifest.csv").write_text("a,b\n")
     (tmp_path / ".hidden.jsonl").write_text("{")
@@ -144,9 +146,9 @@ def test_a_folder_gives_the_sessions_of_all_its_files_and_says_what_it_skipped(t
 
 
 def test_a_checkout_of_psych_201_gives_the_prompts_of_each_study_and_nothing_else(tmp_path):
-    write(tmp_path / "frey2017dfe" / "prompts.jsonl.zip", [session(1)])
-    write(tmp_path / "lee2031new" / "prompts.jsonl", [session(1)])
-    write(tmp_path / "lee2031new" / "prompts.jsonl.zip", [session(1)])
+    write_transcripts(tmp_path / "frey2017dfe" / "prompts.jsonl.zip", [session(1)])
+    write_transcripts(tmp_path / "lee2031new" / "prompts.jsonl", [session(1)])
+    write_transcripts(tmp_path / "lee2031new" / "prompts.jsonl.zip", [session(1)])
     (tmp_path / "lee2031new" / "raw.jsonl").write_text('{"rt": 300}\n')
     (tmp_path / "lee2031new" / "original_data").mkdir()
     (tmp_path / "lee2031new" / "original_data" / "exp1.jsonl").write_text('{"rt": 300}\n')
@@ -231,7 +233,7 @@ def test_a_malformed_line_is_named_with_its_file_and_number(tmp_path, second_lin
 
 
 def test_a_malformed_row_of_a_parquet_file_is_named(tmp_path):
-    path = write(tmp_path / "s.parquet", [session(1), session(2), session(3, text="You press <<J")])
+    path = write_transcripts(tmp_path / "s.parquet", [session(1), session(2), session(3, text="You press <<J")])
     assert error_of(path).startswith(f"{path}: row 3: unclosed '<<'")
 
 
@@ -376,9 +378,9 @@ def test_skip_leaves_malformed_sessions_out_and_lists_them(tmp_path):
 
 
 def test_skip_keeps_sessions_whose_only_fault_is_an_empty_response(tmp_path):
-    path = write(tmp_path / "s.jsonl", [session(1, text="You press <<>>. You press <<J>>.")])
+    path = write_transcripts(tmp_path / "s.jsonl", [session(1, text="You press <<>>. You press <<J>>.")])
     source = open_source(DataArguments(data=str(path), on_malformed="skip"))
     assert skipped_in(source) == []
-    write(path, [session(1, text="You press <<>>. You press <<J")])
+    write_transcripts(path, [session(1, text="You press <<>>. You press <<J")])
     with pytest.raises(UserError, match="no session is left"):
         read(path, on_malformed="skip")

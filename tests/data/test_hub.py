@@ -1,23 +1,22 @@
+"""Data sets of the hub are downloaded once, and what it does not hand out is said in one sentence."""
+
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
 from centaurlab.data.hub import choose_split, explain
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.runtime.errors import UserError
-from helpers.transcript_files import session, write
+from helpers.hub_cache import COMMIT
+from helpers.servers import SilentHandler, serving
+from helpers.transcripts import session, write_transcripts
 
-COMMIT = "0" * 39 + "1"
 
-
-class StandInHub(BaseHTTPRequestHandler):
+class StandInHub(SilentHandler):
     """Answers as the hub does: one public data set, one gated, and nothing else."""
 
     files: dict[str, bytes]
@@ -38,14 +37,6 @@ class StandInHub(BaseHTTPRequestHandler):
             siblings = [{"rfilename": name} for name in self.files]
             self.reply({"id": "someone/public", "sha": COMMIT, "siblings": siblings})
 
-    do_HEAD = do_GET
-
-    def refuse(self, code: str, status: int) -> None:
-        self.send_response(status)
-        self.send_header("X-Error-Code", code)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
     def reply(self, answer: object) -> None:
         body = json.dumps(answer).encode()
         self.send_response(200)
@@ -64,20 +55,10 @@ class StandInHub(BaseHTTPRequestHandler):
         if self.command == "GET":
             self.wfile.write(content)
 
-    def log_message(self, *args: object) -> None:
-        pass
 
-
-@contextmanager
-def stand_in_hub(files: dict[str, bytes]) -> Iterator[str]:
-    handler = type("Handler", (StandInHub,), {"files": files})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+def stand_in_hub(files: dict[str, bytes]) -> AbstractContextManager[str]:
+    """The address of a hub that hands out ``files``, meanwhile."""
+    return serving(type("Handler", (StandInHub,), {"files": files}))
 
 
 def read_in_a_new_process(endpoint: str, cache: Path, **settings: object) -> subprocess.CompletedProcess[str]:
@@ -109,9 +90,9 @@ def read_in_a_new_process(endpoint: str, cache: Path, **settings: object) -> sub
 def snapshot(tmp_path: Path) -> Path:
     """The files of a hub data set with a train and a test split, as ``push_to_hub`` names them."""
     root = tmp_path / "snapshot"
-    write(root / "data" / "train-00000-of-00002.parquet", [session(i, age=i) for i in range(3)])
-    write(root / "data" / "train-00001-of-00002.parquet", [session(i, age=str(i)) for i in range(3, 6)])
-    write(root / "data" / "test-00000-of-00001.parquet", [session(6)])
+    write_transcripts(root / "data" / "train-00000-of-00002.parquet", [session(i, age=i) for i in range(3)])
+    write_transcripts(root / "data" / "train-00001-of-00002.parquet", [session(i, age=str(i)) for i in range(3, 6)])
+    write_transcripts(root / "data" / "test-00000-of-00001.parquet", [session(6)])
     (root / "README.md").write_text("about")
     return root
 
@@ -181,7 +162,7 @@ def test_a_data_set_that_comes_with_its_own_split_keeps_it(snapshot):
 
 
 def test_the_published_sets_are_two_halves_whatever_their_only_split_is_called(tmp_path):
-    write(tmp_path / "data" / "train-00000-of-00001.parquet", [session(1)])
+    write_transcripts(tmp_path / "data" / "train-00000-of-00001.parquet", [session(1)])
     assert choose_split(tmp_path, "marcelbinz/Psych-201-test", None)[1] == "test"
     assert choose_split(tmp_path, "marcelbinz/Psych-101", None)[1] == "train"
     assert choose_split(tmp_path, "someone/else", None)[1] is None

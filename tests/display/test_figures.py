@@ -31,6 +31,7 @@ from centaurlab.display.figures.paper import (
     personas,
     templates,
 )
+from centaurlab.display.figures.posttraining import coinciding
 from centaurlab.display.figures.style import GREY, WIDTH_MM, save_figure, short
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.contrast import Contrast
@@ -252,3 +253,8 @@ def test_the_ends_of_an_axis_say_which_side_is_worse_there() -> None:
     assert "← base worse   |   post worse →" in forest(effects).get_supxlabel()
     turned = [replace(e, contrast=e.contrast.turned, d=-e.d) for e in effects]
     assert "← post worse   |   base worse →" in forest(turned).get_supxlabel()
+
+
+def test_points_that_coincide_share_a_label() -> None:
+    assert coinciding([0.5, 0.7, 0.501, 0.7], [0.0, 0.2, 0.001, 0.1]) == [[0, 2], [1], [3]]
+    assert coinciding([0.5, 0.5], [0.0, 0.0]) == [[0, 1]]

@@ -4,10 +4,6 @@ In every context the same people and responses, and each context's folder kept a
 """
 
 import json
-import runpy
-import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -18,28 +14,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from centaurlab.reporting import write_report
 from centaurlab.results.run import check_same, read_run
 from centaurlab.runtime.errors import UserError
+from helpers.commands import evaluate
+from helpers.json_files import run_json
+from helpers.tiny_models import CHAT_TEMPLATE
+from helpers.transcripts import write_transcripts
 
-EVAL = Path(__file__).parents[2] / "eval"
+pytestmark = pytest.mark.usefixtures("offline")
+
 KEY = ["study", "experiment", "participant", "response"]
-Run = Callable[..., int]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a script of ``eval`` in this process; its exit code."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("CENTAURLAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("centaurlab.jobs.job.keep_freed_memory", lambda: None)
-
-    def run_script(name: str, *arguments: object) -> int:
-        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments), "--report_to", "none"])
-        try:
-            runpy.run_path(str(EVAL / name), run_name="__main__")
-        except SystemExit as stop:
-            return int(stop.code or 0)
-        return 0
-
-    return run_script
 
 
 def write_people(path: Path) -> Path:
@@ -54,8 +36,7 @@ def write_people(path: Path) -> Path:
             if i == 4:
                 row["age"] = None
             rows.append(row)
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    return path
+    return write_transcripts(path, rows)
 
 
 def on(model: Path, data: Path) -> tuple[object, ...]:
@@ -73,12 +54,11 @@ def nlls(folder: Path) -> pd.Series:
     return pd.read_parquet(scores).set_index(KEY)["nll"].astype(float)
 
 
-def test_personas_are_compared_on_the_same_people_and_responses(
-    tmp_path: Path, tiny_llama_dir: Path, run: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_personas_are_compared_on_the_same_people_and_responses(tmp_path: Path, tiny_llama_dir: Path) -> None:
     data, out = write_people(tmp_path / "people.jsonl"), tmp_path / "out"
     asked = (*on(tiny_llama_dir, data), "--output_dir", out)
-    assert run("personas.py", *asked, "--fields", "each", "--unmatched", "--resamples", 50) == 0
+    done = evaluate("personas.py", *asked, "--fields", "each", "--unmatched", "--resamples", 50)
+    assert done.returncode == 0, done.stderr
     scores = out / "scores"
     with_metadata = {(study, str(i)) for study in ("alpha", "beta") for i in range(4)}
     assert (
@@ -107,11 +87,11 @@ def test_personas_are_compared_on_the_same_people_and_responses(
     overall = table.loc[("persona", "overall", "all studies")]
     assert overall["d"] == pytest.approx(table.loc["persona"].loc["study"]["d"].mean())
 
-    about = json.loads((out / "run.json").read_text())
+    about = run_json(out)
     assert about["personas"]["fields"] == {"age": 8, "gender": 7}
     assert about["personas"]["kept_their_own"] == []
     assert about["overall"]["persona"]["d"]["value"] == pytest.approx(overall["d"])
-    printed = capsys.readouterr().out
+    printed = done.stdout
     assert about["overall"]["own_or_anothers"]["verdict"] in printed
     assert "no − gender-only" in printed
     assert {path.stem for path in (out / "figures").glob("*.pdf")} == {"personas", "studies", "comparisons"}
@@ -124,28 +104,30 @@ def test_personas_are_compared_on_the_same_people_and_responses(
     assert len(section.figures) == 3
 
 
-def test_a_persona_folder_and_a_plain_one_are_kept_apart(
-    tmp_path: Path, tiny_llama_dir: Path, run: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_persona_folder_and_a_plain_one_are_kept_apart(tmp_path: Path, tiny_llama_dir: Path) -> None:
     data, out = write_people(tmp_path / "people.jsonl"), tmp_path / "out"
     asked = on(tiny_llama_dir, data)
-    assert run("personas.py", *asked, "--output_dir", out, "--resamples", 5) == 0
+    done = evaluate("personas.py", *asked, "--output_dir", out, "--resamples", 5)
+    assert done.returncode == 0, done.stderr
     (own,) = (out / "scores" / "with").iterdir()
     (without,) = (out / "scores" / "without").iterdir()
-    assert run("score.py", *asked, "--output_dir", own) == 2
-    assert "context {'" in capsys.readouterr().err
-    assert run("score.py", *asked, "--output_dir", without) == 0
+    assert "context {'" in evaluate("score.py", *asked, "--output_dir", own).error
+    done = evaluate("score.py", *asked, "--output_dir", without)
+    assert done.returncode == 0, done.stderr
     without.rename(out / "scores" / "with" / "other")
     (out / "scores" / "with" / own.name).rename(out / "kept")
     (out / "scores" / "with" / "other").rename(out / "scores" / "with" / own.name)
-    assert run("personas.py", *asked, "--output_dir", out, "--resamples", 5) == 2
-    assert "holds scores with context None, not {'" in capsys.readouterr().err
+    assert (
+        "holds scores with context None, not {'"
+        in evaluate("personas.py", *asked, "--output_dir", out, "--resamples", 5).error
+    )
 
 
-def test_a_persona_does_not_change_which_sessions_were_scored(tmp_path: Path, tiny_llama_dir: Path, run: Run) -> None:
+def test_a_persona_does_not_change_which_sessions_were_scored(tmp_path: Path, tiny_llama_dir: Path) -> None:
     data, out = write_people(tmp_path / "people.jsonl"), tmp_path / "out"
     asked = (*on(tiny_llama_dir, data), "--output_dir", out, "--max_participants", 3)
-    assert run("personas.py", *asked, "--resamples", 5) == 0
+    done = evaluate("personas.py", *asked, "--resamples", 5)
+    assert done.returncode == 0, done.stderr
     without, own = (read_run(next((out / "scores" / name).iterdir())) for name in ("without", "with"))
     assert without.about["data"]["studies"].keys() == {"alpha", "beta"}
     for study, about in without.about["data"]["studies"].items():
@@ -156,32 +138,17 @@ def test_a_persona_does_not_change_which_sessions_were_scored(tmp_path: Path, ti
         check_same([without, own])
 
 
-def test_data_without_metadata_are_refused(
-    tmp_path: Path, tiny_llama_dir: Path, run: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_data_without_metadata_are_refused(tmp_path: Path, tiny_llama_dir: Path) -> None:
     data = tmp_path / "people.jsonl"
     data.write_text('{"text": "You press <<J>>.", "experiment": "a/b", "participant": 1, "age": "N/A", "cond": 1}\n')
     asked = (*on(tiny_llama_dir, data), "--output_dir", tmp_path / "out")
-    assert run("personas.py", *asked) == 2
-    assert "no participant has metadata of the persona table (age, gender, " in capsys.readouterr().err
+    assert "no participant has metadata of the persona table (age, gender, " in evaluate("personas.py", *asked).error
     write_people(data)
-    assert run("personas.py", *asked, "--fields", "IUS") == 2
-    assert "--fields 'IUS': nobody in the data answers it; there are age, gender" in capsys.readouterr().err
+    assert (
+        "--fields 'IUS': nobody in the data answers it; there are age, gender"
+        in evaluate("personas.py", *asked, "--fields", "IUS").error
+    )
     assert not (tmp_path / "out").exists()
-
-
-CHATML = (
-    "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
-)
-
-
-@pytest.fixture
-def chat_model(tiny_llama_dir: Path, tmp_path: Path) -> Path:
-    """The tiny Llama with a chat template."""
-    folder = Path(shutil.copytree(tiny_llama_dir, tmp_path / "chat"))
-    (folder / "chat_template.jinja").write_text(CHATML)
-    return folder
 
 
 def nll_of_reply(folder: Path, messages: list[dict[str, str]], reply: str) -> float:
@@ -195,11 +162,10 @@ def nll_of_reply(folder: Path, messages: list[dict[str, str]], reply: str) -> fl
     return -sum(float(log_p_TV[len(before) - 1 + i, token]) for i, token in enumerate(ids))
 
 
-def test_a_template_is_compared_with_plain_text_response_by_response(
-    tmp_path: Path, chat_model: Path, run: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_template_is_compared_with_plain_text_response_by_response(tmp_path: Path, chat_model: Path) -> None:
     data, out = write_people(tmp_path / "people.jsonl"), tmp_path / "out"
-    assert run("templates.py", *on(chat_model, data), "--output_dir", out, "--resamples", 50) == 0
+    done = evaluate("templates.py", *on(chat_model, data), "--output_dir", out, "--resamples", 50)
+    assert done.returncode == 0, done.stderr
     plain, template = nlls(out / "scores" / "plain"), nlls(out / "scores" / "template")
     assert len(plain) == len(template) == 20
     person = ("alpha", "alpha/exp.csv", "2")
@@ -213,8 +179,8 @@ def test_a_template_is_compared_with_plain_text_response_by_response(
         a, b = template[study], plain[study]
         d = (a.mean() - b.mean()) / ((a.var() + b.var()) / 2) ** 0.5
         assert table.loc[("study", study), "d"] == pytest.approx(d, abs=1e-5)
-    about = json.loads((out / "run.json").read_text())
-    assert about["overall"]["template"]["verdict"] in capsys.readouterr().out
+    about = run_json(out)
+    assert about["overall"]["template"]["verdict"] in done.stdout
     assert about["models"][0]["context"]["date"] == "2024-07-26"
     assert {path.stem for path in (out / "figures").glob("*.png")} == {"templates", "studies"}
     (section,) = write_report([out], tmp_path / "report.html", "html")
@@ -222,11 +188,12 @@ def test_a_template_is_compared_with_plain_text_response_by_response(
     assert [row[0].text for row in section.tables[1].rows] == ["alpha", "beta"]
 
 
-def test_the_audit_is_written_beside(tmp_path: Path, chat_model: Path, run: Run) -> None:
-    trimming = CHATML.replace("message['content'] +", "message['content'] | trim +")
+def test_the_audit_is_written_beside(tmp_path: Path, chat_model: Path) -> None:
+    trimming = CHAT_TEMPLATE.replace("message['content'] +", "message['content'] | trim +")
     (chat_model / "chat_template.jinja").write_text("You are a helpful assistant.\n" + trimming)
     data, out = write_people(tmp_path / "people.jsonl"), tmp_path / "out"
-    assert run("templates.py", *on(chat_model, data), "--output_dir", out, "--resamples", 5) == 0
+    done = evaluate("templates.py", *on(chat_model, data), "--output_dir", out, "--resamples", 5)
+    assert done.returncode == 0, done.stderr
     found = pd.read_csv(out / "audit.csv", keep_default_na=False).set_index(["study", "kind"])
     assert found.loc[("alpha", "user trimmed"), "n"] == 10
     assert found.loc[("alpha", "user trimmed"), "of"] == 15
@@ -239,30 +206,30 @@ def test_the_audit_is_written_beside(tmp_path: Path, chat_model: Path, run: Run)
     assert ("every session", "system prompt inserted") in shown
 
 
-def test_a_folder_of_template_scores_is_not_one_of_plain_scores(
-    tmp_path: Path, chat_model: Path, run: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_of_template_scores_is_not_one_of_plain_scores(tmp_path: Path, chat_model: Path) -> None:
     data, out = write_people(tmp_path / "people.jsonl"), tmp_path / "out"
-    assert run("templates.py", *on(chat_model, data), "--output_dir", out, "--resamples", 5) == 0
+    done = evaluate("templates.py", *on(chat_model, data), "--output_dir", out, "--resamples", 5)
+    assert done.returncode == 0, done.stderr
     (folder,) = (out / "scores" / "template").iterdir()
-    assert run("score.py", *on(chat_model, data), "--output_dir", folder) == 2
-    assert "holds scores with context {'chat_template'" in capsys.readouterr().err
+    assert (
+        "holds scores with context {'chat_template'"
+        in evaluate("score.py", *on(chat_model, data), "--output_dir", folder).error
+    )
     (plain,) = (out / "scores" / "plain").iterdir()
-    assert run("misalignment.py", "--base", plain, "--post", folder, "--output_dir", tmp_path / "effect") == 2
-    assert "score both alike" in capsys.readouterr().err
+    assert (
+        "score both alike"
+        in evaluate("misalignment.py", "--base", plain, "--post", folder, "--output_dir", tmp_path / "effect").error
+    )
 
 
-def test_a_model_without_a_template_is_refused(
-    tmp_path: Path, tiny_llama_dir: Path, run: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_model_without_a_template_is_refused(tmp_path: Path, tiny_llama_dir: Path) -> None:
     data, out = write_people(tmp_path / "people.jsonl"), tmp_path / "out"
-    assert run("templates.py", *on(tiny_llama_dir, data), "--output_dir", out) == 2
-    assert "has no chat template" in capsys.readouterr().err
+    assert "has no chat template" in evaluate("templates.py", *on(tiny_llama_dir, data), "--output_dir", out).error
     assert not out.exists()
 
 
 def test_a_diagnosis_sums_to_the_difference_and_is_reported(
-    tmp_path: Path, tiny_llama_dir: Path, tiny_gemma_dir: Path, run: Run, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, tiny_llama_dir: Path, tiny_gemma_dir: Path
 ) -> None:
     data, out = write_people(tmp_path / "people.jsonl"), tmp_path / "out"
     with data.open("a") as file:  # free text, which is no choice among options
@@ -270,7 +237,8 @@ def test_a_diagnosis_sums_to_the_difference_and_is_reported(
             text = f"You say <<word {i} of many>>. You say <<another>>."
             file.write(json.dumps({"text": text, "experiment": "free/exp.csv", "participant": i}) + "\n")
     asked = ("--base", tiny_llama_dir, "--post", tiny_gemma_dir, "--data", data, "--dtype", "float32")
-    assert run("diagnosis.py", *asked, "--output_dir", out, "--resamples", 50) == 0
+    done = evaluate("diagnosis.py", *asked, "--output_dir", out, "--resamples", 50)
+    assert done.returncode == 0, done.stderr
     table = pd.read_csv(out / "diagnosis.csv").set_index("study")
     base, post = (
         pd.read_parquet(next(out.glob(f"scores/*{name.name}*/scores.parquet"))).astype({"nll": float})
@@ -288,8 +256,8 @@ def test_a_diagnosis_sums_to_the_difference_and_is_reported(
         parts = table.loc[study, ["calibration", "format", "preference"]]
         assert parts.sum() == pytest.approx(difference, abs=1e-6)
     assert pd.read_csv(out / "excluded.csv").set_index("study").loc["free"].tolist() == [6, 6]
-    said = json.loads((out / "run.json").read_text())["verdict"]
-    assert said in capsys.readouterr().out
+    said = run_json(out)["verdict"]
+    assert said in done.stdout
     assert (out / "figures" / "parts.pdf").exists()
     (section,) = write_report([out], tmp_path / "report.html", "html")
     short = said.replace(str(tiny_llama_dir), tiny_llama_dir.name).replace(str(tiny_gemma_dir), tiny_gemma_dir.name)

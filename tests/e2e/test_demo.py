@@ -1,10 +1,6 @@
 """``centaurlab demo`` from the first score to the report, on a tiny model and people of our own."""
 
-import json
-import os
 import shlex
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,33 +8,21 @@ import pytest
 
 from centaurlab.cli.demo import Settings, run_demo
 from centaurlab.runtime.errors import UserError
+from helpers.commands import UNTRACKED, Done, run_python
+from helpers.transcripts import sessions_of, write_transcripts
 
-CENTAURLAB = (sys.executable, "-m", "centaurlab")
 
-
-def demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [*CENTAURLAB, "demo", *options],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
+def demo(folder: Path, *options: object) -> Done:
+    return run_python(
+        "-m", "centaurlab", "demo", *options, cwd=folder, MLFLOW_TRACKING_URI=f"sqlite:///{folder / 'mlflow.db'}"
     )
 
 
 def write_people(folder: Path) -> Path:
-    rows = [
-        {"text": "Machines J and F. " + f"You choose <<{'JF'[p % 2]}>>. " * 4 + "You choose <<J>>.", "experiment": s}
-        | {"participant": p}
-        for s in ("alpha", "beta")
-        for p in range(20)
-    ]
-    path = folder / "people.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
+    def text(_: str, person: int) -> str:
+        return "Machines J and F. " + f"You choose <<{'JF'[person % 2]}>>. " * 4 + "You choose <<J>>."
+
+    return write_transcripts(folder / "people.jsonl", sessions_of(("alpha", "beta"), 20, text))
 
 
 @pytest.mark.slow
@@ -55,29 +39,25 @@ def test_the_story_is_told_and_the_second_time_only_its_end(tiny_llama_dir: Path
     assert again.stdout.count("done before") == 7
     assert first.stdout[first.stdout.index("What was found") :] == again.stdout[again.stdout.index("What was found") :]
     _, _, after = again.stdout.partition("\nNext\n")
-    follow_up = [
-        line.removeprefix("   centaurlab ") for line in after.splitlines() if line.startswith("   centaurlab ")
-    ]
+    begin = "   centaurlab "
+    follow_up = [line.removeprefix(begin) for line in after.splitlines() if line.startswith(begin)]
     assert len(follow_up) == 3
     for line in follow_up:
         steps = ("--max_steps", "2", "--save_steps", "2", "--eval_steps", "2") if line.startswith("train") else ()
-        command = [*CENTAURLAB, *shlex.split(line), *steps, "--report_to", "none"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        done = run_python("-m", "centaurlab", *shlex.split(line), *steps, *UNTRACKED, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
 
 
 def test_own_data_need_studies_to_judge_by(tmp_path: Path) -> None:
     done = demo(tmp_path, "--data", "people.jsonl", "--output_dir", str(tmp_path / "demo"))
-    assert done.returncode == 2
-    assert "--novel_studies" in done.stderr
+    assert "--novel_studies" in done.error
     assert not (tmp_path / "demo").exists()
 
 
 def test_studies_that_the_data_lack_are_named_before_the_first_step(tmp_path: Path) -> None:
     options = ["--data", str(write_people(tmp_path)), "--novel_studies", "alpha,betta"]
     done = demo(tmp_path, "--model", "none", *options, "--output_dir", str(tmp_path / "demo"))
-    assert done.returncode == 2
-    assert "no study 'betta' in the data; did you mean 'beta'?" in done.stderr
+    assert "no study 'betta' in the data; did you mean 'beta'?" in done.error
     assert done.stdout == ""
     assert not (tmp_path / "demo").exists()
 

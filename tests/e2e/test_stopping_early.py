@@ -1,11 +1,7 @@
 """``--precision`` as a user gives it to ``eval/score.py`` and ``eval/misalignment.py``, on tiny models."""
 
-import json
-import os
 import random
-import runpy
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,15 +17,17 @@ from centaurlab.models.arguments import ModelArguments
 from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.run import measure
 from centaurlab.scoring.scorer import SessionScorer
-from helpers.score_runs import free_port
+from helpers.commands import UNTRACKED, evaluate, installed, run_process
+from helpers.json_files import run_json
+from helpers.paths import EVAL
+from helpers.servers import free_port
 from helpers.tiny_models import save_tiny_llama
+from helpers.transcripts import INSTRUCTIONS, write_transcripts
 
-EVAL = Path(__file__).parents[2] / "eval"
-INSTRUCTIONS = "You will be shown two slot machines, J and F, and win or lose points with each of them. " * 3
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 KEY = ["study", "experiment", "participant"]
 N_STUDIES, N_PEOPLE = 2, 40
-
-Script = Callable[..., int]
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +40,9 @@ def sessions(tmp_path_factory: pytest.TempPathFactory) -> Path:
             keys = (draw.choice(["J", "F", "-3", "left"]) for _ in range(draw.randint(2, 4)))
             trials = "".join(f"You choose <<{key}>> and win {i}. " for i, key in enumerate(keys))
             rows.append(
-                {"text": INSTRUCTIONS + trials, "study": f"study{study}", "experiment": "e", "participant": person}
+                {"text": INSTRUCTIONS * 3 + trials, "study": f"study{study}", "experiment": "e", "participant": person}
             )
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
+    return write_transcripts(path, rows)
 
 
 @pytest.fixture(scope="module")
@@ -53,34 +50,11 @@ def other_llama_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_llama(tmp_path_factory.mktemp("other"), seed=1)
 
 
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Script:
-    """Run a script of ``eval/`` in this process; its exit code."""
-    monkeypatch.setenv("CENTAURLAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("centaurlab.jobs.job.keep_freed_memory", lambda: None)
-
-    def run(name: str, *options: str | Path) -> int:
-        monkeypatch.setattr(sys, "argv", [str(EVAL / name), *map(str, options), *PLAIN])
-        try:
-            runpy.run_path(str(EVAL / name), run_name="__main__")
-        except SystemExit as stop:
-            return int(stop.code or 0)
-        return 0
-
-    return run
-
-
-PLAIN = ("--report_to", "none")
 FLOAT32 = ("--dtype", "float32")
 
 
 def score_options(model: Path, data: Path, output: Path) -> list[str]:
     return ["--model_name_or_path", str(model), "--data", str(data), "--output_dir", str(output), *FLOAT32]
-
-
-def about(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "run.json").read_text())
-    return found
 
 
 def scores(folder: Path) -> pd.DataFrame:
@@ -121,23 +95,22 @@ def stopped(measured: Callable[[float | None], Path]) -> Path:
 
 def later_target(folder: Path, part: float) -> str:
     """Some part of the half-width after the one round of the run in ``folder``: a target that takes more rounds."""
-    (only,) = about(folder)["sample"]["rounds"]
+    (only,) = run_json(folder)["sample"]["rounds"]
     return str(part * only["half_width"])
 
 
 def test_a_run_stops_early_with_the_scores_of_a_full_run(
-    script: Script,
     full: Path,
     stopped: Path,
     tiny_llama_dir: Path,
     sessions: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     options = score_options(tiny_llama_dir, sessions, tmp_path / "run")
     target = later_target(stopped, 0.6)
-    assert script("score.py", *options, "--precision", target) == 0
-    sample, table = about(tmp_path / "run")["sample"], scores(tmp_path / "run")
+    done = evaluate("score.py", *options, "--precision", target)
+    assert done.returncode == 0
+    sample, table = run_json(tmp_path / "run")["sample"], scores(tmp_path / "run")
     assert sample["reached"]
     assert sample["half_width"] <= float(target) < sample["rounds"][-2]["half_width"]
     assert 20 < sample["sessions"] < sample["of_sessions"] == N_STUDIES * N_PEOPLE
@@ -148,25 +121,23 @@ def test_a_run_stops_early_with_the_scores_of_a_full_run(
     pd.testing.assert_frame_equal(common, table)
     by_study = table.groupby("study")["nll"].apply(lambda nll: nll.astype(float).mean())
     assert sample["value"] == pytest.approx(by_study.mean(), abs=1e-6)
-    assert about(tmp_path / "run")["data"]["fingerprint"] == about(full)["data"]["fingerprint"]
-    out = capsys.readouterr().out
-    assert f"round {len(sample['rounds'])}: {n} participants per study, {sample['sessions']} of 80 sessions" in out
-    assert f"a sample: {sample['sessions']} of 80 sessions scored; NLL over 2 studies" in out
+    assert run_json(tmp_path / "run")["data"]["fingerprint"] == run_json(full)["data"]["fingerprint"]
+    round_said = f"round {len(sample['rounds'])}: {n} participants per study, {sample['sessions']} of 80 sessions"
+    assert round_said in done.stdout
+    assert f"a sample: {sample['sessions']} of 80 sessions scored; NLL over 2 studies" in done.stdout
 
 
-def test_a_target_out_of_reach_is_said_to_be(
-    script: Script, full: Path, tiny_llama_dir: Path, sessions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_target_out_of_reach_is_said_to_be(full: Path, tiny_llama_dir: Path, sessions: Path, tmp_path: Path) -> None:
     options = score_options(tiny_llama_dir, sessions, tmp_path / "run")
-    assert script("score.py", *options, "--precision", "0.0001") == 0
-    sample = about(tmp_path / "run")["sample"]
+    done = evaluate("score.py", *options, "--precision", "0.0001")
+    assert done.returncode == 0
+    sample = run_json(tmp_path / "run")["sample"]
     assert (sample["reached"], sample["sessions"]) == (False, N_STUDIES * N_PEOPLE)
-    assert "(target 0.0001 not reached, as there is nobody left to score)" in capsys.readouterr().out
+    assert "(target 0.0001 not reached, as there is nobody left to score)" in done.stdout
     assert (tmp_path / "run/scores.parquet").read_bytes() == (full / "scores.parquet").read_bytes()
 
 
 def test_an_interrupted_run_ends_as_one_that_was_not(
-    script: Script,
     stopped: Path,
     tiny_llama_dir: Path,
     sessions: Path,
@@ -174,7 +145,9 @@ def test_an_interrupted_run_ends_as_one_that_was_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     precision = ["--precision", later_target(stopped, 0.6)]
-    assert script("score.py", *score_options(tiny_llama_dir, sessions, tmp_path / "whole"), *precision) == 0
+    assert (
+        evaluate("score.py", *score_options(tiny_llama_dir, sessions, tmp_path / "whole"), *precision).returncode == 0
+    )
     real, calls = SessionScorer.score, iter(range(100))
 
     def stop_in_the_second_round(*arguments: Any) -> Any:
@@ -185,51 +158,51 @@ def test_an_interrupted_run_ends_as_one_that_was_not(
     options = [*score_options(tiny_llama_dir, sessions, tmp_path / "cut"), *precision]
     with monkeypatch.context() as cut:
         cut.setattr(SessionScorer, "score", stop_in_the_second_round)
-        assert script("score.py", *options) == 130
+        assert evaluate("score.py", *options).returncode == 130
     assert not (tmp_path / "cut/scores.parquet").exists()
-    assert script("score.py", *options) == 0
+    assert evaluate("score.py", *options).returncode == 0
     assert (tmp_path / "cut/scores.parquet").read_bytes() == (tmp_path / "whole/scores.parquet").read_bytes()
-    assert about(tmp_path / "cut")["sample"] == about(tmp_path / "whole")["sample"]
-    assert about(tmp_path / "cut")["speed"]["tokens_computed_now"] < about(tmp_path / "whole")["speed"]["tokens"]
+    assert run_json(tmp_path / "cut")["sample"] == run_json(tmp_path / "whole")["sample"]
+    assert run_json(tmp_path / "cut")["speed"]["tokens_computed_now"] < run_json(tmp_path / "whole")["speed"]["tokens"]
 
 
 def test_without_precision_the_rest_is_scored(
-    script: Script, full: Path, stopped: Path, tiny_llama_dir: Path, sessions: Path, tmp_path: Path
+    full: Path, stopped: Path, tiny_llama_dir: Path, sessions: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(stopped, tmp_path / "run")
     options = score_options(tiny_llama_dir, sessions, tmp_path / "run")
-    assert script("score.py", *options) == 0
-    assert about(tmp_path / "run")["sample"] is None
+    assert evaluate("score.py", *options).returncode == 0
+    assert run_json(tmp_path / "run")["sample"] is None
     assert (tmp_path / "run/scores.parquet").read_bytes() == (full / "scores.parquet").read_bytes()
 
 
 def test_folders_that_stopped_at_different_people_are_compared_on_what_is_common(
-    script: Script, full: Path, stopped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    full: Path, stopped: Path, tmp_path: Path
 ) -> None:
-    assert (about(stopped)["sample"]["sessions"], about(stopped)["sample"]["reached"]) == (20, True)
+    assert (run_json(stopped)["sample"]["sessions"], run_json(stopped)["sample"]["reached"]) == (20, True)
     both = ["--base", stopped, "--post", full, "--resamples", "50"]
-    assert script("misalignment.py", *both, "--output_dir", tmp_path / "effect") == 0
+    done = evaluate("misalignment.py", *both, "--output_dir", tmp_path / "effect")
+    assert done.returncode == 0
     first = pd.read_csv(tmp_path / "effect/effects.csv").iloc[0]
     n_common, n_full = len(scores(stopped)), len(scores(full))
     assert (first["n_responses"], first["unmatched_base"], first["unmatched_post"]) == (n_common, 0, n_full - n_common)
     assert first["n_participants"] == 20
-    assert "was scored on a sample, 20 of 80 sessions, until its NLL was known" in capsys.readouterr().out
-    assert len(about(tmp_path / "effect")["notes"]) == 1
+    assert "was scored on a sample, 20 of 80 sessions, until its NLL was known" in done.stdout
+    assert len(run_json(tmp_path / "effect")["notes"]) == 1
 
 
 def test_two_models_are_scored_on_the_same_people_until_d_is_known(
-    script: Script,
     tiny_llama_dir: Path,
     other_llama_dir: Path,
     sessions: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     models = ["--base", tiny_llama_dir, "--post", other_llama_dir, "--data", sessions, "--resamples", "50", *FLOAT32]
     output = ["--output_dir", tmp_path / "effect"]
-    assert script("misalignment.py", *models, "--precision", "50", *output) == 0
-    assert script("misalignment.py", *models, "--precision", later_target(tmp_path / "effect", 0.45), *output) == 0
-    sample = about(tmp_path / "effect")["sample"]
+    assert evaluate("misalignment.py", *models, "--precision", "50", *output).returncode == 0
+    done = evaluate("misalignment.py", *models, "--precision", later_target(tmp_path / "effect", 0.45), *output)
+    assert done.returncode == 0
+    sample = run_json(tmp_path / "effect")["sample"]
     assert (sample["quantity"], sample["reached"]) == ("d", True)
     assert len(sample["rounds"]) > 1
     base, post = (scores(folder.parent) for folder in sorted((tmp_path / "effect/scores").glob("*/scores.parquet")))
@@ -237,7 +210,7 @@ def test_two_models_are_scored_on_the_same_people_until_d_is_known(
     assert len(people_of(base)) == sample["sessions"] < sample["of_sessions"]
     first = pd.read_csv(tmp_path / "effect/effects.csv").iloc[0]
     assert sample["value"] == pytest.approx(first["d"], abs=1e-9)
-    assert f"a sample, the same of all models: {sample['sessions']} of 80" in capsys.readouterr().out
+    assert f"a sample, the same of all models: {sample['sessions']} of 80" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -251,40 +224,36 @@ def test_two_models_are_scored_on_the_same_people_until_d_is_known(
 def test_what_cannot_be_sampled_is_one_sentence(
     options: list[str],
     message: str,
-    script: Script,
     tiny_llama_dir: Path,
     other_llama_dir: Path,
     sessions: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "folder/store").mkdir(parents=True)
     given = [option.format(base=tiny_llama_dir, folder=tmp_path / "folder") for option in options]
     models = ["--base", tiny_llama_dir, *([] if "--post" in given else ["--post", other_llama_dir])]
-    assert script("misalignment.py", *models, "--data", sessions, *given, "--output_dir", tmp_path / "effect") == 2
-    assert message in capsys.readouterr().err
+    asked = (*models, "--data", sessions, *given, "--output_dir", tmp_path / "effect")
+    assert message in evaluate("misalignment.py", *asked).error
     assert not (tmp_path / "effect/scores").exists()
 
 
-def test_many_pairs_with_precision_are_refused(
-    script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert script("misalignment.py", "--pairs", "qwen3", "--precision", "0.1", "--output_dir", tmp_path / "e") == 2
-    assert "--precision is for one pair of models" in capsys.readouterr().err
+def test_many_pairs_with_precision_are_refused(tmp_path: Path) -> None:
+    asked = ("--pairs", "qwen3", "--precision", "0.1", "--output_dir", tmp_path / "e")
+    assert "--precision is for one pair of models" in evaluate("misalignment.py", *asked).error
 
 
 @pytest.mark.slow
 def test_two_processes_stop_where_one_does(
-    script: Script, tiny_llama_dir: Path, other_llama_dir: Path, sessions: Path, tmp_path: Path
+    tiny_llama_dir: Path, other_llama_dir: Path, sessions: Path, tmp_path: Path
 ) -> None:
     models = ["--base", tiny_llama_dir, "--post", other_llama_dir, "--data", sessions, "--resamples", "50", *FLOAT32]
-    assert script("misalignment.py", *models, "--precision", "50", "--output_dir", tmp_path / "first") == 0
-    command = [EVAL / "misalignment.py", *models, "--precision", later_target(tmp_path / "first", 0.45), *PLAIN]
-    torchrun = [Path(sys.executable).parent / "torchrun", "--nproc_per_node", "2", "--master_port", str(free_port())]
+    assert evaluate("misalignment.py", *models, "--precision", "50", "--output_dir", tmp_path / "first").returncode == 0
+    command = [EVAL / "misalignment.py", *models, "--precision", later_target(tmp_path / "first", 0.45), *UNTRACKED]
+    torchrun = [installed("torchrun"), "--nproc_per_node", "2", "--master_port", free_port()]
     for name, launch in (("one", [sys.executable]), ("two", torchrun)):
-        words = map(str, [*launch, *command, "--output_dir", tmp_path / name])
-        subprocess.run(list(words), check=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        done = run_process(*launch, *command, "--output_dir", tmp_path / name)
+        assert done.returncode == 0, done.stderr
     for table in sorted((tmp_path / "one/scores").glob("*/scores.parquet")):
         assert (tmp_path / "two/scores" / table.parent.name / table.name).read_bytes() == table.read_bytes()
-    assert about(tmp_path / "two")["sample"] == about(tmp_path / "one")["sample"]
+    assert run_json(tmp_path / "two")["sample"] == run_json(tmp_path / "one")["sample"]
     assert (tmp_path / "two/effects.csv").read_bytes() == (tmp_path / "one/effects.csv").read_bytes()

@@ -1,11 +1,9 @@
 """``recipes/centaur.py`` as a user runs it: killed and started again, on several processes, tracked, in a sweep."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,32 +11,26 @@ import optuna
 import pytest
 import yaml
 from safetensors.numpy import load_file
-from test_local import start, trials
-from test_tracker import Server, wait_until, write_empty_store
 
 from centaurlab.runs.folder import read_json
 from centaurlab.runs.mlflow_run import connect
 from centaurlab.runs.tracker import TrackingArguments, track
+from helpers.commands import ENVIRONMENT, run_process
+from helpers.json_files import losses
+from helpers.paths import RECIPES
+from helpers.sweeps import start_sweep, trials
+from helpers.trackers import MlflowServer, write_empty_store
+from helpers.transcripts import sessions_of, two_keys, write_transcripts
+from helpers.waiting import wait_until
 
-ROOT = Path(__file__).parents[2]
-RECIPE = ROOT / "recipes" / "centaur.py"
-
-
-def session(person: int) -> str:
-    rng = np.random.default_rng(person)
-    trials = "".join(f"Trial {i}: you choose <<{'JF'[rng.integers(2)]}>>.\n" for i in range(12))
-    return f"You will be shown two slot machines, J and F.\n{trials}"
+RECIPE = RECIPES / "centaur.py"
 
 
 @pytest.fixture
 def config(tmp_path: Path, tiny_llama_dir: Path) -> Path:
     """A training run of ten steps that saves after each, on a tiny Llama."""
-    rows = [
-        {"text": session(person), "experiment": f"{study}/exp1.csv", "participant": person}
-        for study in ("alpha", "beta")
-        for person in range(12)
-    ]
-    (tmp_path / "sessions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rows = sessions_of(("alpha", "beta"), 12, lambda _, person: two_keys(person))
+    write_transcripts(tmp_path / "sessions.jsonl", rows)
     settings = {
         "model_name_or_path": str(tiny_llama_dir),
         "data": str(tmp_path / "sessions.jsonl"),
@@ -66,30 +58,17 @@ def command(config: Path, output: Path, *more: str, launcher: tuple[str, ...] = 
     return [*launcher, str(RECIPE), "--config", str(config), "--output_dir", str(output), *more]
 
 
-def environment() -> dict[str, str]:
-    return os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
-
-
-def run(argv: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(argv, env=environment(), capture_output=True, text=True, check=False)
-
-
-def losses(folder: Path) -> list[float]:
-    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    return [line["train/loss"] for line in lines if "train/loss" in line]
-
-
 @pytest.mark.slow
 def test_a_killed_run_continues_to_the_same_adapter(config: Path, tmp_path: Path) -> None:
-    assert run(command(config, tmp_path / "whole")).returncode == 0
-    killed = subprocess.Popen(command(config, tmp_path / "killed"), env=environment(), stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "killed").glob("checkpoint-[3-9]")) and time.monotonic() < deadline:
-        time.sleep(0.002)
+    assert run_process(*command(config, tmp_path / "whole")).returncode == 0
+    killed = subprocess.Popen(
+        command(config, tmp_path / "killed"), env=os.environ | ENVIRONMENT, stdout=subprocess.DEVNULL
+    )
+    wait_until(lambda: any((tmp_path / "killed").glob("checkpoint-[3-9]")), seconds=120, every=0.002)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     assert not (tmp_path / "killed" / "run.json").exists()
-    assert run(command(config, tmp_path / "killed")).returncode == 0
+    assert run_process(*command(config, tmp_path / "killed")).returncode == 0
 
     np.testing.assert_allclose(losses(tmp_path / "killed"), losses(tmp_path / "whole"), atol=1e-5)
     whole, resumed = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("whole", "killed"))
@@ -99,10 +78,10 @@ def test_a_killed_run_continues_to_the_same_adapter(config: Path, tmp_path: Path
 
 @pytest.mark.slow
 def test_two_processes_have_the_loss_curve_of_one(config: Path, tmp_path: Path) -> None:
-    assert run(command(config, tmp_path / "one")).returncode == 0
+    assert run_process(*command(config, tmp_path / "one")).returncode == 0
     # With --cpu, accelerate starts one process unless there is an MPI; --multi_gpu starts torchrun, on a CPU too.
     launcher = (sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2", "--multi_gpu")
-    done = run(command(config, tmp_path / "two", "--gradient_accumulation_steps", "2", launcher=launcher))
+    done = run_process(*command(config, tmp_path / "two", "--gradient_accumulation_steps", "2", launcher=launcher))
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), atol=1e-4)
 
@@ -112,12 +91,12 @@ def test_training_outlives_its_tracking_server_and_is_logged_later(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = write_empty_store(tmp_path / "mlflow.db")
-    server, folder = Server(tmp_path, store), tmp_path / "run"
+    server, folder = MlflowServer(tmp_path, store), tmp_path / "run"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
     options = ("--report_to", "mlflow", "--max_steps", "600", "--save_steps", "300")
     training = subprocess.Popen(
         command(config, folder, *options),
-        env=environment(),
+        env=os.environ | ENVIRONMENT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -131,7 +110,7 @@ def test_training_outlives_its_tracking_server_and_is_logged_later(
     assert len(losses(folder)) == 600
     assert (folder / "adapter_model.safetensors").exists()
 
-    again = Server(tmp_path, store)
+    again = MlflowServer(tmp_path, store)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", again.address)
     try:
         track(folder, TrackingArguments())
@@ -160,12 +139,12 @@ def test_a_killed_sweep_of_eight_trainings_resumes_and_runs_none_twice(config: P
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump(sweep))
     options = ("--count", "8", "--workers", "2")
-    first = start(path, *options, OMP_NUM_THREADS="1")
+    first = start_sweep(path, *options, OMP_NUM_THREADS="1")
     finished = tmp_path / "runs"
     wait_until(lambda: len([*finished.glob("tiny-*/run.json")]) >= 3, seconds=240)
     first.kill()
     first.communicate()
-    second = start(path, *options, OMP_NUM_THREADS="1")
+    second = start_sweep(path, *options, OMP_NUM_THREADS="1")
     printed, _ = second.communicate(timeout=400)
     assert second.returncode == 0, printed
     assert "best of 8" in printed

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from helpers.score_runs import command, ended, run_json, start, table_bytes, write_sessions
+from helpers.json_files import read_json, run_json
+from helpers.score_runs import command, ended, start, table_bytes
+from helpers.transcripts import write_bandits
 
 pytestmark = pytest.mark.usefixtures("offline")
 
@@ -20,11 +22,10 @@ def backwards(hours: float) -> None:
 
 
 def test_a_run_is_continued_under_an_earlier_clock(
-    tmp_path: Path, tiny_llama_dir: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_llama_dir: Path, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    address = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    data, run = write_sessions(tmp_path / "data.jsonl", 8), tmp_path / "run"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    data, run = write_bandits(tmp_path / "data.jsonl", 8), tmp_path / "run"
 
     def scored(folder: Path, hours: float, *more: str) -> None:
         argv = command(tiny_llama_dir, data, folder, *more)
@@ -40,8 +41,8 @@ def test_a_run_is_continued_under_an_earlier_clock(
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["coverage/scored"] for line in lines] == [20, 40]
     assert lines[0]["time"] < lines[1]["time"]
-    run_id = json.loads((run / "tracking.json").read_text())["mlflow"]["run_id"]
-    tracked = MlflowClient(address).get_run(run_id)
+    run_id = read_json(run / "tracking.json")["mlflow"]["run_id"]
+    tracked = MlflowClient(store).get_run(run_id)
     assert tracked.info.status == "FINISHED"
     assert tracked.data.metrics["coverage/scored"] == 40
     assert tracked.data.metrics["nll/mean"] == pytest.approx(run_json(run)["nll_mean"])

@@ -1,8 +1,10 @@
 """A disk that is full, one that cannot be written, one that changes bytes: one sentence, and nothing wrong is kept."""
 
 import random
+import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,10 @@ import pytest
 from centaurlab.results.joined import join_scores
 from centaurlab.results.run import read_run
 from centaurlab.runs.folder import RunFolder
-from helpers.score_runs import command, ended, n_stored, run_json, start, table_bytes, write_sessions
+from helpers.commands import error_in
+from helpers.json_files import run_json
+from helpers.score_runs import command, ended, n_stored, start, table_bytes
+from helpers.transcripts import write_bandits
 
 pytestmark = pytest.mark.usefixtures("offline")
 
@@ -40,24 +45,18 @@ def fill(disk: Path, left_bytes: int) -> Path:
     return ballast
 
 
-def sentence(log: Path) -> str:
-    (found,) = (row for row in log.read_text().splitlines() if row.startswith("error: "))
-    assert "Traceback" not in log.read_text()
-    return found
-
-
 def test_a_disk_that_fills_up_stops_the_run_and_what_is_scored_is_kept(
     tmp_path: Path, tiny_llama_dir: Path, disk: Path
 ) -> None:
-    data, run, log = write_sessions(tmp_path / "data.jsonl", 40, n_trials=20), disk / "run", tmp_path / "log"
+    data, run, log = write_bandits(tmp_path / "data.jsonl", 40, n_trials=20), disk / "run", tmp_path / "log"
     argv = command(tiny_llama_dir, data, run)
     assert ended(start(command(tiny_llama_dir, data, tmp_path / "whole"))) == 0
 
     ballast = fill(disk, 96 << 10)
     assert ended(start(argv, log)) == 2
-    assert "full" in sentence(log)
-    assert "free space" in sentence(log)
-    assert "what is scored is kept" in sentence(log)
+    assert "full" in error_in(log.read_text())
+    assert "free space" in error_in(log.read_text())
+    assert "what is scored is kept" in error_in(log.read_text())
     assert not (run / "scores.parquet").exists()
     kept = n_stored(run)
     assert 0 < kept < 40
@@ -68,14 +67,14 @@ def test_a_disk_that_fills_up_stops_the_run_and_what_is_scored_is_kept(
 
 
 def test_a_disk_that_is_full_from_the_start_is_one_sentence(tmp_path: Path, tiny_llama_dir: Path, disk: Path) -> None:
-    data, log = write_sessions(tmp_path / "data.jsonl", 2), tmp_path / "log"
+    data, log = write_bandits(tmp_path / "data.jsonl", 2), tmp_path / "log"
     fill(disk, 0)
     assert ended(start(command(tiny_llama_dir, data, disk / "run"), log)) == 2
-    assert f"cannot write to {disk / 'run'}" in sentence(log)
+    assert f"cannot write to {disk / 'run'}" in error_in(log.read_text())
 
 
 def test_a_table_that_no_longer_fits_leaves_the_last_one(tmp_path: Path, tiny_llama_dir: Path, disk: Path) -> None:
-    data, run, log = write_sessions(tmp_path / "data.jsonl", 12), disk / "run", tmp_path / "log"
+    data, run, log = write_bandits(tmp_path / "data.jsonl", 12), disk / "run", tmp_path / "log"
     assert ended(start(command(tiny_llama_dir, data, run, "--max_participants", "3"))) == 0
     before = table_bytes(run)
     folder, ballast = RunFolder(run, "score"), disk / "ballast"
@@ -85,7 +84,7 @@ def test_a_table_that_no_longer_fits_leaves_the_last_one(tmp_path: Path, tiny_ll
     used = sum(path.stat().st_blocks * 512 for path in disk.rglob("*") if path.is_file())
     ballast.write_bytes(bytes(DISK_BYTES - used - (12 << 10)))
     assert ended(start(command(tiny_llama_dir, data, run), log)) == 2
-    assert "No space left" in sentence(log)
+    assert "No space left" in error_in(log.read_text())
     assert table_bytes(run) == before
     assert len(folder.read_json("run.json")["coverage"]) == 2
     ballast.unlink()
@@ -98,12 +97,12 @@ def test_a_table_that_no_longer_fits_leaves_the_last_one(tmp_path: Path, tiny_ll
 def test_a_folder_that_cannot_be_written_is_refused_and_can_be_read(
     there: str, tmp_path: Path, tiny_llama_dir: Path, disk: Path
 ) -> None:
-    data, run, log = write_sessions(tmp_path / "data.jsonl", 3), disk / "run", tmp_path / "log"
+    data, run, log = write_bandits(tmp_path / "data.jsonl", 3), disk / "run", tmp_path / "log"
     if there == "a finished run":
         assert ended(start(command(tiny_llama_dir, data, run))) == 0
     set_read_only(disk, True)
     assert ended(start(command(tiny_llama_dir, data, run), log)) == 2
-    assert sentence(log).startswith(f"error: cannot write to {run}: ")
+    assert error_in(log.read_text()).startswith(f"error: cannot write to {run}: ")
     if there == "a finished run":
         studies = join_scores(read_run(run).folder, run)
         assert sum(len(study.nll_base_R) for study in studies) == 15
@@ -116,14 +115,16 @@ def test_a_store_that_a_disk_changed_is_said_and_scored_again(
     damage: str, tmp_path: Path, tiny_llama_dir: Path
 ) -> None:
     n_sessions = 60
-    data, run, log = write_sessions(tmp_path / "data.jsonl", n_sessions), tmp_path / "run", tmp_path / "log"
+    data, run, log = write_bandits(tmp_path / "data.jsonl", n_sessions), tmp_path / "run", tmp_path / "log"
     argv = command(tiny_llama_dir, data, run)
     assert ended(start(argv)) == 0
     expected, part = table_bytes(run), run / "store" / "process-0.sqlite"
     content = bytearray(part.read_bytes())
     page = len(content) // 2 // 4096 * 4096
     if damage == "a byte of a result":
-        content[page + 4000] ^= 1
+        with closing(sqlite3.connect(part)) as store:
+            (scores,) = store.execute("SELECT scores FROM results").fetchone()
+        content[content.index(scores) + len(scores) // 2] ^= 1
     elif damage == "a page":
         content[page : page + 4096] = random.Random(0).randbytes(4096)
     else:

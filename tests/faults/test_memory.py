@@ -18,8 +18,10 @@ from centaurlab.models.arguments import ModelArguments
 from centaurlab.prompts.encoding import Encoding, encode
 from centaurlab.scoring import worker as module
 from centaurlab.scoring.scorer import SessionMemoryError, SessionScorer
-from helpers.score_runs import command, ended, n_stored, run_json, start, table_bytes, text, write_sessions
+from helpers.json_files import run_json
+from helpers.score_runs import command, ended, n_stored, start, table_bytes
 from helpers.tiny_models import byte_level_bpe
+from helpers.transcripts import bandit, write_bandits
 
 pytestmark = pytest.mark.usefixtures("offline")
 
@@ -37,7 +39,7 @@ def model(tiny_gemma_dir: Path) -> PreTrainedModel:
 
 @pytest.fixture(scope="module")
 def encoding(tiny_gemma_dir: Path) -> Encoding:
-    return encode(text(0, n_trials=8), AutoTokenizer.from_pretrained(tiny_gemma_dir))
+    return encode(bandit(0, n_trials=8), AutoTokenizer.from_pretrained(tiny_gemma_dir))
 
 
 @contextmanager
@@ -146,8 +148,8 @@ def little_memory() -> None:
 def test_the_kernel_gives_no_memory_for_one_session_and_the_others_are_scored(
     tmp_path: Path, wide_llama_dir: Path
 ) -> None:
-    data, run = write_sessions(tmp_path / "data.jsonl", 5), tmp_path / "run"
-    long = {"text": text(9, n_trials=150), "study": "study1", "experiment": "exp1.csv", "participant": "long"}
+    data, run = write_bandits(tmp_path / "data.jsonl", 5), tmp_path / "run"
+    long = {"text": bandit(9, n_trials=150), "study": "study1", "experiment": "exp1.csv", "participant": "long"}
     with data.open("a") as file:
         file.write(json.dumps(long) + "\n")
     argv = command(wide_llama_dir, data, run)

@@ -1,8 +1,6 @@
 """A NaN or infinite number of the model: named by model, study, participant and response, never among the scores."""
 
 import json
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +15,17 @@ from centaurlab.data.source import DataArguments
 from centaurlab.jobs.job import Round
 from centaurlab.jobs.precision import score_until_precise
 from centaurlab.jobs.scoring import score_rounds
-from centaurlab.models.arguments import ModelArguments
 from centaurlab.prompts.encoding import encode
 from centaurlab.runs.tracker import TrackingArguments
 from centaurlab.runtime.errors import IncompleteError
 from centaurlab.scoring.arguments import ScoringArguments
 from centaurlab.scoring.scorer import NonFiniteError, SessionScorer
 from centaurlab.stats.arguments import EstimateArguments
-from helpers.score_runs import command, ended, n_stored, run_json, start, table_bytes, text, write_sessions
-from helpers.tiny_models import save_tiny_llama
+from helpers.commands import error_in, evaluate
+from helpers.json_files import run_json
+from helpers.score_runs import command, ended, n_stored, start, table_bytes
+from helpers.tiny_models import in_float32, named, save_tiny_llama
+from helpers.transcripts import bandit, write_bandits, write_transcripts
 
 pytestmark = pytest.mark.usefixtures("offline")
 
@@ -46,9 +46,9 @@ def test_a_session_with_a_number_that_is_none_is_named_and_the_others_are_scored
     tmp_path: Path, tiny_llama_dir: Path, value: float
 ) -> None:
     model = broken(tmp_path / "broken", "~", value)
-    data, run = write_sessions(tmp_path / "data.jsonl", 5), tmp_path / "run"
+    data, run = write_bandits(tmp_path / "data.jsonl", 5), tmp_path / "run"
     sane = data.read_text()
-    bad = text(7, n_trials=4).replace("and win 1.", "and win 1~.")
+    bad = bandit(7, n_trials=4).replace("and win 1.", "and win 1~.")
     bad_row = {"text": bad, "study": "study1", "experiment": "exp1.csv", "participant": "p7"}
     data.write_text(sane + json.dumps(bad_row) + "\n")
     (tmp_path / "sane.jsonl").write_text(sane)
@@ -57,11 +57,9 @@ def test_a_session_with_a_number_that_is_none_is_named_and_the_others_are_scored
 
     for _ in range(2):
         assert ended(start(command(model, data, run, *by_token), tmp_path / "log")) == 1
-        log = (tmp_path / "log").read_text()
-        (sentence,) = (row for row in log.splitlines() if row.startswith("error: "))
+        sentence = error_in((tmp_path / "log").read_text())
         assert f"{model}: {data}:6: participant 'p7' of 'study1' (experiment 'exp1.csv'): response 2 (" in sentence
         assert "NaN or infinite" in sentence
-        assert "Traceback" not in log
         assert n_stored(run) == 5
 
     assert table_bytes(run) == table_bytes(tmp_path / "whole")
@@ -78,13 +76,13 @@ def test_a_session_with_a_number_that_is_none_is_named_and_the_others_are_scored
 def test_a_comparison_leaves_out_what_one_model_could_not_score_and_says_so(
     tmp_path: Path, tiny_llama_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = write_sessions(tmp_path / "data.jsonl", 4)
+    data = write_bandits(tmp_path / "data.jsonl", 4)
     data.write_text(data.read_text().replace("person 3. You", "person 3~. You"))
     model = broken(tmp_path / "broken", "~", torch.nan)
     base, post = tmp_path / "base", tmp_path / "post"
     assert ended(start(command(tiny_llama_dir, data, base))) == 0
     assert ended(start(command(model, data, post))) == 1
-    models = {str(folder): ModelArguments(str(folder)) for folder in (base, post)}
+    models = {str(folder): named(folder) for folder in (base, post)}
     rounds = {"": Round(models, DataArguments(""), tmp_path / "scores")}
     runs = score_rounds(rounds, ScoringArguments(), TrackingArguments(["none"])).runs
     assert f"note: {post} lacks 1 session" in capsys.readouterr().out
@@ -97,10 +95,10 @@ def test_a_comparison_leaves_out_what_one_model_could_not_score_and_says_so(
 def test_both_models_keep_their_scores_where_a_session_of_one_fails_under_precision(
     tmp_path: Path, tiny_llama_dir: Path
 ) -> None:
-    data = write_sessions(tmp_path / "data.jsonl", 8)
+    data = write_bandits(tmp_path / "data.jsonl", 8)
     data.write_text(data.read_text().replace("person 3. You", "person 3~. You"))
-    names = (str(tiny_llama_dir), str(broken(tmp_path / "broken", "~", torch.nan)))
-    models = {name: ModelArguments(name, dtype="float32") for name in names}
+    folders = (tiny_llama_dir, broken(tmp_path / "broken", "~", torch.nan))
+    models = {str(folder): in_float32(folder) for folder in folders}
     where = (ScoringArguments(), tmp_path / "run")
     with pytest.raises(IncompleteError, match="1 session could not be scored"):
         score_until_precise(models, DataArguments(str(data)), *where, 1e-6, TrackingArguments(["none"]))
@@ -129,29 +127,23 @@ def test_the_other_sessions_are_analysed_before_the_exit_code_says_that_some_fai
     table: str,
     tmp_path: Path,
     tiny_llama_dir: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    data = write_sessions(tmp_path / "data.jsonl", 8)
+    data = write_bandits(tmp_path / "data.jsonl", 8)
     rows = [json.loads(line) for line in data.read_text().splitlines()]
     for age, row in enumerate(rows, 20):
         choices = row["text"].replace("<<-3>>", "<<J>>").replace("<<left>>", "<<F>>")
         row |= {"text": choices.replace("person 3. You", "person 3~. You"), "age": age}
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_transcripts(data, rows)
     model = broken(tmp_path / "trained" / "checkpoint-1", "~", torch.nan)
     (model / "trainer_state.json").write_text("{}")
     (model / "chat_template.jinja").write_text("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}")
     pairs = tmp_path / "pairs.csv"
     pairs.write_text(f"post_trained,base,post_training,family,size_b\n{model},{tiny_llama_dir},instruct,tiny,0.001\n")
     given = options.format(sound=tiny_llama_dir, broken=model, pairs=pairs).split()
-    common = f"--data {data} --output_dir {tmp_path / 'run'} --resamples 20 --report_to none".split()
-    monkeypatch.setattr(sys, "argv", [f"{script}.py", *given, *common])
-    monkeypatch.setattr("centaurlab.jobs.job.keep_freed_memory", lambda: None)
-    with pytest.raises(SystemExit) as exited:
-        runpy.run_path(str(Path(__file__).parents[2] / "eval" / f"{script}.py"), run_name="__main__")
-    said = capsys.readouterr()
-    assert exited.value.code == 1, said.err
-    assert "sessions could not be scored, and are in no comparison: 1 of" in said.err
+    common = ("--data", data, "--output_dir", tmp_path / "run", "--resamples", "20")
+    done = evaluate(f"{script}.py", *given, *common)
+    assert done.returncode == 1, done.stderr
+    assert "sessions could not be scored, and are in no comparison: 1 of" in done.stderr
     assert (tmp_path / "run" / table).exists()
     assert run_json(tmp_path / "run")["job"] == script
     for scores in (tmp_path / "run").rglob("scores.parquet"):
@@ -162,8 +154,8 @@ def test_the_other_sessions_are_analysed_before_the_exit_code_says_that_some_fai
 
 
 def test_where_every_session_fails_the_table_is_empty(tmp_path: Path) -> None:
-    model = broken(tmp_path / "broken", text(0), torch.nan)
-    data, run = write_sessions(tmp_path / "data.jsonl", 3), tmp_path / "run"
+    model = broken(tmp_path / "broken", bandit(0), torch.nan)
+    data, run = write_bandits(tmp_path / "data.jsonl", 3), tmp_path / "run"
     assert ended(start(command(model, data, run), tmp_path / "log")) == 1
     assert "3 sessions could not be scored" in (tmp_path / "log").read_text()
     assert pq.read_table(run / "scores.parquet").num_rows == 0

@@ -3,8 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable
 from multiprocessing.context import ForkProcess
 from pathlib import Path
@@ -14,7 +12,12 @@ import pytest
 from accelerate import PartialState
 
 from centaurlab.scoring.store import ScoreStore, SessionResult
-from helpers.score_runs import command, ended, free_port, n_stored, run_json, start, table_bytes, write_sessions
+from helpers.commands import installed
+from helpers.json_files import run_json
+from helpers.score_runs import command, ended, n_stored, start, table_bytes
+from helpers.servers import free_port
+from helpers.transcripts import write_bandits
+from helpers.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("offline")
 
@@ -54,7 +57,7 @@ def ranks(argv: list[str], logs: Path, killed: int, n_sessions: int) -> list[For
 def test_when_one_of_two_processes_is_killed_the_other_says_so_and_the_next_run_completes(
     tmp_path: Path, tiny_gemma_dir: Path, killed: int
 ) -> None:
-    data, run = write_sessions(tmp_path / "data.jsonl", 12), tmp_path / "run"
+    data, run = write_bandits(tmp_path / "data.jsonl", 12), tmp_path / "run"
     assert ended(start(command(tiny_gemma_dir, data, tmp_path / "whole"))) == 0
 
     both = ranks(command(tiny_gemma_dir, data, run), tmp_path, killed, 2)
@@ -76,7 +79,7 @@ def test_when_one_of_two_processes_is_killed_the_other_says_so_and_the_next_run_
 def test_a_run_into_the_folder_of_another_is_refused_and_one_of_a_dead_process_continued(
     tmp_path: Path, tiny_llama_dir: Path
 ) -> None:
-    data, run = write_sessions(tmp_path / "data.jsonl", 8), tmp_path / "run"
+    data, run = write_bandits(tmp_path / "data.jsonl", 8), tmp_path / "run"
     assert ended(start(command(tiny_llama_dir, data, tmp_path / "whole"))) == 0
 
     def stop_after_three() -> None:
@@ -90,8 +93,7 @@ def test_a_run_into_the_folder_of_another_is_refused_and_one_of_a_dead_process_c
         ScoreStore.add = add_and_wait  # type: ignore[method-assign]
 
     first = start(command(tiny_llama_dir, data, run), prepare=stop_after_three)
-    while n_stored(run) < 3 and first.is_alive():
-        time.sleep(0.02)
+    wait_until(lambda: n_stored(run) == 3 or not first.is_alive(), every=0.02)
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     for argv in (command(tiny_llama_dir, data, run), command(tiny_llama_dir, data, run, "--protocol", "paper")):
         assert ended(start(argv, tmp_path / "second")) == 2
@@ -117,13 +119,14 @@ def launch(launcher: str, argv: list[str], log: Path) -> "tuple[subprocess.Popen
     program, *options = LAUNCHERS[launcher]
     folder = Path(argv[argv.index("--output_dir") + 1])
     with log.open("wb") as output:
-        command_line = [str(Path(sys.executable).parent / program), *options, str(free_port()), *argv]
+        command_line = [installed(program), *options, str(free_port()), *argv]
         parent = subprocess.Popen(command_line, stdout=output, stderr=output)
-    deadline = time.monotonic() + 240
-    while not (n_stored(folder, 0) and n_stored(folder, 1)):
+
+    def both_have_begun() -> bool:
         assert parent.poll() is None, log.read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+        return n_stored(folder, 0) > 0 and n_stored(folder, 1) > 0
+
+    wait_until(both_have_begun, seconds=240)
     return parent, [c for c in psutil.Process(parent.pid).children() if "RANK" in c.environ()]
 
 
@@ -134,7 +137,7 @@ def launch(launcher: str, argv: list[str], log: Path) -> "tuple[subprocess.Popen
 def test_after_a_kill_launcher_and_processes_end_and_the_same_command_completes(
     tmp_path: Path, tiny_gemma_dir: Path, launcher: str, victim: str
 ) -> None:
-    data, run, log = write_sessions(tmp_path / "data.jsonl", 300, n_trials=40), tmp_path / "run", tmp_path / "log"
+    data, run, log = write_bandits(tmp_path / "data.jsonl", 300, n_trials=40), tmp_path / "run", tmp_path / "log"
     assert ended(start(command(tiny_gemma_dir, data, tmp_path / "whole"))) == 0
 
     parent, children = launch(launcher, command(tiny_gemma_dir, data, run), log)

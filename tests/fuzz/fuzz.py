@@ -13,11 +13,11 @@ from pathlib import Path
 
 import atheris
 
-sys.path[:0] = [str(Path(__file__).parents[1])]
+sys.path[0] = str(Path(__file__).parents[1])  # not this folder, where ``fuzz`` would be this file
 
 with atheris.instrument_imports(include=["centaurlab"]):
-    from fuzz_inputs import SEEDS, WORDS
-    from fuzz_targets import TARGETS
+    from fuzz.inputs import SEEDS, WORDS
+    from fuzz.targets import TARGETS
 
 MAX_BYTES = 600
 EVERY = 10_000

@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from fuzz_inputs import PIECES, SEEDS
-from fuzz_targets import TARGETS, check_transcript
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from fuzz.inputs import PIECES, SEEDS
+from fuzz.targets import TARGETS, check_transcript
+from helpers.paths import TESTS
 
 INPUTS = 100_000
 each_target = pytest.mark.parametrize("name", TARGETS)
@@ -42,10 +44,9 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str
     """Exit code and output of a fuzzer for each target; they run side by side."""
     pytest.importorskip("atheris", reason="has no wheel for this system")
     folder = tmp_path_factory.mktemp("fuzz")
-    script = Path(__file__).with_name("fuzz.py")
     running = {}
     for name in TARGETS:
-        command = [sys.executable, str(script), name, f"-runs={INPUTS}", "-seed=1"]
+        command = [sys.executable, str(TESTS / "fuzz" / "fuzz.py"), name, f"-runs={INPUTS}", "-seed=1"]
         with (folder / f"{name}.txt").open("w") as output:
             running[name] = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
     return {

@@ -1,5 +1,6 @@
 """Effects made up for tests of what shows them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,19 @@ from centaurlab.stats.estimate import Estimate
 LONG_NAMES = [f"a_study_whose_name_is_far_too_long_for_an_axis_{i}_2020exp{i}" for i in range(16)]
 
 
-def effect(name: str, d: Estimate, level: str = "study", group: str = "pair", group_name: str = "org/post") -> Effect:
-    return Effect(
+def effect(
+    name: str,
+    d: Estimate,
+    level: str = "study",
+    group: str = "pair",
+    group_name: str = "org/post",
+    **changes: object,
+) -> Effect:
+    """An effect of which d is given, and the paired d and the difference of NLLs are wider.
+
+    ``changes``: fields of ``Effect`` that are other than here.
+    """
+    found = Effect(
         group=group,
         group_name=group_name,
         contrast=Contrast(group_name, "org/base") if group == "pair" else POST_TRAINING,
@@ -34,6 +46,7 @@ def effect(name: str, d: Estimate, level: str = "study", group: str = "pair", gr
         unmatched_first=0,
         unmatched_second=3,
     )
+    return replace(found, **changes)
 
 
 def effects_of(names: list[str], overall: Estimate, **of_pair: str) -> list[Effect]:

@@ -1,10 +1,7 @@
 """``eval/score.py`` in processes of its own, as several test files start, kill and continue it."""
 
-import json
 import os
-import random
 import runpy
-import socket
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -16,36 +13,23 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
-SCRIPT = Path(__file__).parents[2] / "eval" / "score.py"
-INSTRUCTIONS = "You will be shown two slot machines, J and F, and win or lose points with each of them. " * 4
+from helpers.commands import UNTRACKED
+from helpers.paths import EVAL
+
+SCRIPT = EVAL / "score.py"
 
 
-def free_port() -> int:
-    with closing(socket.socket()) as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def text(person: int, n_trials: int = 5) -> str:
-    draw = random.Random(person)
-    trials = (f"You choose <<{draw.choice(['J', 'F', '-3', 'left'])}>> and win {i}. " for i in range(n_trials))
-    return INSTRUCTIONS + f"You are person {person}. " + "".join(trials)
-
-
-def write_sessions(path: Path, n: int, n_trials: int = 5) -> Path:
-    rows = [
-        {"text": text(person, n_trials), "study": f"study{person % 2}", "experiment": "exp1.csv", "participant": person}
-        for person in range(n)
+def options(model: Path, data: Path, output: Path, *more: str) -> list[str]:
+    """What a run is told, in float32 and tracked nowhere."""
+    return [
+        *("--model_name_or_path", str(model), "--data", str(data), "--output_dir", str(output)),
+        *("--dtype", "float32", *UNTRACKED, *more),
     ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
 
 
 def command(model: Path, data: Path, output: Path, *more: str) -> list[str]:
-    return [
-        *(str(SCRIPT), "--model_name_or_path", str(model), "--data", str(data)),
-        *("--output_dir", str(output), "--dtype", "float32", "--report_to", "none", *more),
-    ]
+    """The script with its ``options``."""
+    return [str(SCRIPT), *options(model, data, output, *more)]
 
 
 def start(argv: list[str], log: Path = Path(os.devnull), prepare: Callable[[], None] = lambda: None) -> ForkProcess:
@@ -76,17 +60,15 @@ def ended(child: ForkProcess, seconds: float = 120) -> int | None:
 
 
 def table_bytes(folder: Path) -> bytes:
+    """The table of scores as it lies in a run's folder."""
     return (folder / "scores.parquet").read_bytes()
 
 
 def n_stored(folder: Path, process: int = 0) -> int:
+    """How many sessions a process has stored so far."""
     part = folder / "store" / f"process-{process}.sqlite"
     if not part.exists():
         return 0
     with closing(sqlite3.connect(part)) as store:
         found = store.execute("SELECT count(*) FROM sqlite_master WHERE name = 'results'").fetchone()[0]
         return int(store.execute("SELECT count(*) FROM results").fetchone()[0]) if found else 0
-
-
-def run_json(folder: Path) -> dict:
-    return json.loads((folder / "run.json").read_text())

@@ -7,6 +7,8 @@ user's own model folder would be.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from centaurlab.models.arguments import ModelArguments
+
 if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -18,6 +20,31 @@ TRAINING_TEXT = [
     "Option A: win -20 dollars with 50 % chance. Option B: win 7 for sure. You say <<-B>> »really« …\n",
     "Wie würden Sie das finden? Vous répondez <<très bien>>. 你选择 <<左>>. Ты выбираешь <<да>> 🙂.\n",
 ]
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+)
+"""Every turn after its role, and nothing else."""
+
+
+def named(folder: Path, **settings: object) -> ModelArguments:
+    """The model in ``folder``, named as on a command line."""
+    return ModelArguments(str(folder), **settings)
+
+
+def in_float32(folder: Path, **settings: object) -> ModelArguments:
+    """The model in ``folder``, to be loaded in float32."""
+    return named(folder, dtype="float32", **settings)
+
+
+def logits(model: "torch.nn.Module") -> "torch.Tensor":
+    """Logits (1, 55, V) after each of the tokens 5 to 59."""
+    import torch
+
+    with torch.inference_mode():
+        found: torch.Tensor = model(torch.arange(5, 60)[None]).logits.float()
+    return found
 
 
 def byte_level_bpe(special_tokens: list[str], bos: str | None) -> "PreTrainedTokenizerFast":

@@ -1,8 +1,6 @@
 """``import centaurlab as cl``: at once, from whatever a notebook has, and with the numbers of the commands."""
 
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import datasets
@@ -12,6 +10,7 @@ import pytest
 
 import centaurlab as cl
 from centaurlab.cli.commands import find_command
+from helpers.commands import run_python
 from helpers.tiny_models import save_tiny_llama
 
 ROWS = [
@@ -48,8 +47,7 @@ def test_the_import_takes_a_tenth_of_a_second_and_nothing_heavy() -> None:
     )
     seconds = []
     for _ in range(3):
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        took, heavy = done.stdout.split()
+        took, heavy = run_python("-c", code).stdout.split()
         seconds.append(float(took))
         assert heavy == "set()"
     assert min(seconds) <= 0.1

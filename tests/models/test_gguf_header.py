@@ -75,10 +75,7 @@ def test_a_header_is_read_to_its_end_and_not_beyond(tmp_path: Path, endianness: 
         b"GGUF",
     ],
 )
-def test_lengths_that_lie_are_refused_in_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
-) -> None:
-    monkeypatch.setenv("CENTAURLAB_CACHE", str(tmp_path / "cache"))
+def test_lengths_that_lie_are_refused_in_a_sentence(tmp_path: Path, own_cache: Path, content: bytes) -> None:
     path = tmp_path / "bomb.gguf"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"cannot read .*bomb\.gguf: (a length in )?its header"):

@@ -8,28 +8,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
-    AutoModelForCausalLM,
     BambaConfig,
+    BloomConfig,
     DynamicCache,
     LlamaConfig,
     Mamba2Config,
     MixtralConfig,
     PretrainedConfig,
-    Qwen3Config,
 )
 
 from centaurlab.models.arguments import ModelArguments
-from centaurlab.models.loading import load_model, load_without_weights
-from centaurlab.models.shape import ModelShape, model_shape
+from centaurlab.models.loading import load_config, load_model, load_without_weights
+from centaurlab.models.shape import ModelShape, context_window, model_shape, usable_window
+from centaurlab.runtime.errors import UserError
+from helpers.shapes import QWEN3_32B, config_shape
+from helpers.tiny_models import named
 
 
 def shape_of(folder: Path) -> ModelShape:
     return model_shape(load_without_weights(ModelArguments(str(folder))))
-
-
-def from_config(config: PretrainedConfig) -> ModelShape:
-    with torch.device("meta"):
-        return model_shape(AutoModelForCausalLM.from_config(config))
 
 
 def test_the_parameters_of_a_llama_are_those_of_its_config(tiny_llama_dir: Path) -> None:
@@ -56,7 +53,7 @@ def test_the_parameters_of_a_gemma_are_those_of_its_config(tiny_gemma_dir: Path)
 
 
 def test_layers_that_keep_a_state_attend_to_nothing() -> None:
-    mixed = from_config(
+    mixed = config_shape(
         BambaConfig(
             num_hidden_layers=2, hidden_size=64, vocab_size=100, attn_layer_indices=[1], num_attention_heads=4,
             num_key_value_heads=2, mamba_n_heads=8, mamba_d_head=16,
@@ -64,7 +61,7 @@ def test_layers_that_keep_a_state_attend_to_nothing() -> None:
     )  # fmt: skip
     assert mixed.layers == ((None, 1),)
     assert mixed.body_weights == mixed.matrix_parameters
-    states = from_config(Mamba2Config(num_hidden_layers=2))
+    states = config_shape(Mamba2Config(num_hidden_layers=2))
     assert (states.layers, states.pair_flops, states.cache_elements) == ((), 0, 0)
     assert states.flops(1_000, 1_000, 10) > 2 * 1_000 * states.body_weights
 
@@ -111,20 +108,53 @@ def test_the_cache_holds_as_many_numbers_as_a_real_one(tiny_gemma_dir: Path, n_t
 
 def test_sizes_are_those_that_model_cards_state() -> None:
     """32.8 and 31.2 billion, without embeddings, for Qwen3-32B; 8.03 for Llama 3.1 8B; 46.7 and 12.9 for Mixtral."""
-    qwen = from_config(
-        Qwen3Config(
-            vocab_size=151_936, hidden_size=5_120, intermediate_size=25_600, num_hidden_layers=64,
-            num_attention_heads=64, num_key_value_heads=8, head_dim=128, tie_word_embeddings=False,
-        )
-    )  # fmt: skip
+    qwen = config_shape(QWEN3_32B)
     assert (round(qwen.n_parameters / 1e9, 1), round(qwen.body_weights / 1e9, 1)) == (32.8, 31.2)
-    llama = from_config(
+    llama = config_shape(
         LlamaConfig(
             vocab_size=128_256, hidden_size=4_096, intermediate_size=14_336, num_hidden_layers=32,
             num_attention_heads=32, num_key_value_heads=8,
         )
     )  # fmt: skip
     assert round(llama.n_parameters / 1e9, 2) == 8.03
-    mixtral = from_config(MixtralConfig())
+    mixtral = config_shape(MixtralConfig())
     used = mixtral.body_weights + 2 * mixtral.head_weights
     assert (round(mixtral.n_parameters / 1e9, 1), round(used / 1e9, 1)) == (46.7, 12.9)
+
+
+class TestContextWindow:
+    def test_is_the_configs_word(self, tiny_llama_dir: Path) -> None:
+        assert context_window(load_config(named(tiny_llama_dir))) == 2048
+        assert context_window(load_model(named(tiny_llama_dir))) == 2048
+
+    def test_yarn_counts_from_the_original_length(self) -> None:
+        rope = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768, "rope_theta": 1e6}
+        assert context_window(LlamaConfig(max_position_embeddings=32768, rope_parameters=rope)) == 131072
+        assert context_window(LlamaConfig(max_position_embeddings=131072, rope_parameters=rope)) == 131072
+
+    def test_other_scaling_is_already_in_the_stated_length(self) -> None:
+        rope = {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6}
+        assert context_window(LlamaConfig(max_position_embeddings=131072, rope_parameters=rope)) == 131072
+
+    def test_a_config_without_one_asks_for_it(self) -> None:
+        with pytest.raises(UserError, match="--max_length"):
+            context_window(BloomConfig())
+
+    @pytest.mark.parametrize(
+        ("config", "max_length", "expected"),
+        [
+            (LlamaConfig(max_position_embeddings=2048), None, 2048),
+            (LlamaConfig(max_position_embeddings=2048), 100, 100),
+            (LlamaConfig(max_position_embeddings=2048), 4096, 2048),
+            (BloomConfig(), 100, 100),
+        ],
+    )
+    def test_sessions_are_as_long_as_the_window_and_the_option_allow(
+        self, config: PretrainedConfig, max_length: int | None, expected: int
+    ) -> None:
+        assert usable_window(config, max_length) == expected
+
+    @pytest.mark.parametrize(("config", "max_length"), [(BloomConfig(), None), (LlamaConfig(), 0)])
+    def test_what_remains_is_asked_for(self, config: PretrainedConfig, max_length: int | None) -> None:
+        with pytest.raises(UserError, match="--max_length"):
+            usable_window(config, max_length)

@@ -9,12 +9,9 @@ from hypothesis import strategies as st
 from transformers import ByT5Tokenizer
 
 from centaurlab.prompts.encoding import Coverage, encode
-from centaurlab.prompts.prompt import protocol_text
 from centaurlab.runtime.errors import UserError
 from helpers.span_checks import TEXTS, check_tokens, responses_by_hand, tokens_of
 from helpers.tokenizers_zoo import FAMILIES, SPECIAL, Family, tokenizer_of
-
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 pieces = st.lists(st.one_of(st.sampled_from(TEXTS), st.text(max_size=4)), max_size=5).map("".join)
 plain = pieces.map(lambda text: re.sub("[\ud800-\udfff]", "", text).replace("<<", "< <").replace(">>", "> >"))
@@ -169,24 +166,6 @@ def test_an_unclosed_marker_is_counted_as_malformed() -> None:
 
 def test_coverage_adds_up_field_by_field() -> None:
     assert Coverage(5, 3, 1, 1, 2, 1) + Coverage(2, 1, 1, 0, 0, 1) == Coverage(7, 4, 2, 1, 2, 2)
-
-
-@pytest.mark.parametrize(
-    ("session", "scored"),
-    [
-        ("You press <<J>>. Then <<F", "You press <<J>>. Then "),
-        ("You <<skip>> it", "You <<skip>>. it"),
-        ("You win <<-5>>", "You win << -5>>"),
-        ("You <<think>> so", "You << think>> so"),
-        ("More Details >> <<yes>>", "More Details -> <<yes>>"),
-        ("You press <<J \n>>", "You press <<J>>"),
-        ("a" * 32_760 + "<<J>> <<F>>", "a" * 32_760 + "<<J>> "),
-        ("a" * 32_763 + "<<J>>b", "a" * 32_763 + "<<J>>"),
-    ],
-)
-def test_the_paper_protocol_edits_the_text_as_the_published_code(session: str, scored: str) -> None:
-    assert protocol_text(session, "paper") == scored
-    assert protocol_text(session, "full") == session
 
 
 def test_what_the_paper_protocol_cuts_off_is_counted() -> None:

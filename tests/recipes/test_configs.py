@@ -1,6 +1,5 @@
 """Every configuration parses, and builds its trainer with a tiny model in place of the one it names."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,9 @@ from centaurlab.runtime.errors import UserError
 from centaurlab.training.arguments import CentaurConfig
 from centaurlab.training.centaur import prepare_run
 from centaurlab.training.options import CentaurArguments
+from helpers.paths import RECIPES
+from helpers.transcripts import sessions_of, write_transcripts
 
-RECIPES = Path(__file__).parents[2] / "recipes"
 CENTAURS = sorted(path for path in (RECIPES / "configs").glob("*.yaml") if "novel_studies" in path.read_text()
                   or path.name.startswith("centaur"))  # fmt: skip
 TYPES = [CentaurArguments, SFTConfig, ModelConfig]
@@ -22,16 +22,15 @@ TYPES = [CentaurArguments, SFTConfig, ModelConfig]
 
 @pytest.fixture
 def sessions(tmp_path: Path) -> dict[str, str]:
-    files = {}
-    for name, people in (("train", range(8)), ("test", range(8, 12))):
-        path = tmp_path / f"{name}.jsonl"
-        rows = [
-            {"text": f"Choose. You choose <<{'JF'[p % 2]}>>. You choose <<J>>.", "experiment": s, "participant": p}
-            for s in ("alpha", "beta") for p in people
-        ]  # fmt: skip
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        files[name] = str(path)
-    return files
+    """Files of eight people to train on and four others to test on, in each of two studies."""
+
+    def text(_: str, person: int) -> str:
+        return f"Choose. You choose <<{'JF'[person % 2]}>>. You choose <<J>>."
+
+    return {
+        name: str(write_transcripts(tmp_path / f"{name}.jsonl", sessions_of(("alpha", "beta"), people, text)))
+        for name, people in (("train", range(8)), ("test", range(8, 12)))
+    }
 
 
 @pytest.mark.parametrize("config", CENTAURS, ids=lambda path: path.stem)

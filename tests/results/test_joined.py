@@ -1,6 +1,5 @@
 """Two folders of scores are joined response by response, or refused with the reason."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,44 +7,11 @@ import pytest
 
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.results.joined import StudyScores, join_scores
-from centaurlab.results.run import check_same, is_score_folder, read_run
-from centaurlab.results.table import TEMPERATURES, ResponseScores, write_scores
 from centaurlab.runtime.errors import UserError
+from helpers.score_folders import Rows, score_folder
 
 A, B, OTHER = SessionKey("s", "s/exp1.csv", "1"), SessionKey("s", "s/exp2.csv", "1"), SessionKey("r", "r", "1")
-Rows = list[tuple[SessionKey, dict[int, float]]]
 BASE: Rows = [(A, {0: 0.5, 1: 1.0, 2: 1.5}), (B, {0: 2.0}), (OTHER, {0: 3.0, 1: 3.5})]
-
-
-def score_folder(
-    folder: Path, sessions: Rows, protocol: str = "full", prints: dict[str, str] | None = None, job: str = "score"
-) -> Path:
-    folder.mkdir()
-    write_scores(folder, ((key, _scores(nlls)) for key, nlls in sessions))
-    studies = {study: {"fingerprint": digest} for study, digest in (prints or {"r": "1", "s": "2"}).items()}
-    run = {
-        "job": job,
-        "model": {"name": folder.name},
-        "protocol": {"name": protocol, "max_tokens": 512},
-        "data": {"name": "test", "studies": studies},
-    }
-    (folder / "run.json").write_text(json.dumps(run))
-    return folder
-
-
-def _scores(nlls: dict[int, float]) -> ResponseScores:
-    n = len(nlls)
-    return ResponseScores(
-        np.array(list(nlls), np.int32),
-        np.ones(n, np.int32),
-        np.array(list(nlls.values()), np.float32),
-        np.ones(n, np.int8),
-        np.zeros(n, np.float32),
-        np.zeros((n, len(TEMPERATURES)), np.float32),
-        np.zeros(n, np.int32),
-        np.zeros(n, np.float32),
-        np.zeros((n, len(TEMPERATURES)), np.float32),
-    )
 
 
 def _rows(scores: StudyScores) -> list[tuple[float, float]]:
@@ -112,43 +78,10 @@ def test_many_sessions_over_several_row_groups_join_as_a_dictionary_would(tmp_pa
         assert len(np.unique(scores.participant_R)) == 33
 
 
-def test_the_same_data_and_protocol_pass(tmp_path: Path) -> None:
-    check_same([read_run(score_folder(tmp_path / name, BASE)) for name in ("base", "post")])
-
-
-def test_different_protocols_are_refused_by_name(tmp_path: Path) -> None:
-    runs = [read_run(score_folder(tmp_path / name, BASE, protocol=name)) for name in ("full", "paper")]
-    with pytest.raises(UserError, match=r"protocol 'full' .* 'paper'"):
-        check_same(runs)
-
-
-@pytest.mark.parametrize("prints", [{"r": "1", "s": "9"}, {"r": "1"}, {"r": "1", "s": "2", "t": "3"}])
-def test_different_sessions_are_refused_naming_the_study(tmp_path: Path, prints: dict[str, str]) -> None:
-    base = read_run(score_folder(tmp_path / "base", BASE))
-    post = read_run(score_folder(tmp_path / "post", BASE, prints=prints))
-    with pytest.raises(UserError, match=f"different sessions of {'t' if 't' in prints else 's'};"):
-        check_same([base, post])
-
-
 def test_folders_without_a_common_response_are_refused(tmp_path: Path) -> None:
     base, post = score_folder(tmp_path / "base", BASE[:1]), score_folder(tmp_path / "post", BASE[1:])
     with pytest.raises(UserError, match="no response in common"):
         join_scores(base, post)
-
-
-@pytest.mark.parametrize("name", ["run.json", "scores.parquet"])
-def test_an_unfinished_run_is_refused_with_the_remedy(tmp_path: Path, name: str) -> None:
-    folder = score_folder(tmp_path / "base", BASE)
-    (folder / name).unlink()
-    with pytest.raises(UserError, match=f"base .*holds no {name}.*again to finish it"):
-        read_run(folder)
-
-
-def test_a_folder_that_is_not_there_and_one_of_another_job_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="check the name"):
-        read_run(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="is a run of 'train'"):
-        read_run(score_folder(tmp_path / "trained", BASE, job="train"))
 
 
 @pytest.mark.parametrize("nll", [float("nan"), float("inf")])
@@ -171,10 +104,3 @@ def test_a_damaged_table_is_refused(tmp_path: Path) -> None:
     (post / "scores.parquet").write_bytes(b"PAR1 this is not a table")
     with pytest.raises(UserError, match=r"scores.parquet is damaged"):
         join_scores(base, post)
-
-
-def test_a_score_folder_is_known_by_its_scores_or_store(tmp_path: Path) -> None:
-    assert is_score_folder(score_folder(tmp_path / "base", BASE))
-    assert not is_score_folder(tmp_path)
-    (tmp_path / "store").mkdir()
-    assert is_score_folder(tmp_path)

@@ -18,6 +18,7 @@ from centaurlab.results.run import read_run, scored_data, scored_models, write_r
 from centaurlab.results.table import write_scores
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runtime.errors import UserError
+from helpers.json_files import run_json, write_json
 
 RECORD = ScoreRecord(
     model=ModelIdentity("tiny", "f00", "t00", "bfloat16", "nf4", base="base", adapter="runs/adapter"),
@@ -58,11 +59,11 @@ def test_it_comes_back_as_it_was(tmp_path: Path) -> None:
     assert run.record == RECORD
     assert (run.model, run.fingerprint, run.n_failed, run.record.gpus) == ("tiny", "f00", 1, ["NVIDIA H100"])
     assert run.record.nll_mean == 1.25
-    assert json.loads(json.dumps(run.about)) == json.loads((run.folder / "run.json").read_text())
+    assert json.loads(json.dumps(run.about)) == run_json(run.folder)
 
 
 def test_its_fields_have_the_names_that_every_version_gave_them(tmp_path: Path) -> None:
-    about = json.loads((write(tmp_path / "run", RECORD) / "run.json").read_text())
+    about = run_json(write(tmp_path / "run", RECORD))
     assert {part: " ".join(sorted(about[part] if part else about)) for part in KEYS} == KEYS
     assert about["job"] == "score"
     assert " ".join(sorted(about["data"]["studies"]["a"])) == "accuracy fingerprint nll of_sessions responses sessions"
@@ -79,7 +80,7 @@ def test_older_records_lack_fields_and_newer_ones_have_more(tmp_path: Path) -> N
         "invented": {"later": True},
     }
     folder = write(tmp_path / "run", RECORD)
-    (folder / "run.json").write_text(json.dumps(old))
+    write_json(folder / "run.json", old)
     record = read_run(folder).record
     assert record.model == ModelIdentity("tiny")
     assert record.data.studies == {"a": ScoredStudy("a00")}

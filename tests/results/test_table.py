@@ -1,10 +1,12 @@
 """The table of scores has one reader: whoever wrote it, the types are those of the schema, and damage is one error."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from centaurlab.data.transcripts import SessionKey
@@ -24,6 +26,7 @@ from centaurlab.results.table import (
     write_scores,
 )
 from centaurlab.runtime.errors import UserError
+from helpers.score_folders import random_scores
 
 FRAME = pd.DataFrame(
     {
@@ -39,18 +42,7 @@ FRAME = pd.DataFrame(
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    n = 3
-    draw = np.random.default_rng(0)
-    scores = ResponseScores(
-        *(
-            np.arange(n, dtype=np.int32),
-            np.ones(n, np.int32),
-            draw.random(n, np.float32),
-            np.array([1, 0, -1], np.int8),
-        ),
-        *(draw.random(n, np.float32), draw.random((n, len(TEMPERATURES)), np.float32)),
-        *(np.array([0, 2, 2], np.int32), draw.random(n, np.float32), draw.random((n, len(TEMPERATURES)), np.float32)),
-    )
+    scores = replace(random_scores(0, 3), greedy_correct_R=np.array([1, 0, -1], np.int8))
     write_scores(tmp_path, [(SessionKey("s", "e", "1"), scores)])
     table = read_scores(tmp_path)
     assert table.schema == SCORE_SCHEMA
@@ -140,3 +132,50 @@ def test_tables_join_as_their_folders_do(tmp_path: Path) -> None:
             *(read_scores(tmp_path / "base", [NLL])[rows] for rows in (slice(0, 1), slice(1, 2))),
             ("a model", "another"),
         )
+
+
+def keyed(n: int) -> list[tuple[SessionKey, ResponseScores]]:
+    return [(SessionKey("bandit" if i % 2 else "stroop", "../exp 1.csv", str(i)), random_scores(i)) for i in range(n)]
+
+
+def test_the_table_has_a_row_per_response_in_the_order_given(tmp_path: Path) -> None:
+    write_scores(tmp_path, keyed(5))
+    table = pq.read_table(tmp_path / "scores.parquet").to_pandas()
+    assert [*table] == [
+        *("study", "experiment", "participant", "response", "n_tokens", "nll", "greedy_correct", "entropy"),
+        *("nll_t0.50", "nll_t0.59", "nll_t0.71", "nll_t0.84", "nll_t1.19", "nll_t1.41", "nll_t1.68", "nll_t2.00"),
+        *("nll_t2.38", "nll_t2.83", "nll_t3.36", "nll_t4.00", "n_options", "option_nll"),
+        *("option_nll_t0.50", "option_nll_t0.59", "option_nll_t0.71", "option_nll_t0.84", "option_nll_t1.19"),
+        *("option_nll_t1.41", "option_nll_t1.68", "option_nll_t2.00", "option_nll_t2.38", "option_nll_t2.83"),
+        *("option_nll_t3.36", "option_nll_t4.00"),
+    ]
+    expected = [
+        (key.study, key.participant, r, scores.nll_R[r], scores.nll_RK[r, 11])
+        for key, scores in keyed(5)
+        for r in range(len(scores.nll_R))
+    ]
+    columns = ["study", "participant", "response", "nll", "nll_t4.00"]
+    assert [tuple(row) for row in table[columns].itertuples(index=False)] == expected
+    greedy = np.concatenate([scores.greedy_correct_R for _, scores in keyed(5)])
+    assert [None if g < 0 else bool(g) for g in greedy] == table["greedy_correct"].tolist()
+
+
+def test_equal_results_give_equal_bytes_and_an_interrupted_write_leaves_the_old_table(tmp_path: Path) -> None:
+    path = tmp_path / "scores.parquet"
+    write_scores(tmp_path, keyed(5))
+    before = path.read_bytes()
+    write_scores(tmp_path, iter(keyed(5)))
+    assert path.read_bytes() == before
+
+    def interrupted() -> Iterator[tuple[SessionKey, ResponseScores]]:
+        yield from keyed(2)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_scores(tmp_path, interrupted())
+    assert path.read_bytes() == before
+
+
+def test_no_sessions_give_an_empty_table(tmp_path: Path) -> None:
+    write_scores(tmp_path, [])
+    assert pq.read_table(tmp_path / "scores.parquet").num_rows == 0

@@ -3,19 +3,13 @@
 import json
 import math
 import os
-import runpy
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from centaurlab.runs.folder import RunFolder, read_metrics
-from centaurlab.runs.provenance import provenance
 from centaurlab.runtime.errors import UserError
-
-EVAL = Path(__file__).parents[2] / "eval"
 
 
 def test_json_comes_back_and_what_json_cannot_say_becomes_null(tmp_path: Path) -> None:
@@ -83,30 +77,6 @@ def test_a_full_disk_is_a_user_error(tmp_path: Path) -> None:
         folder.log({"loss": 1.0})
 
 
-def test_provenance_masks_secrets_in_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    secrets = ["hf_" + "aB3" * 9, "0123456789abcdef" * 2 + "01234567", "local-" + "ab" * 20]
-    monkeypatch.setattr(sys, "argv", ["score.py", "--data", "starter", *(f"--key={secret}" for secret in secrets)])
-    about = provenance()
-    assert about["command"][:3] == ["score.py", "--data", "starter"]
-    assert not any(secret in json.dumps(about["command"]) for secret in secrets)
-    assert about["git"] is None or len(about["git"]["commit"]) == 40
-    assert {"torch", "transformers", "python"} <= about["versions"].keys()
-    assert about["hardware"]["cpus"] == os.cpu_count()
-
-
-def test_a_package_installed_below_another_checkout_does_not_claim_its_commit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commit = ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "mine"]
-    for command in (["init", "-q"], commit):
-        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
-    (tmp_path / "runs.py").write_text("")
-    monkeypatch.setattr("centaurlab.runs.provenance.__file__", str(tmp_path / "runs.py"))
-    assert provenance()["git"] is None
-    subprocess.run(["git", "-C", str(tmp_path), "add", "runs.py"], check=True)
-    assert provenance()["git"]["dirty"] is True
-
-
 def test_a_torn_line_of_metrics_hides_neither_those_before_nor_those_after(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run", "train")
     folder.log({"train/loss": 2.0}, 1)
@@ -126,30 +96,3 @@ def test_a_finished_run_is_not_overwritten_by_one_of_another_job(tmp_path: Path)
         pass
     with pytest.raises(UserError, match="holds a run of score, not of diagnosis; give another --output_dir"):
         RunFolder(tmp_path / "run", "diagnosis").lock().__enter__()
-
-
-@pytest.mark.parametrize(
-    ("script", "options"),
-    [
-        ("benchmark", ["--model_name_or_path", "model"]),
-        ("diagnosis", ["--base", "base", "--post", "post"]),
-        ("frontier", ["--base", "base", "--models", "post"]),
-        ("generations", ["--pairs", "qwen3"]),
-        ("misalignment", ["--base", "base", "--post", "post"]),
-        ("personas", ["--model_name_or_path", "base"]),
-        ("trajectory", ["--run", "base"]),
-    ],
-)
-def test_no_script_begins_in_the_folder_of_another_job(
-    script: str, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "run.json").write_text('{"job": "score"}')
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("centaurlab.jobs.job.keep_freed_memory", lambda: None)
-    monkeypatch.setattr(sys, "argv", [script, *options, "--output_dir", "run", "--report_to", "none"])
-    with pytest.raises(SystemExit) as exited:
-        runpy.run_path(str(EVAL / f"{script}.py"), run_name="__main__")
-    assert exited.value.code == 2
-    assert f"run holds a run of score, not of {script}" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.rglob("*")] == ["run", "run.json"]

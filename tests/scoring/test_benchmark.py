@@ -1,17 +1,18 @@
 """Which sessions are timed, and that what cannot be timed is refused before anything is."""
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from centaurlab.data.source import DataArguments
-from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.loading import load_tokenizer
 from centaurlab.runtime.arguments import parse_arguments
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring import benchmark
 from centaurlab.scoring.benchmark import BenchmarkArguments, Timing, benchmark_sessions, time_in_turn
+from helpers.tiny_models import named
+from helpers.transcripts import sessions_of, write_transcripts
 
 
 @pytest.mark.parametrize(("name", "number"), [("rounds", 0), ("sessions", 0), ("sessions", -1)])
@@ -22,15 +23,10 @@ def test_numbers_that_time_nothing_are_refused(name: str, number: int) -> None:
 
 def test_sessions_are_of_different_studies_and_short_ones_are_joined(tiny_llama_dir: Path, tmp_path: Path) -> None:
     trials = {"short": 6, "right": 12, "long": 100}
-    rows = [
-        {"text": f"{person}. " + "You choose <<J>>. " * trials[study], "experiment": study, "participant": person}
-        for study in trials
-        for person in range(9)
-    ]
-    data = tmp_path / "sessions.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rows = sessions_of(trials, 9, lambda study, person: f"{person}. " + "You choose <<J>>. " * trials[study])
+    data = write_transcripts(tmp_path / "sessions.jsonl", rows)
     arguments = BenchmarkArguments(output_dir="out", sessions=3, min_tokens=60, max_tokens=120)
-    model = ModelArguments(str(tiny_llama_dir))
+    model = named(tiny_llama_dir)
     chosen = benchmark_sessions(model, DataArguments(data=str(data)), arguments)
     assert [len(encoding.start_R) for encoding in chosen] == [12, 12, 12]
     tokenizer = load_tokenizer(model)
@@ -46,11 +42,11 @@ def test_contestants_take_turns_and_the_fastest_round_of_each_counts(monkeypatch
     seconds = {"plain": iter([9.0, 7.0, 8.0]), "ours": iter([1.0, 3.0, 2.0])}
     turns = []
 
-    def time_contestant(name: str) -> Timing:
-        turns.append(name)
+    def time_contestant(name: str, options: Sequence[str]) -> Timing:
+        turns.append((name, *options))
         return Timing(next(seconds[name]), tokens=10, peak_memory_bytes=1, nll=[])
 
     monkeypatch.setattr(benchmark, "time_contestant", time_contestant)
-    fastest = time_in_turn(("plain", "ours"), rounds=3)
-    assert turns == ["plain", "ours"] * 3
+    fastest = time_in_turn(("plain", "ours"), rounds=3, options=["--sessions"])
+    assert turns == [("plain", "--sessions"), ("ours", "--sessions")] * 3
     assert {name: timing.seconds for name, timing in fastest.items()} == {"plain": 7.0, "ours": 1.0}

@@ -1,12 +1,14 @@
 """The driver's memory does not grow with the data: sources, plan, store and table stream."""
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from helpers.commands import run_python
+from helpers.json_files import run_json
+from helpers.transcripts import write_transcripts
 
 DRIVER = '''
 """Score n sessions through everything but the model, whose answers are at hand; print the peak of anonymous memory."""
@@ -84,27 +86,19 @@ def peak_memory(folder: Path, model: Path, n_sessions: int, early: bool = False)
 
     ``early``: with small buffers, so that few sessions fill them.
     """
-    folder.mkdir()
-    data = folder / "data.jsonl"
-    with data.open("w") as file:
+
+    def sessions() -> Iterator[dict[str, object]]:
         for i in range(n_sessions):
             text = f"You see two machines. Person {i} presses <<{'JF'[i % 2]}>> and then <<{'JF'[i % 3 % 2]}>>."
-            row = {"text": text, "study": f"study{i % 40}", "experiment": "exp1.csv", "participant": i}
-            file.write(json.dumps(row) + "\n")
+            yield {"text": text, "study": f"study{i % 40}", "experiment": "exp1.csv", "participant": i}
+
+    data = write_transcripts(folder / "data.jsonl", sessions())
     script = folder / "driver.py"
     script.write_text(DRIVER)
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CENTAURLAB_CACHE": str(folder / "cache")}
-    done = subprocess.run(
-        [sys.executable, str(script), str(model), str(data), str(folder / "run"), *["early"] * early],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-        timeout=1200,
-    )
+    arguments = (model, data, folder / "run", *["early"] * early)
+    done = run_python(script, *arguments, timeout=1200, CENTAURLAB_CACHE=str(folder / "cache"))
     assert done.returncode == 0, done.stderr
-    run = json.loads((folder / "run" / "run.json").read_text())
-    assert run["coverage"]["study0"]["scored"] > 0
+    assert run_json(folder / "run")["coverage"]["study0"]["scored"] > 0
     return int(json.loads(done.stdout.splitlines()[-1])["peak"])
 
 

@@ -1,7 +1,6 @@
 """A run reads its data once and builds each prompt once, whatever it is put into and however often it is looked at."""
 
 import json
-import shutil
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,11 +27,12 @@ from centaurlab.scoring.run import measure
 from centaurlab.scoring.store import ScoreStore
 from centaurlab.scoring.survey import Survey
 from centaurlab.scoring.worker import ModelToScore, Worker
+from helpers.json_files import read_json, run_json
 from helpers.score_runs import table_bytes
+from helpers.tiny_models import in_float32
+from helpers.transcripts import write_transcripts
 
-REAL_DATA = Path(__file__).parents[3] / "shared/data/psych-201"
 N_PEOPLE, CPU = 12, torch.device("cpu")
-CHATML = "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
 
 pytestmark = pytest.mark.usefixtures("offline")
 
@@ -52,16 +52,12 @@ def people(tmp_path: Path) -> DataArguments:
         }
         for i in range(N_PEOPLE)
     ]
-    path = tmp_path / "people.jsonl"
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    return DataArguments(str(path))
+    return DataArguments(str(write_transcripts(tmp_path / "people.jsonl", rows)))
 
 
 @pytest.fixture
-def chat_model(tiny_llama_dir: Path, tmp_path: Path) -> ModelArguments:
-    folder = Path(shutil.copytree(tiny_llama_dir, tmp_path / "chat"))
-    (folder / "chat_template.jinja").write_text(CHATML)
-    return ModelArguments(str(folder), dtype="float32")
+def model(chat_model: Path) -> ModelArguments:
+    return in_float32(chat_model)
 
 
 class Counts:
@@ -104,7 +100,7 @@ def test_a_run_reads_its_data_once_and_builds_each_prompt_once(
     n_windows: str,
     tmp_path: Path,
     people: DataArguments,
-    chat_model: ModelArguments,
+    model: ModelArguments,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In several windows the data are read twice: all of them, for what is malformed, then window by window."""
@@ -116,39 +112,39 @@ def test_a_run_reads_its_data_once_and_builds_each_prompt_once(
         "plain": None,
         "plain context": PlainContext(keys),
         "persona": own_context(read_personas(transcripts, persona_fields()), keys),
-        "chat template": template_context(chat_model),
+        "chat template": template_context(model),
     }
     for attempt, is_resumed in (("first", False), ("again", True)):
         with monkeypatch.context() as patch:
             counts = Counts(patch)
-            measure(chat_model, people, ScoreArguments(str(tmp_path / "run")), context=contexts[kind])
+            measure(model, people, ScoreArguments(str(tmp_path / "run")), context=contexts[kind])
         assert counts.n_readings == (1 if n_windows == "one window" else 2), attempt
         assert counts.prompts == ONCE_EACH, attempt
         assert counts.n_renderings == (2 * N_PEOPLE if kind == "chat template" else 0), "the text and its frame"
-        about = json.loads((tmp_path / "run" / "run.json").read_text())
+        about = run_json(tmp_path / "run")
         assert (about["speed"]["tokens_computed_now"] == 0) == is_resumed
         coverage = about["coverage"]["study0"]
         assert coverage["responses"] == coverage["scored"] == sum(2 + i % 3 for i in range(0, N_PEOPLE, 2))
 
 
 def test_a_run_in_rounds_reads_its_data_once_too(
-    tmp_path: Path, people: DataArguments, chat_model: ModelArguments, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, people: DataArguments, model: ModelArguments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("centaurlab.stats.sequential.FIRST_ROUND", 2)
     counts = Counts(monkeypatch)
-    folder = measure(chat_model, people, ScoreArguments(str(tmp_path / "run"), precision=1e-6))
-    assert len(json.loads((folder / "run.json").read_text())["sample"]["rounds"]) > 2
+    folder = measure(model, people, ScoreArguments(str(tmp_path / "run"), precision=1e-6))
+    assert len(run_json(folder)["sample"]["rounds"]) > 2
     assert (counts.n_readings, counts.prompts) == (1, ONCE_EACH)
 
 
 def test_several_processes_divide_without_another_look_at_the_prompts(
-    tmp_path: Path, people: DataArguments, chat_model: ModelArguments, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, people: DataArguments, model: ModelArguments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two processes in turn, each with its own part of the sessions, give the table of one."""
-    whole = measure(chat_model, people, ScoreArguments(str(tmp_path / "whole")), context=template_context(chat_model))
-    tokenizer = AutoTokenizer.from_pretrained(chat_model.model_name_or_path)
-    model = ModelToScore(chat_model, tokenizer, model_shape(load_without_weights(chat_model)), 2048)
-    identity = json.loads((whole / "store" / "identity.json").read_text())
+    whole = measure(model, people, ScoreArguments(str(tmp_path / "whole")), context=template_context(model))
+    tokenizer = AutoTokenizer.from_pretrained(model.model_name_or_path)
+    to_score = ModelToScore(model, tokenizer, model_shape(load_without_weights(model)), 2048)
+    identity = read_json(whole / "store" / "identity.json")
     identity.pop("format")
     stores = [ScoreStore(tmp_path / "run" / "store", identity, writer, 2) for writer in range(2)]
     for rank, store in enumerate(stores):
@@ -157,8 +153,8 @@ def test_several_processes_divide_without_another_look_at_the_prompts(
             state = SimpleNamespace(
                 num_processes=2, process_index=rank, is_main_process=False, device=torch.device("cpu")
             )
-            plan = Plan(Survey(open_source(people)), Reading("full", template_context(chat_model)))
-            Worker(model, plan, store, state).score(None, "scoring")
+            plan = Plan(Survey(open_source(people)), Reading("full", template_context(model)))
+            Worker(to_score, plan, store, state).score(None, "scoring")
         assert (counts.n_readings, counts.prompts) == (1, ONCE_EACH)
     n_stored = [
         sum(part.execute("SELECT count(*) FROM results").fetchone()[0] for part in [store._own]) for store in stores
@@ -167,12 +163,12 @@ def test_several_processes_divide_without_another_look_at_the_prompts(
     assert min(n_stored) > 0
     for store in stores:
         store.close()
-    measure(chat_model, people, ScoreArguments(str(tmp_path / "run")), context=template_context(chat_model))
+    measure(model, people, ScoreArguments(str(tmp_path / "run")), context=template_context(model))
     assert table_bytes(tmp_path / "run") == table_bytes(whole)
 
 
 def test_an_equal_text_in_a_later_window_is_not_scored_again(
-    tmp_path: Path, people: DataArguments, chat_model: ModelArguments, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, people: DataArguments, model: ModelArguments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = json.loads(Path(people.data).read_text().splitlines()[0])
     with Path(people.data).open("a") as file:
@@ -186,6 +182,6 @@ def test_an_equal_text_in_a_later_window_is_not_scored_again(
         add(store, digest, *more)
 
     monkeypatch.setattr(ScoreStore, "add", counted)
-    measure(chat_model, people, ScoreArguments(str(tmp_path / "run")))
+    measure(model, people, ScoreArguments(str(tmp_path / "run")))
     assert set(added.values()) == {1}
     assert len(added) == N_PEOPLE

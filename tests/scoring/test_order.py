@@ -129,16 +129,16 @@ def test_after_a_process_has_died_what_is_missing_is_divided_among_the_others() 
     assert slowest_over_mean(costs, shares) <= 1.05
 
 
-def session(study: str, participant: int, text: str) -> Transcript:
+def transcript(study: str, participant: int, text: str) -> Transcript:
     return Transcript(text, study, study, str(participant))
 
 
 def test_windows_hold_every_session_once_and_a_bounded_amount(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "WINDOW_CHARACTERS", 50_000)
-    sessions = [session("a", i, "x" * (i % 7 * 1_000) + "<<J>>") for i in range(200)]
+    sessions = [transcript("a", i, "x" * (i % 7 * 1_000) + "<<J>>") for i in range(200)]
     found = list(windows(iter(sessions)))
     assert [s for window in found for s in window] == sessions
     assert all(sum(len(s.text) for s in window) < 50_000 + 7_000 for window in found)
     assert 10 < len(found) < 30
-    many_short = [session("a", i, "<<J>>") for i in range(200)]
+    many_short = [transcript("a", i, "<<J>>") for i in range(200)]
     assert max(map(len, windows(many_short))) <= 25, "a session's memory is more than its text"

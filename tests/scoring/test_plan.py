@@ -9,18 +9,17 @@ from transformers import AutoTokenizer
 
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.transcripts import Transcript, text_digest
-from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.loading import load_without_weights
 from centaurlab.models.shape import model_shape
 from centaurlab.prompts.context import Reading
 from centaurlab.prompts.encoding import encode
 from centaurlab.scoring.order import divide
 from centaurlab.scoring.plan import SAMPLED_PER_STUDY, PlannedSession, SessionLength, estimate_lengths, plan_window
+from helpers.paths import PSYCH_201
+from helpers.tiny_models import named
 
-REAL_DATA = Path(__file__).parents[3] / "shared/data/psych-201"
 
-
-def session(study: str, participant: int, text: str) -> Transcript:
+def transcript(study: str, participant: int, text: str) -> Transcript:
     return Transcript(text, study, study, str(participant))
 
 
@@ -36,7 +35,7 @@ def test_lengths_are_exact_where_all_are_tokenized_and_close_where_some_are(tiny
     words = ["You press <<J>> and win 3.5 points. ", "You press <<F>> and lose. "]
     numbers = ["17 93 4.25 8 1 0 66 <<12>> ", "3 <<-4.75>> "]
     sessions = [
-        session(study, i, "".join(draw.choice(pieces, draw.integers(3, 90))) + "The end.")
+        transcript(study, i, "".join(draw.choice(pieces, draw.integers(3, 90))) + "The end.")
         for study, pieces in (("words", words), ("numbers", numbers))
         for i in range(SAMPLED_PER_STUDY * 5)
     ]
@@ -54,19 +53,19 @@ def test_lengths_are_exact_where_all_are_tokenized_and_close_where_some_are(tiny
     longest = int(np.argmax([n for n, _ in exact]))
     share = cut[longest].n_response_tokens / estimated[longest].n_response_tokens
     assert share == pytest.approx(100 / estimated[longest].n_tokens)
-    assert estimate_lengths(planned([session("a", 0, "no answer")]), tokenizer, 100) == [SessionLength(0, 0, 0)]
+    assert estimate_lengths(planned([transcript("a", 0, "no answer")]), tokenizer, 100) == [SessionLength(0, 0, 0)]
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not REAL_DATA.is_dir(), reason="needs the real transcripts")
+@pytest.mark.skipif(not PSYCH_201.is_dir(), reason="needs the real transcripts")
 def test_on_real_sessions_the_slowest_of_four_is_within_five_percent(
     tiny_llama_dir: Path, tiny_gemma_dir: Path
 ) -> None:
     """Divided by estimated cost; judged by the operations of what the tokenizer makes of every session."""
     folder = tiny_gemma_dir
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    shape = model_shape(load_without_weights(ModelArguments(str(folder))))
-    sessions = list(open_source(DataArguments(str(REAL_DATA), on_malformed="skip")))
+    shape = model_shape(load_without_weights(named(folder)))
+    sessions = list(open_source(DataArguments(str(PSYCH_201), on_malformed="skip")))
     encodings = [encode(s.text, tokenizer, 32_768) for s in sessions]
     true = [shape.flops(len(e.input_ids_T), len(e.input_ids_T), int((e.end_R - e.start_R).sum())) for e in encodings]
     lengths = estimate_lengths(planned(sessions), tokenizer, 32_768)

@@ -1,56 +1,36 @@
-"""What ``measure`` itself decides: where shared characters end in tokens, and how sessions fill its windows."""
+"""What a run itself decides: how sessions fill its windows, what is scored once, and whom it may call held out."""
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
-from transformers import AutoTokenizer
 
 from centaurlab.data.source import DataArguments
-from centaurlab.models.arguments import ModelArguments
-from centaurlab.prompts.encoding import encode
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring import order as plan
-from centaurlab.scoring import worker as module
 from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.run import measure
+from helpers.json_files import run_json, write_json
+from helpers.tiny_models import in_float32, named
+from helpers.transcripts import sessions_of, write_transcripts
 
-LINE = '{{"text": "{text}", "experiment": "a2020/exp.csv", "participant": {participant}}}\n'
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CENTAURLAB_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def data(folder: Path, *texts: str) -> DataArguments:
-    path = folder / "data.jsonl"
-    path.write_text("".join(LINE.format(text=text, participant=i) for i, text in enumerate(texts)))
-    return DataArguments(data=str(path))
-
-
-def test_shared_characters_are_whole_tokens_before_the_first_prediction(tiny_gemma_dir: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(tiny_gemma_dir)
-    encoding = encode("You will be shown two slot machines <<J>> <<F>>", tokenizer)
-    for n in range(len("You will be shown two slot machines") + 1):
-        for n_tokens in module._shared_tokens(encoding, (n,)):
-            text = tokenizer.decode(encoding.input_ids_T[1:n_tokens])
-            assert text == "You will be shown two slot machines"[: len(text)]
-            assert len(text) <= n
-            assert n_tokens < encoding.start_R[0]
-    assert module._shared_tokens(encode("nothing here", tokenizer), (3,)) == []
+    """A study in which each text is that of somebody else."""
+    rows = sessions_of(["a2020"], len(texts), lambda _, person: texts[person])
+    return DataArguments(data=str(write_transcripts(folder / "data.jsonl", rows)))
 
 
 def test_small_windows_give_the_same_responses(
     tmp_path: Path, tiny_llama_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pyarrow.parquet as pq
-
     source = data(tmp_path, *(f"You see {i}. You press <<J>> and <<F>>." for i in range(6)))
-    model = ModelArguments(str(tiny_llama_dir), dtype="float32")
+    model = in_float32(tiny_llama_dir)
     tables = []
     for name, window in (("large", 10_000), ("small", 60)):
         monkeypatch.setattr(plan, "WINDOW_CHARACTERS", window)
@@ -63,26 +43,22 @@ def test_small_windows_give_the_same_responses(
 
 def test_equal_texts_are_scored_once_and_written_for_each_session(tmp_path: Path, tiny_llama_dir: Path) -> None:
     folder = measure(
-        ModelArguments(str(tiny_llama_dir)),
+        named(tiny_llama_dir),
         data(tmp_path, *["You press <<J>>."] * 3),
         ScoreArguments(str(tmp_path / "run")),
     )
-    import pyarrow.parquet as pq
-
     table = pq.read_table(folder / "scores.parquet").to_pandas()
     assert sorted(table["participant"]) == ["0", "1", "2"]
     assert table["nll"].nunique() == 1
 
 
 def test_responses_beyond_max_length_are_counted_as_cut(tmp_path: Path, tiny_llama_dir: Path) -> None:
-    import json
-
     folder = measure(
-        ModelArguments(str(tiny_llama_dir)),
+        named(tiny_llama_dir),
         data(tmp_path, "You press <<J>>. " + "You press a button. " * 40 + "<<F>>"),
         ScoreArguments(str(tmp_path / "run"), max_length=20),
     )
-    coverage = json.loads((folder / "run.json").read_text())["coverage"]["a2020"]
+    coverage = run_json(folder)["coverage"]["a2020"]
     assert coverage == {"responses": 2, "scored": 1, "cut": 1, "empty": 0, "malformed": 0, "straddling": 0, "failed": 0}
 
 
@@ -95,8 +71,8 @@ def test_people_trained_on_are_not_called_held_out(tmp_path: Path, tiny_llama_di
     held_out = replace(people, participants="test")
 
     def scored(name: str, source: DataArguments, **split: object) -> Path:
-        (run / "split.json").write_text(json.dumps({"data": people.data, "eval_data": None, "split_seed": 3} | split))
-        return measure(ModelArguments(str(model)), source, ScoreArguments(str(tmp_path / name)))
+        write_json(run / "split.json", {"data": people.data, "eval_data": None, "split_seed": 3} | split)
+        return measure(named(model), source, ScoreArguments(str(tmp_path / name)))
 
     with pytest.raises(UserError, match="--split_seed 3, which held out other people"):
         scored("other", held_out)

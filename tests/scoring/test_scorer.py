@@ -12,23 +12,11 @@ from centaurlab.prompts.encoding import Encoding, encode
 from centaurlab.results.table import TEMPERATURES, ResponseScores
 from centaurlab.scoring import scorer as scoring
 from centaurlab.scoring.scorer import NonFiniteError, SessionScorer, prepare_for_scoring, session_options
-from centaurlab.scoring.token_statistics import token_statistics
 from helpers.tokenizers_zoo import FAMILIES
+from helpers.transcripts import INSTRUCTIONS, bandit
 
-INSTRUCTIONS = "You will be shown two slot machines, J and F, and win points with each of them. " * 8
-
-
-def session(person: int, n_trials: int) -> str:
-    draw = np.random.default_rng(person)
-    answers = draw.choice(["J", "F", "-3", "très bien", "左 🙂"], n_trials)
-    trials = (
-        f"Trial {i}: you choose <<{answer}>> and win {draw.integers(-9, 9)} points.\n"
-        for i, answer in enumerate(answers)
-    )
-    return INSTRUCTIONS + f"You are person {person}.\n" + "".join(trials)
-
-
-SESSIONS = [session(person, n) for person, n in enumerate((12, 3, 1, 9))]
+ANSWERS = ("J", "F", "-3", "très bien", "左 🙂")
+SESSIONS = [bandit(person, n, ANSWERS, n_instructions=8) for person, n in enumerate((12, 3, 1, 9))]
 
 
 @pytest.fixture(params=["llama", "gemma"], scope="module")
@@ -121,13 +109,13 @@ def test_nested_prefixes_are_dropped_when_left(loaded: tuple[PreTrainedModel, Pr
     model, tokenizer = loaded
     story = "The word RED is written in blue. "
     texts = [
-        *(INSTRUCTIONS + story * 9 + f"Now {i}: <<J>> <<F>>" for i in range(2)),
-        *(INSTRUCTIONS + f"Later {i}: <<4>>" for i in range(2)),
+        *(INSTRUCTIONS * 8 + story * 9 + f"Now {i}: <<J>> <<F>>" for i in range(2)),
+        *(INSTRUCTIONS * 8 + f"Later {i}: <<4>>" for i in range(2)),
         *(f"Another study {i}: <<blue>>" for i in range(2)),
     ]
     encodings = [encode(text, tokenizer) for text in texts]
-    outer = len(encode(INSTRUCTIONS + "<<J>>", tokenizer).input_ids_T) - 4
-    inner = len(encode(INSTRUCTIONS + story * 9 + "<<J>>", tokenizer).input_ids_T) - 4
+    outer = len(encode(INSTRUCTIONS * 8 + "<<J>>", tokenizer).input_ids_T) - 4
+    inner = len(encode(INSTRUCTIONS * 8 + story * 9 + "<<J>>", tokenizer).input_ids_T) - 4
     shared = [(outer, inner), (outer, inner), (outer,), (outer,), (), ()]
     scorer = SessionScorer(model, 16)
     n_computed = 0
@@ -174,38 +162,6 @@ def test_chunks_on_a_cpu_are_no_longer_than_a_sliding_window(
     model, _ = loaded
     window = getattr(model.config, "sliding_window", None)
     assert prepare_for_scoring(model) == (window or 512)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("n_rows", "n_vocabulary"), [(1, 3), (5, 70_001), (300, 500), (3, 262_144)])
-def test_statistics_of_tokens_equal_those_in_float64(n_rows: int, n_vocabulary: int, dtype: torch.dtype) -> None:
-    generator = torch.Generator().manual_seed(n_vocabulary)
-    logits_NV = (torch.randn(n_rows, n_vocabulary, generator=generator) * 8).to(dtype)
-    targets_N = torch.randint(n_vocabulary, (n_rows,), generator=generator)
-    targets_N[0] = logits_NV[0].argmax()
-    options_O = np.array([0, n_vocabulary - 1], np.int32)
-    found = token_statistics(logits_NV, targets_N, options_O)
-
-    exact = logits_NV.double()
-    rows = torch.arange(n_rows)
-    log_p = exact.log_softmax(-1)
-    np.testing.assert_allclose(found.log_probability_N, log_p[rows, targets_N], atol=1e-4)
-    np.testing.assert_allclose(found.entropy_N, torch.distributions.Categorical(logits=exact).entropy(), atol=1e-4)
-    for k, temperature in enumerate(TEMPERATURES):
-        expected = -(exact / temperature).log_softmax(-1)[rows, targets_N]
-        np.testing.assert_allclose(found.nll_NK[:, k], expected, atol=1e-4)
-        mass = (exact / temperature).softmax(-1)[:, options_O].sum(-1)
-        np.testing.assert_allclose(found.option_nll_N1K[:, k + 1], -mass.log(), atol=1e-4)
-    np.testing.assert_allclose(found.option_nll_N1K[:, 0], -exact.softmax(-1)[:, options_O].sum(-1).log(), atol=1e-4)
-    assert found.greedy_N.tolist() == (exact[rows, targets_N] == exact.amax(-1)).tolist()
-
-
-def test_extreme_logits_stay_finite() -> None:
-    logits_NV = torch.tensor([[200.0, -200.0, 0.0], [-1e4, 1e4, 0.0]])
-    found = token_statistics(logits_NV, torch.tensor([1, 1]), np.empty(0, np.int32))
-    np.testing.assert_allclose(found.log_probability_N, [-400, 0])
-    np.testing.assert_allclose(found.nll_NK[0], [400 / t for t in TEMPERATURES], rtol=1e-6)
-    np.testing.assert_allclose(found.entropy_N, [0, 0], atol=1e-6)
 
 
 @pytest.mark.parametrize(("answers", "n_options"), [("JF", 2), ("Jj", 0), ("J☃", 2), ("J☃☂", 0), ("JFJ", 2)])

@@ -6,39 +6,24 @@ import random
 import signal
 import sqlite3
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from centaurlab.data.transcripts import SessionKey, text_digest
+from centaurlab.data.transcripts import text_digest
 from centaurlab.results.record import Coverage
-from centaurlab.results.table import TEMPERATURES, ResponseScores, write_scores
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring import store as module
 from centaurlab.scoring.store import ScoreStore, SessionResult
+from helpers.score_folders import random_scores
 
 IDENTITY = {"model": {"name": "tiny", "fingerprint": "abc"}, "protocol": "full", "max_tokens": 2048}
 
 
 def result(seed: int, n: int = 4) -> SessionResult:
-    draw = np.random.default_rng(seed)
-    scores = ResponseScores(
-        response_R=np.arange(n, dtype=np.int32),
-        n_tokens_R=draw.integers(1, 4, n).astype(np.int32),
-        nll_R=draw.normal(size=n).astype(np.float32),
-        greedy_correct_R=draw.integers(-1, 2, n).astype(np.int8),
-        entropy_R=draw.normal(size=n).astype(np.float32),
-        nll_RK=draw.normal(size=(n, len(TEMPERATURES))).astype(np.float32),
-        n_options_R=draw.integers(0, 4, n).astype(np.int32),
-        option_nll_R=draw.normal(size=n).astype(np.float32),
-        option_nll_RK=draw.normal(size=(n, len(TEMPERATURES))).astype(np.float32),
-    )
-    return SessionResult(scores, Coverage(n + 2, n, 1, 1, 3, 2), 100 + seed, 50, 0.25)
+    return SessionResult(random_scores(seed, n), Coverage(n + 2, n, 1, 1, 3, 2), 100 + seed, 50, 0.25)
 
 
 def same(a: SessionResult | None, b: SessionResult) -> bool:
@@ -280,50 +265,3 @@ def test_a_store_where_a_file_stands_is_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         ScoreStore(tmp_path / "store", IDENTITY)
-
-
-def keyed(n: int) -> list[tuple[SessionKey, ResponseScores]]:
-    return [(SessionKey("bandit" if i % 2 else "stroop", "../exp 1.csv", str(i)), result(i).scores) for i in range(n)]
-
-
-def test_the_table_has_a_row_per_response_in_the_order_given(tmp_path: Path) -> None:
-    write_scores(tmp_path, keyed(5))
-    table = pq.read_table(tmp_path / "scores.parquet").to_pandas()
-    assert [*table] == [
-        *("study", "experiment", "participant", "response", "n_tokens", "nll", "greedy_correct", "entropy"),
-        *("nll_t0.50", "nll_t0.59", "nll_t0.71", "nll_t0.84", "nll_t1.19", "nll_t1.41", "nll_t1.68", "nll_t2.00"),
-        *("nll_t2.38", "nll_t2.83", "nll_t3.36", "nll_t4.00", "n_options", "option_nll"),
-        *("option_nll_t0.50", "option_nll_t0.59", "option_nll_t0.71", "option_nll_t0.84", "option_nll_t1.19"),
-        *("option_nll_t1.41", "option_nll_t1.68", "option_nll_t2.00", "option_nll_t2.38", "option_nll_t2.83"),
-        *("option_nll_t3.36", "option_nll_t4.00"),
-    ]
-    expected = [
-        (key.study, key.participant, r, scores.nll_R[r], scores.nll_RK[r, 11])
-        for key, scores in keyed(5)
-        for r in range(len(scores.nll_R))
-    ]
-    columns = ["study", "participant", "response", "nll", "nll_t4.00"]
-    assert [tuple(row) for row in table[columns].itertuples(index=False)] == expected
-    greedy = np.concatenate([scores.greedy_correct_R for _, scores in keyed(5)])
-    assert [None if g < 0 else bool(g) for g in greedy] == table["greedy_correct"].tolist()
-
-
-def test_equal_results_give_equal_bytes_and_an_interrupted_write_leaves_the_old_table(tmp_path: Path) -> None:
-    path = tmp_path / "scores.parquet"
-    write_scores(tmp_path, keyed(5))
-    before = path.read_bytes()
-    write_scores(tmp_path, iter(keyed(5)))
-    assert path.read_bytes() == before
-
-    def interrupted() -> Iterator[tuple[SessionKey, ResponseScores]]:
-        yield from keyed(2)
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_scores(tmp_path, interrupted())
-    assert path.read_bytes() == before
-
-
-def test_no_sessions_give_an_empty_table(tmp_path: Path) -> None:
-    write_scores(tmp_path, [])
-    assert pq.read_table(tmp_path / "scores.parquet").num_rows == 0

@@ -11,7 +11,7 @@ from centaurlab.runtime.errors import UserError
 from centaurlab.scoring import order
 from centaurlab.scoring import survey as module
 from centaurlab.scoring.survey import Survey
-from helpers.transcript_files import session, write
+from helpers.transcripts import session, write_transcripts
 
 
 def people(folder: Path, n: int = 50) -> Path:
@@ -19,7 +19,7 @@ def people(folder: Path, n: int = 50) -> Path:
     texts = [f"You see {draw.randint(0, 9)}. You press <<{draw.choice('JF')}>>." * draw.randint(1, 4) for _ in range(n)]
     rows = [session(i, text=text, study=f"study{i % 3}") for i, text in enumerate(texts)]
     draw.shuffle(rows)
-    return write(folder / "people.jsonl", rows)
+    return write_transcripts(folder / "people.jsonl", rows)
 
 
 @pytest.mark.parametrize("batch", [7, 10_000])
@@ -47,7 +47,7 @@ def test_it_is_what_the_transcripts_say(
 
 
 def test_sessions_left_out_are_told_and_the_first_malformed_one_ends_it_where_none_is(tmp_path: Path) -> None:
-    path = write(tmp_path / "people.jsonl", [session(1), session(2, text="You press <<J"), session(3)])
+    path = write_transcripts(tmp_path / "people.jsonl", [session(1), session(2, text="You press <<J"), session(3)])
     survey = Survey(open_source(DataArguments(str(path), on_malformed="skip")))
     assert [s.key.participant for s in survey] == ["1", "3"]
     (skipped,) = survey.skipped

@@ -5,7 +5,6 @@ people within each, with replacement. What is true is computed from the whole po
 without the package. Rates within 95 ± 3 % are nominal; where a rate is outside, the test says so and why.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +27,8 @@ from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effects import ComparedPair, estimate_effects, sum_study
 from centaurlab.stats.estimate import Estimate
 from centaurlab.stats.means import MEAN_COLUMNS, mean_nlls
+from helpers.score_folders import table_folder
+from helpers.transcripts import sessions_of, write_transcripts
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -180,17 +181,8 @@ def write_scores(folder: Path, model: str, names: list[str], columns_SPR: dict[s
         "participant": np.tile(np.repeat(people, n_responses), n_studies),
         "response": np.tile(np.arange(n_responses, dtype=np.int32), n_studies * n_people),
     }
-    folder.mkdir(exist_ok=True)
     table = pd.DataFrame(columns | {name: values.ravel() for name, values in columns_SPR.items()})
-    table.to_parquet(folder / "scores.parquet")
-    about = {
-        "job": "score",
-        "model": {"name": model, "fingerprint": model},
-        "protocol": {"name": "full"},
-        "data": {"studies": {name: {"fingerprint": name} for name in names}},
-    }
-    (folder / "run.json").write_text(json.dumps(about))
-    return read_run(folder)
+    return read_run(table_folder(folder, table, model={"name": model, "fingerprint": model}))
 
 
 def test_contexts_generations_and_generalisation(tmp_path: Path) -> None:
@@ -200,14 +192,8 @@ def test_contexts_generations_and_generalisation(tmp_path: Path) -> None:
     right = np.random.default_rng(3).random(base.shape) < np.exp(-base / 2)
     d, nlls = true_d(base, post), {"base": base, "post": post}
     names = study_names(n_studies)
-    sessions = tmp_path / "sessions.jsonl"
-    lines = [
-        {"text": f"<<{'ab'[p % 2]}>>", "experiment": name, "participant": str(p)}
-        for name in names
-        for p in range(n_people)
-    ]
-    sessions.write_text("\n".join(map(json.dumps, lines)))
-    told = DataArguments(str(sessions))
+    people = sessions_of(names, n_people, lambda _, person: f"<<{'ab'[person % 2]}>>")
+    told = DataArguments(str(write_transcripts(tmp_path / "sessions.jsonl", people)))
     pair = ModelPair("post", "base", "instruct", "family", 1.0)
     rates = Rates()
     rng = np.random.default_rng(4)

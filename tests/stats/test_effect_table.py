@@ -2,37 +2,35 @@
 
 import dataclasses
 import math
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from centaurlab.analyses.misalignment import shown_effects
 from centaurlab.display.terminal import show
+from centaurlab.runtime.errors import UserError
 from centaurlab.stats.contrast import POST_TRAINING, Contrast
 from centaurlab.stats.effect_table import effects_table, read_effects
 from centaurlab.stats.effects import Effect
 from centaurlab.stats.estimate import Estimate
-from helpers.effect_rows import write_effects
+from helpers.effect_rows import effect, effects_of, write_effects
 
-EFFECT = Effect(
-    group="pair",
+EFFECT = effect(
+    "all studies",
+    Estimate(0.2, 0.1, 0.3),
+    "overall",
     group_name="org/chat",
-    contrast=Contrast("org/chat", "org/base"),
-    level="overall",
-    name="all studies",
-    d=Estimate(0.2, 0.1, 0.3),
     d_paired=Estimate(0.5, 0.2, 0.8),
     nll_difference=Estimate(0.4, 0.3, 0.5),
     nll_second=1.1,
     nll_first=1.5,
-    n_pairs=1,
     n_responses=12000,
     n_participants=30,
     n_studies=3,
     n_studies_d=3,
     n_studies_paired=3,
     unmatched_second=0,
-    unmatched_first=0,
 )
 
 
@@ -77,3 +75,12 @@ def test_what_was_left_out_is_said_and_names_are_not_markup(capsys: pytest.Captu
 def test_bounds_that_say_nothing_stay_short(capsys: pytest.CaptureFixture[str]) -> None:
     show(*shown_effects([dataclasses.replace(EFFECT, d_paired=Estimate(1.972, -5379791.4, 753.61))]))
     assert "-5,380,000 to +800" in capsys.readouterr().out
+
+
+def test_effects_are_read_as_they_were_written(tmp_path: Path) -> None:
+    effects = effects_of(["a2020", "NA"], Estimate(0.4, 0.1, 0.7))
+    write_effects(tmp_path, effects)
+    assert read_effects(tmp_path) == effects
+    (tmp_path / "effects.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(UserError, match="missing or damaged"):
+        read_effects(tmp_path)

@@ -1,42 +1,35 @@
-import json
-import runpy
-import sys
+"""A model between two: at 0 and 1 it is one of them, and its weights lie on the line between."""
+
 from pathlib import Path
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 
-from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.loading import load_model, load_tokenizer
 from centaurlab.prompts.encoding import encode
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.scorer import SessionScorer
 from centaurlab.training.interpolate import interpolate
 from centaurlab.training.merge import merge
-from helpers.tiny_models import save_tiny_gemma
+from helpers.adapters import save_adapter
+from helpers.commands import UNTRACKED, Done, run_script
+from helpers.json_files import edit_json
+from helpers.paths import RECIPES
+from helpers.tiny_models import in_float32, named, save_tiny_gemma
 
 SESSION = "You will be shown two slot machines, J and F.\n" + "You choose <<J>> and win 3 points. You say <<F>>.\n" * 8
 
 
-def nlls(model: str | Path) -> torch.Tensor:
-    args = ModelArguments(str(model), dtype="float32")
+def nlls(model: Path) -> torch.Tensor:
+    args = in_float32(model)
     encoding = encode(SESSION, load_tokenizer(args))
     return torch.from_numpy(SessionScorer(load_model(args)).score(encoding).scores.nll_R.copy())
 
 
 @pytest.fixture
 def adapter(tiny_llama_dir: Path, tmp_path: Path) -> Path:
-    model = load_model(ModelArguments(str(tiny_llama_dir), dtype="float32"))
-    model.name_or_path = str(tiny_llama_dir)
-    config = LoraConfig(r=4, lora_alpha=16, use_rslora=True, target_modules=["q_proj", "down_proj"])
-    torch.manual_seed(1)
-    adapted = get_peft_model(model, config)
-    for name, parameter in adapted.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.2)
-    adapted.save_pretrained(tmp_path / "adapter")
+    save_adapter(tiny_llama_dir, tmp_path / "adapter", seed=1, std=0.2, lora_alpha=16, use_rslora=True)
     (tmp_path / "adapter" / "chat_template.jinja").write_text("{{ messages }}")
     return tmp_path / "adapter"
 
@@ -91,7 +84,7 @@ def test_tied_weights_are_mixed_once(tiny_gemma_dir: Path, tmp_path: Path) -> No
 
 
 def test_a_merged_model_keeps_the_chat_template(whole: Path) -> None:
-    assert load_tokenizer(ModelArguments(str(whole))).chat_template == "{{ messages }}"
+    assert load_tokenizer(named(whole)).chat_template == "{{ messages }}"
 
 
 def test_mistakes(adapter: Path, whole: Path, tiny_gemma_dir: Path, tmp_path: Path) -> None:
@@ -103,29 +96,20 @@ def test_mistakes(adapter: Path, whole: Path, tiny_gemma_dir: Path, tmp_path: Pa
         interpolate(str(adapter), None, float("nan"), tmp_path / "c")
     with pytest.raises(UserError, match="is not empty"):
         interpolate(str(adapter), None, 0.5, adapter)
-    config = json.loads((adapter / "adapter_config.json").read_text()) | {"use_dora": True}
-    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    edit_json(adapter / "adapter_config.json", use_dora=True)
     with pytest.raises(UserError, match=r"not a plain LoRA adapter \(use_dora\)"):
         interpolate(str(adapter), None, 0.5, tmp_path / "d")
 
 
-def test_the_recipe_writes_no_model_where_one_of_them_is_there(
-    adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def recipe(*alphas: str) -> int:
-        options = ["--post", str(adapter), "--output_dir", str(tmp_path / "out"), "--report_to", "none"]
-        monkeypatch.setattr(sys, "argv", ["interpolate.py", *options, "--alpha", *alphas])
-        try:
-            runpy.run_path(str(Path(__file__).parents[2] / "recipes" / "interpolate.py"), run_name="__main__")
-        except SystemExit as stop:
-            return int(stop.code or 0)
-        return 0
+def test_the_recipe_writes_no_model_where_one_of_them_is_there(adapter: Path, tmp_path: Path) -> None:
+    def recipe(*alphas: str) -> Done:
+        options = ("--post", adapter, "--output_dir", tmp_path / "out", *UNTRACKED)
+        return run_script(RECIPES / "interpolate.py", *options, "--alpha", *alphas)
 
-    assert recipe("0.5") == 0
+    assert recipe("0.5").returncode == 0
     config = (tmp_path / "out" / "config.json").read_text()
-    assert recipe("0.25", "0.5") == 2
-    assert "alpha-0.5 is not empty; leave 0.5 out of --alpha" in capsys.readouterr().err
+    assert "alpha-0.5 is not empty; leave 0.5 out of --alpha" in recipe("0.25", "0.5").error
     assert not (tmp_path / "out" / "alpha-0.25").exists()
     assert (tmp_path / "out" / "config.json").read_text() == config
-    assert recipe("0.25") == 0
+    assert recipe("0.25").returncode == 0
     assert (tmp_path / "out" / "alpha-0.25" / "adapter_model.safetensors").exists()

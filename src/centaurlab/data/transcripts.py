@@ -15,7 +15,7 @@ from centaurlab.runtime.errors import UserError
 
 OPEN, CLOSE = "<<", ">>"
 _RESPONSE = re.compile(r"<<(.*?)>>", re.DOTALL)
-_MISSING = {"", "n/a", "na", "nan", "none", "null", "nat", "<na>"}
+_MISSING = {"", "n/a", "na", "nan", "none", "null", "nat", "<na>", "inf", "-inf"}
 _STUDY_NAME = re.compile(r"[^/\\\x00-\x1f\x7f]+")
 
 

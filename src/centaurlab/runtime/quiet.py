@@ -12,7 +12,11 @@ from types import ModuleType
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Within the block transformers and PEFT draw no bars, announce no future and log errors only."""
+    """Within the block transformers and PEFT draw no bars, announce no future and log errors only.
+
+    Nor does PEFT warn of adapters that replace the embedding of a model whose head is its embedding: ``training.merge``
+    unties them.
+    """
     from transformers.utils import logging as transformers_logging
 
     verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
@@ -21,6 +25,7 @@ def quiet_transformers() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
+            warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True` and a tied layer", UserWarning)
             yield
     finally:
         transformers_logging.set_verbosity(verbosity)

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -12,11 +11,9 @@ from centaurlab.data.options import cut_at_responses
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.starter.studies import STUDIES as STARTER
 from centaurlab.data.transcripts import Transcript
+from helpers.paths import PSYCH_201
 from helpers.retold import TELLERS
 
-SHARED = next(
-    (folder for above in Path(__file__).parents if (folder := above / "shared" / "data" / "psych-201").is_dir()), None
-)
 ANSWERS_ANYTHING = {
     "alsobay2025publicGoodsGame": {"reward or deduction", "exit"},
     "guenther2024associations_sentences_texts": {"associations"},
@@ -32,9 +29,9 @@ PSYCH_201_STUDIES = sorted({study.name for study in catalog_studies().values()} 
 
 
 def sessions(study: str) -> Iterator[tuple[Study, Transcript, list[str], list[str]]]:
-    if study not in STARTER_STUDIES and SHARED is None:
+    if study not in STARTER_STUDIES and not PSYCH_201.is_dir():
         pytest.skip("the transcripts of Psych-201 are not here")
-    data = "starter" if study in STARTER_STUDIES else str(SHARED)
+    data = "starter" if study in STARTER_STUDIES else str(PSYCH_201)
     module = find_study(study)
     assert module is not None
     for transcript in open_source(DataArguments(data=data, studies=study)):
@@ -137,7 +134,7 @@ def lines_with_responses(study: str, text: str) -> list[str]:
 
 def test_every_answer_of_the_persons_files_is_an_option():
     """All 130 sessions of one study, cut after the second response."""
-    folder = SHARED and SHARED.parent / "persons"
+    folder = PSYCH_201 and PSYCH_201.parent / "persons"
     if folder is None or not folder.is_dir():
         pytest.skip("the transcripts of Psych-201 are not here")
     module = find_study("spektor2019contexteffects")

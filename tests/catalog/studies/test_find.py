@@ -1,11 +1,12 @@
 import re
-from pathlib import Path
 
 import pytest
 
 from centaurlab.catalog.studies import catalog_studies, find_study, instructions, load_studies, read_trials
 from centaurlab.data.options import cut_at_responses
 from centaurlab.runtime.errors import UserError
+from helpers.paths import ROOT
+from helpers.studies import write_module
 
 OWN = """
 from centaurlab.catalog.studies import Ask, Study, letters
@@ -17,12 +18,6 @@ def ask(segment, past, opening):
 
 STUDIES = (Study("weather2026", ask, first_trial="Day 1", also_called=("Weather 2026",)),)
 """
-
-
-def write(folder: Path, text: str) -> Path:
-    path = folder / "my_study.py"
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def test_a_study_is_found_by_each_of_its_names():
@@ -48,7 +43,7 @@ def test_feedback_is_what_the_texts_show():
 
 
 def test_a_study_of_ones_own_is_one_file(tmp_path):
-    own = load_studies(write(tmp_path, OWN))
+    own = load_studies(write_module(tmp_path, OWN))
     study = find_study("Weather 2026", own)
     assert study is not None
     assert study.name == "weather2026"
@@ -56,7 +51,7 @@ def test_a_study_of_ones_own_is_one_file(tmp_path):
 
 
 def test_ones_own_module_goes_before_the_catalogs(tmp_path):
-    own = load_studies(write(tmp_path, OWN.replace("weather2026", "busch2024_stroop")))
+    own = load_studies(write_module(tmp_path, OWN.replace("weather2026", "busch2024_stroop")))
     assert find_study("busch2024_stroop", own) is own["busch2024_stroop"]
 
 
@@ -73,16 +68,16 @@ def test_ones_own_module_goes_before_the_catalogs(tmp_path):
     ],
 )
 def test_a_file_that_is_none_is_refused_in_one_sentence(tmp_path, text, problem):
-    path = write(tmp_path, text)
+    path = write_module(tmp_path, text)
     with pytest.raises(UserError, match=f"^{path}:? .*{problem}"):
         load_studies(path)
 
 
 def test_the_example_of_the_docs_reads_the_session_of_the_docs(tmp_path):
-    page = (Path(__file__).parents[3] / "docs" / "studies.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "studies.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (session,) = re.findall(r"```\n(In each round.*?)```", page, re.DOTALL)
-    study = load_studies(write(tmp_path, code))["mine2026"]
+    study = load_studies(write_module(tmp_path, code))["mine2026"]
     first, second = read_trials(study, *cut_at_responses(session))
     assert (first.options, first.role, second.role) == (("J", "F"), "safe", "risky")
     assert (first.outcome, second.outcome) == ({"points": 3.0}, {"points": 0.0})

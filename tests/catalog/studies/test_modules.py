@@ -3,23 +3,13 @@
 import pytest
 
 from centaurlab.catalog.studies import (
-    Trial,
     UnreadableError,
     catalog_studies,
     find_study,
-    instructions,
     read_trials,
 )
 from centaurlab.data.options import cut_at_responses
-
-
-def read(study: str, text: str) -> list[Trial]:
-    module = find_study(study)
-    assert module is not None
-    segments, answers = cut_at_responses(text)
-    assert instructions(module, segments[0])
-    return read_trials(module, segments, answers)
-
+from helpers.studies import read_session
 
 GAME = (
     "In this game, you will be in a group of 3 players.\nEach person is given a set amount of 20 coins at the "
@@ -38,7 +28,7 @@ GAME = (
 
 def test_public_goods_contributions_are_a_choice_and_sanctions_an_open_list():
     any_amount = "You can choose to contribute any integer amount from 0 up to your entire endowment of 20 coins."
-    contribution, *sanctions, leaving = read("alsobay2025publicGoodsGame", GAME.format(choice=any_amount))
+    contribution, *sanctions, leaving = read_session("alsobay2025publicGoodsGame", GAME.format(choice=any_amount))
     assert contribution.options[:3] == ("0 coins", "1 coin", "2 coins")
     assert len(contribution.options) == 21
     assert contribution.role == "20"
@@ -57,7 +47,10 @@ def test_public_goods_contributions_are_a_choice_and_sanctions_an_open_list():
 
 def test_public_goods_of_all_or_nothing():
     all_or_nothing = "You can choose to either contribute all of your 20 coins or nothing."
-    assert read("alsobay2025publicGoodsGame", GAME.format(choice=all_or_nothing))[0].options == ("0 coins", "20 coins")
+    assert read_session("alsobay2025publicGoodsGame", GAME.format(choice=all_or_nothing))[0].options == (
+        "0 coins",
+        "20 coins",
+    )
 
 
 def test_stroop_buttons_mean_colours():
@@ -68,7 +61,7 @@ def test_stroop_buttons_mean_colours():
         "The stimulus on the next trial is the word red, the letters of the word are colored in red. You press "
         "<<left>> after 455.5 milliseconds. The correct answer was pressing left."
     )
-    wrong, right = read("busch2024_stroop", text)
+    wrong, right = read_session("busch2024_stroop", text)
     assert wrong.options == ("left", "down", "right")
     assert wrong.roles == ("red", "green", "blue")
     assert (wrong.role, wrong.item, wrong.stimuli["congruency"]) == ("blue", "blue in green", "incongruent")
@@ -97,7 +90,7 @@ def test_stroop_buttons_mean_colours():
     ],
 )
 def test_letters_of_a_person_mean_yes_and_no(study, keys, roles):
-    first, second = read(
+    first, second = read_session(
         study, f"You will see words.\n{keys}\nrainbow. You press <<B>>.\nmoonspoon. You press <<Q>>.\n\n"
     )
     assert first.options == second.options == ("Q", "B")
@@ -113,7 +106,7 @@ def test_relations_are_the_rows_of_the_instructions_table():
         "word2 HAS word1\tbookstore\tstore HAS book(s)\nword1 HAS word2\tdoorframe\tdoor HAS frame\n\nGo.\n"
         'What does "word box" mean?. You answer <<word HAS box>>.\n'
     )
-    (trial,) = read("guenther2022relational", text)
+    (trial,) = read_session("guenther2022relational", text)
     assert trial.options == ("box MADE OF word", "box HAS word", "word HAS box")
     assert trial.role == "word1 HAS word2"
     assert trial.item == "word box"
@@ -127,7 +120,7 @@ def test_the_second_question_excludes_the_first_answer():
         "least similar.\n"
         "Which look the most similar? j - k; l - m; n - o; p - q. You choose <<j - k>> as most similar.\n"
     )
-    most, least, next_trial = read("guenther2023ViSpa", text)
+    most, least, next_trial = read_session("guenther2023ViSpa", text)
     assert most.options == ("a - b", "c d - e", "f - g", "h - i")
     assert least.options == ("a - b", "f - g", "h - i")
     assert (most.kind, least.kind) == ("most similar", "least similar")
@@ -144,7 +137,7 @@ def test_associations_are_open_and_ratings_have_a_hundred_and_one_steps():
         "You enter "
         "<<64.0>>."
     )
-    words, rating = read("guenther2024associations_sentences_texts", text)
+    words, rating = read_session("guenther2024associations_sentences_texts", text)
     assert (words.kind, words.options, words.block) == ("associations", None, 1)
     assert (rating.kind, len(rating.options), rating.role, rating.block) == ("rating", 101, "64.0", 2)
     assert words.stimuli == rating.stimuli == {"text": "In 1900, a fair opened. It was big."}
@@ -153,7 +146,9 @@ def test_associations_are_open_and_ratings_have_a_hundred_and_one_steps():
 
 def test_comprehension_answers_are_typed_and_classed():
     question = "Ann saw Bo. In this context, was Bo seen? (Answer using just one word). You enter <<{}>>.\n"
-    trials = read("guenther2024comprehension", "Read.\n" + "".join(map(question.format, ["yes", "n", "Bo", "Yes "])))
+    trials = read_session(
+        "guenther2024comprehension", "Read.\n" + "".join(map(question.format, ["yes", "n", "Bo", "Yes "]))
+    )
     assert [trial.role for trial in trials] == ["yes", "no", "other", "yes"]
     assert trials[0].options is None
     assert trials[0].item == "Ann saw Bo. was Bo seen?"
@@ -161,7 +156,7 @@ def test_comprehension_answers_are_typed_and_classed():
 
 @pytest.mark.parametrize("line_break", ["\n", ""])
 def test_a_substitute_is_any_word(line_break):
-    trials = read(
+    trials = read_session(
         "guenther2024substitutions", f"Write another.{line_break}lake. You enter <<pond>>.\nhat. You enter <<cap>>."
     )
     assert [(trial.options, trial.item) for trial in trials] == [(None, "lake"), (None, "hat")]
@@ -175,7 +170,7 @@ def test_function_estimation_keeps_the_graph_for_all_predictions_of_a_task():
         "predict y = <<-0.1>>.\n\nIn task 3, the one input-output pairs:\nx=0, y=0\nNow:\nx=0.1, you predict y "
         "= <<0>>."
     )
-    first, again, later, other = read("little2024functionestimation", text)
+    first, again, later, other = read_session("little2024functionestimation", text)
     assert first.stimuli == {"points": ((-0.5, 0.25), (0.5, 1e-05)), "x": -0.7, "repeated": 0.0}
     assert [trial.stimuli["repeated"] for trial in (again, later, other)] == [1.0, 0.0, 0.0]
     assert later.stimuli["points"] == first.stimuli["points"] != other.stimuli["points"]
@@ -191,13 +186,13 @@ def test_dividends_before_a_choice_give_roles_and_an_item_without_order_and_lett
         "Stock K yields 1 points. Stock Q yields 9 points.\n",
     ]
     extreme = "Stock K yields 4 points. Stock Q yields 6 points.\n"
-    (trial,) = read("olschewski2024skewness", head + market.format(lines[0] + extreme + lines[1], "Q"))
+    (trial,) = read_session("olschewski2024skewness", head + market.format(lines[0] + extreme + lines[1], "Q"))
     assert trial.options == ("K", "Q")
     assert trial.roles == ("right-skewed", "left-skewed")
     assert trial.role == "left-skewed"
     assert trial.stimuli == {"points": ((1.0, 4.0, 1.0), (9.0, 6.0, 9.0))}
     other_letters = (head + market.format(extreme + "".join(lines), "Q")).replace("K", "A").replace("Q", "K")
-    assert read("olschewski2024skewness", other_letters)[0].item == trial.item
+    assert read_session("olschewski2024skewness", other_letters)[0].item == trial.item
 
 
 def test_repeated_choices_among_stocks_have_roles_by_all_their_dividends():
@@ -214,7 +209,7 @@ def test_repeated_choices_among_stocks_have_roles_by_all_their_dividends():
         "<<E>>. "
         "Stock A yields 1 points. Stock C yields 2 points. Stock E yields 3 points."
     )
-    trials = read("olschewski2024skewness", text)
+    trials = read_session("olschewski2024skewness", text)
     assert [trial.options for trial in trials] == [("A", "C")] * 3 + [("A", "C", "E")]
     assert [trial.role for trial in trials[:3]] == ["left-skewed", "right-skewed", "left-skewed"]
     assert trials[2].outcome == {"points": (50.0, 1.0)}
@@ -236,7 +231,7 @@ def test_the_casino_tells_the_lucky_light_to_who_looks():
         "light. You "
         "executed this bet successfully."
     )
-    look, failed, sleep, bet = read("sandbrink2024metacontrol", text)
+    look, failed, sleep, bet = read_session("sandbrink2024metacontrol", text)
     assert look.options == ("X", "Y", "Z", "W")
     assert [trial.role for trial in (look, failed, sleep, bet)] == ["observe", "blue", "sleep", "red"]
     assert look.outcome == {"lucky": "red"}
@@ -263,7 +258,7 @@ def test_abstracts_are_judged_at_once_and_considered_after_a_look_back():
         f"to 100? You "
         "enter <<0>>."
     )
-    trials = read("schiekiera2025metascience", text)
+    trials = read_session("schiekiera2025metascience", text)
     assert [trial.kind for trial in trials] == [
         *("intuitive, submit", "certainty, submit", "go on", "considered, submit", "intuitive, read")
     ]
@@ -288,7 +283,7 @@ def test_two_step_roles_are_places_and_transitions_common_or_rare():
         + "\nYou are now back 18 months later.\n\n"
         + trial.format("H", "O", "O", "E", "a")
     )
-    trials = read("shahar2019twosteptask", text)
+    trials = read_session("shahar2019twosteptask", text)
     assert [trial.options for trial in trials] == [("S", "H"), ("P", "E")] * 3
     assert [trial.role for trial in trials] == [
         *("option 1", "state 2, option 1", "option 2", "state 2, option 2", "option 2", "state 1, option 2")
@@ -307,7 +302,7 @@ def test_options_of_a_block_stay_until_the_next():
         "F.\nYou choose "
         "<<F>>. Option J yields 1 points. Option G yields 2 points. Option F yields 3.5 points.\n"
     )
-    trials = read("spektor2019contexteffects", text)
+    trials = read_session("spektor2019contexteffects", text)
     assert [trial.options for trial in trials] == [("J", "G"), ("J", "G"), ("J", "G", "F")]
     assert [trial.role for trial in trials] == ["safer", "riskier", "safest"]
     assert [trial.outcome["points"] for trial in trials] == [(50.0, 0.0), (0.0, -2.0), (1.0, 2.0, 3.5)]
@@ -325,93 +320,10 @@ def test_the_frequent_letter_differs_by_trial():
         "'X'. The wheel is spun. Is the section that the wheel stops on marked 'E' or marked 'X'? You predict "
         "<<X>>.\n"
     )
-    coins, wheel = read("thoma2025riskychoice", text)
+    coins, wheel = read_session("thoma2025riskychoice", text)
     assert (coins.options, coins.roles, coins.role) == (("U", "F"), ("rare", "frequent"), "frequent")
     assert (wheel.options, wheel.roles, wheel.role) == (("E", "X"), ("frequent", "rare"), "rare")
     assert wheel.stimuli == {"object": "sections", "count": (7.0, 3.0)}
-
-
-def test_ratings_from_one_to_six():
-    (trial,) = read("revelle2010personality", 'Choose 1 to 6.\n\nStatement: "Am calm." You choose <<2>>.')
-    assert (trial.options, trial.role, trial.item) == (tuple("123456"), "2", "Am calm.")
-
-
-def test_letters_of_a_questionnaire_are_ordered_by_what_they_mean():
-    text = (
-        "Annoying situations.\nYour answers are: P for yes, F for perhaps, O for no.\n\nA tram is late. Would "
-        "you want to "
-        "sigh? You answer <<F>>.\nA tram is late. Would you sigh? You answer <<P>>."
-    )
-    wish, act = read("deboeck2004aggression", text)
-    assert wish.options == ("O", "F", "P")
-    assert wish.roles == ("no", "perhaps", "yes")
-    assert (wish.role, act.role) == ("perhaps", "yes")
-    assert wish.stimuli == {"situation": "A tram is late.", "wish": "want", "reaction": "sigh"}
-    assert act.stimuli["wish"] == ""
-    assert act.item == "A tram is late. Would you sigh?"
-
-
-def test_an_interview_about_circumstances():
-    text = (
-        "An interview.\nYour answers are: X for no, B for yes.\n\nShould it be possible if it rains? You answer "
-        "<<B>>.\n"
-        "Should it be possible if it snows? You answer <<X>>."
-    )
-    rain, snow = read("smith2018abortion", text)
-    assert rain.options == ("X", "B")
-    assert (rain.role, snow.role) == ("yes", "no")
-    assert (rain.item, snow.stimuli["circumstance"]) == ("Should it be possible if it rains?", "it snows")
-
-
-def test_trips_have_their_attributes_in_the_order_of_their_letters():
-    text = (
-        "In each choice the first trip is called X and the second trip V.\n\nChoice 1: trip X: 24.00 guilders, "
-        "150 minutes, "
-        "1 change, medium comfort; trip V: 40.50 guilders, 95 minutes, 0 changes, high comfort. You choose <<V>>."
-    )
-    (trial,) = read("benakiva1993trains", text)
-    assert (trial.options, trial.role) == (("X", "V"), "second")
-    assert trial.stimuli == {
-        "guilders": (24.0, 40.5),
-        "minutes": (150.0, 95.0),
-        "changes": (1.0, 0.0),
-        "comfort": ("medium", "high"),
-    }
-
-
-@pytest.mark.parametrize("study", ["jain1994crackers", "jain1994ketchup", "jain1994yogurt"])
-def test_brands_prices_and_promotions(study):
-    text = (
-        "The options are: W is Heinz, 41 ounces; H is Hunt's, 32 ounces; A is the store's own brand.\n\nTrip 1: "
-        "W 4.6, H 2.5 "
-        "(advertised), A 3.1 (advertised and displayed). You buy <<H>>.\nTrip 2: W 49 (displayed), H 50, A 3. "
-        "You buy <<W>>."
-    )
-    first, second = read(study, text)
-    assert first.options == ("W", "H", "A")
-    assert (first.role, second.role) == ("Hunt's, 32 ounces", "Heinz, 41 ounces")
-    assert first.stimuli == {"price": (4.6, 2.5, 3.1), "advertised": (0.0, 1.0, 1.0), "displayed": (0.0, 0.0, 1.0)}
-    assert second.stimuli["displayed"] == (1.0, 0.0, 0.0)
-
-
-def test_recalled_words_are_classed_by_where_they_stood():
-    text = (
-        "Lists.\n\nList 1. You see: oak, ash.\nList 2. You see: elm, yew, fir.\nYou say <<fir>>, <<elm>>, "
-        "<<fir>>, <<oak>>, "
-        "<<tin>>.\nList 3. You see: fig, bay.\nYou say <<yew>>, <<bay>>."
-    )
-    trials = read("healey2014recall", text)
-    assert [trial.role for trial in trials] == [
-        "3",
-        "1",
-        "repetition",
-        "earlier list",
-        "intrusion",
-        "earlier list",
-        "2",
-    ]
-    assert [(trial.block, trial.trial) for trial in trials] == [(2, 1)] * 5 + [(3, 2)] * 2
-    assert all(trial.options is None for trial in trials)
 
 
 @pytest.mark.parametrize("study", sorted({study.name for study in catalog_studies().values()}))

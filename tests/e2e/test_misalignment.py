@@ -1,75 +1,39 @@
 """``eval/misalignment.py`` as a user runs it: on folders of scores, on models, and on what cannot be compared."""
 
-import io
-import json
-import os
-import runpy
-import subprocess
-import sys
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from centaurlab.cli.commands import find_command
 from centaurlab.runtime.arguments import parse_arguments
+from helpers.commands import UNTRACKED, Done, evaluate, run_python
+from helpers.json_files import read_json, run_json
+from helpers.paths import EVAL
 from helpers.tiny_models import save_tiny_llama
-
-SCRIPT = Path(__file__).parents[2] / "eval" / "misalignment.py"
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
-
-
-@dataclass(frozen=True)
-class Done:
-    """How the script ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def misalignment(*arguments: str | Path, cwd: Path) -> Done:
-    return run_script(SCRIPT, *arguments, cwd=cwd)
-
-
-def run_script(script: Path, *arguments: str | Path, cwd: Path) -> Done:
-    """Run a script in this process, which has the slow imports behind it."""
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.setattr("sys.argv", [str(script), *map(str, arguments), "--report_to", "none"])
-        patch.setattr("centaurlab.jobs.job.keep_freed_memory", lambda: None)
-        patch.setenv("CENTAURLAB_CACHE", str(cwd / "cache"))
-        patch.chdir(cwd)
-        try:
-            runpy.run_path(str(script), run_name="__main__")
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-    return Done(code, out.getvalue(), err.getvalue())
+from helpers.transcripts import sessions_of, write_transcripts
 
 
 @pytest.fixture(scope="module")
 def sessions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve people in each of two studies, who press one of two keys eight times."""
-    rng = np.random.default_rng(0)
-    path = tmp_path_factory.mktemp("data") / "sessions.jsonl"
-    lines = [
-        {
-            "text": "You see two keys.\n" + "".join(f"You press <<{key}>>.\n" for key in rng.choice(["J", "F"], 8)),
-            "experiment": f"{study}/exp1.csv",
-            "participant": person,
-        }
-        for study in ("keys2020", "again2021")
-        for person in range(12)
-    ]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
+    draw = np.random.default_rng(0)
+
+    def text(_study: str, _person: int) -> str:
+        return "You see two keys.\n" + "".join(f"You press <<{key}>>.\n" for key in draw.choice(["J", "F"], 8))
+
+    rows = sessions_of(("keys2020", "again2021"), 12, text)
+    return write_transcripts(tmp_path_factory.mktemp("data") / "sessions.jsonl", rows)
+
+
+def misalignment(*arguments: object, cwd: Path) -> Done:
+    return evaluate("misalignment.py", *arguments, cwd=cwd)
 
 
 def score_folders(folder: Path) -> list[Path]:
     """Where ``run.json`` says that the models' scores are: base, then post."""
-    return [folder.parent / model["folder"] for model in json.loads((folder / "run.json").read_text())["models"]]
+    return [folder.parent / model["folder"] for model in run_json(folder)["models"]]
 
 
 @pytest.fixture(scope="module")
@@ -78,28 +42,10 @@ def finished(
 ) -> tuple[Path, Done]:
     """Two models compared by name, in a process of its own: scored first, in the output folder."""
     folder = tmp_path_factory.mktemp("runs")
-    models = ["--base", str(tiny_llama_dir), "--post", str(tiny_gemma_dir), "--dtype", "float32"]
-    done = subprocess.run(
-        [
-            sys.executable,
-            SCRIPT,
-            *models,
-            "--data",
-            sessions,
-            "--resamples",
-            "200",
-            "--output_dir",
-            "effect",
-            "--report_to",
-            "none",
-        ],
-        cwd=folder,
-        env=os.environ | ENVIRONMENT | {"CENTAURLAB_CACHE": str(folder / "cache")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return folder / "effect", Done(done.returncode, done.stdout, done.stderr)
+    models = ("--base", tiny_llama_dir, "--post", tiny_gemma_dir, "--dtype", "float32")
+    arguments = (*models, "--data", sessions, "--resamples", "200", "--output_dir", "effect", *UNTRACKED)
+    done = run_python(EVAL / "misalignment.py", *arguments, cwd=folder, CENTAURLAB_CACHE=str(folder / "cache"))
+    return folder / "effect", done
 
 
 def test_models_are_scored_first_and_then_compared(finished: tuple[Path, Done]) -> None:
@@ -127,7 +73,7 @@ def test_the_effects_are_those_of_the_scores(finished: tuple[Path, Done]) -> Non
 
 def test_the_terminal_says_which_model_is_worse(finished: tuple[Path, Done]) -> None:
     folder, done = finished
-    overall = json.loads((folder / "run.json").read_text())["overall"]
+    overall = run_json(folder)["overall"]
     assert overall["verdict"] in done.stdout
     excludes = overall["d"]["low"] > 0 or overall["d"]["high"] < 0
     assert ("which excludes zero" if excludes else "which includes zero") in done.stdout
@@ -147,16 +93,15 @@ def test_what_is_said_of_scoring_has_no_place_where_nothing_is_scored(
     finished: tuple[Path, Done], tmp_path: Path
 ) -> None:
     folder, _ = finished
-    assert json.loads((folder / "config.json").read_text())["dtype"] == "float32"
+    assert read_json(folder / "config.json")["dtype"] == "float32"
     base, post = score_folders(folder)
     arguments = ["--base", base, "--post", post, "--resamples", "50", "--output_dir", "effect"]
     for given in (["--studies", "keys2020"], ["--protocol", "paper"], ["--load_in_4bit"]):
         done = misalignment(*arguments, *given, cwd=tmp_path)
-        assert done.returncode == 2
-        assert f"error: {given[0]} is for models that are scored first, and these are folders" in done.stderr
+        assert f"error: {given[0]} is for models that are scored first, and these are folders" in done.error
     assert not (tmp_path / "effect").exists()
     assert misalignment(*arguments, cwd=tmp_path).returncode == 0
-    recorded = json.loads((tmp_path / "effect/config.json").read_text())
+    recorded = read_json(tmp_path / "effect/config.json")
     assert recorded.keys() == {"base", "post", "pairs", "resamples", "seed", "precision", "output_dir"}
 
 
@@ -169,17 +114,15 @@ def test_so_it_is_in_the_other_comparisons(script: str, given: list[str], tmp_pa
         (tmp_path / name / "store").mkdir(parents=True)
     (tmp_path / "pairs.csv").write_text("post_trained,base\nb,a\n")
     arguments = [*given, "--max_length", "100", "--output_dir", "out"]
-    done = run_script(SCRIPT.with_name(script), *arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert "error: --max_length is for models that are scored first" in done.stderr
+    done = evaluate(script, *arguments, cwd=tmp_path)
+    assert "error: --max_length is for models that are scored first" in done.error
 
 
 def test_an_unfinished_run_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
     (tmp_path / "unfinished/store").mkdir(parents=True)
     done = misalignment("--base", "unfinished", "--post", "unfinished", "--output_dir", "effect", cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("error: unfinished is not a finished run of 'centaurlab score'")
-    assert "Traceback" not in done.stderr
+    assert done.error.startswith("error: unfinished is not a finished run of 'centaurlab score'")
+    assert done.stderr.splitlines()[-1] == done.error
 
 
 @pytest.fixture(scope="module")
@@ -203,11 +146,9 @@ def many(
 
 def test_many_pairs_survive_a_model_that_cannot_be_loaded(many: tuple[Path, Done]) -> None:
     folder, done = many
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith("error: 1 of 4 pairs are missing, as models could not be scored")
-    assert str(folder.parent / "nothing") in last
+    assert done.error.startswith("error: 1 of the models could not be scored and are left out")
+    assert done.stderr.splitlines()[-1] == done.error
+    assert str(folder.parent / "nothing") in done.error
     assert len(pd.read_csv(folder / "effects.csv").query("group == 'pair' and level == 'overall'")) == 3
 
 
@@ -261,13 +202,11 @@ def test_pairs_of_folders_are_compared_without_scoring(many: tuple[Path, Done], 
 )
 def test_arguments_that_make_no_sense_are_one_sentence(arguments: list[str], message: str, tmp_path: Path) -> None:
     done = misalignment(*arguments, "--output_dir", "effect", cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith(message)
+    assert done.error.startswith(message)
+    assert done.stderr.splitlines()[-1] == done.error
 
 
-@pytest.mark.parametrize("config", sorted(SCRIPT.parent.glob("configs/*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("config", sorted((EVAL / "configs").glob("*.yaml")), ids=lambda path: path.name)
 def test_the_configs_name_pairs_that_there_are(config: Path) -> None:
-    script = runpy.run_path(str(SCRIPT))
-    types = [script[name] for name in ("MisalignmentArguments", "LoadArguments", "DataArguments")]
-    arguments, *_ = parse_arguments(types, "", ["--config", str(config)])
+    arguments, *_ = parse_arguments(find_command("misalignment").arguments, "", ["--config", str(config)])
     assert len(arguments.asked_pairs()) == 65

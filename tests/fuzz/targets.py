@@ -15,8 +15,6 @@ from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
-from fuzz_inputs import ARGUMENTS, FILES, config_of_bytes, people_of_bytes, sweep_of_bytes, text_of_bytes
-
 from centaurlab.data.records import KEY_FIELDS, Problem
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.transcripts import Transcript, find_responses, marker_problem
@@ -24,6 +22,7 @@ from centaurlab.prompts.personas import PersonaField, own_context, persona_field
 from centaurlab.runtime.arguments import parse_arguments
 from centaurlab.runtime.errors import UserError
 from centaurlab.sweeps.file import Sweep, Value, read_sweep
+from fuzz.inputs import ARGUMENTS, FILES, config_of_bytes, people_of_bytes, sweep_of_bytes, text_of_bytes
 from helpers.span_checks import check_tokens, responses_by_hand
 from helpers.tokenizers_zoo import FAMILIES
 

@@ -90,7 +90,7 @@ def text_of_bytes(data: bytes) -> str:
 
 def lines_of_bytes(data: bytes) -> bytes:
     """JSON lines of sessions or, where the first byte is odd, as they stand."""
-    return data[1:] if _is_odd(data) else json_lines(*_sessions(data[1:]))
+    return data[1:] if _is_odd(data) else utf8_lines(*_sessions(data[1:]))
 
 
 def parquet_of_bytes(data: bytes) -> bytes:
@@ -147,7 +147,7 @@ def sweep_of_bytes(data: bytes) -> str:
     )
 
 
-def json_lines(*records: dict[str, object]) -> bytes:
+def utf8_lines(*records: dict[str, object]) -> bytes:
     """A line per record, with what UTF-8 cannot say as JSON says it."""
     text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     return text.replace(HALF, "\\ud83d").encode()
@@ -194,13 +194,13 @@ _TABLE = b'field,aliases,question,answer,not_missing\nage,Age|sex,"How old, roug
 
 SEEDS = {
     "reader": (
-        b"\x00\x01" + json_lines(_PERSON, {**_PERSON, "participant": 2.0, "study": "a", "age": 3}),
+        b"\x00\x01" + utf8_lines(_PERSON, {**_PERSON, "participant": 2.0, "study": "a", "age": 3}),
         b"\x01\x00" + _SESSIONS,
-        b"\x02\x01" + json_lines(_PERSON),
+        b"\x02\x01" + utf8_lines(_PERSON),
         b"\x03\x00" + _SESSIONS,
         b"\x04" + _SESSIONS,
-        b"\x05" + gzip.compress(json_lines(_PERSON)),
-        b"\x06" + zip_of_bytes(b"\x01" + json_lines(_PERSON)),
+        b"\x05" + gzip.compress(utf8_lines(_PERSON)),
+        b"\x06" + zip_of_bytes(b"\x01" + utf8_lines(_PERSON)),
         b"\x07" + parquet_of_bytes(_SESSIONS),
     ),
     "spans": (

@@ -1,3 +1,5 @@
+"""Studies, domains and people are selected by name and by a seeded order."""
+
 from pathlib import Path
 
 import pytest
@@ -7,16 +9,15 @@ from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.splits import held_out, participant_order
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.runtime.errors import UserError
-from helpers.transcript_files import session, write
-
-SHARED = Path(__file__).parents[3] / "shared" / "data" / "psych-201"
+from helpers.paths import PSYCH_201
+from helpers.transcripts import session, write_transcripts
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Two studies of the catalog (a reinforcement learning and a memory task), 40 and 5 people."""
-    write(tmp_path / "bahrami2020four.jsonl", [session(i) for i in range(40)])
-    write(tmp_path / "enkavi2019digitspan.jsonl.gz", [session(i) for i in range(5)])
+    write_transcripts(tmp_path / "bahrami2020four.jsonl", [session(i) for i in range(40)])
+    write_transcripts(tmp_path / "enkavi2019digitspan.jsonl.gz", [session(i) for i in range(5)])
     return tmp_path
 
 
@@ -109,14 +110,14 @@ def test_settings_that_do_not_exist_are_refused_at_once(folder, settings, said):
     assert said in str(caught.value)
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="needs the shared transcripts")
+@pytest.mark.skipif(not PSYCH_201.exists(), reason="needs the shared transcripts")
 def test_real_transcripts_are_read_without_loss():
-    source = open_source(DataArguments(data=str(SHARED)))
+    source = open_source(DataArguments(data=str(PSYCH_201)))
     counts: dict[str, int] = {}
     for transcript in source:
         counts[transcript.study] = counts.get(transcript.study, 0) + 1
     assert len(counts) == 16
     assert set(counts.values()) == {24}
     assert source.notes == ("skipped 1 file (manifest.csv) without transcripts",)
-    few = select(SHARED, studies="guenther2024comprehension,busch2024_stroop", max_participants=3)
+    few = select(PSYCH_201, studies="guenther2024comprehension,busch2024_stroop", max_participants=3)
     assert [key.study for key in few] == ["busch2024_stroop"] * 3 + ["guenther2024comprehension"] * 3

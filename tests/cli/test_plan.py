@@ -1,0 +1,97 @@
+"""``centaurlab plan`` prints the plan, what it assumes, and the command that scores as planned."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from centaurlab.catalog.tables import devices
+from centaurlab.cli.plan_table import print_plan
+from centaurlab.data.source import DataArguments
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.runtime.arguments import parse_arguments
+from centaurlab.scoring.arguments import ScoreArguments
+from centaurlab.scoring.cost import (
+    Plan,
+    PlanArguments,
+    Work,
+    assumed_speed,
+    estimate_memory,
+)
+from helpers.commands import centaurlab
+from helpers.shapes import QWEN3_32B, config_shape
+from helpers.transcripts import write_ever_longer
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataArguments:
+    return DataArguments(str(write_ever_longer(tmp_path / "data.jsonl")))
+
+
+def planned(*options: object) -> str:
+    """What ``centaurlab plan`` prints."""
+    done = centaurlab("plan", *options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_command_prints_the_plan_and_what_it_assumes(data: DataArguments, tiny_llama_dir: Path) -> None:
+    asked = ("--model", tiny_llama_dir, "--data", data.data, "--devices", "4xH100")
+    printed = planned(*asked)
+    for expected in ("4 different ones with 66 responses", "4 processes, a copy of the model each", "assumed: 0.3 of"):
+        assert expected in printed
+    assert "--num_processes 4 -m centaurlab score" in printed
+    assert "assumptions:" in printed
+    paper = planned(*asked, "--protocol", "paper", "--utilisation", "0.5")
+    assert "assumed: 0.5 of" in paper
+    assert "--protocol paper" in paper
+
+
+@pytest.mark.parametrize(
+    ("devices", "options"),
+    [
+        ("H100", []),
+        ("4xH100", ["--load_in_8bit", "--protocol", "paper", "--max_participants", "3"]),
+        ("H100", ["--dtype", "float16", "--max_length", "512", "--studies", "a2020, a2020", "--participants", "train"]),
+    ],
+)
+def test_the_command_of_a_plan_is_the_scoring_that_was_planned(
+    data: DataArguments, tiny_llama_dir: Path, devices: str, options: list[str]
+) -> None:
+    given = ["--data", data.data, *options]
+    _, _, line = planned("--model", tiny_llama_dir, "--devices", devices, *given).partition("the command: ")
+    launch, _, printed = line.partition(" -m centaurlab score ")
+    assert launch == "accelerate launch" + (" --num_processes 4" if devices == "4xH100" else "")
+    kinds = [ModelArguments, DataArguments, ScoreArguments]
+    asked = ["--model_name_or_path", str(tiny_llama_dir), *given, "--output_dir", "…"]
+    assert parse_arguments(kinds, None, shlex.split(printed)) == parse_arguments(kinds, None, asked)
+
+
+def test_the_command_spreads_a_model_that_is_too_large_for_one_device(
+    data: DataArguments, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device = devices()["H100"]
+    work = Work(flops=4e18, loads=[1.0], n_tokens=1e6, longest_tokens=4096)
+    shape = config_shape(QWEN3_32B)
+    memory = estimate_memory(shape, work, device, "float32", "none")
+    plan = Plan(shape, work, memory, assumed_speed(device, 0.25), 4, device, n_copies=1)
+    print_plan(plan, ModelArguments("org/large", dtype="float32"), data, PlanArguments("4xH100"))
+    printed = capsys.readouterr().out
+    assert "launch --num_processes 1 -m centaurlab score" in printed
+    assert "--dtype float32 --device_map auto --data" in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--devices", "cpu"], "--calibrate"),
+        (["--devices", "toaster"], "4xH100"),
+        (["--devices", "H100", "--utilisation", "1.5"], "--utilisation"),
+        (["--devices", "H100", "--protocol", "papr"], "--protocol"),
+        (["--devices", "H100", "--dtype", "float32"], "--calibrate"),
+    ],
+)
+def test_mistakes_are_one_sentence(data: DataArguments, tiny_llama_dir: Path, options: list[str], message: str) -> None:
+    done = centaurlab("plan", "--model", tiny_llama_dir, "--data", data.data, *options)
+    assert message in done.error
+    assert done.stderr.splitlines()[-1] == done.error

@@ -1,0 +1,1 @@
+"""Inputs made by a fuzzer, and what must hold for all of them."""

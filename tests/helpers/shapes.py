@@ -1,0 +1,17 @@
+"""Shapes of models that are never built."""
+
+import torch
+from transformers import AutoModelForCausalLM, PretrainedConfig, Qwen3Config
+
+from centaurlab.models.shape import ModelShape, model_shape
+
+QWEN3_32B = Qwen3Config(
+    vocab_size=151_936, hidden_size=5_120, intermediate_size=25_600, num_hidden_layers=64,
+    num_attention_heads=64, num_key_value_heads=8, head_dim=128, tie_word_embeddings=False,
+)  # fmt: skip
+
+
+def config_shape(config: PretrainedConfig) -> ModelShape:
+    """The shape of the model that a config describes, without its weights."""
+    with torch.device("meta"):
+        return model_shape(AutoModelForCausalLM.from_config(config))

@@ -1,0 +1,92 @@
+"""An adapter is loaded whole on its own base, exactly, or not at all."""
+
+import shutil
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.identity import identify
+from centaurlab.models.loading import load_model, load_tokenizer
+from centaurlab.runtime.errors import UserError
+from helpers.hub_cache import put_into_hub_cache
+from helpers.json_files import edit_json
+from helpers.tiny_models import in_float32, logits, named
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+class TestAdapter:
+    @pytest.mark.parametrize("given", ["alone", "with its base"])
+    def test_gives_what_peft_gives(self, adapter: tuple[Path, torch.Tensor], tiny_llama_dir: Path, given: str) -> None:
+        folder, expected = adapter
+        args = in_float32(folder) if given == "alone" else in_float32(tiny_llama_dir, adapter_name_or_path=str(folder))
+        model = load_model(args)
+        assert torch.equal(logits(model), expected)
+        assert not any(module.training for module in model.modules())
+        identity = identify(args)
+        assert (identity.name, identity.adapter, identity.base) == (str(folder), str(folder), str(tiny_llama_dir))
+        assert load_tokenizer(args)("win").input_ids == load_tokenizer(named(tiny_llama_dir))("win").input_ids
+
+    def test_is_not_rounded_to_the_dtype_of_the_base(self, adapter: tuple[Path, torch.Tensor]) -> None:
+        model = load_model(named(adapter[0], dtype="bfloat16"))
+        assert {p.dtype for name, p in model.named_parameters() if "lora" in name} == {torch.float32}
+
+    def test_without_its_base_says_how_to_name_it(self, adapter: tuple[Path, torch.Tensor], tmp_path: Path) -> None:
+        folder = shutil.copytree(adapter[0], tmp_path / "orphan")
+        edit_json(folder / "adapter_config.json", base_model_name_or_path="/gone/model")
+        with pytest.raises(UserError, match=r"base of adapter .*/gone/model.* --model_name_or_path BASE"):
+            identify(named(folder))
+        edit_json(folder / "adapter_config.json", base_model_name_or_path=None)
+        with pytest.raises(UserError, match="does not say which base"):
+            load_tokenizer(named(folder))
+
+    def test_moved_base_can_be_named(
+        self, adapter: tuple[Path, torch.Tensor], tiny_llama_dir: Path, tmp_path: Path
+    ) -> None:
+        folder = shutil.copytree(adapter[0], tmp_path / "moved")
+        edit_json(folder / "adapter_config.json", base_model_name_or_path="/gone/model")
+        args = in_float32(tiny_llama_dir, adapter_name_or_path=str(folder))
+        assert torch.equal(logits(load_model(args)), adapter[1])
+
+    def test_of_another_architecture_is_refused(self, adapter: tuple[Path, torch.Tensor], tiny_gemma_dir: Path) -> None:
+        with pytest.raises(UserError, match="does not fit"):
+            load_model(named(tiny_gemma_dir, adapter_name_or_path=str(adapter[0])))
+
+    def test_that_would_be_used_in_part_is_refused(
+        self, adapter: tuple[Path, torch.Tensor], tiny_llama_dir: Path, tmp_path: Path
+    ) -> None:
+        weights = load_file(adapter[0] / "adapter_model.safetensors")
+        deeper = {name.replace("layers.0", "layers.9"): weight.clone() for name, weight in weights.items()}
+        for name, content in (("more", {**weights, **deeper}), ("less", dict(list(weights.items())[2:]))):
+            folder = shutil.copytree(adapter[0], tmp_path / name)
+            save_file(content, folder / "adapter_model.safetensors")
+            with pytest.raises(UserError, match="does not fit"):
+                load_model(named(folder))
+
+    def test_of_another_named_model_is_refused(
+        self, adapter: tuple[Path, torch.Tensor], tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        put_into_hub_cache(tmp_path / "hub", "lab/tiny", tiny_llama_dir)
+        folder = shutil.copytree(adapter[0], tmp_path / "renamed")
+        edit_json(folder / "adapter_config.json", base_model_name_or_path="lab/tiny-instruct")
+        with pytest.raises(UserError, match="was trained on lab/tiny-instruct, not on lab/tiny"):
+            identify(ModelArguments("lab/tiny", adapter_name_or_path=str(folder)))
+
+    def test_what_is_none_is_refused(self, adapter: tuple[Path, torch.Tensor], tiny_llama_dir: Path) -> None:
+        with pytest.raises(UserError, match="not a PEFT adapter"):
+            identify(named(tiny_llama_dir, adapter_name_or_path=str(tiny_llama_dir)))
+        with pytest.raises(UserError, match="is an adapter itself"):
+            identify(named(adapter[0], adapter_name_or_path=str(adapter[0])))
+
+    def test_pickled_is_refused(self, adapter: tuple[Path, torch.Tensor], tmp_path: Path) -> None:
+        folder = shutil.copytree(adapter[0], tmp_path / "pickled")
+        torch.save(load_file(folder / "adapter_model.safetensors"), folder / "adapter_model.bin")
+        (folder / "adapter_model.safetensors").unlink()
+        with pytest.raises(UserError, match="--allow_pickle"):
+            load_model(named(folder))
+        assert torch.equal(logits(load_model(in_float32(folder, allow_pickle=True))), adapter[1])

@@ -1,0 +1,52 @@
+"""A folder of scores is read where its run is finished; two are compared where they scored the same alike."""
+
+from pathlib import Path
+
+import pytest
+
+from centaurlab.data.transcripts import SessionKey
+from centaurlab.results.run import check_same, is_score_folder, read_run
+from centaurlab.runtime.errors import UserError
+from helpers.score_folders import Rows, score_folder
+
+BASE: Rows = [(SessionKey("s", "s/exp1.csv", "1"), {0: 0.5, 1: 1.0}), (SessionKey("r", "r", "1"), {0: 3.0})]
+
+
+def test_the_same_data_and_protocol_pass(tmp_path: Path) -> None:
+    check_same([read_run(score_folder(tmp_path / name, BASE)) for name in ("base", "post")])
+
+
+def test_different_protocols_are_refused_by_name(tmp_path: Path) -> None:
+    runs = [read_run(score_folder(tmp_path / name, BASE, protocol=name)) for name in ("full", "paper")]
+    with pytest.raises(UserError, match=r"protocol 'full' .* 'paper'"):
+        check_same(runs)
+
+
+@pytest.mark.parametrize("prints", [{"r": "1", "s": "9"}, {"r": "1"}, {"r": "1", "s": "2", "t": "3"}])
+def test_different_sessions_are_refused_naming_the_study(tmp_path: Path, prints: dict[str, str]) -> None:
+    base = read_run(score_folder(tmp_path / "base", BASE))
+    post = read_run(score_folder(tmp_path / "post", BASE, prints=prints))
+    with pytest.raises(UserError, match=f"different sessions of {'t' if 't' in prints else 's'};"):
+        check_same([base, post])
+
+
+@pytest.mark.parametrize("name", ["run.json", "scores.parquet"])
+def test_an_unfinished_run_is_refused_with_the_remedy(tmp_path: Path, name: str) -> None:
+    folder = score_folder(tmp_path / "base", BASE)
+    (folder / name).unlink()
+    with pytest.raises(UserError, match=f"base .*holds no {name}.*again to finish it"):
+        read_run(folder)
+
+
+def test_a_folder_that_is_not_there_and_one_of_another_job_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="check the name"):
+        read_run(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="is a run of 'train'"):
+        read_run(score_folder(tmp_path / "trained", BASE, job="train"))
+
+
+def test_a_score_folder_is_known_by_its_scores_or_store(tmp_path: Path) -> None:
+    assert is_score_folder(score_folder(tmp_path / "base", BASE))
+    assert not is_score_folder(tmp_path)
+    (tmp_path / "store").mkdir()
+    assert is_score_folder(tmp_path)

@@ -1,0 +1,75 @@
+"""A sweep file is read as W&B would read it, and a mistake in one is named."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from centaurlab.runtime.errors import UserError
+from centaurlab.sweeps.file import read_sweep
+from centaurlab.sweeps.local import command_line
+from helpers.paths import SWEEPS
+from helpers.sweeps import write_sweep
+
+FILES = sorted(SWEEPS.glob("*.yaml"))
+
+
+def test_a_sweep_without_a_command_runs_its_program(tmp_path: Path) -> None:
+    path = write_sweep(tmp_path)
+    content = json.loads(path.read_text())
+    del content["command"]
+    path.write_text(json.dumps(content | {"program": "train.py"}))
+    assert command_line(read_sweep(path), {"rank": 4}) == ["/usr/bin/env", sys.executable, "train.py", "--rank=4"]
+
+
+@pytest.mark.parametrize(
+    ("goal", "maximize"), [({}, False), ({"goal": "minimize"}, False), ({"goal": "maximize"}, True)]
+)
+def test_the_goal_is_to_minimize_unless_it_is_to_maximize(tmp_path: Path, goal: dict[str, str], maximize: bool) -> None:
+    assert read_sweep(write_sweep(tmp_path, metric={"name": "loss"} | goal)).maximize is maximize
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_sweeps_of_the_project_are_valid(path: Path) -> None:
+    sweep = read_sweep(path)
+    assert sweep.metric in ("eval/nll", "effect/d/novel")
+    assert command_line(sweep, {name: 1 for name in sweep.parameters})[:3] == ["/usr/bin/env", "sh", "-c"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "hill"}, "choose grid, random or bayes"),
+        ({"parameters": {"rank": {"min": 1, "max": 4}}}, "a grid needs 'values' for 'rank'"),
+        ({"method": "random", "parameters": {"rank": {"min": 1}}}, "needs 'value', 'values', or 'min' and 'max'"),
+        ({"method": "random", "parameters": {"rate": {"min": "1e-5", "max": 1}}}, "text to YAML"),
+        ({"early_terminate": {"type": "envelope"}}, "only hyperband"),
+        ({"early_terminate": {"type": "hyperband"}}, "'max_iter' and 's'"),
+        ({"early_terminate": {"type": "hyperband", "min_iter": 0}}, "'min_iter' must be a whole number, at least 1"),
+        ({"early_terminate": {"type": "hyperband", "min_iter": 1, "eta": "3"}}, "'eta' must be a whole number"),
+        ({"early_terminate": [1]}, "early_terminate must hold 'name: value' lines"),
+        ({"metric": "loss"}, "metric must hold 'name: value' lines"),
+        ({"metric": {"goal": "minimize"}}, "metric lacks a 'name'"),
+        ({"metric": {"name": "loss", "goal": "maximise"}}, "tiny.yaml: goal of .* 'maximise'; choose minimize or max"),
+        ({"metric": {"name": "loss", "goal": ["maximize"]}}, "goal of the metric is a list; choose"),
+        ({"parameters": ["rank"]}, "parameters must hold"),
+        ({"parameters": {"rank": 3}}, "parameter 'rank' must hold"),
+        ({"parameters": {"rank": {"values": 3}}}, "'rank' needs a list of texts"),
+        ({"parameters": {"rank": {"values": []}}}, "'rank' needs a list of texts"),
+        ({"parameters": {"rank": {"value": [1]}}}, "'rank' needs a list of texts"),
+        ({"method": "random", "parameters": {"rate": {"min": True, "max": 1}}}, "must be numbers"),
+        ({"method": "random", "parameters": {"rate": {"min": 3, "max": 1}}}, "no values between"),
+        (
+            {"method": "random", "parameters": {"rate": {"min": 0, "max": 1, "distribution": "log_uniform_values"}}},
+            "no values between",
+        ),
+        ({"method": ["grid"]}, "method is a list; choose"),
+        ({"run_cap": 0}, "'run_cap' must be a whole number, at least 1"),
+        ({"command": "python x.py"}, "command must be a list of words"),
+        ({"name": ["a"]}, "name is a list, not text"),
+    ],
+)
+def test_a_mistake_in_a_sweep_is_named(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_sweep(write_sweep(tmp_path, **changes))

@@ -1,0 +1,99 @@
+"""A training resumes where it was cut, changes nothing by evaluating, and ends in a plain adapter with its card."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from peft import AutoPeftModelForCausalLM
+from safetensors.torch import load_file
+from transformers import TrainerCallback
+
+from centaurlab.models.loading import load_model
+from centaurlab.runtime.errors import UserError
+from centaurlab.training.centaur import train
+from centaurlab.training.options import CentaurArguments
+from helpers.json_files import losses, read_json, run_json
+from helpers.tiny_models import in_float32
+from helpers.trainings import start_centaur
+from helpers.transcripts import sessions_of, two_keys, write_transcripts
+
+
+def on(data: Path, **settings: object) -> CentaurArguments:
+    """Training on all studies but gamma."""
+    return CentaurArguments(data=str(data), novel_studies="gamma", **settings)
+
+
+@pytest.mark.parametrize("four_bit", [False, True])
+def test_evaluation_changes_no_gradient(four_bit: bool, tiny_llama_dir: Path, data_file: Path, tmp_path: Path) -> None:
+    curves = []
+    for name, extra in (("with", {"eval_strategy": "steps", "eval_steps": 1}), ("without", {})):
+        run = start_centaur(tiny_llama_dir, tmp_path / name, on(data_file), load_in_4bit=four_bit, **extra)
+        run.trainer.train()
+        curves.append(losses(tmp_path / name))
+    assert curves[0] == pytest.approx(curves[1], abs=1e-6)
+    assert len(set(curves[0])) == len(curves[0])
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tiny_llama_dir: Path, data_file: Path, tmp_path: Path) -> None:
+    whole_run = start_centaur(tiny_llama_dir, tmp_path / "whole", on(data_file), max_steps=6)
+    train(whole_run)
+    (tmp_path / "cut").mkdir()
+    first = start_centaur(tiny_llama_dir, tmp_path / "cut", on(data_file), max_steps=6)
+
+    class Stop(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+            if state.global_step == 3:
+                raise KeyboardInterrupt
+
+    first.trainer.add_callback(Stop())
+    with pytest.raises(KeyboardInterrupt):
+        train(first)
+    torn = tmp_path / "cut" / "checkpoint-3"
+    torn.mkdir()
+    (torn / "trainer_state.json").write_text('{"global_step": 3')
+    second = start_centaur(tiny_llama_dir, tmp_path / "cut", on(data_file), max_steps=6)
+    assert second.checkpoint == tmp_path / "cut" / "checkpoint-2"
+    train(second)
+    assert losses(tmp_path / "cut") == pytest.approx(losses(tmp_path / "whole"), abs=1e-5)
+    a, b = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("whole", "cut"))
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_result_is_a_plain_adapter_with_a_card(tiny_llama_dir: Path, data_file: Path, tmp_path: Path) -> None:
+    results = train(start_centaur(tiny_llama_dir, tmp_path, on(data_file)))
+    AutoPeftModelForCausalLM.from_pretrained(tmp_path)
+    load_model(in_float32(tmp_path))
+    card = (tmp_path / "README.md").read_text()
+    assert all(word in card for word in ("alpha", "Held-out participants", "learning_rate", "limits"))
+    assert {r.study for r in results} == {"alpha", "beta"}
+    split = read_json(tmp_path / "split.json")
+    for study in split["studies"].values():
+        assert not set(map(tuple, study["train"])) & set(map(tuple, study["test"]))
+    assert "gamma" not in split["studies"]
+
+
+def test_another_data_set_in_the_same_folder_is_refused(tiny_llama_dir: Path, data_file: Path, tmp_path: Path) -> None:
+    start_centaur(tiny_llama_dir, tmp_path, on(data_file)).trainer.train()
+    with pytest.raises(UserError, match="another --output_dir"):
+        start_centaur(tiny_llama_dir, tmp_path, on(data_file, train_share=0.4))
+
+
+def test_four_bit_weights_are_nf4_or_nothing(tiny_llama_dir: Path, data_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="bnb_4bit_quant_type is 'fp4'"):
+        start_centaur(tiny_llama_dir, tmp_path, on(data_file), bnb_4bit_quant_type="fp4")
+
+
+def test_a_run_where_nobody_is_held_out_ends_well(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    rows = sessions_of(("alpha", "gamma"), 1, lambda _, person: two_keys(person))
+    data = write_transcripts(tmp_path / "sessions.jsonl", rows)
+    assert train(start_centaur(tiny_llama_dir, tmp_path / "run", on(data))) == []
+    assert run_json(tmp_path / "run")["held_out"] == []
+
+
+def test_a_run_goes_on_with_its_own_settings_alone(tiny_llama_dir: Path, data_file: Path, tmp_path: Path) -> None:
+    train(start_centaur(tiny_llama_dir, tmp_path, on(data_file)))
+    start_centaur(tiny_llama_dir, tmp_path, on(data_file), save_steps=1, logging_steps=2)
+    with pytest.raises(UserError, match="whose learning_rate differs"):
+        start_centaur(tiny_llama_dir, tmp_path, on(data_file), learning_rate=2e-2)
+    with pytest.raises(UserError, match="leave resume_from_checkpoint away"):
+        start_centaur(tiny_llama_dir, tmp_path, on(data_file), resume_from_checkpoint="true")

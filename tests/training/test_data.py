@@ -1,0 +1,75 @@
+"""Sessions become examples with each response once, studies have equal shares, and nobody tested is trained on."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from centaurlab.data.source import DataArguments, open_source
+from centaurlab.models.loading import load_tokenizer
+from centaurlab.prompts.encoding import encode
+from centaurlab.runtime.errors import UserError
+from centaurlab.training.data import IGNORED, balanced_order, prepare_data, whole, windows
+from centaurlab.training.options import CentaurArguments
+from helpers.tiny_models import named
+from helpers.transcripts import sessions_of, two_keys, write_transcripts
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"novel_studies": "gama"}, "did you mean 'gamma'"),
+        ({"studies": "alpha,gamma", "novel_studies": "gamma"}, "'gamma' is in --studies and in --novel_studies"),
+    ],
+)
+def test_bad_studies_are_named(change: dict[str, str], message: str, data_file: Path, tiny_llama_dir: Path) -> None:
+    tokenizer = load_tokenizer(named(tiny_llama_dir))
+    with pytest.raises(UserError, match=message):
+        prepare_data(CentaurArguments(data=str(data_file), **change), tokenizer, 2048, seed=0)
+
+
+def test_people_both_trained_and_tested_on_are_named(data_file: Path, tiny_llama_dir: Path) -> None:
+    tokenizer = load_tokenizer(named(tiny_llama_dir))
+    with pytest.raises(UserError, match=r"participant '0' of 'alpha'.*to be tested"):
+        prepare_data(CentaurArguments(data=str(data_file), eval_data=str(data_file)), tokenizer, 2048, seed=0)
+
+
+def test_a_session_without_a_response_left_is_named(data_file: Path, tiny_llama_dir: Path) -> None:
+    tokenizer = load_tokenizer(named(tiny_llama_dir))
+    with pytest.raises(UserError, match=r"no response of .* is left within 4 tokens"):
+        prepare_data(CentaurArguments(data=str(data_file)), tokenizer, 4, seed=0)
+
+
+def test_windows_keep_the_instructions_and_each_response_once(tiny_gemma_dir: Path) -> None:
+    tokenizer = load_tokenizer(named(tiny_gemma_dir))
+    text = two_keys(0, n_trials=40)
+    encoding = encode(text, tokenizer)
+    pieces = windows(encoding, text, max_length=120)
+    instructions = whole(encode(text, tokenizer)).input_ids_T[:5]
+    assert len(pieces) > 2
+    assert all(len(p.input_ids_T) <= 120 and (p.input_ids_T[:5] == instructions).all() for p in pieces)
+    labelled = np.concatenate([p.labels_T[p.labels_T != IGNORED] for p in pieces])
+    assert (labelled == whole(encoding).labels_T[whole(encoding).labels_T != IGNORED]).all()
+
+
+def test_balanced_order_gives_every_study_the_same_share() -> None:
+    studies = ["large"] * 90 + ["small"] * 10
+    drawn = [studies[i] for i in balanced_order(studies, seed=0)]
+    assert drawn.count("small") == drawn.count("large") == 50
+
+
+def test_the_people_held_out_are_those_that_an_evaluation_selects(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    """Also where a session is malformed and left out: it keeps its rank among the others."""
+    tokenizer, path = load_tokenizer(named(tiny_llama_dir)), tmp_path / "sessions.jsonl"
+    for malformed in range(20):
+        rows = sessions_of(
+            ["alpha"], 20, lambda _, i, malformed=malformed: two_keys(i) if i != malformed else "nothing"
+        )
+        write_transcripts(path, rows)
+        data = prepare_data(CentaurArguments(data=str(path), on_malformed="skip"), tokenizer, 2048, seed=0)
+        trained = {person for _, person in data.split["studies"]["alpha"]["train"]}
+        evaluated = open_source(DataArguments(str(path), participants="test", on_malformed="skip"))
+        tested = {transcript.key.participant for transcript in evaluated}
+        assert tested
+        assert trained.isdisjoint(tested)
+        assert trained | tested == {str(person) for person in range(20)} - {str(malformed)}

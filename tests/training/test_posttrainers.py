@@ -1,0 +1,85 @@
+"""Losses, rewards and gradients of the post-trainers are those of TRL's own, and the penalty is SciPy's KL."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from scipy.stats import entropy
+from trl import DPOTrainer, SFTTrainer, get_peft_config
+
+from centaurlab.models.loading import load_model
+from centaurlab.prompts.chat import chat_tokenizer
+from centaurlab.training.conversations import (
+    Preference,
+    conversation_of,
+    encode_conversations,
+    learned_tokens,
+    preference_of,
+    read_conversations,
+)
+from centaurlab.training.options import PostTrainArguments
+from centaurlab.training.posttrain import posttrain
+from centaurlab.training.posttrainers import kl_divergence
+from centaurlab.training.trainer import SessionCollator, sequence_nll
+from helpers.json_files import metrics
+from helpers.tiny_models import in_float32
+from helpers.trainings import lora_on, on_cpu, start_posttraining
+
+
+@pytest.mark.parametrize("padding_free", [True, False])
+@pytest.mark.parametrize("peft", [True, False])
+def test_preference_training_is_trls(peft: bool, padding_free: bool, tiny_gemma_dir: Path, tmp_path: Path) -> None:
+    """TRL's own trainer, on the same pairs in the same order, has the same losses and rewards at every step."""
+    options = {"method": "dpo", "gradient_accumulation_steps": 2, "save_strategy": "no"}
+    ours = start_posttraining(tiny_gemma_dir, tmp_path / "ours", peft=peft, padding_free=padding_free, **options)
+    ours.trainer.train()
+    rows = read_conversations(PostTrainArguments(method="dpo", max_examples=12), seed=ours.trainer.args.seed)
+    args = in_float32(tiny_gemma_dir)
+    theirs = DPOTrainer(
+        load_model(args),
+        ref_model=None if peft else load_model(args),
+        args=ours.trainer.args,
+        train_dataset=Dataset.from_list([Preference(*preference_of(row))._asdict() for row in rows]),
+        processing_class=chat_tokenizer(args),
+        peft_config=get_peft_config(lora_on(tiny_gemma_dir, use_peft=peft)),
+    )
+    theirs.train()
+    names = ("loss", *(f"rewards/{name}" for name in ("chosen", "rejected", "margins", "accuracies")))
+    logged = [
+        [[line[name] for name in names] for line in trainer.state.log_history if "loss" in line]
+        for trainer in (ours.trainer, theirs)
+    ]
+    assert len(logged[0]) == 4
+    assert logged[0][0][0] == pytest.approx(np.log(2), abs=1e-4)
+    assert logged[0][-1][0] < 0.6
+    np.testing.assert_allclose(logged[0], logged[1], atol=2e-4)
+
+
+def test_loss_is_that_of_trl_on_the_same_conversations(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    args = in_float32(tiny_llama_dir)
+    tokenizer = chat_tokenizer(args)
+    rows = read_conversations(PostTrainArguments(max_examples=6), seed=0)
+    turns = Dataset.from_list([dict(zip(("prompt", "completion"), conversation_of(row), strict=True)) for row in rows])
+    config = on_cpu(tmp_path, per_device_eval_batch_size=6, max_length=512)
+    trl = SFTTrainer(load_model(args), config, train_dataset=turns, eval_dataset=turns, processing_class=tokenizer)
+    encoded = encode_conversations(rows, "sft", tokenizer, 512).examples
+    batch = SessionCollator(tokenizer.pad_token_id)(list(encoded))
+    with torch.no_grad():
+        nll = sequence_nll(load_model(args), batch).sum() / learned_tokens(encoded)
+    assert float(nll) == pytest.approx(trl.evaluate()["eval_loss"], abs=2e-5)
+
+
+def test_kl_is_scipys() -> None:
+    logits, base = torch.randn(2, 7, 30, generator=torch.Generator().manual_seed(0)) * 3
+    p, q = (torch.softmax(x.double(), -1).numpy() for x in (logits, base))
+    np.testing.assert_allclose(kl_divergence(logits, base), entropy(p, q, axis=1), rtol=1e-5)
+
+
+def test_dpo_raises_the_margin_of_chosen_over_rejected(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    run = start_posttraining(tiny_llama_dir, tmp_path / "run", method="dpo", max_steps=8, save_steps=8)
+    posttrain(run)
+    margins = metrics(run.folder.path, "train/rewards/margins")
+    assert margins[0] == pytest.approx(0, abs=1e-4)
+    assert margins[-1] > 0.05
