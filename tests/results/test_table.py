@@ -42,7 +42,11 @@ FRAME = pd.DataFrame(
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    scores = replace(random_scores(0, 3), greedy_correct_R=np.array([1, 0, -1], np.int8))
+    scores = replace(
+        random_scores(0, 3),
+        greedy_correct_R=np.array([1, 0, -1], np.int8),
+        n_options_R=np.array([0, 2, 2], np.int32),
+    )
     write_scores(tmp_path, [(SessionKey("s", "e", "1"), scores)])
     table = read_scores(tmp_path)
     assert table.schema == SCORE_SCHEMA

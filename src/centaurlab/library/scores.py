@@ -1,9 +1,11 @@
 """A model and people into scores, as an object to look at and to compare."""
 
 import tempfile
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import finalize
 
 from centaurlab.data.source import DataArguments
 from centaurlab.library.options import of_kind, options_of
@@ -27,7 +29,6 @@ class Scores:
     """A finished run of scoring: one NLL per response, and what the run says of itself."""
 
     run: ScoreRun
-    _temporary: "tempfile.TemporaryDirectory[str] | None" = field(default=None, repr=False, compare=False)
 
     @property
     def folder(self) -> Path:
@@ -113,15 +114,19 @@ def score(
 
     kinds = (ModelArguments, ScoreArguments, DataArguments, TrackingArguments)
     given = options_of(options, *kinds, but=_TAKEN)
-    temporary = tempfile.TemporaryDirectory(prefix="centaurlab-scores-") if folder is None else None
-    place = Path(temporary.name if temporary else folder)  # type: ignore[arg-type]
-    measure(
-        ModelArguments(str(model), **of_kind(given, ModelArguments)),
-        load(people, **of_kind(given, DataArguments)).kept_in(place),
-        ScoreArguments(str(place), **of_kind(given, ScoreArguments)),
-        TrackingArguments(**{"report_to": ["none"]} | of_kind(given, TrackingArguments)),
-    )
-    return Scores(read_run(place), temporary)
+    with ExitStack() as kept:
+        if folder is None:
+            folder = kept.enter_context(tempfile.TemporaryDirectory(prefix="centaurlab-scores-"))
+        place = Path(folder)
+        measure(
+            ModelArguments(str(model), **of_kind(given, ModelArguments)),
+            load(people, **of_kind(given, DataArguments)).kept_in(place),
+            ScoreArguments(str(place), **of_kind(given, ScoreArguments)),
+            TrackingArguments(**{"report_to": ["none"]} | of_kind(given, TrackingArguments)),
+        )
+        scores = Scores(read_run(place))
+        finalize(scores, kept.pop_all().close)
+    return scores
 
 
 def read(folder: str | Path) -> Scores:
