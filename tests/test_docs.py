@@ -14,11 +14,13 @@ from types import ModuleType
 import pandas as pd
 import pytest
 
+import centaurlab
 from centaurlab.cli.commands import COMMANDS, find_command
 from centaurlab.cli.main import split
 from centaurlab.jobs.job import job
 from centaurlab.runtime.arguments import option_parser
 from helpers.paths import ROOT
+from helpers.tiny_models import save_tiny_llama
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINES = {"README.md": 150, "CONTRIBUTING.md": 150}
@@ -147,6 +149,30 @@ def test_the_analysis_in_contributing_runs(tiny_llama_dir: Path, tmp_path: Path)
     found = pd.read_csv(folder / "surprise.csv")
     assert found["nll"].is_monotonic_decreasing
     assert set(found["response"]) == {0, 1}
+
+
+def test_the_lines_of_python_in_the_readme_run(
+    tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With tiny models in place of those that it names."""
+    block = re.search(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    assert block
+    save_tiny_llama(tmp_path / "runs" / "demo" / "post-trained", seed=1)
+    monkeypatch.chdir(tmp_path)
+    exec(block[1].replace("gemma-3-270m", str(tiny_llama_dir)).replace("=4", "=1"), {})
+    assert "d = " in capsys.readouterr().out.splitlines()[-1]
+    assert (tmp_path / "runs" / "post" / "scores.parquet").exists()
+
+
+def test_every_package_is_in_contributing() -> None:
+    table = re.findall(r"^\| `(\w+)(?:/|\.py)` \|", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.MULTILINE)
+    package = ROOT / "src" / "centaurlab"
+    inside = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert set(table) == inside - {"__init__", "__main__"}
+
+
+def test_the_citation_is_of_this_version() -> None:
+    assert f"version: {centaurlab.__version__}" in (ROOT / "CITATION.cff").read_text("utf-8").splitlines()
 
 
 def import_file(path: Path) -> ModuleType:

@@ -77,7 +77,7 @@ def scores_section(runs: Sequence[Run]) -> Section:
     answers = [f"{_mean_answer(name, of_run)}." for name, of_run in zip(names, means, strict=True)]
     if len(runs) > 1:
         answers.append(
-            "Whether two models differ is seen on the same responses: compare them with eval/misalignment.py."
+            "Whether two models differ is seen on the same responses: compare them with 'centaurlab misalignment'."
         )
     figure = nll_rows(rows, names, f"{names[0]} on {data}" if len(names) == 1 else f"Models on {data}")
     return Section(

@@ -29,7 +29,7 @@ def training_section(run: Run) -> Section:
         answers.append(
             f"The NLL of held-out participants fell in {fell} of {len(held_out)} studies and rose in {rose or 'none'}, "
             f"by intervals that exclude zero; others show no clear change. Mean over studies: {number(before)} nats "
-            f"per response before, {number(after)} after (an interval over studies comes from eval/generalisation.py)."
+            f"per response before, {number(after)} after (an interval over studies: 'centaurlab generalisation')."
         )
         rows = [Row(row["study"], estimate_of(row, "change")) for row in percent.to_dict("records")]
         contrast = Contrast("after training", "before")

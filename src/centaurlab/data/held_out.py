@@ -30,12 +30,12 @@ class Split:
 def read_split(adapter: Path) -> Split:
     """Who the adapter was trained on. ``UserError`` where the folder does not say it."""
     if not adapter.is_dir():
-        raise UserError(f"there is no folder {adapter}; --adapter is a folder that recipes/centaur.py wrote")
+        raise UserError(f"there is no folder {adapter}; --adapter is a folder that 'centaurlab train' wrote")
     split = read_json(adapter / "split.json")
     if not split:
         raise UserError(
             f"{adapter} holds no split.json, or a damaged one, and so does not say who was trained on; give the whole "
-            "folder that recipes/centaur.py wrote"
+            "folder that 'centaurlab train' wrote"
         )
     train, test = (
         frozenset(SessionKey(study, *person) for study, about in split["studies"].items() for person in about[half])

@@ -23,7 +23,7 @@ examples:
       --output_dir runs/centaur-4bit
   accelerate launch -m centaurlab train --config recipes/configs/gemma-3-270m-starter.yaml \\
       --model runs/posttrain --output_dir runs/centaur-after
-  accelerate launch --config_file recipes/accelerate/fsdp_qlora.yaml recipes/centaur.py \\
+  accelerate launch --config_file recipes/accelerate/fsdp_qlora.yaml -m centaurlab train \\
       --config recipes/configs/centaur-llama-3.1-70b.yaml
 
 Any field of TRL's SFTConfig and ModelConfig can be set in the YAML or here. An adapter named as the model, such as one

@@ -54,7 +54,7 @@ def base_model(run: Path) -> str:
     asked = read_config(run).get("model") or {}
     name, revision = asked.get("model_name_or_path"), asked.get("model_revision") or "main"
     if not name:
-        raise UserError(f"{run} is not the folder of recipes/posttrain.py or recipes/centaur.py; or name --base")
+        raise UserError(f"{run} is not the folder of 'centaurlab posttrain' or 'centaurlab train'; or name --base")
     if revision != "main":
         raise UserError(
             f"{run} was trained on revision {revision} of {name}; download that, and name its folder as --base"

@@ -86,7 +86,7 @@ def score(
     ----------
     model : str or path
         A hub id, a folder, a GGUF file, an adapter, or ``"gemma-3-270m"``.
-    people : People, or whatever ``load`` takes
+    people : People, or whatever load takes
         Whose responses.
     folder : str or path, optional
         Where the scores go; by default a temporary folder, which ends with the result.

@@ -58,7 +58,7 @@ def load_base(args: ModelArguments, device: torch.device) -> "PreTrainedModel":
         check_quantised_device(device.type)
     checkpoint = find_checkpoint(args.model_name_or_path, args.model_revision, True, False)
     if checkpoint.is_adapter:
-        raise UserError(f"{checkpoint.source} is an adapter; merge it into its base first: recipes/merge.py")
+        raise UserError(f"{checkpoint.source} is an adapter; merge it into its base first: centaurlab merge")
     sharded = is_fsdp_enabled() or is_deepspeed_zero3_enabled()
     if sharded and args.load_in_8bit:
         raise UserError("8-bit weights cannot be sharded over devices; use --load_in_4bit, or DDP (recipes/accelerate)")

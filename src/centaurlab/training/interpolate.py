@@ -52,7 +52,7 @@ def _scale_adapter(post: Checkpoint, alpha: float, folder: Path) -> None:
     more = [name for name in _NOT_LINEAR if config.get(name)]
     if config.get("peft_type") != "LORA" or more or config.get("bias", "none") != "none":
         kind = more[0] if more else config.get("peft_type")
-        raise UserError(f"{post.source} is not a plain LoRA adapter ({kind}); merge it first: recipes/merge.py")
+        raise UserError(f"{post.source} is not a plain LoRA adapter ({kind}); merge it first: centaurlab merge")
     tensors = {
         name: tensor * alpha if ".lora_B." in name or ".lora_embedding_B" in name else tensor
         for name, tensor in load_file(post.folder / _ADAPTER).items()

@@ -52,7 +52,7 @@ def merge(adapter: str, base: str | None, output_dir: str, revision: str | None 
     model = load_model(args)
     layers = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, BaseTunerLayer)]
     if not layers:
-        raise UserError(f"{adapter} is not an adapter; give the folder that recipes/centaur.py wrote")
+        raise UserError(f"{adapter} is not an adapter; give the folder that 'centaurlab train' wrote")
     for name, layer in layers:
         layer.merge()
         model.set_submodule(name, layer.get_base_layer())

@@ -127,6 +127,6 @@ All settings: `config.json`.
 
 For research: to predict and to simulate responses in experiments like those above. Not for decisions about
 persons. It knows only tasks told in words; results on studies unlike these are not covered by the table
-(`eval/generalisation.py` measures them). Participants of these data are not a sample of humankind, and the adapter
+(`centaurlab generalisation` measures them). Participants of these data are not a sample of humankind, and the adapter
 keeps the biases of its base model, whose licence it is also under.
 """
