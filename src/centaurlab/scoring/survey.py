@@ -79,7 +79,7 @@ class Survey:
 
     @property
     def is_one_window(self) -> bool:
-        """Whether all texts are kept."""
+        """Whether all texts fit in one window, and are kept."""
         return self._held is not None
 
     def windows(self) -> Iterator[list[Transcript]]:
