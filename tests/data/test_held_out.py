@@ -1,24 +1,55 @@
-"""Who was held out is read from the folder of a training, or the reason why it cannot be."""
+"""Who was trained on and who was held out is read from the folder of a training, or the reason why it cannot be."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from centaurlab.data.held_out import read_split
+from centaurlab.data.held_out import Split, read_split
+from centaurlab.data.transcripts import SessionKey
 from centaurlab.runtime.errors import UserError
 from helpers.json_files import write_json
 
+SPLIT = {
+    "data": "people.jsonl",
+    "eval_data": None,
+    "studies": {"a": {"fingerprint": "f00", "train": [["e", "1"], ["e", "2"]], "test": [["e", "3"]]}},
+    "novel_studies": ["b"],
+    "split_seed": 3,
+    "base_fingerprint": "b00",
+}
 
-def test_a_folder_that_is_no_adapter_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"split\.json"):
+
+def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
+    write_json(tmp_path / "split.json", SPLIT)
+    trained, held_out = [SessionKey("a", "e", "1"), SessionKey("a", "e", "2")], [SessionKey("a", "e", "3")]
+    expected = Split("people.jsonl", None, frozenset(trained), frozenset(held_out), ("b",), 3, "b00")
+    assert read_split(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "",
+        "[1]",
+        json.dumps({name: value for name, value in SPLIT.items() if name != "split_seed"}),
+        json.dumps(SPLIT | {"split_seed": "many"}),
+        json.dumps(SPLIT | {"studies": ["a"]}),
+        json.dumps(SPLIT | {"studies": {"a": {"train": [["e"]], "test": []}}}),
+    ],
+)
+def test_a_folder_that_does_not_say_it_is_refused(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "split.json").write_text(content)
+    with pytest.raises(UserError, match=r"holds no split\.json, or a damaged one.*give the whole folder"):
         read_split(tmp_path)
 
 
 def test_an_adapter_that_held_out_nobody_is_refused(tmp_path: Path) -> None:
-    split = {"data": "starter", "eval_data": None, "studies": {"alpha": {"train": [["exp", "1"]], "test": []}}}
-    split |= {"novel_studies": [], "split_seed": 0, "base_fingerprint": "abc"}
-    write_json(tmp_path / "split.json", split)
+    studies = {"alpha": {"train": [["exp", "1"]], "test": []}}
+    write_json(tmp_path / "split.json", SPLIT | {"studies": studies, "novel_studies": []})
     with pytest.raises(UserError, match="held out nobody to judge it on; train with more people or --novel_studies"):
         read_split(tmp_path)
 
@@ -26,8 +57,6 @@ def test_an_adapter_that_held_out_nobody_is_refused(tmp_path: Path) -> None:
 def test_an_adapter_is_read_from_a_folder_that_cannot_be_written_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    split = {"data": "starter", "eval_data": None, "studies": {}, "novel_studies": ["beta"]}
-    split |= {"split_seed": 3, "base_fingerprint": "abc"}
-    write_json(tmp_path / "split.json", split)
+    write_json(tmp_path / "split.json", SPLIT)
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
     assert read_split(tmp_path).split_seed == 3

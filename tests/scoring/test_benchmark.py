@@ -7,11 +7,19 @@ import pytest
 
 from centaurlab.data.source import DataArguments
 from centaurlab.models.loading import load_tokenizer
+from centaurlab.prompts.encoding import encode
 from centaurlab.runtime.arguments import parse_arguments
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring import benchmark
-from centaurlab.scoring.benchmark import BenchmarkArguments, Timing, benchmark_sessions, time_in_turn
-from helpers.tiny_models import named
+from centaurlab.scoring.benchmark import (
+    BenchmarkArguments,
+    Timing,
+    benchmark_sessions,
+    largest_difference,
+    time_in_turn,
+    time_scoring,
+)
+from helpers.tiny_models import in_float32, named
 from helpers.transcripts import sessions_of, write_transcripts
 
 
@@ -50,3 +58,15 @@ def test_contestants_take_turns_and_the_fastest_round_of_each_counts(monkeypatch
     fastest = time_in_turn(("plain", "ours"), rounds=3, options=["--sessions"])
     assert turns == [("plain", "--sessions"), ("ours", "--sessions")] * 3
     assert {name: timing.seconds for name, timing in fastest.items()} == {"plain": 7.0, "ours": 1.0}
+
+
+def test_contestants_score_the_same_and_the_ceiling_computes_without_scoring(tiny_llama_dir: Path) -> None:
+    model = in_float32(tiny_llama_dir)
+    tokenizer = load_tokenizer(model)
+    encodings = [encode(f"{i}. " + "You choose <<J>>. You win. " * 8, tokenizer) for i in range(3)]
+    plain, ours, ceiling = (time_scoring(name, model, encodings) for name in ("plain", "ours", "ceiling"))
+    assert len(plain.nll) == len(ours.nll) == 24
+    assert largest_difference(plain, ours) < 1e-4
+    assert ceiling.nll == []
+    assert plain.tokens == ours.tokens == ceiling.tokens == sum(len(e.input_ids_T) for e in encodings)
+    assert min(timing.seconds for timing in (plain, ours, ceiling)) > 0

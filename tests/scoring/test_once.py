@@ -21,7 +21,7 @@ from centaurlab.prompts.templates import template_context
 from centaurlab.scoring import order
 from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.plan import (
-    Plan,
+    SessionPlan,
 )
 from centaurlab.scoring.run import measure
 from centaurlab.scoring.store import ScoreStore
@@ -153,7 +153,7 @@ def test_several_processes_divide_without_another_look_at_the_prompts(
             state = SimpleNamespace(
                 num_processes=2, process_index=rank, is_main_process=False, device=torch.device("cpu")
             )
-            plan = Plan(Survey(open_source(people)), Reading("full", template_context(model)))
+            plan = SessionPlan(Survey(open_source(people)), Reading("full", template_context(model)))
             Worker(to_score, plan, store, state).score(None, "scoring")
         assert (counts.n_readings, counts.prompts) == (1, ONCE_EACH)
     n_stored = [

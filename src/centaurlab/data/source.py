@@ -122,7 +122,7 @@ class TranscriptSource:
             raise UserError(f"{self.name}: no session is left{first_problem}")
 
     def ranked_keys(self) -> Iterator[SessionKey]:
-        """Of every selected session that can be told, sound or not: all count where participants are ranked."""
+        """The keys of all selected sessions that have one, sound or not: all count where participants are ranked."""
         for record in self._read(keys_only=True):
             key = _key(record)
             if isinstance(key, SessionKey) and self._selection.takes(key):

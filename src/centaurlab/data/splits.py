@@ -50,7 +50,7 @@ def select_participants(keys: Iterable[SessionKey], half: str, count: int | None
     """The first ``count`` sessions of each study (None: all), of its ``test`` or ``train`` half or of ``all``.
 
     Reads ``keys`` as a stream; kept are about as many ranks per study as are asked for, and 16 bytes of each key's
-    rank, to count a key once: about 110 bytes of memory each.
+    rank, to count a key once: 100 to 160 bytes of memory each.
     """
     ranks: dict[str, _LowestRanks] = {}
     seen: set[bytes] = set()

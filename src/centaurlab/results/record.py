@@ -65,7 +65,7 @@ class ModelIdentity:
 
 @dataclass(frozen=True)
 class ScoredProtocol:
-    """By which protocol sessions were read (``full`` or ``paper``), and the context window in tokens."""
+    """The protocol by which sessions were read (``full`` or ``paper``), and the context window in tokens."""
 
     name: str
     max_tokens: int | None = None

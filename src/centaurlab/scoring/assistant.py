@@ -53,14 +53,27 @@ class AssistantQuality:
 
 
 def held_out_items(count: int, seed: int = 0) -> list[AssistantItem]:
-    """``count`` items: new cases of known templates, and as many of new templates."""
+    """Make ``count`` items that no training saw: new cases of known templates, and as many of new templates."""
     return assistant_items("new_cases", -(-count // 2), seed) + assistant_items("new_templates", count // 2, seed)
 
 
 def answer_margins(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", items: Sequence[AssistantItem]
 ) -> list[float]:
-    """NLL of the foil minus NLL of the right answer, in nats, of each item: positive where it is solved."""
+    """Ask a model every item, in its chat format.
+
+    Parameters
+    ----------
+    model, tokenizer
+        The model, and its tokenizer with a chat template.
+    items
+        Questions, each with the right answer and a foil.
+
+    Returns
+    -------
+    list of float
+        NLL of the foil minus NLL of the right answer of each item, in nats: positive where it is solved.
+    """
     prepare_for_scoring(model)
     asked = [_asked(item, tokenizer) for item in items]
     by_length = sorted(range(len(items)), key=lambda i: len(asked[i].prefix_T))
@@ -98,7 +111,7 @@ def assistant_quality(
 
 
 def quality(solved: Sequence[bool], items: Sequence[AssistantItem]) -> AssistantQuality:
-    """Accuracies from what was solved of ``items``."""
+    """Sum up what was ``solved`` of ``items``, in the order of ``held_out_items``."""
     by_split: dict[str, list[bool]] = defaultdict(list)
     by_topic: dict[str, list[bool]] = defaultdict(list)
     half = -(-len(items) // 2)
@@ -174,5 +187,5 @@ def _margins(model: "PreTrainedModel", batch: Sequence[_Asked]) -> Floats:
 
 
 def _rows(rows: Sequence[npt.NDArray[Any]]) -> torch.Tensor:
-    """As one tensor of integers, zeros on the right of what is shorter."""
+    """The rows as one tensor of integers, with zeros on the right of those that are shorter."""
     return torch.nn.utils.rnn.pad_sequence([torch.from_numpy(row.astype(np.int64)) for row in rows], batch_first=True)

@@ -32,7 +32,11 @@ from centaurlab.scoring.scorer import SessionScorer
 
 @dataclass(frozen=True)
 class Timing:
-    """Of one contestant: seconds, tokens, peak resident memory in bytes, NLL of each response (or step's loss)."""
+    """What one contestant took and found.
+
+    ``seconds`` for so many ``tokens``, the peak of its memory in bytes, and each response's NLL in nats or, where
+    training is timed, each step's loss.
+    """
 
     seconds: float
     tokens: int
@@ -41,14 +45,17 @@ class Timing:
 
     @property
     def tokens_per_second(self) -> float:
-        """Throughput, model loading and tokenization excluded."""
+        """Tokens per second, without loading the model and tokenizing."""
         return self.tokens / self.seconds
 
 
 def benchmark_sessions(
     model_args: ModelArguments, data_args: DataArguments, arguments: BenchmarkArguments
 ) -> list[Encoding]:
-    """The sessions to time, of different studies first. Raises ``UserError`` where none has the wanted length."""
+    """Choose and encode the sessions to time, of different studies first.
+
+    Raises ``UserError`` where no session has the wanted length.
+    """
     encodings = list(islice(_sessions(load_tokenizer(model_args), data_args, arguments), arguments.sessions))
     if not encodings:
         raise UserError(
@@ -59,7 +66,24 @@ def benchmark_sessions(
 
 
 def time_scoring(contestant: str, model_args: ModelArguments, encodings: list[Encoding]) -> Timing:
-    """Time one contestant in this process, which has scored the shortest session before (ceiling: recorded all)."""
+    """Time one contestant in this process.
+
+    It is warm: the shortest session has been scored before, or all, where they had to be recorded for the ceiling.
+
+    Parameters
+    ----------
+    contestant
+        ``ours``, ``plain`` (batch 1, logits at every position), or ``ceiling`` (the matrix products of ours alone).
+    model_args
+        The model that all contestants score with.
+    encodings
+        The sessions.
+
+    Returns
+    -------
+    Timing
+        Seconds and tokens without loading, peak memory in bytes, NLLs in nats (none of the ceiling).
+    """
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
     model = load_model(model_args, device)
     nll: list[float] = []
@@ -73,7 +97,7 @@ def time_scoring(contestant: str, model_args: ModelArguments, encodings: list[En
 
         def run() -> None:
             scores = [score(encoding) for encoding in encodings]
-            nll[:] = [float(x) for s in scores for x in (s.nll_R if ours else s)]
+            nll[:] = [float(x) for s in scores for x in (s.scores.nll_R if ours else s)]
 
     return Timing(
         seconds=_seconds(run),
@@ -84,13 +108,16 @@ def time_scoring(contestant: str, model_args: ModelArguments, encodings: list[En
 
 
 def peak_memory_bytes() -> int:
-    """Largest memory of this process so far: on its GPU, where there is one, or else resident."""
+    """The largest memory that this process has taken so far: on its GPU, where there is one, or else resident."""
     peak = peak_memory()
     return peak.get("peak_gpu_memory_bytes", peak["peak_memory_bytes"])
 
 
 def time_in_turn(contestants: Sequence[str], rounds: int, options: Sequence[str]) -> dict[str, Timing]:
-    """The fastest of ``rounds`` of each; in every round all have a turn, as a shared machine's speed changes."""
+    """Time every contestant ``rounds`` times, each in a process of its own; the fastest round of each counts.
+
+    In every round all have a turn, as a shared machine's speed changes. ``options`` are those of the command.
+    """
     turns = tqdm([name for _ in range(rounds) for name in contestants], unit="run", leave=False)
     fastest: dict[str, Timing] = {}
     for name in turns:
@@ -197,7 +224,7 @@ def _synchronize() -> None:
 
 
 def largest_difference(a: Timing, b: Timing) -> float:
-    """Of any NLL, or of any step's loss, in nats."""
+    """The largest difference of two contestants in any NLL, or in any step's loss, in nats."""
     return float(np.abs(np.subtract(a.nll, b.nll)).max())
 
 

@@ -78,13 +78,13 @@ class Work:
 
     @property
     def slowest_over_mean(self) -> float:
-        """1 where the processes end together."""
+        """The work of the slowest process over the mean of all; 1 where they end together."""
         return max(self.loads) * len(self.loads) / sum(self.loads) if sum(self.loads) else 1.0
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one process at its peak, by what holds them; ``available`` of its device."""
+    """Bytes that one process holds at its peak, by what they are for, and what is ``available`` on its device."""
 
     weights: float
     cache: float
@@ -94,12 +94,12 @@ class Memory:
 
     @property
     def total(self) -> float:
-        """All together."""
+        """All bytes that the process holds."""
         return self.weights + self.cache + self.activations + self.libraries
 
     @property
     def n_devices(self) -> int:
-        """Over how many devices one copy of the model has to be spread."""
+        """The number of devices over which one copy of the model has to be spread."""
         return math.ceil(self.total / (USABLE_MEMORY * self.available))
 
 
@@ -112,7 +112,10 @@ class Speed:
 
 
 def parse_devices(text: str) -> tuple[int, Device]:
-    """``4xH100`` as a number and a device; ``cpu`` is this machine, whose speed only a finished run can tell."""
+    """Read ``4xH100`` as a number and a device; ``cpu`` is this machine, whose speed only a finished run can tell.
+
+    Raises ``UserError`` for a device that the catalog does not know.
+    """
     given = _DEVICES.fullmatch(text.strip())
     number, name = given.groups() if given else (None, "")
     known = {device.lower(): found for device, found in devices().items()}
@@ -134,7 +137,24 @@ def estimate_work(
     protocol: str,
     n_processes: int,
 ) -> Work:
-    """What scoring ``transcripts`` on ``n_processes`` takes; they are read as a stream."""
+    """Estimate what it takes to score transcripts, by the plan that scoring itself follows.
+
+    Parameters
+    ----------
+    transcripts
+        The sessions, read as a stream; equal texts count once.
+    tokenizer, shape, max_tokens
+        The model's tokenizer, its shape, and its context window in tokens.
+    protocol
+        ``full`` or ``paper``.
+    n_processes
+        Among how many the sessions are divided.
+
+    Returns
+    -------
+    Work
+        Numbers of sessions, responses and tokens, and floating-point operations.
+    """
     work, scored, loads = Work(), DigestSet(), [0.0] * n_processes
     reading = Reading(protocol)
     for window in windows(transcripts):
@@ -165,7 +185,7 @@ def estimate_work(
 
 
 def estimate_memory(shape: ModelShape, work: Work, device: Device, dtype: str, quantization: str) -> Memory:
-    """Of one process that holds the model whole and scores the longest session.
+    """Estimate the memory of one process that holds the model whole and scores the longest session.
 
     Activations: a chunk's hidden states (six at once) and widest layer (three), masks and, on a CPU, the scores of a
     block of queries (three of each), and the LM head's logits, with four float32 blocks of its statistics.
@@ -190,7 +210,7 @@ def estimate_memory(shape: ModelShape, work: Work, device: Device, dtype: str, q
 
 
 def assumed_speed(device: Device, utilisation: float) -> Speed:
-    """The maker's figure times ``utilisation``; ``UserError`` for a CPU, of which there is none."""
+    """The speed that the maker states times ``utilisation``, a share; ``UserError`` for a CPU, of which none does."""
     if device.name == CPU:
         raise UserError(
             "how fast this CPU is only a run can tell: score a few sessions (centaurlab score … --max_participants 1) "
@@ -232,7 +252,11 @@ _HOUR = 3600
 
 @dataclass(frozen=True)
 class PlanArguments:
-    """On what, and how. ``calibrate``: a finished run whose speed counts; ``tokenizer``: another model's."""
+    """On which ``devices`` (as ``parse_devices`` reads them) and how the data are to be scored.
+
+    ``utilisation``: share of the device's peak that is assumed. ``calibrate``: folder of a finished run, whose speed
+    counts instead. ``tokenizer``: another model, whose tokens are counted. ``max_length`` is in tokens.
+    """
 
     devices: str
     protocol: str = "full"
@@ -244,7 +268,10 @@ class PlanArguments:
 
 @dataclass(frozen=True)
 class Plan:
-    """What scoring takes. ``n_copies``: processes, each with a whole model; 0: it fits on no number of the devices."""
+    """What scoring takes: the work, the memory of a process, and how fast one is.
+
+    ``n_copies``: processes, each with a whole model, on the ``n_devices``; 0: it does not fit on them.
+    """
 
     shape: ModelShape
     work: Work
@@ -256,7 +283,7 @@ class Plan:
 
     @property
     def hours(self) -> float:
-        """Until the slowest process ends; NaN where the model does not fit."""
+        """Hours until the slowest process ends; NaN where the model does not fit."""
         if not self.n_copies:
             return math.nan
         seconds = self.work.flops / self.n_copies / self.speed.flops_per_second
@@ -264,9 +291,24 @@ class Plan:
 
 
 def make_plan(model_arguments: ModelArguments, data_arguments: DataArguments, arguments: PlanArguments) -> Plan:
-    """Plan the scoring of the data; nothing but configuration and tokenizer of the model is needed.
+    """Plan the scoring of data, before anything is scored.
 
-    Raises ``UserError`` for whatever a user can mend.
+    Parameters
+    ----------
+    model_arguments, data_arguments
+        The model, of which configuration and tokenizer are needed and no weights, and the data.
+    arguments
+        On what and how they are to be scored.
+
+    Returns
+    -------
+    Plan
+        Tokens, operations, bytes and hours.
+
+    Raises
+    ------
+    UserError
+        For whatever a user can mend.
     """
     n_devices, device = parse_devices(arguments.devices)
     if not 0 < arguments.utilisation <= 1:

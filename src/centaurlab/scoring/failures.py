@@ -21,13 +21,13 @@ class Failure:
 
 
 def wait_for_all(state: PartialState) -> None:
-    """Until every process of the launch is here; ``UserError`` where one has died."""
+    """Wait until every process of the launch is here; ``UserError`` where one has died."""
     with _together():
         state.wait_for_everyone()
 
 
 def gather_failures(own: Mapping[str, Failure]) -> dict[str, Failure]:
-    """The failures of all processes by the digest of the session, once every process is here."""
+    """Gather the failures of all processes, by the digest of the session, once every process is here."""
     with _together():
         parts: list[Mapping[str, Failure]] = gather_object([own])
     return {digest: failure for part in parts for digest, failure in part.items()}

@@ -37,7 +37,7 @@ class OrderedText:
 
 
 def session_size(transcript: Transcript) -> int:
-    """What a session takes of a window, in characters."""
+    """The characters that a session takes of a window: those of its text, and what else is kept of it."""
     return len(transcript.text) + _SESSION_CHARACTERS
 
 
@@ -47,7 +47,7 @@ def fits_window(size: int) -> bool:
 
 
 def windows(transcripts: Iterable[Transcript]) -> Iterator[list[Transcript]]:
-    """Runs of consecutive sessions that fit in memory, whatever the number of sessions."""
+    """Cut a stream of sessions into runs of consecutive ones that fit in memory, however many there are."""
     window: list[Transcript] = []
     size = 0
     for transcript in transcripts:
@@ -61,7 +61,7 @@ def windows(transcripts: Iterable[Transcript]) -> Iterator[list[Transcript]]:
 
 
 def order_texts(texts: Sequence[str]) -> list[OrderedText]:
-    """The texts in scoring order, each with the lengths of the prefixes worth keeping for its neighbours.
+    """Put texts in the order of scoring, each with the lengths of the prefixes worth keeping for its neighbours.
 
     A prefix ends at white space before the first response, since tokens of a word depend on how it goes on and
     the responses of every session have to be scored.
@@ -96,12 +96,30 @@ def _shareable(a: str, b: str) -> int:
 
 
 def divide(costs: Sequence[float], n_processes: int, loads: Sequence[float] = ()) -> list[list[int]]:
-    """The positions of each process's sessions, increasing, so that summed costs are about equal.
+    """Divide sessions among processes so that their summed costs are about equal.
 
-    ``loads``: what the processes have been given before. The costliest session goes to the process with the least so
-    far, then the next (Graham 1969, doi:10.1137/0117039: never above 4/3 of the best division, and near it with many
-    sessions). Sessions of a study cost about the same, so each process has a part of every study, and an error in
-    what a study costs falls on all alike; a shared prefix is computed by each process that has sessions with it.
+    The costliest session goes to the process with the least so far, then the next. Sessions of a study cost about the
+    same, so each process has a part of every study, and an error in what a study costs falls on all alike; a shared
+    prefix is computed by each process that has sessions with it.
+
+    Parameters
+    ----------
+    costs
+        Of each session, in any unit.
+    n_processes
+        At least 1.
+    loads
+        What each process has been given before, in the same unit; default: nothing.
+
+    Returns
+    -------
+    list of lists
+        The positions of each process's sessions, increasing.
+
+    References
+    ----------
+    Graham 1969, doi:10.1137/0117039: the slowest is never above 4/3 of the best division, and near it with many
+    sessions.
     """
     given = [(load, process) for process, load in enumerate(loads or [0.0] * n_processes)]
     heapify(given)

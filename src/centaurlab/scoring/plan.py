@@ -53,7 +53,7 @@ class SessionLength:
     per_character: float
 
 
-class Plan:
+class SessionPlan:
     """The sessions of ``survey`` as ``reading`` has them, window by window, each in the order of scoring."""
 
     def __init__(self, survey: Survey, reading: Reading) -> None:

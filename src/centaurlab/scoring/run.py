@@ -38,7 +38,7 @@ from centaurlab.runs.tracker import Tracker, TrackingArguments
 from centaurlab.runtime.processes import end_with_launcher
 from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.failures import Failure, check_complete, gather_failures, wait_for_all
-from centaurlab.scoring.plan import Plan
+from centaurlab.scoring.plan import SessionPlan
 from centaurlab.scoring.store import ScoreStore
 from centaurlab.scoring.survey import Survey
 from centaurlab.scoring.totals import Outcomes, metrics, scored_data, speed, write_table
@@ -78,7 +78,7 @@ class Measurement:
         wait_for_all(self._state)
 
     def results(self) -> Iterator[tuple[SessionKey, ResponseScores]]:
-        """Of ``sessions`` those that could be scored, in the order of the data, by any process; for the main one."""
+        """Those of ``sessions`` that could be scored by any process, in the order of the data; for the main one."""
         return self.outcomes().scores()
 
     def outcomes(self) -> Outcomes:
@@ -192,7 +192,7 @@ def measuring(
             folder.write_json("config.json", config)
             for note in [*survey.source.notes, *survey.skipped, *store.damaged]:
                 print(f"note: {note}")
-        plan = Plan(survey, Reading(arguments.protocol, context))
+        plan = SessionPlan(survey, Reading(arguments.protocol, context))
         worker = Worker(model, plan, store, state, tolerant=data_arguments.on_malformed == "skip")
         run = Measurement(folder, worker, data_arguments.data_seed)
         with Tracker(folder, tracking, config) if tracking else nullcontext():

@@ -51,7 +51,7 @@ class SessionMemoryError(SessionError):
 
 
 def prepare_for_scoring(model: PreTrainedModel) -> int:
-    """How many tokens to compute at once; on a CPU, the model is told to attend in blocks.
+    """Decide how many tokens to compute at once; on a CPU, the model is told to attend in blocks.
 
     On a GPU long matrix products and the attention kernel are fastest whole. On a CPU they are fastest while a
     chunk's activations stay in its cache, and a window's mask is no larger than it need be.
@@ -170,7 +170,7 @@ class SessionScorer:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Of the device, of PyTorch's allocator on a CPU, or of Python and NumPy."""
+    """Whether memory ran out: that of the device, of PyTorch's allocator on a CPU, or of Python and NumPy."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or should_reduce_batch_size(error)
 
 
@@ -205,7 +205,7 @@ class _RowsForHead:
         self._hook.remove()
 
     def _gather(self, _: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-        """From the rows (1, T, hidden) of a chunk: none, or with those that wait all that are wanted."""
+        """Pass on, of the rows (1, T, hidden) of a chunk, none, or those wanted together with all that wait."""
         self._waiting.append(inputs[0][:, self.positions_N.to(inputs[0].device)])
         if not self.are_last and sum(rows.shape[1] for rows in self._waiting) < self._n_rows:
             return (inputs[0][:, :0],)
@@ -214,7 +214,7 @@ class _RowsForHead:
 
 
 def session_options(encoding: Encoding) -> Ints:
-    """(O,) token ids that the session's responses are a choice among; none where it is no such session.
+    """Find the (O,) token ids that a session's responses are a choice among; none where it is no such session.
 
     It is none either where one token stands for two answers, unknown ones or such as differ in capitals.
     """

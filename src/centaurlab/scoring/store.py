@@ -56,7 +56,7 @@ class SessionResult:
 
 
 class DigestSet:
-    """A set of digests (SHA-256, hex), of which 16 bytes each are kept: about 110 bytes of memory."""
+    """A set of digests (SHA-256, hex), of which 16 bytes each are kept: 100 to 160 bytes of memory."""
 
     def __init__(self) -> None:
         self._digests: set[bytes] = set()

@@ -18,7 +18,7 @@ from centaurlab.results.table import EXPERIMENT, PARTICIPANT, STUDY
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.order import fits_window, session_size, windows
 
-_BATCH_SESSIONS = 10_000
+_BATCH_SESSIONS = 1_000
 _SCHEMA = pa.schema(
     [
         (STUDY, pa.dictionary(pa.int32(), pa.string())),
@@ -79,7 +79,7 @@ class Survey:
 
     @property
     def is_one_window(self) -> bool:
-        """Whether all texts are kept."""
+        """Whether all texts fit in one window, and are kept."""
         return self._held is not None
 
     def windows(self) -> Iterator[list[Transcript]]:

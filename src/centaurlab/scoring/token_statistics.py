@@ -14,7 +14,7 @@ GPU_BLOCK_ELEMENTS = 1 << 26
 
 
 class TokenStatistics(NamedTuple):
-    """Per response token: log-probability, its greedy correctness, entropy (nats), NLL at ``TEMPERATURES``.
+    """What a model says of N response tokens: log-probability, whether likeliest, entropy and NLL at ``TEMPERATURES``.
 
     ``option_nll_N1K``: -log of the summed probability of the options at temperature 1 and at ``TEMPERATURES``.
     """
@@ -27,10 +27,24 @@ class TokenStatistics(NamedTuple):
 
 
 def token_statistics(logits_NV: torch.Tensor, targets_N: torch.Tensor, options_O: Ints) -> TokenStatistics:
-    """Statistics of ``targets_N`` under ``logits_NV``: a float32 log-softmax, whatever the logits' dtype.
+    """Compute the statistics of response tokens from the logits that predict them.
 
-    With l the log-probabilities, the NLL at temperature T is log sum exp(l / T) - l[target] / T over the
-    vocabulary.
+    The log-softmax is float32, whatever the logits' dtype. With l the log-probabilities, the NLL at temperature T is
+    log Σ exp(l / T) - l[target] / T, summed over the vocabulary.
+
+    Parameters
+    ----------
+    logits_NV
+        Logits of the next token at N positions, over a vocabulary of V.
+    targets_N
+        The tokens that were given.
+    options_O
+        The tokens that responses are a choice among; of none, their NLL is infinite.
+
+    Returns
+    -------
+    TokenStatistics
+        In nats, on the CPU.
     """
     n_rows, n_vocabulary = logits_NV.shape
     device = logits_NV.device

@@ -10,7 +10,7 @@ from centaurlab.models.shape import ModelShape
 from centaurlab.results.record import Coverage, ScoredData, ScoredStudy, ScoreRecord, ScoringSpeed
 from centaurlab.results.table import ResponseScores, write_scores
 from centaurlab.scoring.failures import Failure
-from centaurlab.scoring.plan import Plan
+from centaurlab.scoring.plan import SessionPlan
 from centaurlab.scoring.store import ScoreStore, SessionResult
 from centaurlab.scoring.survey import Survey
 
@@ -22,7 +22,7 @@ class Outcomes:
     Those that could be scored have their results in ``store``; ``failures`` are the others, by digest.
     """
 
-    plan: Plan
+    plan: SessionPlan
     store: ScoreStore
     sessions: frozenset[SessionKey] | None = None
     failures: Mapping[str, Failure] = field(default_factory=dict)

@@ -18,7 +18,7 @@ from centaurlab.prompts.encoding import Encoding, encode_prompt
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.failures import Failure
 from centaurlab.scoring.order import divide
-from centaurlab.scoring.plan import Plan, PlannedSession, estimate_lengths
+from centaurlab.scoring.plan import PlannedSession, SessionPlan, estimate_lengths
 from centaurlab.scoring.scorer import SessionError, SessionScorer
 from centaurlab.scoring.store import ScoreStore, SessionResult
 
@@ -46,7 +46,7 @@ class Worker:
     """
 
     def __init__(
-        self, model: ModelToScore, plan: Plan, store: ScoreStore, state: PartialState, tolerant: bool = False
+        self, model: ModelToScore, plan: SessionPlan, store: ScoreStore, state: PartialState, tolerant: bool = False
     ) -> None:
         self.model = model
         self.plan = plan
@@ -88,7 +88,7 @@ class Worker:
             torch.cuda.empty_cache()
 
     def _share(self, wanted: list[PlannedSession]) -> list[PlannedSession]:
-        """Of the sessions wanted, this process's to score, one of each text; every process divides alike."""
+        """Choose this process's share of the sessions wanted, one of each text; every process divides alike."""
         missing: dict[str, PlannedSession] = {}
         for session in wanted:
             if session.digest not in self._settled:
