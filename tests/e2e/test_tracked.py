@@ -47,7 +47,7 @@ def test_the_same_numbers_everywhere(
     assert {name: logged[name] for name in values} == values
     assert {name: in_wandb[name] for name in values} == values
     for name in ("nll/keys2020", "nll/again2021", "nll/mean"):
-        assert f"{values[name]:.4f}" in printed
+        assert f"{values[name]:.3f}" in printed
     scores = pd.read_parquet("llama/scores.parquet")
     assert scores.groupby("study").nll.mean().mean() == pytest.approx(values["nll/mean"], rel=1e-6)
 
