@@ -64,7 +64,7 @@ def _run_here(main: Callable[[], object], words: tuple[object, ...], cwd: Path |
     out, err, code = io.StringIO(), io.StringIO(), 0
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setattr("sys.argv", [*map(str, words)])
-        patch.setattr("platform.libc_ver", lambda: ("", ""))  # or malloc would keep memory in all later tests
+        patch.setattr("platform.libc_ver", lambda *_: ("", ""))  # or malloc would keep memory in all later tests
         if cwd is not None:
             patch.setenv("CENTAURLAB_CACHE", str(cwd / "cache"))
             patch.chdir(cwd)
