@@ -15,7 +15,7 @@ IN_ENVIRONMENT = {
     "WANDB_API_KEY": "5ec2e7" * 6 + "5ec2",
     "MLFLOW_TRACKING_PASSWORD": "correct horse battery staple",
 }
-CLI = "from centaurlab.cli import main; main()"
+CLI = "from centaurlab.cli.main import main; main()"
 PASSWORD, TYPED, HUB_TOKEN = "s3same-open", "hf_" + "Typed" * 7, "a-token-of-no-known-look"
 SECRETS = (*IN_ENVIRONMENT.values(), PASSWORD, TYPED, HUB_TOKEN)
 

@@ -210,7 +210,7 @@ def test_contexts_generations_and_generalisation(tmp_path: Path) -> None:
         }
         of = {name: int(study) for name, study in zip(names, drawn.study_S, strict=True)}
         comparison = compare_contexts(
-            "c", ("worse", {"m": runs["post"]}), ("better", {"m": runs["base"]}), N_RESAMPLES, seed
+            "c", Contrast("worse", "better"), {"m": runs["post"]}, {"m": runs["base"]}, N_RESAMPLES, seed
         )
         for effect in comparison.effects:
             truth = float(d.mean()) if effect.level == "overall" else d[of[effect.name]]
@@ -225,7 +225,7 @@ def test_contexts_generations_and_generalisation(tmp_path: Path) -> None:
         (generation,) = measure_generations([pair], runs, effects, N_RESAMPLES, seed)
         rates.add("generation NLL", generation.base.nll, float(base.mean()))
         rates.add("generation d", generation.effect.d, float(d.mean()))
-        gains, summary = study_gains("novel", tmp_path / "post", tmp_path / "base", open_source(told))
+        gains, summary = study_gains("novel", runs["post"], runs["base"], open_source(told))
         rates.add("gain overall", Estimate(summary.d, summary.d_low, summary.d_high), float(d.mean()))
         for gain in gains:
             rates.add("gain study", Estimate(gain.d, gain.d_low, gain.d_high), d[of[gain.study]])
