@@ -8,19 +8,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
+    AutoModelForCausalLM,
     BambaConfig,
     BloomConfig,
     DynamicCache,
+    Gemma4TextConfig,
     LlamaConfig,
+    LlamaModel,
     Mamba2Config,
     MixtralConfig,
     PretrainedConfig,
 )
 
+from centaurlab.data.source import DataArguments
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.loading import load_config, load_model, load_without_weights
-from centaurlab.models.shape import ModelShape, context_window, model_shape, usable_window
+from centaurlab.models.shape import (
+    AttentionLayer,
+    ModelShape,
+    context_window,
+    countable_shape,
+    model_shape,
+    usable_window,
+)
 from centaurlab.runtime.errors import UserError
+from centaurlab.scoring.cost import PlanArguments, make_plan
 from helpers.shapes import QWEN3_32B, config_shape
 from helpers.tiny_models import named
 
@@ -38,7 +50,8 @@ def test_the_parameters_of_a_llama_are_those_of_its_config(tiny_llama_dir: Path)
     assert shape.body_weights == shape.matrix_parameters == body
     assert shape.head_weights == vocabulary * 32
     assert shape.n_parameters == body + norms + 2 * vocabulary * 32 == model.num_parameters()
-    assert (shape.layers, shape.n_heads) == (((None, 2),), 4)
+    assert shape.layers == ((AttentionLayer(None, 2 * 4 * (8 + 8), 2 * (8 + 8)), 2),)
+    assert shape.n_heads == 4
 
 
 def test_the_parameters_of_a_gemma_are_those_of_its_config(tiny_gemma_dir: Path) -> None:
@@ -49,7 +62,7 @@ def test_the_parameters_of_a_gemma_are_those_of_its_config(tiny_gemma_dir: Path)
     norms = 4 * (4 * 32 + 2 * 8) + 32
     assert shape.body_weights == body
     assert shape.n_parameters == body + norms + vocabulary * 32 == model.num_parameters(), "the embedding is the head"
-    assert dict(shape.layers) == {32: 2, None: 2}
+    assert {layer.window: n for layer, n in shape.layers} == {32: 2, None: 2}
 
 
 def test_layers_that_keep_a_state_attend_to_nothing() -> None:
@@ -59,11 +72,58 @@ def test_layers_that_keep_a_state_attend_to_nothing() -> None:
             num_key_value_heads=2, mamba_n_heads=8, mamba_d_head=16,
         )
     )  # fmt: skip
-    assert mixed.layers == ((None, 1),)
+    assert [(layer.window, n) for layer, n in mixed.layers] == [(None, 1)]
     assert mixed.body_weights == mixed.matrix_parameters
     states = config_shape(Mamba2Config(num_hidden_layers=2))
-    assert (states.layers, states.pair_flops, states.cache_elements) == ((), 0, 0)
+    assert (states.layers, states.n_heads, states.cached_elements(100)) == ((), 0, 0)
     assert states.flops(1_000, 1_000, 10) > 2 * 1_000 * states.body_weights
+
+
+def unseen_flops(shape: ModelShape, n_inputs: int) -> float:
+    """Of the keys that eager attention multiplies every query with, those that it does not see."""
+    return sum(
+        n * layer.pair_flops * (n_inputs**2 - sum(min(t + 1, layer.window or t + 1) for t in range(n_inputs)))
+        for layer, n in shape.layers
+    )
+
+
+GEMMA_4 = Gemma4TextConfig(
+    vocab_size=259, hidden_size=32, num_hidden_layers=6, intermediate_size=64, num_attention_heads=4,
+    num_key_value_heads=2, head_dim=8, global_head_dim=16, sliding_window=16, num_kv_shared_layers=2,
+    layer_types=["sliding_attention", "full_attention"] * 3, vocab_size_per_layer_input=259,
+    hidden_size_per_layer_input=8,
+)  # fmt: skip
+"""Heads of two sizes, and two layers that use the keys of others."""
+
+
+def test_layers_differ_in_the_size_of_their_heads_and_share_their_keys() -> None:
+    shape = config_shape(GEMMA_4)
+    assert dict(shape.layers) == {
+        AttentionLayer(16, 2 * 4 * 16, 2 * 16): 2,
+        AttentionLayer(None, 2 * 4 * 32, 2 * 32): 2,
+        AttentionLayer(16, 2 * 4 * 16, 0): 1,
+        AttentionLayer(None, 2 * 4 * 32, 0): 1,
+    }
+    model, cache = (
+        AutoModelForCausalLM.from_config(GEMMA_4, attn_implementation="eager").eval(),
+        DynamicCache(config=GEMMA_4),
+    )
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        model(input_ids=torch.arange(50)[None], cache=cache, use_cache=True, logits_to_keep=torch.tensor([49]))
+    expected = shape.flops(51, 50, 1) + unseen_flops(shape, 50)
+    assert counter.get_total_flops() == pytest.approx(expected, rel=2e-3)
+    assert shape.cached_elements(50) == sum(
+        layer.keys.numel() + layer.values.numel() for layer in cache.layers if getattr(layer, "keys", None) is not None
+    )
+
+
+def test_a_shape_that_cannot_be_read_is_a_sentence(tiny_llama_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LlamaModel, "parameters", lambda _: iter([torch.tensor("strange")]))
+    reason = countable_shape(ModelArguments(str(tiny_llama_dir)))
+    assert isinstance(reason, str)
+    assert reason.startswith("floating-point operations are not counted")
+    with pytest.raises(UserError, match="cannot be planned"):
+        make_plan(ModelArguments(str(tiny_llama_dir)), DataArguments("starter"), PlanArguments("H100"))
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma"])
@@ -76,23 +136,19 @@ def test_operations_are_those_that_pytorch_counts(name: str, request: pytest.Fix
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         model(input_ids=torch.arange(n_inputs)[None], logits_to_keep=answers, use_cache=False)
     n_layers = model.config.num_hidden_layers
-    seen = sum(n * sum(min(t + 1, window or t + 1) for t in range(n_inputs)) for window, n in shape.layers)
-    heads, size = 4, 8
-    unseen = 4 * heads * size * (n_layers * n_inputs**2 - seen)
-    expected = shape.flops(n_inputs + 1, n_inputs, len(answers)) + unseen
+    assert sum(n for _, n in shape.layers) == n_layers
+    expected = shape.flops(n_inputs + 1, n_inputs, len(answers)) + unseen_flops(shape, n_inputs)
     assert counter.get_total_flops() == pytest.approx(expected, rel=1e-3), "rotary embeddings are the rest"
 
 
 @given(n_tokens=st.integers(0, 90), n_cached=st.integers(0, 60), n_answers=st.integers(0, 9))
 def test_operations_of_a_part_are_summed_over_its_queries(n_tokens: int, n_cached: int, n_answers: int) -> None:
-    layers = ((None, 2), (16, 3))
-    shape = ModelShape(
-        0, 1_000, 500, 0, layers, n_heads=1, pair_flops=7, cache_elements=1, hidden_size=1, widest=1, vocabulary=1
-    )
+    layers = ((AttentionLayer(None, 7, 1), 2), (AttentionLayer(16, 5, 1), 3))
+    shape = ModelShape(0, 1_000, 500, 0, layers, n_heads=1, hidden_size=1, widest=1, vocabulary=1)
     computed = range(n_cached, max(n_tokens - 1, n_cached))
     expected = 2 * 500 * n_answers
     for t in computed:
-        expected += 2 * 1_000 + 7 * (2 * (t + 1) + 3 * min(t + 1, 16))
+        expected += 2 * 1_000 + 7 * 2 * (t + 1) + 5 * 3 * min(t + 1, 16)
     assert shape.flops(n_tokens, len(computed), n_answers) == pytest.approx(expected)
 
 

@@ -35,16 +35,18 @@ RECORD = ScoreRecord(
     sample={"reached": True, "studies_left_out": ["b"]},
     failed_sessions=("tiny: people.jsonl:3: memory does not suffice",),
     speed=ScoringSpeed(2, 100, 3.5, 2**30, None, 400, 50, 9.25, 1e12, 43.2),
+    notes=("floating-point operations are not counted",),
     provenance={"centaurlab": "0.1.0", "git": None, "hardware": {"gpus": ["NVIDIA H100"]}, "time": "2026-01-01"},
 )
 
 KEYS = {
-    "": "centaurlab context coverage data failed_sessions git hardware job model nll_mean protocol sample speed time",
+    "": "centaurlab context coverage data failed_sessions git hardware job model nll_mean notes protocol sample speed "
+    "time",
     "model": "adapter base dtype fingerprint name quantization tokenizer_fingerprint",
     "protocol": "max_tokens name",
     "data": "fingerprint name notes skipped_sessions studies",
-    "speed": "flops peak_memory_bytes processes scoring_seconds tokens tokens_computed_now tokens_per_second "
-    "tokens_reused wall_seconds",
+    "speed": "flops peak_gpu_memory_bytes peak_memory_bytes processes scoring_seconds tokens tokens_computed_now "
+    "tokens_per_second tokens_reused wall_seconds",
 }
 
 

@@ -8,10 +8,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from centaurlab.catalog.tables import devices
 from centaurlab.data.source import DataArguments
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring import order as plan
+from centaurlab.scoring import run as run_module
 from centaurlab.scoring.arguments import ScoreArguments
+from centaurlab.scoring.cost import measured_speed
 from centaurlab.scoring.run import measure
 from helpers.json_files import run_json, write_json
 from helpers.tiny_models import in_float32, named
@@ -50,6 +53,19 @@ def test_equal_texts_are_scored_once_and_written_for_each_session(tmp_path: Path
     table = pq.read_table(folder / "scores.parquet").to_pandas()
     assert sorted(table["participant"]) == ["0", "1", "2"]
     assert table["nll"].nunique() == 1
+
+
+def test_a_model_whose_operations_cannot_be_counted_is_scored(
+    tmp_path: Path, tiny_llama_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run_module, "countable_shape", lambda _: "operations are not counted (no heads)")
+    folder = measure(named(tiny_llama_dir), data(tmp_path, "You press <<J>>."), ScoreArguments(str(tmp_path / "run")))
+    about = run_json(folder)
+    assert (about["nll_mean"] > 0, about["speed"]["flops"]) == (True, None)
+    assert about["notes"] == ["operations are not counted (no heads)"]
+    assert "note: operations are not counted (no heads)" in capsys.readouterr().out
+    with pytest.raises(UserError, match="not counted"):
+        measured_speed(folder, devices()["H100"])
 
 
 def test_responses_beyond_max_length_are_counted_as_cut(tmp_path: Path, tiny_llama_dir: Path) -> None:

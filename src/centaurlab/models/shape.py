@@ -3,7 +3,8 @@
 Only what scoring cannot do without is counted: a multiply-add (two operations) for every weight and token, for every
 query and key that it sees in each layer, and in the LM head at response tokens alone. Normalisation, softmax and
 rotary embeddings, under a hundredth of the rest in real models, are left to the utilisation that a plan assumes.
-The shape is read off the model itself, built from its config without weights, and off the cache that it fills.
+The shape is read off the model itself, built from its config without weights, and off the cache that it fills, layer by
+layer. A model whose shape cannot be read is scored all the same, without these counts.
 """
 
 from collections import Counter
@@ -14,11 +15,26 @@ import torch
 from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from centaurlab.runtime.errors import UserError
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.loading import load_without_weights
+from centaurlab.runtime.errors import UserError, one_line
 
 if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig, PreTrainedModel
+
+
+@dataclass(frozen=True)
+class AttentionLayer:
+    """What a layer's attention costs.
+
+    ``window``: how many tokens a query sees; None: all that came before. ``pair_flops``: operations for a query and a
+    key that it sees. ``cache_elements``: numbers that a token leaves in the cache; 0: those of another layer are used.
+    """
+
+    window: int | None
+    pair_flops: int
+    cache_elements: int
 
 
 @dataclass(frozen=True)
@@ -29,9 +45,7 @@ class ModelShape:
     its way to the LM head (in a mixture of experts: those of the experts that it is sent to); ``head_weights``: those
     of the LM head. ``matrix_parameters``: entries of all matrices but embeddings and LM head, which is what
     quantisation shrinks.
-    ``layers``: how many attend within which window, None being all that came before, with ``n_heads`` query heads
-    each. ``pair_flops``: operations for a query and a key that it sees, in one layer; ``cache_elements``: numbers that
-    a token leaves in a layer's cache.
+    ``layers``: how many attend in which way. ``n_heads``: query heads of the layer that has most.
     ``hidden_size`` and ``widest``: numbers per token between the layers, and in the widest place within one.
     """
 
@@ -39,10 +53,8 @@ class ModelShape:
     body_weights: int
     head_weights: int
     matrix_parameters: int
-    layers: tuple[tuple[int | None, int], ...]
+    layers: tuple[tuple[AttentionLayer, int], ...]
     n_heads: int
-    pair_flops: int
-    cache_elements: int
     hidden_size: int
     widest: int
     vocabulary: int
@@ -54,14 +66,32 @@ class ModelShape:
         """
         end = max(n_tokens - 1, 0)
         start = max(end - n_computed, 0)
-        seen = sum(n * (_keys_seen(end, window) - _keys_seen(start, window)) for window, n in self.layers)
-        body = 2 * self.body_weights * (end - start)
-        return body + self.pair_flops * seen + 2 * self.head_weights * n_response_tokens
+        pairs = sum(
+            n * layer.pair_flops * (_keys_seen(end, layer.window) - _keys_seen(start, layer.window))
+            for layer, n in self.layers
+        )
+        return 2 * self.body_weights * (end - start) + pairs + 2 * self.head_weights * n_response_tokens
 
     def cached_elements(self, n_tokens: int) -> int:
         """Numbers in the cache after ``n_tokens``; the next token's own key completes a window."""
-        kept = sum(n * (n_tokens if window is None else min(n_tokens, window - 1)) for window, n in self.layers)
-        return kept * self.cache_elements
+        return sum(
+            n * layer.cache_elements * (n_tokens if layer.window is None else min(n_tokens, layer.window - 1))
+            for layer, n in self.layers
+        )
+
+
+def countable_shape(args: ModelArguments) -> ModelShape | str:
+    """The shape of the model that ``args`` name; of one that nobody has counted, one sentence that says so.
+
+    No measurement ends for want of a statistic: whatever the model's code raises while it is read is in the sentence.
+    """
+    try:
+        return model_shape(load_without_weights(args))
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001 (whatever a model's own code raises)
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        return f"floating-point operations are not counted, as the shape of the model cannot be read ({reason})"
 
 
 def model_shape(model: PreTrainedModel) -> ModelShape:
@@ -70,17 +100,15 @@ def model_shape(model: PreTrainedModel) -> ModelShape:
     head = model.get_output_embeddings().weight
     decoder = model.get_decoder()
     embeddings = {id(m.weight) for m in decoder.modules() if isinstance(m, torch.nn.Embedding)} | {id(head)}
-    n_heads = getattr(config, "num_attention_heads", None) or 0  # none: a model that keeps states alone
+    attending = _attending(model)
     matrices = [p for p in decoder.parameters() if p.dim() > 1 and id(p) not in embeddings]
     return ModelShape(
         n_parameters=sum(p.numel() for p in model.parameters()),
         body_weights=sum(_used_by_a_token(p, config) for p in matrices),
         head_weights=head.numel(),
         matrix_parameters=sum(p.numel() for p in matrices),
-        layers=_windows(model),
-        n_heads=n_heads,
-        pair_flops=2 * n_heads * sum(_head_sizes(config)) if n_heads else 0,
-        cache_elements=_key_heads(config) * sum(_head_sizes(config)) if n_heads else 0,
+        layers=tuple(Counter(_attention_layer(*layer) for layer in attending).items()),
+        n_heads=max((layer.num_attention_heads for layer, *_ in attending), default=0),
         hidden_size=config.hidden_size,
         widest=max(max(p.shape[-2:]) for p in matrices),
         vocabulary=head.shape[0],
@@ -93,18 +121,48 @@ def _keys_seen(n_queries: float, window: int | None) -> float:
     return full * (full + 1) / 2 + (n_queries - full) * (window or 0)
 
 
-def _windows(model: PreTrainedModel) -> tuple[tuple[int | None, int], ...]:
-    """As the cache has them; layers that keep a state in place of keys attend to nothing."""
-    layers = [layer for layer in DynamicCache(config=model.config).layers if isinstance(layer, DynamicLayer)]
-    windows = Counter(
-        layer.sliding_window if isinstance(layer, DynamicSlidingWindowLayer) else None for layer in layers
-    )
-    return tuple(windows.items())
+def _attending(model: PreTrainedModel) -> list[tuple[PretrainedConfig, int | None, bool]]:
+    """Config and window of each layer that attends, as the cache has them, and whether it has keys of its own.
+
+    Layers that keep a state in place of keys attend to nothing.
+    """
+    config = model.config.get_text_config(decoder=True)
+    if not _has_heads(config):
+        return []  # a model that keeps states alone
+    configs = config.per_layer_config if getattr(config, "is_heterogeneous", False) else [config]
+    layers = DynamicCache(config=model.config).layers
+    found: list[tuple[PretrainedConfig, int | None, bool]] = []
+    for i in range(config.num_hidden_layers):
+        own = configs[i if len(configs) > 1 else 0]
+        layer = layers[i] if i < len(layers) else None
+        if isinstance(layer, DynamicLayer):
+            found.append((own, layer.sliding_window if isinstance(layer, DynamicSlidingWindowLayer) else None, True))
+        elif _uses_keys_of_another(config, i):
+            found.append((own, own.sliding_window if config.layer_types[i] == "sliding_attention" else None, False))
+    return found
+
+
+def _has_heads(config: PretrainedConfig) -> bool:
+    try:
+        return bool(getattr(config, "num_attention_heads", None))
+    except RuntimeError:  # it differs by layer
+        return True
+
+
+def _uses_keys_of_another(config: PretrainedConfig, layer: int) -> bool:
+    """Whether a layer attends to the keys that an earlier one left in the cache (Gemma 3n and 4)."""
+    shared = getattr(config, "num_kv_shared_layers", None) or 0
+    return layer >= int(config.num_hidden_layers) - shared
+
+
+def _attention_layer(config: PretrainedConfig, window: int | None, has_keys: bool) -> AttentionLayer:
+    sizes = sum(_head_sizes(config))
+    return AttentionLayer(window, 2 * config.num_attention_heads * sizes, _key_heads(config) * sizes * has_keys)
 
 
 def _used_by_a_token(weights: torch.nn.Parameter, config: PretrainedConfig) -> int:
     """All of a matrix or a short convolution; of weights (experts, in, out), those that a token is sent to."""
-    n_experts = getattr(config, "num_experts_per_tok", None)
+    n_experts = getattr(config, "num_experts_per_tok", None) or getattr(config, "top_k_experts", None)
     return weights.numel() if weights.dim() == 2 or n_experts is None else weights[0].numel() * int(n_experts)
 
 

@@ -114,7 +114,8 @@ class ScoringSpeed:
     """How fast a run was, and what it took.
 
     Of all runs into the folder: ``tokens``, of which ``tokens_reused`` came from a shared prefix; ``scoring_seconds``
-    and ``tokens_per_second`` of one process; ``flops``, the floating-point operations that were needed. Of the last run
+    and ``tokens_per_second`` of one process; ``flops``, the floating-point operations that were needed (None: not
+    counted for this model). Of the last run
     alone: ``processes``, ``tokens_computed_now``, ``wall_seconds``, and the main process's peak memory in bytes,
     resident and on its GPU (None without one).
     """
@@ -127,11 +128,11 @@ class ScoringSpeed:
     tokens: int = 0
     tokens_reused: int = 0
     scoring_seconds: float = 0.0
-    flops: float = 0.0
+    flops: float | None = 0.0
     tokens_per_second: float = 0.0
 
-    def as_dict(self) -> dict[str, float]:
-        """The figures that are known, as they stand in ``run.json``."""
+    def known(self) -> dict[str, float]:
+        """The figures that are known."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
@@ -142,6 +143,7 @@ class ScoreRecord:
     ``coverage`` is by study. ``context``: what stood around every session, as JSON; None: nothing.
     ``sample``: why not all sessions were scored, and what is known by those that were; None: all were.
     ``failed_sessions``: why each session that could not be scored has no scores, in a line that names it.
+    ``notes``: how this model had to be fed, and what could not be counted.
     ``provenance``: versions, command, commit, machine and time (``runs.provenance``).
     """
 
@@ -153,6 +155,7 @@ class ScoreRecord:
     sample: dict[str, Any] | None = None
     failed_sessions: tuple[str, ...] = ()
     speed: ScoringSpeed | None = None
+    notes: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -178,7 +181,8 @@ class ScoreRecord:
             "coverage": {study: asdict(coverage) for study, coverage in self.coverage.items()},
             "failed_sessions": list(self.failed_sessions),
             "nll_mean": self.nll_mean,
-            "speed": self.speed.as_dict() if self.speed else None,
+            "speed": asdict(self.speed) if self.speed else None,
+            "notes": list(self.notes),
         }
 
     @classmethod
@@ -197,6 +201,7 @@ class ScoreRecord:
             sample=about.get("sample"),
             failed_sessions=tuple(about.get("failed_sessions", ())),
             speed=_part(ScoringSpeed, about["speed"]) if about.get("speed") else None,
+            notes=tuple(about.get("notes", ())),
             provenance={name: about[name] for name in _PROVENANCE if name in about},
         )
 

@@ -36,8 +36,8 @@ from rich.progress import track
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.identity import quantization
-from centaurlab.models.loading import load_config, load_tokenizer, load_without_weights
-from centaurlab.models.shape import model_shape, usable_window
+from centaurlab.models.loading import load_config, load_tokenizer
+from centaurlab.models.shape import countable_shape, usable_window
 
 CPU = "cpu"
 ASSUMED_UTILISATION = 0.3
@@ -191,7 +191,7 @@ def estimate_memory(shape: ModelShape, work: Work, device: Device, dtype: str, q
     block of queries (three of each), and the LM head's logits, with four float32 blocks of its statistics.
     """
     on_cpu = device.name == CPU
-    window = min((window for window, _ in shape.layers if window), default=CPU_CHUNK_TOKENS)
+    window = min((layer.window for layer, _ in shape.layers if layer.window), default=CPU_CHUNK_TOKENS)
     chunk = min(min(CPU_CHUNK_TOKENS, window) if on_cpu else WHOLE_SEQUENCE_TOKENS, work.longest_tokens)
     size = _BYTES[dtype]
     matrices = shape.matrix_parameters * _QUANTISED_BYTES.get(quantization, size)
@@ -226,6 +226,8 @@ def measured_speed(folder: Path, device: Device) -> Speed:
     Raises ``UserError`` where the folder is no such run, or on devices that cannot be compared.
     """
     record = read_run(folder).record
+    if record.speed and record.speed.flops is None:
+        raise UserError(f"{folder} scored a model whose operations are not counted; give another run")
     if not record.speed or not record.speed.flops or not record.speed.scoring_seconds:
         raise UserError(
             f"{folder} does not say how fast it was; give its 'centaurlab score' command again, which computes nothing "
@@ -321,7 +323,9 @@ def make_plan(model_arguments: ModelArguments, data_arguments: DataArguments, ar
         speed = assumed_speed(device, arguments.utilisation)
         if model_arguments.dtype == "float32":
             raise UserError("the peaks known are of bfloat16; for --dtype float32 give a measured run as --calibrate")
-    shape = model_shape(load_without_weights(model_arguments))
+    shape = countable_shape(model_arguments)
+    if isinstance(shape, str):
+        raise UserError(f"scoring with {model_arguments.model_name_or_path} cannot be planned: {shape}")
     max_tokens = usable_window(load_config(model_arguments), arguments.max_length)
     tokenizer = load_tokenizer(ModelArguments(arguments.tokenizer) if arguments.tokenizer else model_arguments)
     errors = Console(stderr=True)

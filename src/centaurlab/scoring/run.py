@@ -26,8 +26,8 @@ from centaurlab.data.splits import participant_order
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.identity import identify
-from centaurlab.models.loading import load_config, load_tokenizer, load_without_weights
-from centaurlab.models.shape import model_shape, usable_window
+from centaurlab.models.loading import load_config, load_tokenizer
+from centaurlab.models.shape import countable_shape, usable_window
 from centaurlab.prompts.context import Context, Reading
 from centaurlab.results.record import ScoredProtocol, ScoreRecord, ScoringSpeed
 from centaurlab.results.run import write_record
@@ -178,7 +178,7 @@ def measuring(
         wait_for_all(state)
         check_held_out(model_arguments.model_name_or_path, data_arguments)
         survey = Survey(open_source(data_arguments, context.sessions if context else None))
-        model = _model_to_score(model_arguments, arguments)
+        model, notes = _model_to_score(model_arguments, arguments)
         with state.main_process_first():  # a damaged file is set aside by one of them
             identity = identify(model_arguments)
             reading = {"protocol": arguments.protocol, "max_tokens": model.max_tokens}
@@ -190,7 +190,7 @@ def measuring(
         config = asdict(model_arguments) | asdict(data_arguments) | asdict(arguments)
         if state.is_main_process:
             folder.write_json("config.json", config)
-            for note in [*survey.source.notes, *survey.skipped, *store.damaged]:
+            for note in [*survey.source.notes, *survey.skipped, *store.damaged, *notes]:
                 print(f"note: {note}")
         plan = SessionPlan(survey, Reading(arguments.protocol, context))
         worker = Worker(model, plan, store, state, tolerant=data_arguments.on_malformed == "skip")
@@ -216,6 +216,7 @@ def measuring(
                     sample=run.sample.as_dict() if run.sample else None,
                     failed_sessions=tuple(reason for t in totals.values() for reason in t.failed),
                     speed=speed(totals, now),
+                    notes=notes,
                     provenance=provenance(),
                 )
                 write_record(folder, record)
@@ -224,11 +225,14 @@ def measuring(
         wait_for_all(state)
 
 
-def _model_to_score(model_arguments: ModelArguments, arguments: ScoreArguments) -> ModelToScore:
-    return ModelToScore(
+def _model_to_score(model_arguments: ModelArguments, arguments: ScoreArguments) -> tuple[ModelToScore, tuple[str, ...]]:
+    """The model before it is loaded, and what has to be said of it."""
+    shape = countable_shape(model_arguments)
+    model = ModelToScore(
         model_arguments,
         load_tokenizer(model_arguments),
-        model_shape(load_without_weights(model_arguments)),
+        None if isinstance(shape, str) else shape,
         usable_window(load_config(model_arguments), arguments.max_length),
         arguments.chunk_tokens,
     )
+    return model, (shape,) if isinstance(shape, str) else ()

@@ -45,7 +45,7 @@ class Outcomes:
 
 @dataclass
 class StudyTotals:
-    """Sums over the sessions of one study."""
+    """Sums over the sessions of one study; ``flops`` is None where they cannot be counted."""
 
     sessions: int = 0
     nll_sum: float = 0.0
@@ -54,11 +54,11 @@ class StudyTotals:
     n_tokens: int = 0
     n_reused: int = 0
     seconds: float = 0.0
-    flops: float = 0.0
+    flops: float | None = 0.0
     coverage: Coverage = field(default_factory=Coverage)
     failed: list[str] = field(default_factory=list)
 
-    def add(self, outcome: SessionResult | Failure, shape: ModelShape) -> None:
+    def add(self, outcome: SessionResult | Failure, shape: ModelShape | None) -> None:
         """Count what became of a session."""
         self.sessions += 1
         self.coverage += outcome.coverage
@@ -72,17 +72,20 @@ class StudyTotals:
         self.n_tokens += outcome.n_tokens
         self.n_reused += max(outcome.n_tokens - 1 - outcome.n_computed, 0)  # nothing follows the last token
         self.seconds += outcome.seconds
-        self.flops += shape.flops(outcome.n_tokens, outcome.n_computed, int(scores.n_tokens_R.sum()))
+        if shape is None or self.flops is None:
+            self.flops = None
+        else:
+            self.flops += shape.flops(outcome.n_tokens, outcome.n_computed, int(scores.n_tokens_R.sum()))
 
 
 Totals = Mapping[str, StudyTotals]
 """By study, in alphabetical order."""
 
 
-def write_table(folder: Path, outcomes: Outcomes, shape: ModelShape) -> Totals:
+def write_table(folder: Path, outcomes: Outcomes, shape: ModelShape | None) -> Totals:
     """Write ``scores.parquet`` with the sessions that could be scored; the sums over all, for every study of the plan.
 
-    ``shape`` is that of the model, by which operations are counted.
+    ``shape`` is that of the model, by which operations are counted; None: they are not.
     """
     totals: dict[str, StudyTotals] = defaultdict(StudyTotals)
 
@@ -121,15 +124,17 @@ def scored_data(survey: Survey, totals: Totals) -> ScoredData:
 def speed(totals: Totals, now: ScoringSpeed) -> ScoringSpeed:
     """``now``, which describes the last run, with the figures of all runs into the folder.
 
-    ``tokens_per_second`` is that of one process; ``flops`` are what ``ModelShape.flops`` counts in every session.
+    ``tokens_per_second`` is that of one process; ``flops`` are what ``ModelShape.flops`` counts in every
+    session, None where it counts none.
     """
     n_tokens, seconds = sum(t.n_tokens for t in totals.values()), sum(t.seconds for t in totals.values())
+    flops = [t.flops for t in totals.values() if t.flops is not None]
     return replace(
         now,
         tokens=n_tokens,
         tokens_reused=sum(t.n_reused for t in totals.values()),
         scoring_seconds=round(seconds, 2),
-        flops=sum(t.flops for t in totals.values()),
+        flops=sum(flops) if len(flops) == len(totals) else None,
         tokens_per_second=round(n_tokens / seconds, 1) if seconds else 0.0,
     )
 
@@ -140,7 +145,7 @@ def metrics(record: ScoreRecord) -> dict[str, float]:
     covered = sum(record.coverage.values(), Coverage())
     found = {f"nll/{name}": nll for name, nll in nlls.items() if nll is not None}
     found |= {f"coverage/{name}": getattr(covered, name) for name in ("responses", "scored", "failed")}
-    return found | (record.speed.as_dict() if record.speed else {})
+    return found | (record.speed.known() if record.speed else {})
 
 
 def _ratio(total: float, n: int) -> float | None:

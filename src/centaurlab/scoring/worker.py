@@ -27,12 +27,13 @@ from centaurlab.scoring.store import ScoreStore, SessionResult
 class ModelToScore:
     """A model before it is loaded: what it is loaded from, and how sessions have to be cut for it.
 
-    ``max_tokens``: its context window. ``chunk_tokens``: how many are computed at once; None: what suits it.
+    ``shape``: None where it cannot be read. ``max_tokens``: its context window. ``chunk_tokens``: how many are computed
+    at once; None: what suits it.
     """
 
     arguments: ModelArguments
     tokenizer: PreTrainedTokenizerBase
-    shape: ModelShape
+    shape: ModelShape | None
     max_tokens: int
     chunk_tokens: int | None = None
 
@@ -98,18 +99,19 @@ class Worker:
         found = list(missing.values())
         if self.state.num_processes == 1:
             return found
-        costs = self._flops(found)
+        costs = self._costs(found)
         shares = divide(costs, self.state.num_processes, self._loads)
         for process, share in enumerate(shares):
             self._loads[process] += sum(costs[i] for i in share)
         return [found[i] for i in shares[self.state.process_index]]
 
-    def _flops(self, sessions: list[PlannedSession]) -> list[float]:
-        """Estimated floating-point operations to score each session."""
+    def _costs(self, sessions: list[PlannedSession]) -> list[float]:
+        """Estimated floating-point operations to score each session; its tokens where these cannot be counted."""
         lengths = estimate_lengths(sessions, self.model.tokenizer, self.model.max_tokens)
-        return [
-            self.model.shape.flops(length.n_tokens, length.n_tokens, length.n_response_tokens) for length in lengths
-        ]
+        shape = self.model.shape
+        if shape is None:
+            return [length.n_tokens for length in lengths]
+        return [shape.flops(length.n_tokens, length.n_tokens, length.n_response_tokens) for length in lengths]
 
     def _score_session(self, session: PlannedSession) -> int:
         """Score a session into the store; its number of tokens."""
