@@ -86,6 +86,17 @@ def test_validate_is_content_with_sound_transcripts(path, capsys):
     assert capsys.readouterr().out == "3 sessions, no problem found\n"
 
 
+def test_validate_warns_of_contradictions_and_is_content_nonetheless(path, capsys):
+    people = [{"text": TEXT, "experiment": "smith2020/1", "participant": f"b{i}", "RTs": [1]} for i in range(25)]
+    write_transcripts(path, people)
+    validate(str(path))
+    *warnings, more, last = capsys.readouterr().out.splitlines()
+    assert len(warnings) == 20
+    assert warnings[0].startswith(f"warning: {path}:1: response times: `RTs` lists 1 times, the text has 2 responses")
+    assert more == "warning: … and 5 more: response times"
+    assert last == "25 sessions, no problem found, 25 warnings"
+
+
 def test_validate_says_when_there_is_nothing_to_read(tmp_path):
     with pytest.raises(UserError, match="no such file or folder"):
         validate(str(tmp_path / "missing.jsonl"))

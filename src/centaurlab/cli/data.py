@@ -1,7 +1,7 @@
 """What a set of transcripts holds, per study, and what is wrong in it: ``centaurlab data stats|validate``."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import track
 
 from centaurlab.catalog.tables import domains_of
+from centaurlab.data.checks import doubts
 from centaurlab.data.records import Examined, Problem
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.transcripts import Transcript, find_responses, is_missing
@@ -31,6 +32,9 @@ examples:
   centaurlab data stats transcripts.jsonl --tokenizer Qwen/Qwen3-8B-Base
 """
 VALIDATE_DESCRIPTION = """Name every malformed line; exit with code 2 if there is any.
+
+Warns of sessions that contradict themselves: reward labels that look swapped, another number of response times than of
+responses, choices between markers that were none, one letter for two options. A warning changes nothing.
 
 example:
   centaurlab data validate transcripts.jsonl
@@ -131,18 +135,34 @@ def print_stats(args: DataArguments, tokenizer: "PreTrainedTokenizerBase | None"
 
 
 def validate(path: str) -> None:
-    """Print every problem in the transcripts at ``path``, a line each; ``UserError`` if there is any."""
+    """Print every problem in the transcripts at ``path``, a line each; ``UserError`` if there is any.
+
+    Doubts about sound sessions (``data.checks``) are printed as warnings, at most ``PROBLEMS_SHOWN`` of a kind.
+    """
     source = open_source(DataArguments(data=path))
     total, problems = 0, 0
-    for examined in source.examine():
-        total += 1
-        if examined.problem:
-            problems += 1
-            show(str(examined.problem))
+
+    def sound() -> Iterator[Transcript]:
+        nonlocal total, problems
+        for examined in source.examine():
+            total += 1
+            if examined.problem:
+                problems += 1
+                show(str(examined.problem))
+            elif examined.transcript:
+                yield examined.transcript
+
+    found: Counter[str] = Counter()
+    for doubt in doubts(sound()):
+        found[doubt.check] += 1
+        if found[doubt.check] <= PROBLEMS_SHOWN:
+            show(f"warning: {doubt}")
+    show(*(f"warning: … and {n - PROBLEMS_SHOWN:,} more: {kind}" for kind, n in found.items() if n > PROBLEMS_SHOWN))
     show(*source.notes)
     if problems:
         raise UserError(f"{path}: {problems} of {total} sessions malformed; correct the places listed above")
-    show(f"{total} sessions, no problem found")
+    warnings = f", {found.total():,} warning{'s' if found.total() != 1 else ''}" if found else ""
+    show(f"{total} sessions, no problem found{warnings}")
 
 
 def is_known(value: object) -> bool:
