@@ -1,6 +1,7 @@
 """Chat templates as real models have them: where the responses stand in their text."""
 
 from dataclasses import replace
+from inspect import signature
 
 import pytest
 from hypothesis import given, settings
@@ -95,6 +96,10 @@ def test_every_response_is_found_or_counted_whatever_people_type(template: str, 
         assert tokenizer.decode(ids) == prompt.text[response.start : response.end]
 
 
+@pytest.mark.skipif(
+    "sanitize_control_tokens" not in signature(PreTrainedTokenizerFast.apply_chat_template).parameters,
+    reason="older releases of transformers do not mark what people typed",
+)
 @each_template
 def test_the_tokens_are_those_of_the_librarys_own_template_function(template: str) -> None:
     """transformers marks what people typed, and encodes its control tokens as text."""

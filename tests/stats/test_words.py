@@ -101,7 +101,7 @@ def test_an_interval_decides_how_many_digits_there_are(estimate: Estimate) -> No
 
 @given(estimates(), st.booleans())
 def test_cells_hold_the_estimate(estimate: Estimate, signed: bool) -> None:
-    assume(estimate.high - estimate.low > 2e-6)
+    assume(estimate.high - estimate.low > 2e-5)
     value, interval = cells(estimate, signed)
     low, high = interval.split(" to ")
     half = (estimate.high - estimate.low) / 2
