@@ -97,6 +97,26 @@ def test_validate_warns_of_contradictions_and_is_content_nonetheless(path, capsy
     assert last == "25 sessions, no problem found, 25 warnings"
 
 
+def test_validate_says_that_blank_answers_cost_no_session(path, capsys):
+    with path.open("a") as stream:
+        stream.write(json.dumps({"text": "You press <<J>>. Why? <<>>", "experiment": "smith2020/1", "participant": 9}))
+    with pytest.raises(
+        UserError, match=r"1 of 4 sessions malformed \(1 by nothing but empty responses: .* keeps their"
+    ):
+        validate(str(path))
+
+
+def test_validate_and_stats_name_what_is_doubtful(path, capsys):
+    with path.open("a") as stream:
+        stream.write(json.dumps({"text": "You press <<NA>>.", "experiment": "smith2020/1", "participant": 9}) + "\n")
+    validate(str(path))
+    warning, last = capsys.readouterr().out.splitlines()
+    assert warning.startswith(f"warning: {path}:4: no answer: 'NA': the answer is a word that programs write for none")
+    assert last == "4 sessions, no problem found, 1 warning"
+    print_stats(DataArguments(data=str(path)))
+    assert f"doubtful: no answer in 1 response of 1 session, {path}:4 ('NA'): the answer" in capsys.readouterr().out
+
+
 def test_validate_says_when_there_is_nothing_to_read(tmp_path):
     with pytest.raises(UserError, match="no such file or folder"):
         validate(str(tmp_path / "missing.jsonl"))

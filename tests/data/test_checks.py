@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from centaurlab.data.checks import CHECKS, FORCED, LETTERS, RESPONSE_TIMES, REWARD_LABELS, Doubt, doubts, session_doubts
+from centaurlab.data.lookalikes import KINDS
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.transcripts import Transcript
 from helpers.paths import PSYCH_201
@@ -132,7 +133,7 @@ def test_every_doubt_has_a_meaning() -> None:
         session("Choose between J and J.\nYou press <<J>>.", "3"),
     ]
     assert Counter(doubt.check for doubt in doubts(planted)) == Counter([RESPONSE_TIMES, FORCED, LETTERS])
-    assert set(CHECKS) == {RESPONSE_TIMES, FORCED, LETTERS, REWARD_LABELS}
+    assert set(CHECKS) == {RESPONSE_TIMES, FORCED, LETTERS, REWARD_LABELS, *KINDS}
 
 
 def test_a_module_of_the_catalog_knows_where_there_was_one_option() -> None:

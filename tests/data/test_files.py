@@ -2,33 +2,20 @@ import gzip
 import json
 import tracemalloc
 import zipfile
-from pathlib import Path
+from datetime import date, datetime, time
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from centaurlab.data.records import Problem
-from centaurlab.data.source import DataArguments, TranscriptSource, open_source
-from centaurlab.data.transcripts import Transcript
+from centaurlab.data.source import DataArguments, open_source
 from centaurlab.runtime.errors import UserError
+from helpers.sources import error_of, read, skipped_in
 from helpers.transcripts import LFS_POINTER, TEXT, json_lines, session, write_transcripts
 
 FORMATS = ["s.jsonl", "s.jsonl.gz", "s.jsonl.zip", "s.zip", "s.parquet"]
-
-
-def read(path: Path, **settings: object) -> list[Transcript]:
-    return list(open_source(DataArguments(data=str(path), **settings)))
-
-
-def skipped_in(source: TranscriptSource) -> list[Problem]:
-    return [session for session in source.read() if isinstance(session, Problem)]
-
-
-def error_of(path: Path) -> str:
-    with pytest.raises(UserError) as caught:
-        read(path)
-    return str(caught.value)
+FORMATS += ["s.ndjson", "s.NDJSON.GZ", "s.ndjson.zip", "s.JSONL", "s.Jsonl.Gz", "S.ZIP", "s.Parquet"]
 
 
 # What is read
@@ -51,6 +38,25 @@ def test_every_format_gives_the_same_transcripts(tmp_path, name):
 )
 def test_participants_are_strings_whatever_was_contributed(tmp_path, contributed, name):
     assert read(write_transcripts(tmp_path / "s.jsonl", [session(contributed)]))[0].participant == name
+
+
+@pytest.mark.parametrize(
+    ("column", "names"),
+    [
+        (pa.array([1, 20]).cast(pa.decimal128(20, 0)), ["1", "20"]),
+        (pa.array(["1.50", "2.00"]).cast(pa.decimal128(9, 2)), ["1.5", "2"]),
+        (pa.array([date(2024, 3, 1), date(2024, 3, 2)]), ["2024-03-01", "2024-03-02"]),
+        (pa.array([datetime(2024, 3, 1, 9), datetime(2024, 3, 2)]), ["2024-03-01T09:00:00", "2024-03-02T00:00:00"]),
+        (pa.array([time(9, 30), time(10)], pa.time64("us")), ["09:30:00", "10:00:00"]),
+        (pa.array([bytes(16), b"\xff" * 16], pa.uuid()), [str(UUID(int=0)), str(UUID(int=(1 << 128) - 1))]),
+        (pa.array(["a", "b"]).dictionary_encode(), ["a", "b"]),
+    ],
+)
+def test_participants_are_read_from_whatever_a_database_calls_an_id(tmp_path, column, names):
+    pq.write_table(
+        pa.table({"text": [TEXT] * 2, "experiment": ["e"] * 2, "participant": column}), tmp_path / "s.parquet"
+    )
+    assert [t.participant for t in read(tmp_path / "s.parquet")] == names
 
 
 def test_metadata_stay_as_contributed_even_where_types_conflict_between_files(tmp_path):
@@ -164,27 +170,29 @@ def test_a_checkout_of_psych_201_gives_the_prompts_of_each_study_and_nothing_els
     assert others.startswith("skipped 3 files (README.md, lee2031new/prompts.jsonl.zip, lee2031new/raw.jsonl)")
 
 
+def test_prompts_below_a_study_are_a_study_too_and_said_and_raw_data_there_are_not_read(tmp_path):
+    write_transcripts(tmp_path / "lee2031" / "prompts.jsonl", [session(1)])
+    write_transcripts(tmp_path / "lee2031" / "followup" / "prompts.jsonl.gz", [session(1), session(2)])
+    write_transcripts(tmp_path / "lee2031" / "raw" / "day1" / "log.jsonl", [session(3)])
+    source = open_source(DataArguments(data=str(tmp_path)))
+    assert [(t.study, t.participant) for t in source] == [("lee2031", "1"), ("followup", "1"), ("followup", "2")]
+    (within,) = source.notes
+    assert within.startswith("lee2031/followup lies within the folder of another study; it is read as")
+
+
+def test_folders_of_one_name_are_said_to_be_one_study(tmp_path):
+    for study, person in (("lee2031", 1), ("zika2023", 2)):
+        write_transcripts(tmp_path / study / "exp1" / "prompts.jsonl", [session(person)])
+    source = open_source(DataArguments(data=str(tmp_path)))
+    assert {t.study for t in source} == {"exp1"}
+    assert source.notes[0].startswith("lee2031/exp1, zika2023/exp1 are one study, 'exp1', by their folders' name")
+
+
 def test_git_lfs_pointers_alone_are_an_error_that_says_how_to_get_the_data(tmp_path):
     (tmp_path / "zika2023").mkdir()
     (tmp_path / "zika2023" / "prompts.jsonl.zip").write_text(LFS_POINTER)
     assert "run 'git lfs pull'" in error_of(tmp_path)
     assert "run 'git lfs pull'" in error_of(tmp_path / "zika2023" / "prompts.jsonl.zip")
-
-
-def test_copies_that_macos_puts_into_archives_are_ignored(tmp_path):
-    with zipfile.ZipFile(tmp_path / "prompts.jsonl.zip", "w") as archive:
-        archive.writestr("__MACOSX/._prompts.jsonl", b"\x00\x05\x16\x07")
-        archive.writestr("prompts.jsonl", json_lines([session(1)]))
-    assert len(read(tmp_path / "prompts.jsonl.zip")) == 1
-
-
-def test_a_member_of_an_archive_is_named_in_the_origin_and_may_name_the_study(tmp_path):
-    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
-        archive.writestr("badham2017deficits/prompts.jsonl", json_lines([session(1)]))
-        archive.writestr("bahrami2020four.jsonl", json_lines([session(1)]))
-    transcripts = read(tmp_path / "all.zip")
-    assert [t.study for t in transcripts] == ["badham2017deficits", "bahrami2020four"]
-    assert transcripts[1].origin == f"{tmp_path}/all.zip/bahrami2020four.jsonl:1"
 
 
 # What is wrong with a file, each said with its place
@@ -210,14 +218,14 @@ def without_text() -> str:
         (line(text="You press <<J"), "unclosed '<<' on line 1 of the text"),
         (line(text="You press <<J <<F>>."), "nested '<<' on line 1 of the text"),
         (line(text="You do nothing."), "no response"),
-        (line(text="You press <<J>>.\nYou press <<>>."), "empty response on line 2 of the text"),
-        (line(text="You press << >>."), "empty response on line 1 of the text"),
         (line(text="You press <<\ud83d>>."), "half of a surrogate pair"),
         (line(participant=1), "duplicate session: participant '1' of 'smith2020bandit'"),
         (line(participant=1.0), "duplicate session"),
         (line(participant=None), "no `participant`"),
         (line(participant="\ud83d"), "a name holds half of a surrogate pair"),
         (line(participant=float("nan")), "no `participant`"),
+        (line(participant=[1]), "`participant` is a list, not a text, number or date"),
+        (line(experiment={"name": 1}), "`experiment` is an object, not a text, number or date"),
         (line(study="../etc"), "'../etc' cannot name a study"),
         (line(study="a/.."), "'a/..' cannot name a study"),
     ],
@@ -274,96 +282,6 @@ def test_a_file_that_is_not_what_its_name_says(tmp_path, name):
     assert str(tmp_path / name) in error_of(tmp_path / name)
 
 
-def test_damaged_compressed_data_are_named_with_the_line_where_they_break(tmp_path):
-    whole = gzip.compress(json_lines([session(i) for i in range(3)]).encode())
-    (tmp_path / "s.jsonl.gz").write_bytes(whole[:-10])
-    assert "the compressed data are damaged" in error_of(tmp_path / "s.jsonl.gz")
-
-
-# Archives that mean harm
-
-
-@pytest.mark.parametrize("member", ["/etc/x.jsonl", "../x.jsonl", "a/../../x.jsonl", "..\\x.jsonl", "C:\\x.jsonl"])
-def test_members_with_absolute_or_parent_paths_are_refused(tmp_path, member):
-    with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
-        archive.writestr(member, json_lines([session(1)]))
-    assert "has an absolute or parent path" in error_of(tmp_path / "s.zip")
-    assert list(tmp_path.iterdir()) == [tmp_path / "s.zip"]
-
-
-@pytest.mark.parametrize("name", ["bomb.zip", "bomb.jsonl.gz"])
-def test_archives_that_unpack_to_hundreds_of_times_their_size_are_refused(tmp_path, name):
-    bomb = b" " * 1_000 + b"\n"
-    if name.endswith(".gz"):
-        with gzip.open(tmp_path / name, "wb") as stream:
-            for _ in range(80):
-                stream.write(bomb * 1_000)
-    else:
-        with (
-            zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive,
-            archive.open("prompts.jsonl", "w") as stream,
-        ):
-            for _ in range(80):
-                stream.write(bomb * 1_000)
-    assert (tmp_path / name).stat().st_size < 1_000_000
-    assert "unpacks to more than" in error_of(tmp_path / name)
-
-
-def test_what_an_archive_says_of_its_members_sizes_hides_no_bomb(tmp_path):
-    """Forty members that are one and the same: no one unpacks to 200 times what it claims, all do together."""
-    path = tmp_path / "s.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a.jsonl", b" " * 9_999_999 + b"\n")
-        (one,) = archive.infolist()
-        one.compress_size *= 100
-        archive.filelist += [one] * 39
-    assert path.stat().st_size < 20_000
-    source = open_source(DataArguments(data=str(path), on_malformed="skip"))
-    with pytest.raises(UserError, match="no session is left"):
-        list(source)
-    problems = [examined.problem for examined in source.examine()]
-    assert sum("unpacks to more than 200 times its size" in problem.reason for problem in problems) == 1
-    assert len(problems) < 10, "nothing is read after it"
-
-
-@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_a_member_in_another_compression_is_refused(tmp_path, method):
-    with zipfile.ZipFile(tmp_path / "s.zip", "w", method) as archive:
-        archive.writestr("prompts.jsonl", json_lines([session(1)]))
-    assert "is compressed in a way that is not read here; use deflate" in error_of(tmp_path / "s.zip")
-
-
-@pytest.mark.parametrize(
-    ("member", "found", "put", "said"),
-    [
-        ("prompts.jsonl", b"PK\x01\x02\x14\x03\x14\x00", b"PK\x01\x02\x14\x03\xff\x00", "zip file version"),
-        ("prompts.jsonl", b"prompts.jsonl", b"\0rompts.jsonl", "holds no .jsonl file"),
-        ("prömpts.jsonl", "prömpts.jsonl".encode(), b"pr\xff\xffmpts.jsonl", "can't decode byte"),
-    ],
-)
-def test_a_torn_directory_of_an_archive_is_named(tmp_path, member, found, put, said):
-    path = tmp_path / "s.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(member, "{}")
-    content = path.read_bytes()
-    assert found in content
-    path.write_bytes(content.replace(found, put))
-    assert said in error_of(path)
-
-
-def test_a_parquet_file_that_unpacks_to_hundreds_of_times_its_size_is_refused(tmp_path):
-    text = "You press <<J>>." + " " * (1 << 27)
-    pq.write_table(pa.table({"text": [text], "participant": [1]}), tmp_path / "s.parquet", compression="zstd")
-    assert "unpacks to more than 200 times its size" in error_of(tmp_path / "s.parquet")
-
-
-def test_an_encrypted_member_is_refused(tmp_path):
-    with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
-        archive.writestr("prompts.jsonl", json_lines([session(1)]))
-        archive.infolist()[0].flag_bits |= 0x1
-    assert "s.zip/prompts.jsonl: is encrypted" in error_of(tmp_path / "s.zip")
-
-
 # Leaving malformed sessions out
 
 
@@ -375,6 +293,13 @@ def test_skip_leaves_malformed_sessions_out_and_lists_them(tmp_path):
     for _ in range(2):
         assert [t.participant for t in source] == ["1", "3"]
         assert [problem.origin for problem in skipped_in(source)] == [f"{path}:2", f"{path}:3"]
+
+
+def test_a_blank_answer_is_said_to_be_left_out_while_its_session_stays(tmp_path):
+    path = write_transcripts(tmp_path / "s.jsonl", [session(1, text="<<J>>.\nWhy? << >>. Why?\n<<>>.")])
+    message = error_of(path)
+    assert message.startswith(f"{path}:1: 2 empty responses, the first: empty response on line 2 of the text")
+    assert message.endswith("or leave such responses out, and keep their sessions, with --on_malformed skip")
 
 
 def test_skip_keeps_sessions_whose_only_fault_is_an_empty_response(tmp_path):

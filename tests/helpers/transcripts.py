@@ -58,12 +58,13 @@ def write_transcripts(path: Path, records: Iterable[Record]) -> Path:
     """Write sessions in the format that the file's name asks for."""
     records = list(records)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".parquet":
+    stored = path.suffix.lower()
+    if stored == ".parquet":
         pq.write_table(pa.Table.from_pylist(records), path, row_group_size=2)
-    elif path.suffix == ".zip":
+    elif stored == ".zip":
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("prompts.jsonl", json_lines(records))
-    elif path.suffix == ".gz":
+    elif stored == ".gz":
         path.write_bytes(gzip.compress(json_lines(records).encode()))
     else:
         path.write_text(json_lines(records), encoding="utf-8")

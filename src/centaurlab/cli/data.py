@@ -10,6 +10,7 @@ from rich.progress import track
 
 from centaurlab.catalog.tables import domains_of
 from centaurlab.data.checks import doubts
+from centaurlab.data.lookalikes import Lookalikes
 from centaurlab.data.records import Examined, Problem
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.transcripts import Transcript, find_responses, is_missing
@@ -34,7 +35,8 @@ examples:
 VALIDATE_DESCRIPTION = """Name every malformed line; exit with code 2 if there is any.
 
 Warns of sessions that contradict themselves: reward labels that look swapped, another number of response times than of
-responses, choices between markers that were none, one letter for two options. A warning changes nothing.
+responses, choices between markers that were none, one letter for two options; and of responses that are none: code, a
+third '<', answers such as NA. A warning changes nothing.
 
 example:
   centaurlab data validate transcripts.jsonl
@@ -102,17 +104,18 @@ class StudyStats:
 
 def collect(
     sessions: Iterable[Examined], tokenizer: "PreTrainedTokenizerBase | None" = None
-) -> tuple[list[StudyStats], list[Problem]]:
-    """Statistics of each study, in the order of first appearance, and every problem."""
+) -> tuple[list[StudyStats], list[Problem], Lookalikes]:
+    """Statistics of each study, in the order of first appearance, every problem, and doubtful responses."""
     studies: dict[str, StudyStats] = {}
-    problems = []
+    problems, lookalikes = [], Lookalikes()
     for examined in sessions:
         if examined.problem:
             problems.append(examined.problem)
         if examined.transcript:
             study = examined.transcript.study
             studies.setdefault(study, StudyStats(study)).add(examined.transcript, tokenizer)
-    return list(studies.values()), problems
+            lookalikes.add(examined.transcript)
+    return list(studies.values()), problems, lookalikes
 
 
 def print_stats(args: DataArguments, tokenizer: "PreTrainedTokenizerBase | None" = None) -> None:
@@ -123,10 +126,10 @@ def print_stats(args: DataArguments, tokenizer: "PreTrainedTokenizerBase | None"
     errors = Console(stderr=True)
     source = open_source(args)
     sessions = track(source.examine(), "reading", transient=True, console=errors, disable=not errors.is_terminal)
-    studies, problems = collect(sessions, tokenizer)
+    studies, problems, lookalikes = collect(sessions, tokenizer)
     if studies:
         show(_table(studies, "tokens" if tokenizer is not None else "characters"))
-    show(*source.notes, *map(str, problems[:PROBLEMS_SHOWN]))
+    show(*source.notes, *lookalikes.notes, *map(str, problems[:PROBLEMS_SHOWN]))
     if len(problems) > PROBLEMS_SHOWN:
         show(f"… and {len(problems) - PROBLEMS_SHOWN} more; 'centaurlab data validate' lists all")
     show(f"{len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'} found")
@@ -140,27 +143,35 @@ def validate(path: str) -> None:
     Doubts about sound sessions (``data.checks``) are printed as warnings, at most ``PROBLEMS_SHOWN`` of a kind.
     """
     source = open_source(DataArguments(data=path))
-    total, problems = 0, 0
+    total, problems, only_empty = 0, 0, 0
 
-    def sound() -> Iterator[Transcript]:
-        nonlocal total, problems
+    def usable() -> Iterator[Transcript]:
+        nonlocal total, problems, only_empty
         for examined in source.examine():
             total += 1
             if examined.problem:
                 problems += 1
                 show(str(examined.problem))
-            elif examined.transcript:
+            if examined.transcript:
+                only_empty += examined.problem is not None
                 yield examined.transcript
 
     found: Counter[str] = Counter()
-    for doubt in doubts(sound()):
+    for doubt in doubts(usable()):
         found[doubt.check] += 1
         if found[doubt.check] <= PROBLEMS_SHOWN:
             show(f"warning: {doubt}")
     show(*(f"warning: … and {n - PROBLEMS_SHOWN:,} more: {kind}" for kind, n in found.items() if n > PROBLEMS_SHOWN))
     show(*source.notes)
     if problems:
-        raise UserError(f"{path}: {problems} of {total} sessions malformed; correct the places listed above")
+        blank = (
+            f" ({only_empty} by nothing but empty responses: --on_malformed skip leaves these responses out and keeps "
+            "their sessions)"
+        )
+        raise UserError(
+            f"{path}: {problems} of {total} sessions malformed{blank if only_empty else ''}; correct the places listed "
+            "above"
+        )
     warnings = f", {found.total():,} warning{'s' if found.total() != 1 else ''}" if found else ""
     show(f"{total} sessions, no problem found{warnings}")
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from centaurlab.catalog.studies import Study, UnreadableError, find_study
+from centaurlab.data.lookalikes import KINDS, excerpt, lookalikes
 from centaurlab.data.options import cut_at_responses, session_trials
 from centaurlab.data.transcripts import Transcript
 
@@ -23,6 +24,7 @@ CHECKS: Mapping[str, str] = {
     RESPONSE_TIMES: "the metadata list another number of response times than there are responses",
     FORCED: "a response stands between markers though the text says that it was no choice of the person's",
     LETTERS: "one letter names two options",
+    **KINDS,
 }
 """What each check means, in a sentence."""
 
@@ -91,6 +93,9 @@ def session_doubts(transcript: Transcript, own_studies: Mapping[str, Study] | No
         FORCED: _forced_doubt(transcript, segments, answers, find_study(transcript.study, own_studies)),
         LETTERS: _letters_doubt(segments),
     }
+    for kind, responses in lookalikes(transcript.text).items():
+        more = f" and {len(responses) - 1} more" if len(responses) > 1 else ""
+        found[kind] = f"{excerpt(responses[0])}{more}: {KINDS[kind]}"
     for check, reason in found.items():
         if reason:
             yield Doubt(check, transcript.origin, f"{reason} ({transcript.key})")

@@ -2,7 +2,7 @@
 
 Everything is read as a stream: nothing is unpacked to disk and no file is held in memory. A folder may be a
 plain folder of transcripts, a hub snapshot (``data/train-00000-of-00002.parquet``) or a checkout of the
-Psych-201 repository, where the folder that holds ``prompts.jsonl`` or ``prompts.jsonl.zip`` is a study.
+Psych-201 repository, where each folder that holds ``prompts.jsonl`` or ``prompts.jsonl.zip`` is a study.
 """
 
 import gzip
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zip", ".zip", ".parquet")
+LINES = (".jsonl", ".ndjson")
+SUFFIXES = (*(f"{lines}{stored}" for lines in LINES for stored in ("", ".gz", ".zip")), ".zip", ".parquet")
+"""In lower case; names of files may have any."""
+_IN_ARCHIVES = (*LINES, *(f"{lines}.gz" for lines in LINES))
 MAX_LINE_BYTES = 1 << 26
 # Real transcripts compress 20- to 35-fold; a file beyond both limits below is taken for a bomb.
 MAX_RATIO, RATIO_APPLIES_FROM_BYTES = 200, 1 << 26
@@ -70,7 +73,7 @@ def list_files(path: Path) -> Listing:
             raise UserError(f"{path} is a Git-LFS pointer, not the data; run 'git lfs pull' in that repository")
         return Listing((path,), ())
     found, pointers, others = _walk(path)
-    notes = []
+    notes = _study_folders(found, path)
     if pointers:
         notes.append(f"skipped {_count(pointers, path, 'Git-LFS pointer')}; 'git lfs pull' fetches the data")
     if others:
@@ -99,12 +102,13 @@ def read_files(paths: Sequence[Path], *, keys_only: bool = False) -> Iterator[Re
     for path in paths:
         places = (_place(path.absolute()),)
         try:
-            if path.suffix == ".parquet":
+            stored = path.suffix.lower()
+            if stored == ".parquet":
                 yield from _read_parquet(path, places, keys_only)
-            elif path.suffix == ".zip":
+            elif stored == ".zip":
                 yield from _read_zip(path, places)
             else:
-                with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+                with gzip.open(path) if stored == ".gz" else path.open("rb") as stream:
                     yield from _read_lines(stream.readline, str(path), places, _Allowance.of(path))
         except OSError as error:
             yield Problem(str(path), f"cannot be read: {_one_line(error.strerror or error)}", places)
@@ -113,8 +117,8 @@ def read_files(paths: Sequence[Path], *, keys_only: bool = False) -> Iterator[Re
 def stem(name: str) -> str:
     """A file's name without the ending that says how it is stored: ``a.b.jsonl.gz`` is ``a.b``."""
     for suffix in sorted(SUFFIXES, key=len, reverse=True):
-        if name.endswith(suffix):
-            return name.removesuffix(suffix)
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
     return name
 
 
@@ -123,15 +127,18 @@ def _walk(root: Path) -> tuple[list[Path], list[Path], list[Path]]:
     found: list[Path] = []
     pointers: list[Path] = []
     others: list[Path] = []
+    studies: set[str] = set()
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         files = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
         transcripts = [path for path in files if _is_transcripts(path) and not _is_other_archive(path)]
-        # Beside prompts, everything else is raw data; `prompts.jsonl` sorts before its own archive.
+        # Beside prompts and below them, everything else is raw data; `prompts.jsonl` sorts before its own archive.
         prompts = [path for path in transcripts if stem(path.name) == "prompts"]
         if prompts:
-            subfolders.clear()
+            studies.add(folder)
             transcripts = prompts
+        elif not studies.isdisjoint(map(str, Path(folder).parents)):
+            continue
         ready = [path for path in transcripts if not _is_pointer(path)]
         missing = [path for path in transcripts if path not in ready]
         if prompts and ready:
@@ -142,13 +149,34 @@ def _walk(root: Path) -> tuple[list[Path], list[Path], list[Path]]:
     return found, pointers, others
 
 
+def _study_folders(found: Sequence[Path], root: Path) -> list[str]:
+    """Notes on folders of prompts that lie within another's, and on those that share a name, hence a study."""
+    folders = [path.parent for path in found if stem(path.name) == "prompts"]
+    within = [folder for folder in folders if not set(folders).isdisjoint(folder.parents)]
+    notes = [
+        f"{folder.relative_to(root)} lies within the folder of another study; it is read as the study {folder.name!r}, "
+        "where its sessions name none"
+        for folder in within
+    ]
+    by_name: dict[str, list[str]] = {}
+    for folder in folders:
+        by_name.setdefault(folder.name, []).append(str(folder.relative_to(root)))
+    for name, same in by_name.items():
+        if len(same) > 1:
+            notes.append(
+                f"{', '.join(same)} are one study, {name!r}, by their folders' name; give their sessions a `study` to "
+                "keep them apart"
+            )
+    return notes
+
+
 def _is_transcripts(path: Path) -> bool:
-    return path.name.endswith(SUFFIXES)
+    return path.name.lower().endswith(SUFFIXES)
 
 
 def _is_other_archive(path: Path) -> bool:
-    """Whether a zip archive in a folder holds something else than JSON lines."""
-    if path.suffix != ".zip" or _is_pointer(path):
+    """Whether a zip archive in a folder holds something else than transcripts."""
+    if path.suffix.lower() != ".zip" or _is_pointer(path):
         return False
     try:
         with zipfile.ZipFile(path) as archive:
@@ -185,11 +213,14 @@ def _read_zip(path: Path, places: tuple[Place, ...]) -> Iterator[Record | Proble
     with archive:
         members = [info for info in archive.infolist() if not _is_clutter(info)]
         if not members:
-            yield Problem(str(path), "holds no .jsonl file", places)
+            yield Problem(str(path), f"holds no {' or '.join(LINES)} file", places)
         for info in members:
             name, origin = info.filename, f"{path}/{info.filename}"
             if _leaves_archive(name):
                 yield Problem(str(path), f"refused: member {name!r} has an absolute or parent path", places)
+                continue
+            if not name.lower().endswith(_IN_ARCHIVES):
+                yield Problem(origin, "is an archive of its own; unpack it first", places)
                 continue
             if info.flag_bits & 0x1:
                 yield Problem(origin, "is encrypted; store it without a password", places)
@@ -200,7 +231,8 @@ def _read_zip(path: Path, places: tuple[Place, ...]) -> Iterator[Record | Proble
             inside = (_place(PurePosixPath(name)), *places)
             try:
                 with archive.open(info) as stream:
-                    yield from _read_lines(stream.readline, origin, inside, allowance)
+                    lines = gzip.GzipFile(fileobj=stream) if name.lower().endswith(".gz") else stream
+                    yield from _read_lines(lines.readline, origin, inside, allowance)
             except _BAD_ZIP as error:
                 yield Problem(origin, f"cannot be unpacked ({error})", inside)
             if allowance.left < 0:
@@ -208,9 +240,9 @@ def _read_zip(path: Path, places: tuple[Place, ...]) -> Iterator[Record | Proble
 
 
 def _is_clutter(info: zipfile.ZipInfo) -> bool:
-    """Folders, the copies that macOS adds, and everything that is not JSON lines."""
+    """Folders, the copies that macOS adds, and everything that no transcripts are in."""
     name = PurePosixPath(info.filename).name
-    return info.filename.endswith("/") or name.startswith("._") or not name.endswith(".jsonl")
+    return info.filename.endswith("/") or name.startswith("._") or not name.lower().endswith(SUFFIXES)
 
 
 def _leaves_archive(name: str) -> bool:

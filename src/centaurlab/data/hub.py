@@ -49,7 +49,7 @@ def download(repository: str) -> Path:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.errors import HTTPError as TransportError  # type: ignore[attr-defined]
 
-    patterns = [f"*{suffix}" for suffix in SUFFIXES]
+    patterns = [f"*{suffix}" for suffix in (*SUFFIXES, *map(str.upper, SUFFIXES))]
     try:
         return Path(snapshot_download(repository, repo_type="dataset", allow_patterns=patterns))
     except (OSError, TransportError, HFValidationError) as error:

@@ -9,13 +9,17 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date, time
+from decimal import Decimal
 from typing import Protocol
+from uuid import UUID
 
 from centaurlab.catalog.tables import study_domains
 from centaurlab.data.transcripts import SessionKey, Transcript, check_study_name, marker_problem
 from centaurlab.runtime.errors import UserError
 
 KEY_FIELDS = ("study", "experiment", "participant")
+_NAMES = (str, int, float, Decimal, date, time, UUID, type(None))
 _EMPTY_RESPONSE = re.compile(r"<<\s*>>")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -70,6 +74,10 @@ class Examined:
 
 def session_key(record: Record) -> SessionKey | Problem:
     """The identity of a record's session, or why it has none."""
+    for name in KEY_FIELDS:
+        value = record.fields.get(name)
+        if not isinstance(value, _NAMES):
+            return Problem(record.origin, f"`{name}` is {_kind(value)}, not a text, number or date", record.places)
     participant = as_name(record.fields.get("participant"))
     if participant is None:
         return Problem(record.origin, "no `participant`; every session needs one", record.places)
@@ -110,14 +118,23 @@ def examine(records: Iterable[Record | Problem]) -> Iterator[Examined]:
 
 
 def as_name(value: object) -> str | None:
-    """A participant, experiment or study as a string (``32`` and ``32.0`` are ``'32'``), or None."""
-    if isinstance(value, float):
+    """A participant, experiment or study as a string (``32`` and ``32.0`` are ``'32'``), or None.
+
+    Databases export ids as decimals of no decimal places; dates and times are written as ISO 8601 has them.
+    """
+    if isinstance(value, float | Decimal):
         if math.isnan(value):
             return None
-        return str(int(value)) if value.is_integer() else repr(value)
+        if math.isinf(value):
+            return str(value)
+        if value == int(value):
+            return str(int(value))
+        return format(value.normalize(), "f") if isinstance(value, Decimal) else repr(value)
     if isinstance(value, str):
         return value if value.strip() else None
-    return str(value) if isinstance(value, int) else None
+    if isinstance(value, date | time):
+        return value.isoformat()
+    return None if value is None else str(value)
 
 
 def placed_study(places: tuple[Place, ...]) -> str | None:
@@ -165,10 +182,13 @@ def _examine_text(record: Record, key: SessionKey) -> Examined:
     reason = marker_problem(text)
     if reason is None:
         return Examined(transcript, None)
-    only_empty = marker_problem(_EMPTY_RESPONSE.sub("<<->>", text)) is None
+    without, n_empty = _EMPTY_RESPONSE.subn("<<->>", text)
+    only_empty = marker_problem(without) is None
+    if only_empty and n_empty > 1:
+        reason = f"{n_empty} empty responses, the first: {reason}"
     return Examined(transcript if only_empty else None, Problem(record.origin, f"{reason} ({key})"))
 
 
 def _kind(value: object) -> str:
-    names = {bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    names = {bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object", bytes: "bytes"}
     return "null" if value is None else names.get(type(value), type(value).__name__)

@@ -111,7 +111,8 @@ class TranscriptSource:
         empty, first_problem = True, ""
         for examined in self.examine():
             if examined.problem and self._on_malformed == "error":
-                raise UserError(f"{examined.problem}; correct it, or leave such sessions out with --on_malformed skip")
+                left_out = "responses out, and keep their sessions," if examined.transcript else "sessions out"
+                raise UserError(f"{examined.problem}; correct it, or leave such {left_out} with --on_malformed skip")
             if examined.transcript:
                 empty = False
                 yield examined.transcript
@@ -189,7 +190,7 @@ def _reader(args: DataArguments) -> tuple[Reader, tuple[str, ...], str | None]:
         return read_starter, (), None
     if path.is_dir() and args.data_split:
         listing, half = hub.choose_split(path, args.data, args.data_split)
-    elif path.exists() or not _HUB_ID.fullmatch(args.data) or args.data.endswith(files.SUFFIXES):
+    elif path.exists() or not _HUB_ID.fullmatch(args.data) or args.data.lower().endswith(files.SUFFIXES):
         if args.data_split:
             raise UserError(f"{args.data} is one file without splits; leave --data_split away")
         listing, half = files.list_files(path), None

@@ -36,6 +36,7 @@ from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.provenance import peak_memory, provenance
 from centaurlab.runs.tracker import Tracker, TrackingArguments
 from centaurlab.runtime.processes import end_with_launcher
+from centaurlab.runtime.terminal import say
 from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.failures import Failure, check_complete, gather_failures, wait_for_all
 from centaurlab.scoring.plan import SessionPlan
@@ -190,8 +191,8 @@ def measuring(
         config = asdict(model_arguments) | asdict(data_arguments) | asdict(arguments)
         if state.is_main_process:
             folder.write_json("config.json", config)
-            for note in [*survey.source.notes, *survey.skipped, *store.damaged, *notes]:
-                print(f"note: {note}")
+            for note in [*survey.source.notes, *survey.doubts, *survey.skipped, *store.damaged, *notes]:
+                say(f"note: {note}")
         plan = SessionPlan(survey, Reading(arguments.protocol, context))
         worker = Worker(model, plan, store, state, tolerant=data_arguments.on_malformed == "skip")
         run = Measurement(folder, worker, data_arguments.data_seed)

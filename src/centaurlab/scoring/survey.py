@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from centaurlab.data.lookalikes import Lookalikes
 from centaurlab.data.source import TranscriptSource
 from centaurlab.data.transcripts import SessionKey, Transcript, study_fingerprint, text_digest, told
 from centaurlab.results.table import EXPERIMENT, PARTICIPANT, STUDY
@@ -42,7 +43,7 @@ class Survey:
     """The sessions of a source in its own order, kept in about 60 bytes of memory each.
 
     ``skipped`` says of each session that the source leaves out as malformed where it stands and what is wrong with it.
-    ``n_sessions`` counts the others.
+    ``n_sessions`` counts the others, ``doubts`` says what is doubtful in them.
     """
 
     def __init__(self, source: TranscriptSource) -> None:
@@ -51,12 +52,13 @@ class Survey:
         self._batches: list[pa.RecordBatch] = []
         self._held: list[Transcript] | None = []
         rows: list[tuple[str, str, str, bytes, int]] = []
-        skipped = []
+        skipped, doubts = [], Lookalikes()
         held_size = 0
         for session in source.read():
             if not isinstance(session, Transcript):
                 skipped.append(str(session))
                 continue
+            doubts.add(session)
             digest = bytes.fromhex(text_digest(session.text))
             rows.append((session.study, session.experiment, session.participant, digest, len(session.text)))
             if len(rows) == _BATCH_SESSIONS:
@@ -69,7 +71,7 @@ class Survey:
                     self._held = None
         if rows:
             self._batches.append(_batch(rows))
-        self.skipped = tuple(skipped)
+        self.skipped, self.doubts = tuple(skipped), doubts.notes
         self.n_sessions = sum(map(len, self._batches))
 
     def __iter__(self) -> Iterator[SurveyedSession]:

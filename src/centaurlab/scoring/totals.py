@@ -116,7 +116,7 @@ def scored_data(survey: Survey, totals: Totals) -> ScoredData:
         name=survey.source.name,
         fingerprint=data_fingerprint({study: about.fingerprint for study, about in studies.items()}),
         studies=studies,
-        notes=survey.source.notes,
+        notes=(*survey.source.notes, *survey.doubts),
         skipped_sessions=survey.skipped,
     )
 
