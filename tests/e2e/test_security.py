@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from centaurlab.runs.mlflow_run import connect
+from centaurlab.runs.mlflow_store import connect
 from helpers.commands import run_python
 from helpers.paths import ROOT
 from helpers.trackers import MlflowServer

@@ -13,7 +13,7 @@ import yaml
 from safetensors.numpy import load_file
 
 from centaurlab.runs.folder import read_json
-from centaurlab.runs.mlflow_run import connect
+from centaurlab.runs.mlflow_store import connect
 from centaurlab.runs.tracker import TrackingArguments, track
 from helpers.commands import ENVIRONMENT, run_process
 from helpers.json_files import losses

@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from centaurlab.runs.mlflow_run import connect
+from centaurlab.runs.mlflow_store import connect
 from helpers.servers import free_port
 from helpers.waiting import wait_until
 

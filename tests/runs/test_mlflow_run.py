@@ -10,7 +10,7 @@ import pytest
 
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.mirror import LARGE_FILE_BYTES
-from centaurlab.runs.mlflow_run import connect
+from centaurlab.runs.mlflow_store import connect
 from centaurlab.runs.tracker import Tracker, TrackingArguments, track
 from centaurlab.runtime.errors import IncompleteError
 from helpers.tracked_runs import CONFIG, NLL, known_to, run_id, write_run

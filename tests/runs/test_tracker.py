@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from centaurlab.runs.folder import RunFolder
-from centaurlab.runs.mlflow_run import connect
+from centaurlab.runs.mlflow_store import connect
 from centaurlab.runs.tracker import Tracker, TrackingArguments, track
 from centaurlab.runtime.errors import IncompleteError, UserError
 from centaurlab.training.resume import logged_until

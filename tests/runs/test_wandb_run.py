@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from centaurlab.runs.folder import RunFolder
-from centaurlab.runs.tracker import Tracker, TrackingArguments
-from helpers.tracked_runs import CONFIG, NLL, run_id, write_run
+from centaurlab.runs.tracker import Tracker, TrackingArguments, track
+from helpers.tracked_runs import CONFIG, NLL, known_to, run_id, write_run
 from helpers.trackers import logged_offline, read_offline
 
 
@@ -21,7 +21,8 @@ def test_an_offline_wandb_run_holds_the_same_numbers(
     folder = RunFolder(tmp_path / "run", "score")
     monkeypatch.setenv("WANDB_PROJECT", "humans")
     monkeypatch.setenv("WANDB_ENTITY", "a-lab")
-    with Tracker(folder, TrackingArguments(["wandb"], group="pair"), CONFIG):
+    settings = {"learning_rate": 0.0005, "packing": False, "studies": ["shelf", "bandit"]}
+    with Tracker(folder, TrackingArguments(["wandb"], group="pair"), CONFIG | settings):
         folder.log({"nll/mean": NLL}, step=3)
         write_run(folder)
     assert "wandb sync" in capfd.readouterr().err
@@ -38,12 +39,25 @@ def test_an_offline_wandb_run_holds_the_same_numbers(
     }
     assert config["data.fingerprint"] == "ab" * 32
     assert config["model_name_or_path"] == CONFIG["model_name_or_path"]
+    settings = [config[name] for name in ("learning_rate", "packing", "studies")]
+    assert settings == [0.0005, False, ["shelf", "bandit"]], "as numbers and lists, which W&B can filter and plot by"
     (run,) = {(r.run.run_id, r.run.run_group, r.run.job_type) for r in records if r.run.run_id}
     assert run == (run_id(folder, "wandb"), "pair", "score")
     assert {(r.run.entity, r.run.project) for r in records if r.run.run_id} == {("a-lab", "humans")}
     (table,) = (path for path in tmp_path.glob("wandb/offline-run-*/files/media/table/tables/effects_*.table.json"))
     assert json.loads(table.read_text())["data"][0] == ["overall", "overall", NLL]
     assert all(b"hf_abcdef" not in path.read_bytes() for path in tmp_path.rglob("*.wandb"))
+
+
+def test_of_a_disabled_wandb_nothing_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder(tmp_path / "run", "score")
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    with Tracker(folder, TrackingArguments(["wandb"]), CONFIG):
+        write_run(folder)
+    assert not (folder.path / "tracking.json").exists()
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    track(folder.path, TrackingArguments(["wandb"]))
+    assert known_to(folder, "wandb")["entity"] != "dummy"
 
 
 def test_wandb_without_a_key_never_asks_and_no_key_is_written_anywhere(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from centaurlab.display.terminal import print_table
 from centaurlab.jobs.command import Command
 from centaurlab.runs.csv_table import write_csv
 from centaurlab.runs.folder import is_run, read_config, read_json, read_metrics
-from centaurlab.runs.mirror import flat_config
-from centaurlab.runs.mlflow_run import connect, experiment_name, store_address
+from centaurlab.runs.mlflow_store import connect, experiment_name, store_address
+from centaurlab.runs.settings import as_text, flat_config
 from centaurlab.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def read_folders(paths: Sequence[Path]) -> list[ComparedRun]:
             metrics: dict[str, float] = {}
             for _, _, values in read_metrics(folder):
                 metrics |= values
-            config = flat_config(read_config(folder), about)
+            config = {name: as_text(value) for name, value in flat_config(read_config(folder), about).items()}
             runs.append(ComparedRun(str(folder), str(about.get("job", "unfinished")), metrics, config))
     if paths and not runs:
         raise UserError("no path holds a run; name the folders that runs were written to, their --output_dir")

@@ -21,7 +21,7 @@ from centaurlab.data.source import DataArguments, open_source
 from centaurlab.jobs.command import Command
 from centaurlab.models.digests import content_digest, fingerprint
 from centaurlab.runs.folder import read_json
-from centaurlab.runs.mlflow_run import store_address
+from centaurlab.runs.mlflow_store import store_address
 from centaurlab.runtime.errors import UserError
 
 _FINISHED = "demo.json"

@@ -22,7 +22,7 @@ def links(config: Mapping[str, Any]) -> dict[str, str]:
     for role, names in _ROLES:
         for folder in _tracked(_mentioned(config, names)):
             for tracker, known in read_json(folder / IDS).items():
-                if isinstance(known, dict):
+                if isinstance(known, dict) and "run_id" in known:
                     found.setdefault(f"{role}.{tracker}", []).append(str(known["run_id"]))
     return {tag: " ".join(ids) for tag, ids in found.items()}
 

@@ -1,8 +1,8 @@
 """A run's folder mirrored to MLflow and Weights & Biases, while it grows and once it is finished.
 
 Files are the record; trackers get what the files hold, so that the same numbers stand everywhere and a run continues
-where it was. A tracker that fails is named once and left alone. ``python -m centaurlab.mirror`` is the process that
-``Tracker`` starts beside a run: whatever happens to trackers happens there.
+where it was. A tracker that fails is named once and left alone. ``python -m centaurlab.runs.mirror`` is the process
+that ``Tracker`` starts beside a run: whatever happens to trackers happens there.
 """
 
 import json
@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 from centaurlab.runs.folder import RunFolder, read_config, read_json, read_metrics
 from centaurlab.runs.lineage import IDS, links, without_group
 from centaurlab.runs.mlflow_run import MlflowRun
+from centaurlab.runs.settings import flat_config
 from centaurlab.runs.wandb_run import WandbRun
-from centaurlab.runtime.secrets import is_secret_name, mask_secrets, masked
+from centaurlab.runtime.secrets import mask_secrets, masked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,11 +36,6 @@ _OUTPUTS = (
     *("alpha-*/*.safetensors", "alpha-*/*.json"),  # of interpolated models
 )
 _FIGURES = ("*.png", "*.svg", "*.pdf", "figures/*.png", "figures/*.svg", "figures/*.pdf")
-_RESULTS = (
-    *("speed", "coverage", "studies", "skipped_sessions", "failed_sessions", "notes", "held_out", "left_out"),
-    *("overall", "summaries", "time", "nll_mean", "sample", "rows", "excluded", "points", "assistant", "table"),
-    *("audit", "figures"),
-)
 
 
 def warn(folder: Path, what: str, trackers: Sequence[str]) -> None:
@@ -47,6 +43,22 @@ def warn(folder: Path, what: str, trackers: Sequence[str]) -> None:
     option = "" if trackers == ["mlflow"] else f" --report_to {trackers[0] if len(trackers) == 1 else 'all'}"
     later = f"The files in {folder} are complete; log them later with: centaurlab track {folder}{option}"
     print(f"warning: {what}. {later}", file=sys.stderr, flush=True)
+
+
+def note_untracked(folder: RunFolder, tracker: str, what: str | None) -> None:
+    """Remember beside the ids what a tracker lacks of the run, or that it lacks nothing."""
+    known = read_json(folder.path / IDS)
+    missing = {name: said for name, said in known.get("untracked", {}).items() if name != tracker}
+    if what:
+        missing[tracker] = what
+    if missing != known.get("untracked", {}):
+        folder.write_json(IDS, known | {"untracked": missing})
+
+
+def untracked(folder: Path) -> dict[str, str]:
+    """What each tracker lacks of the run in ``folder``, as it was said then; empty where all is there."""
+    missing: dict[str, str] = read_json(folder / IDS).get("untracked", {})
+    return missing
 
 
 class Mirror:
@@ -132,6 +144,7 @@ class Mirror:
             files = [file.resolve() for file in _matching(path, _OUTPUTS) if file.name != IDS]
             large = [file for file in files if file.stat().st_size > LARGE_FILE_BYTES]
             run.files([file for file in files if file not in large], large)
+            note_untracked(self._folder, name, None)
         finally:
             run.end(failed)
 
@@ -153,27 +166,8 @@ class Mirror:
             self._runs.pop(name, None)
             reason = mask_secrets(" ".join(str(error).split()))[:200] or type(error).__name__
             missing = f"{TRACKERS[name].name} failed ({reason}); not logged there: {what}"
+            note_untracked(self._folder, name, missing)
             self._on_failure(self._folder.path, missing, [name])
-
-
-def flat_config(config: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, str]:
-    """Arguments and provenance as one level of ``a.b.c`` names; results and secrets are left out."""
-    flat: dict[str, str] = {}
-
-    def add(prefix: str, value: Any) -> None:
-        if isinstance(value, Mapping):
-            for key, inner in value.items():
-                if key not in _RESULTS or prefix == "":
-                    add(f"{prefix}.{key}" if prefix else str(key), inner)
-        elif isinstance(value, list) and any(isinstance(inner, Mapping) for inner in value):
-            add(prefix, {str(number): inner for number, inner in enumerate(value)})
-        elif value is not None and not is_secret_name(prefix):
-            text = value if isinstance(value, str) else json.dumps(value, default=str)
-            flat[prefix] = mask_secrets(text)
-
-    add("", {key: value for key, value in about.items() if key not in _RESULTS})
-    add("", config)  # where both have a name, it is what was asked
-    return flat
 
 
 def tables(path: Path) -> dict[str, "pd.DataFrame"]:

@@ -1,11 +1,10 @@
-"""One run in an MLflow store: SQLite in the working directory unless ``MLFLOW_TRACKING_URI`` says otherwise.
+"""One run in an MLflow store.
 
 Built on ``MlflowClient`` with an explicit address, so that nothing global changes and a ``./mlruns`` left by an
 older MLflow does not select its file store.
 """
 
 import json
-import logging
 import math
 import os
 import re
@@ -15,46 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from centaurlab.runs.folder import MetricLine, inheritable_lock
+from centaurlab.runs.mlflow_store import check_writable, connect, database_of, experiment_name, store_address
+from centaurlab.runs.settings import Setting, as_text
 from centaurlab.runtime.secrets import mask_secrets
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow import MlflowClient
 
 
-EXPERIMENT = "centaurlab"
 LOCK = ".tracking.lock"
 """Whoever mirrors a run holds this file of its folder, so that a killed run is told from a living one."""
 
 _BATCH = {"params": 100, "metrics": 1000}  # of one request, limits of the MLflow REST API
 _VALUE = 6000  # characters of a parameter that MLflow keeps
 _ILLEGAL = re.compile(r"[^\w\-./ :]")
-_PATIENCE = {
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
-
-
-def store_address() -> str:
-    """``MLFLOW_TRACKING_URI``, or ``mlflow.db`` in the working directory."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').resolve()}"
-
-
-def experiment_name() -> str:
-    """``MLFLOW_EXPERIMENT_NAME``, or 'centaurlab'."""
-    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
-
-
-def connect(address: str) -> "MlflowClient":
-    """A client that gives up on a silent server within a minute, where the environment sets no other limits."""
-    for name, value in _PATIENCE.items():
-        os.environ.setdefault(name, value)
-    from mlflow import MlflowClient
-
-    # It announces every new store, and prints the traceback of errors that it raises as well.
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    return MlflowClient(tracking_uri=address)
 
 
 class MlflowRun:
@@ -63,7 +36,8 @@ class MlflowRun:
     name = "MLflow"
 
     def __init__(self, folder: Path, known: Mapping[str, str], run_name: str, tags: Mapping[str, str]) -> None:
-        self.address = os.environ.get("MLFLOW_TRACKING_URI") or known.get("address") or store_address()
+        self.address = self.address_of(known)
+        check_writable(self.address)
         self._client = connect(self.address)
         self._folder = folder.resolve()
         tags = {**tags, "folder": str(self._folder), "host": socket.gethostname()}
@@ -78,15 +52,21 @@ class MlflowRun:
             self._fail_killed_runs(experiment)
             self.run_id = self._client.create_run(experiment, tags=tags, run_name=run_name).info.run_id
 
+    @staticmethod
+    def address_of(known: Mapping[str, str]) -> str:
+        """The store of a run of which these ids are known."""
+        return os.environ.get("MLFLOW_TRACKING_URI") or known.get("address") or store_address()
+
     @property
     def ids(self) -> dict[str, str]:
         """What continues this run later; a password in the address is left out."""
         return {"address": mask_secrets(self.address), "run_id": self.run_id}
 
-    def config(self, flat: Mapping[str, str]) -> None:
-        """Log parameters; one that the run has with another value goes into a tag ``resumed.<name>``."""
+    def config(self, settings: Mapping[str, Setting]) -> None:
+        """Log parameters, as text; one that the run has with another value goes into a tag ``resumed.<name>``."""
         from mlflow.entities import Param, RunTag
 
+        flat = {name: as_text(value) for name, value in settings.items()}
         if "command" in flat:
             self._client.set_tag(self.run_id, "mlflow.source.name", Path(json.loads(flat["command"])[0]).name)
         if "git.commit" in flat:
@@ -169,16 +149,22 @@ class MlflowRun:
             raise
 
     def _experiment(self) -> str:
+        from mlflow.exceptions import MlflowException
+
         name = experiment_name()
         found = self._client.get_experiment_by_name(name)
-        if found:
-            if found.lifecycle_stage == "deleted":
-                self._client.restore_experiment(found.experiment_id)
-            return str(found.experiment_id)
-        beside = None
-        if self.address.startswith("sqlite:///"):
-            beside = (Path(self.address.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()
-        return self._client.create_experiment(name, artifact_location=beside)
+        if not found:
+            database = database_of(self.address)
+            beside = (database.parent / "mlartifacts").as_uri() if database else None
+            try:
+                return self._client.create_experiment(name, artifact_location=beside)
+            except MlflowException as error:
+                found = self._client.get_experiment_by_name(name)  # another run was faster
+                if not found:
+                    raise error
+        if found.lifecycle_stage == "deleted":
+            self._client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
 
     def _fail_killed_runs(self, experiment: str) -> None:
         """Mark as failed the runs of this machine that are said to run, and whose folder nobody holds."""

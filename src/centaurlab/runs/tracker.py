@@ -17,11 +17,13 @@ from typing import Any, Self
 
 from centaurlab.runs.folder import RunFolder, inheritable_lock, is_run, read_json, read_metrics
 from centaurlab.runs.lineage import IDS, group_of
-from centaurlab.runs.mirror import FAILED, FINISHED, TRACKERS, Mirror, warn
-from centaurlab.runs.mlflow_run import LOCK
+from centaurlab.runs.mirror import FAILED, FINISHED, TRACKERS, Mirror, note_untracked, warn
+from centaurlab.runs.mlflow_run import LOCK, MlflowRun
+from centaurlab.runs.mlflow_store import check_writable
 from centaurlab.runs.provenance import provenance
-from centaurlab.runs.wandb_run import OF_ONE_RUN
+from centaurlab.runs.wandb_run import OF_ONE_RUN, is_disabled
 from centaurlab.runtime.errors import IncompleteError, UserError
+from centaurlab.runtime.secrets import mask_secrets
 
 _EVERY_SECONDS = 10.0
 _END_SECONDS = 120.0
@@ -75,10 +77,11 @@ class TrackingArguments:
 
     @property
     def trackers(self) -> list[str]:
-        """The trackers meant: none without, every one with 'all'."""
+        """The trackers meant: every one with 'all', and no W&B where ``WANDB_MODE`` says 'disabled'."""
         if "none" in self.report_to:
             return []
-        return [name for name in TRACKERS if name in self.report_to or "all" in self.report_to]
+        named = [name for name in TRACKERS if name in self.report_to or "all" in self.report_to]
+        return [name for name in named if not (name == "wandb" and is_disabled())]
 
 
 class Tracker:
@@ -101,9 +104,13 @@ class Tracker:
         self._config = config
         self._every_seconds = every_seconds
         self._process: subprocess.Popen[str] | None = None
+        self._trackers: list[str] = []
 
     def __enter__(self) -> Self:
-        if os.environ.get("RANK", "0") != "0" or not self._arguments.trackers:
+        if os.environ.get("RANK", "0") != "0":
+            return self
+        self._trackers = [name for name in self._arguments.trackers if self._can_start(name)]
+        if not self._trackers:
             return self
         deadline = time.monotonic() + _PREDECESSOR_SECONDS
         while time.monotonic() < deadline:
@@ -124,7 +131,7 @@ class Tracker:
         try:
             self._process.communicate(ended + "\n", timeout=_END_SECONDS)
             if self._process.returncode:
-                self._warn("tracking failed; nothing more is logged")
+                self._lose("tracking failed; nothing more is logged")
         except subprocess.TimeoutExpired:
             self._warn(f"trackers are slow and go on in process {self._process.pid}; they may not end")
 
@@ -136,7 +143,7 @@ class Tracker:
         request = {
             "path": str(self._folder.path),
             "job": self._folder.job,
-            "trackers": self._arguments.trackers,
+            "trackers": self._trackers,
             "run_name": self._arguments.run_name or environment.get("WANDB_NAME"),
             "condition": self._arguments.condition,
             "group": self._arguments.group or environment.get("WANDB_RUN_GROUP"),
@@ -159,12 +166,30 @@ class Tracker:
             process.stdin.write(json.dumps(request, default=str) + "\n")
             process.stdin.flush()
         except OSError as error:
-            self._warn(f"trackers cannot be started ({error}); nothing is logged there")
+            self._lose(f"trackers cannot be started ({error}); nothing is logged there")
             return None
         return process
 
+    def _can_start(self, name: str) -> bool:
+        """Whether nothing is known to be in a tracker's way; what is, is said now, and costs the run no time."""
+        try:
+            if name == "mlflow":
+                check_writable(MlflowRun.address_of(read_json(self._folder.path / IDS).get(name, {})))
+        except UserError as error:
+            missing = f"{TRACKERS[name].name} failed ({mask_secrets(str(error))}); not logged there: the run"
+            note_untracked(self._folder, name, missing)
+            warn(self._folder.path, missing, [name])
+            return False
+        return True
+
+    def _lose(self, what: str) -> None:
+        """Say and remember that the process which tracks is gone."""
+        for name in self._trackers:
+            note_untracked(self._folder, name, what)
+        self._warn(what)
+
     def _warn(self, what: str) -> None:
-        warn(self._folder.path, what, self._arguments.trackers)
+        warn(self._folder.path, what, self._trackers)
 
 
 def track(path: Path, arguments: TrackingArguments) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from centaurlab.runs.folder import MetricLine
+from centaurlab.runs.settings import Setting
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,11 @@ PROJECT = "centaurlab"
 MAX_TABLE_ROWS = 200_000
 OF_ONE_RUN = ("WANDB_NAME", "WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
 """The environment variables that mean one run and no other that its process logs."""
+
+
+def is_disabled() -> bool:
+    """Whether W&B is told to do nothing: then it is not started, and nothing is remembered of it."""
+    return os.environ.get("WANDB_MODE") == "disabled"
 
 
 def has_key() -> bool:
@@ -95,9 +101,9 @@ class WandbRun:
         known = {"address": self.address, "run_id": self.run_id, "project": str(self._run.project)}
         return known | {"entity": self._run.entity, "name": str(self._run.name)}
 
-    def config(self, flat: Mapping[str, str]) -> None:
-        """Set the configuration; a resumed run's new values replace its old ones."""
-        self._run.config.update(dict(flat), allow_val_change=True)  # type: ignore[no-untyped-call]
+    def config(self, settings: Mapping[str, Setting]) -> None:
+        """Set the configuration, numbers as numbers; a resumed run's new values replace its old ones."""
+        self._run.config.update(dict(settings), allow_val_change=True)  # type: ignore[no-untyped-call]
 
     def metrics(self, lines: Iterable[MetricLine]) -> None:
         """Log lines of metrics."""
@@ -139,6 +145,6 @@ class WandbRun:
 
     def end(self, failed: bool) -> None:
         """Close the run; say how to upload one that was written offline."""
-        if self._run.offline and os.environ.get("WANDB_MODE") != "disabled":
+        if self._run.offline:
             print(f"W&B: no upload (offline); later: wandb sync {Path(self._run.dir).parent}", file=sys.stderr)
         self._run.finish(exit_code=1 if failed else 0)

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from centaurlab.runs.folder import RunFolder, inheritable_lock, read_json, read_metrics
+from centaurlab.runs.mirror import untracked
 from centaurlab.runtime.errors import IncompleteError, UserError
 from centaurlab.sweeps.file import Parameter, Sweep, Value
 
@@ -269,6 +270,7 @@ def finish(sweep: Sweep, study: "optuna.Study", folder: Path, count: int | None)
     from optuna.trial import TrialState
     from optuna.visualization.matplotlib import plot_parallel_coordinate, plot_param_importances
 
+    _say_untracked(study, folder, n_trials(sweep, count))
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not done:
         raise UserError(f"no trial of {sweep.name} finished; see the output.log of each in {folder}")
@@ -296,6 +298,20 @@ def finish(sweep: Sweep, study: "optuna.Study", folder: Path, count: int | None)
         raise IncompleteError(
             f"{len(failed)} of {total} trials of {sweep.name} failed; see the output.log of each in {folder}. "
             "The same command tries them again"
+        )
+
+
+def _say_untracked(study: "optuna.Study", folder: Path, total: int) -> None:
+    """Name how many trials a tracker does not have, why, and how to make up for it."""
+    name = study.user_attrs["id"]
+    missing = [lacks for slot in range(total) if (lacks := untracked(folder / f"{name}-{slot}"))]
+    if missing:
+        trackers = sorted({tracker for lacks in missing for tracker in lacks})
+        option = "" if trackers == ["mlflow"] else f" --report_to {' '.join(trackers)}"
+        print(
+            f"warning: {len(missing)} of {total} trials are not wholly tracked ({next(iter(missing[0].values()))}). "
+            f"Their files are complete; log them later with: centaurlab track {folder / name}-*/{option}",
+            file=sys.stderr,
         )
 
 
