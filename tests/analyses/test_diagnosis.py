@@ -181,7 +181,8 @@ def test_what_is_no_choice_is_left_out_and_counted(tmp_path: Path) -> None:
     assert [row.study for row in split.rows] == ["all studies", "alpha"]
     assert [(e.study, e.excluded, e.responses) for e in split.excluded] == [("beta", N // 2, N // 2)]
     assert np.isnan(split.rows[0].difference.low)  # one study says nothing of others
-    assert len(diagnosis_table(split.rows)) == 2
+    assert split.these.difference.has_interval
+    assert len(diagnosis_table(split.rows, split.these)) == 2
 
 
 def test_no_choice_at_all_is_a_user_error(tmp_path: Path) -> None:

@@ -43,15 +43,16 @@ def test_standard_error_over_studies() -> None:
 
 def test_an_interval_that_does_not_exist_is_printed_as_such(capsys: pytest.CaptureFixture[str]) -> None:
     numbers = {"nll_base": 0.7, "nll_centaur": 0.6, "d": 0.25, "d_low": math.nan, "d_high": math.nan}
-    gain = StudyGain("novel", "alpha", 1, 20, **numbers, nll_uniform=0.69, nll_marginal=math.nan)
+    gain = StudyGain("novel", "alpha", 1, 20, **numbers, nll_uniform=0.69, nll_marginal=math.nan, q=math.nan)
     asked = GeneralisationArguments("org/base", "runs/centaur", "out")
-    show(*find_gains(asked, [gain], [Summary("novel", 1, **numbers, d_sem=math.nan, improved=1.0)]).shown)
+    ends = {"d_low_these": math.nan, "d_high_these": math.nan, "improved_low": 0.207, "improved_high": 1.0}
+    show(*find_gains(asked, [gain], [Summary("novel", 1, **numbers, d_sem=math.nan, improved=1.0, **ends)]).shown)
     printed = capsys.readouterr().out
     assert "nan" not in printed
     (row,) = (line.split() for line in printed.splitlines() if line.split()[:1] == ["alpha"])
     assert row[-8:] == ["+0.250", "–", "1", "20", "0.700", "0.600", "0.690", "–"]
     assert (
-        "on novel studies (1 study), in alpha, the higher NLL in these data is that of base (d = +0.250; no interval: "
-        "it needs two people or more, so that it cannot be told from chance); this says nothing of other studies; the "
-        "NLL fell in 100 % of the studies"
+        "on novel studies (1 study), in alpha, whether people are predicted worse by base or by centaur cannot be told "
+        "(d = +0.250; no interval: it needs two people or more); this says nothing of other studies; the NLL fell in "
+        "100 % of the studies (95 % interval 21 % to 100 %)"
     ) in printed

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from centaurlab.analyses.learning import curve_figure, learning, slope_figure, verdict
-from centaurlab.stats.estimate import Estimate
+from centaurlab.analyses.learning import Learning, curve_figure, learning, slope_figure, verdict
+from centaurlab.stats.estimate import UNKNOWN, Estimate
 
 
 def people(nlls: dict[str, list[list[float]]]) -> pd.DataFrame:
@@ -50,10 +50,19 @@ def test_the_mean_slope_is_over_studies() -> None:
 
 
 def test_a_verdict_names_a_direction_only_where_the_interval_excludes_zero() -> None:
-    assert "are predicted better the further" in verdict("m", Estimate(-0.2, -0.3, -0.1))
-    assert "are predicted worse the further" in verdict("m", Estimate(0.2, 0.1, 0.3))
+    def of(overall: Estimate, these: Estimate = UNKNOWN, **studies: Estimate) -> str:
+        return verdict("m", Learning({"all studies": overall} | studies, [], these))
+
+    clear = {"a": Estimate(-0.2, -0.3, -0.1), "b": Estimate(-0.2, -0.3, -0.1)}
+    assert "are predicted better the further" in of(Estimate(-0.2, -0.3, -0.1), **clear)
+    assert "are predicted worse the further" in of(Estimate(0.2, 0.1, 0.3), Estimate(0.2, 0.1, 0.3), **clear)
     for open_ in (Estimate(0.2, -0.1, 0.5), Estimate(-0.2)):
-        assert "no clear change" in verdict("m", open_)
+        assert "no clear change" in of(open_, **clear)
+    in_these = of(Estimate(-0.2, -0.5, 0.1), Estimate(-0.2, -0.3, -0.1), **clear)
+    assert "in these studies people are predicted better" in in_these
+    one = of(Estimate(-0.2), Estimate(-0.2, -0.3, -0.1), a=Estimate(-0.2, -0.3, -0.1))
+    assert one.startswith("m: in a, people are predicted better")
+    assert one.endswith("; this says nothing of other studies")
 
 
 def test_figures_are_drawn_also_of_one_person() -> None:

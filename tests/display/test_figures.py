@@ -42,6 +42,10 @@ NAN = float("nan")
 PERSONAS = Contrast("no", "their own", "persona", by="with")
 LONG = Contrast("meta-llama/Llama-3.1-Nemotron-70B-Instruct-HF", "meta-llama/Llama-3.1-70B-of-a-long-name-indeed")
 WIDE = Estimate(0.5, -0.4, 1.4)
+BENEFITS = [
+    ("org/one", Estimate(0.1, 0.05, 0.2), Estimate(0.1, 0.08, 0.12)),
+    ("org/two", Estimate(-0.1, -0.2, 0.1), Estimate(-0.1)),
+]
 
 
 def every_figure() -> dict[str, Figure]:
@@ -67,7 +71,7 @@ def every_figure() -> dict[str, Figure]:
         "accuracy_by_size": accuracy_by_size([replace(m, value=WIDE) for m in models if m.size_b > 0]),
         "generations": generations(sized, [("qwen2", Estimate(0.1, 0.0, 0.2)), ("qwen2.5", Estimate(0.1))]),
         "domains": domains(effects),
-        "personas": personas([("org/one", Estimate(0.1, 0.05, 0.2)), ("org/two", Estimate(-0.1, -0.2, 0.1))], PERSONAS),
+        "personas": personas(BENEFITS, PERSONAS),
         "templates": templates([("org/smol", Estimate(2.0, 1.5, 2.5), Estimate(4.0, 3.0, 5.0))]),
         "training": training_curve([(i, 3 / i) for i in range(1, 40)], [(20, 2.0), (40, 1.8)]),
     }

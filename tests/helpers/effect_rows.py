@@ -45,6 +45,10 @@ def effect(
         n_studies_paired=1 if level == "study" else 16,
         unmatched_first=0,
         unmatched_second=3,
+        d_these=d,
+        nll_difference_these=Estimate(d.value * 2, d.low * 2, d.high * 2),
+        d_paired_raw=d.value * 1.8,
+        q=0.01 if d.excludes_zero else 0.2,
     )
     return replace(found, **changes)
 

@@ -20,7 +20,7 @@ def mean_of_sums(totals_BK: FloatArray) -> FloatArray:
 
 def study(sums: list[tuple[float, float]]) -> Study:
     sums_PK = np.array(sums, np.float64).reshape(-1, 2)
-    return Study(sums_PK, mean_of_sums, (sums_PK[:, 0] > 0)[:, None, None])
+    return Study(sums_PK, mean_of_sums, (sums_PK[:, 0] > 0).astype(float)[:, None, None])
 
 
 def of(name: str | None) -> np.random.Generator:
@@ -74,16 +74,20 @@ def test_a_study_without_the_statistic_is_not_drawn() -> None:
 
 
 def test_an_average_over_columns_has_all_of_them_in_every_resample() -> None:
-    """Its interval is that of the averages of the same resamples, and it rests on everybody whom a column rests on."""
+    """Its interval is that of the averages of the same resamples, and everybody weighs what they weigh in the columns.
+
+    The first has half of all, the next two a quarter each: (3/8)² / (9/128) = 2 units of the same weight.
+    """
     rng = np.random.default_rng(0)
     replicate_QMB = rng.normal(size=(1, 3, B))
-    rests_on_UQM = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1]], bool)[:, None]
+    weight_UQM = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1]], float)[:, None]
     value_QM = np.array([[1.0, 2.0, np.nan]])
-    draws = Draws(value_QM, replicate_QMB, rests_on_UQM, value_QM)
+    draws = Draws(value_QM, replicate_QMB, weight_UQM)
     estimate = draws.estimate(0, (0, 1, 2))
     assert estimate.value == 1.5
     averages = [float(one) for one in (replicate_QMB[0, 0] + replicate_QMB[0, 1]) / 2]
-    assert (estimate.low, estimate.high) == pytest.approx(by_hand(1.5, averages, 3))
+    half = stats.t(1).ppf(0.975) * np.std(averages, ddof=1) * np.sqrt(3 / 2)
+    assert (estimate.low, estimate.high) == pytest.approx((1.5 - half, 1.5 + half))
 
 
 def test_generators_differ_by_seed_and_by_name() -> None:

@@ -23,6 +23,7 @@ EFFECT = effect(
     group_name="org/chat",
     d_paired=Estimate(0.5, 0.2, 0.8),
     nll_difference=Estimate(0.4, 0.3, 0.5),
+    nll_difference_these=Estimate(0.4, 0.35, 0.45),
     nll_second=1.1,
     nll_first=1.5,
     n_responses=12000,
@@ -52,7 +53,8 @@ def test_first_and_second_are_post_and_base_in_the_file(tmp_path) -> None:
         *("group", "group_name", "base", "level", "name", "d", "d_low", "d_high", "d_paired", "d_paired_low"),
         *("d_paired_high", "nll_difference", "nll_difference_low", "nll_difference_high", "nll_base", "nll_post"),
         *("n_pairs", "n_responses", "n_participants", "n_studies", "n_studies_d", "n_studies_paired"),
-        *("unmatched_base", "unmatched_post"),
+        *("unmatched_base", "unmatched_post", "d_low_these", "d_high_these", "nll_difference_low_these"),
+        *("nll_difference_high_these", "d_paired_raw", "q"),
     ]
     row = effects_table([dataclasses.replace(EFFECT, unmatched_first=7)]).iloc[0]
     assert (row["group_name"], row["base"], row["nll_post"], row["nll_base"]) == ("org/chat", "org/base", 1.5, 1.1)

@@ -169,13 +169,13 @@ def test_names_in_a_sentence() -> None:
         ),
         (
             Estimate(0.2),
-            "the higher NLL in these data is that of org/chat (d = +0.200; no interval: it needs two studies or more, "
-            "so that it cannot be told from chance)",
+            "whether people are predicted worse by org/chat or by org/base cannot be told (d = +0.200; no interval: it "
+            "needs two studies or more)",
         ),
         (
             Estimate(0.0),
-            "the NLLs of org/chat and org/base in these data are the same (d = 0.000; no interval: it needs two "
-            "studies or more, so that it cannot be told from chance)",
+            "whether people are predicted worse by org/chat or by org/base cannot be told (d = 0.000; no interval: it "
+            "needs two studies or more)",
         ),
         (Estimate(NAN), "d(org/chat − org/base) is not defined: too few responses, or all with the same NLL"),
     ],
@@ -193,14 +193,34 @@ def test_the_verdict_on_contexts() -> None:
 @given(estimates() | st.builds(Estimate, FINITE))
 def test_no_side_is_better_or_worse_unless_the_interval_excludes_zero(difference: Estimate) -> None:
     said = verdict(CONTRAST, difference)
-    assert ("predicted worse" in said or "predicted better" in said) == difference.excludes_zero
-    assert ("cannot be told from chance" in said) == (not difference.has_interval)
+    assert said.startswith(("people are predicted worse", "people are predicted better")) == difference.excludes_zero
+    assert said.startswith("whether people are predicted") == (not difference.has_interval)
+
+
+@given(estimates(), estimates())
+def test_a_side_is_worse_without_reserve_only_where_both_intervals_exclude_zero(
+    like: Estimate, these: Estimate
+) -> None:
+    these = Estimate(like.value, like.value - (these.value - these.low), like.value + (these.high - these.value))
+    said = verdict(CONTRAST, like, these=these)
+    is_named = said.startswith(("people are predicted worse", "people are predicted better"))
+    assert is_named == these.excludes_zero
+    assert ("in these studies, and of others it cannot be said" in said) == (is_named and not like.excludes_zero)
+
+
+def test_a_mean_over_studies_says_which_interval_is_of_what() -> None:
+    said = verdict(CONTRAST, Estimate(0.2, -0.1, 0.5), these=Estimate(0.2, 0.1, 0.3))
+    assert said == (
+        "people are predicted worse by org/chat than by org/base in these studies, and of others it cannot be said (d "
+        "= +0.200, 95 % interval -0.100 to +0.500 for studies like these, which includes zero, +0.100 to +0.300 for "
+        "new people in these studies, which excludes zero)"
+    )
 
 
 @given(estimates())
 def test_a_contrast_turned_round_says_the_same(difference: Estimate) -> None:
     said, turned = verdict(CONTRAST, difference), verdict(CONTRAST.turned, -difference)
-    assert ("predicted worse" in said) == ("predicted better" in turned)
+    assert said.startswith("people are predicted worse") == turned.startswith("people are predicted better")
     assert CONTRAST.turned.turned == CONTRAST
     assert CONTRAST.turned.ends == CONTRAST.ends[::-1]
 
@@ -214,17 +234,18 @@ def test_one_study_is_judged_by_its_people_and_speaks_for_itself() -> None:
     unclear = verdict_of([overall, replace(study, d=Estimate(0.3, -0.1, 0.7))])
     assert unclear.startswith("in a2020, no clear difference between org/post and org/base (d = +0.300, 95 % interval")
     alone = verdict_of([overall, replace(study, d=Estimate(0.3))])
-    assert "no interval: it needs two people or more, so that it cannot be told from chance" in alone
+    assert alone.startswith("in a2020, whether people are predicted worse by org/post or by org/base cannot be told")
+    assert "no interval: it needs two people or more" in alone
 
 
 def test_studies_without_a_d_leave_one_that_is_judged_by_its_people() -> None:
     effects = [effect("all studies", Estimate(0.3), "overall"), effect("a", Estimate(NAN)), effect("b", Estimate(0.3))]
-    assert verdict_of(effects).startswith("in b, the higher NLL in these data is that of org/post")
+    assert verdict_of(effects).startswith("in b, whether people are predicted worse by org/post or by org/base cannot")
 
 
 def test_the_verdict_on_several_studies_is_that_over_them() -> None:
     effects = effects_of(["a", "b"], Estimate(0.1, -0.1, 0.3))
-    assert verdict_of(effects) == verdict(Contrast("org/post", "org/base"), effects[0].d)
+    assert verdict_of(effects) == verdict(Contrast("org/post", "org/base"), effects[0].d, these=effects[0].d_these)
     assert verdict_of(effects, Contrast("step 3", "the base model")).startswith(
         "no clear difference between step 3 and"
     )
@@ -234,6 +255,7 @@ def test_an_average_names_how_many_pairs_it_is_over() -> None:
     overall = replace(effect("all studies", Estimate(0.2, 0.1, 0.3), "overall", group="family"), n_pairs=13)
     assert verdict_of([overall]) == (
         "on average over 13 pairs, people are predicted worse by the post-trained models than by the base models "
-        "(d = +0.200, 95 % interval +0.100 to +0.300, which excludes zero)"
+        "(d = +0.200, 95 % interval +0.100 to +0.300 for studies like these, which excludes zero, +0.100 to +0.300 for "
+        "new people in these studies, which excludes zero)"
     )
     assert verdict_of([replace(overall, n_pairs=1)]).startswith("on average over 1 pair, people")

@@ -216,8 +216,8 @@ def study_forest(comparison: Comparison, title: str) -> Figure:
     """d of every study, averaged over the models where there are several, the mean over studies below."""
     first = comparison.overall
     group = [e for e in comparison.effects if (e.group, e.group_name) == (first.group, first.group_name)]
-    rows = [Row(effect.name, effect.d) for effect in group if effect.level == "study"]
-    rows.append(Row("mean over studies", first.d, is_summary=True))
+    rows = [Row(effect.name, effect.d, q=effect.q) for effect in group if effect.level == "study"]
+    rows.append(Row("mean over studies", first.d, is_summary=True, these=first.d_these))
     models = model_label(first.group_name) if first.group == "pair" else f"mean of {first.n_pairs} models"
     return signed_forest(rows, f"{title}\n{models}", comparison.contrast)
 

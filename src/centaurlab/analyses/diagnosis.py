@@ -28,6 +28,7 @@ format held the truth in 81 to 89 % of simulated data sets.
 Shapes: R responses, P participants, F folds, K temperatures, C curves, B resamples, S studies.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -69,7 +70,9 @@ from centaurlab.runtime.errors import UserError
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.decomposition import PARTS, Parts, decompose
+from centaurlab.stats.effect_table import interval_of
 from centaurlab.stats.estimate import Estimate
+from centaurlab.stats.multiplicity import q_values
 from centaurlab.stats.words import Quantity, in_words, verdict_over
 
 DESCRIPTION = """Why one model predicts people's choices worse than another: format, calibration or preference, in nats.
@@ -88,6 +91,7 @@ Output: diagnosis.csv, excluded.csv, run.json, a figure. Models that are named a
 _CURVES = (NLL, OPTION_NLL)
 _COLUMNS = (N_OPTIONS, GREEDY_CORRECT, *_CURVES, *(at_temperature(curve, t) for curve in _CURVES for t in TEMPERATURES))
 _ALL_STUDIES = "all studies"
+_NAMES = ("difference", *PARTS)
 _DIFFERENCE = Quantity("difference", "nats per choice", is_difference=True)
 
 
@@ -129,9 +133,13 @@ class Exclusion:
 
 @dataclass(frozen=True)
 class Split:
-    """The studies after their mean, what was left out, and each model's T* in each fold of participants."""
+    """The studies after their mean, what was left out, and each model's T* in each fold of participants.
+
+    ``these``: the mean with intervals over new people in these studies.
+    """
 
     rows: list[Diagnosis]
+    these: Parts
     excluded: list[Exclusion]
     temperatures_base: tuple[float, ...]
     temperatures_post: tuple[float, ...]
@@ -166,7 +174,7 @@ def diagnose(base: ScoreRun, post: ScoreRun, n_resamples: int = 2000, seed: int 
         ),
     ]
     temperatures_base, temperatures_post = (tuple(of_model.tolist()) for of_model in found.temperatures_FM.T)
-    return Split(rows, excluded, temperatures_base, temperatures_post, found.at_bound)
+    return Split(rows, found.these, excluded, temperatures_base, temperatures_post, found.at_bound)
 
 
 def _read(folder: Path) -> pd.DataFrame:
@@ -182,19 +190,26 @@ def _row(study: str, participants: int, choices: pd.DataFrame, parts: Parts) -> 
     return Diagnosis(study, participants, len(choices), *estimates, accuracy_base, accuracy_post)
 
 
-def verdict(contrast: Contrast, rows: Sequence[Diagnosis]) -> str:
+def verdict(contrast: Contrast, rows: Sequence[Diagnosis], these: Parts) -> str:
     """Of all studies in a sentence: which model predicts choices worse, by how much, and by which parts."""
     overall, *studies = rows
     of_studies = {row.study: row.difference for row in studies}
-    said = verdict_over(contrast, overall.difference, of_studies, _DIFFERENCE, what="choices")
-    shown = overall if overall.difference.has_interval or len(studies) != 1 else studies[0]
-    units = "studies" if shown is overall else "people"
-    parts = "; ".join(in_words(getattr(shown, name), Quantity(name, is_difference=True), units) for name in PARTS)
+    said = verdict_over(contrast, overall.difference, of_studies, _DIFFERENCE, "choices", these.difference)
+    several = len(studies) != 1
+    parts = "; ".join(
+        in_words(getattr(overall, name), Quantity(name, is_difference=True), "studies", getattr(these, name))
+        if several
+        else in_words(getattr(studies[0], name), Quantity(name, is_difference=True), "people")
+        for name in PARTS
+    )
     return f"{said}. The difference is the sum of these parts: {parts}"
 
 
-def diagnosis_table(rows: Sequence[Diagnosis]) -> pd.DataFrame:
-    """``rows`` with a column for each value and each end of its interval, in nats."""
+def diagnosis_table(rows: Sequence[Diagnosis], these: Parts) -> pd.DataFrame:
+    """``rows`` with a column for each value and each end of its interval, in nats; of the mean also those of ``these``.
+
+    Of a study the interval over its people is the only one.
+    """
     return pd.DataFrame(
         [
             {"study": row.study, "participants": row.participants, "responses": row.responses}
@@ -204,31 +219,41 @@ def diagnosis_table(rows: Sequence[Diagnosis]) -> pd.DataFrame:
                 for end, field in (("", "value"), ("_low", "low"), ("_high", "high"))
             }
             | {"accuracy_base": row.accuracy_base, "accuracy_post": row.accuracy_post}
+            | {
+                f"{name}_{end}_these": getattr(getattr(these if row is rows[0] else row, name), end)
+                for name in _NAMES
+                for end in ("low", "high")
+            }
             for row in rows
         ]
-    )
+    ).assign(**{f"{name}_q": [math.nan, *_q_values(rows[1:], name)] for name in _NAMES})
 
 
-def read_diagnosis(table: pd.DataFrame) -> list[Diagnosis]:
-    """The rows that ``diagnosis_table`` made a table of."""
+def read_diagnosis(table: pd.DataFrame) -> tuple[list[Diagnosis], Parts]:
+    """The rows that ``diagnosis_table`` made a table of, and the intervals of these studies."""
     rows = []
     for row in table.to_dict("records"):
         values: dict[str, Any] = {str(name): row[name] for name in Diagnosis.__annotations__ if name in row}
         for name in ("difference", *PARTS):
             values[name] = Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
         rows.append(Diagnosis(**values))
-    return rows
+    first = table.to_dict("records")[0]
+    return rows, Parts(*(interval_of(first, name, "these") for name in ("difference", *PARTS)))
 
 
-def parts_figure(rows: Sequence[Diagnosis], contrast: Contrast) -> Figure:
+def parts_figure(rows: Sequence[Diagnosis], these: Parts, contrast: Contrast) -> Figure:
     """What the difference of two models consists of, per study; ``rows``: the mean over studies, then the studies."""
-    names = ("difference", *PARTS)
-    estimates = [
-        Row("mean over studies" if row is rows[0] else row.study, getattr(row, name), i, row is rows[0])
-        for row in rows
-        for i, name in enumerate(names)
-    ]
-    return part_rows(estimates, names, contrast)
+    estimates = []
+    for i, name in enumerate(_NAMES):
+        mean = Row("mean over studies", getattr(rows[0], name), i, is_summary=True, these=getattr(these, name))
+        q_S = _q_values(rows[1:], name)
+        studies = [Row(row.study, getattr(row, name), i, q=q) for row, q in zip(rows[1:], q_S, strict=True)]
+        estimates += [mean, *studies]
+    return part_rows(estimates, _NAMES, contrast)
+
+
+def _q_values(studies: Sequence[Diagnosis], name: str) -> list[float]:
+    return q_values([getattr(row, name) for row in studies])
 
 
 def find_parts(asked: DiagnosisArguments, estimates: EstimateArguments, runs: Mapping[str, ScoreRun]) -> Finding:
@@ -236,7 +261,7 @@ def find_parts(asked: DiagnosisArguments, estimates: EstimateArguments, runs: Ma
     base, post = runs[asked.base], runs[asked.post]
     split = diagnose(base, post, estimates.resamples, estimates.seed)
     contrast = Contrast(post.model, base.model)
-    said = verdict(contrast, split.rows)
+    said = verdict(contrast, split.rows, split.these)
     excluded = pd.DataFrame(map(asdict, split.excluded), columns=["study", "excluded", "responses"])
     metrics: dict[str, float] = {}
     for part in ("difference", *PARTS):
@@ -244,9 +269,9 @@ def find_parts(asked: DiagnosisArguments, estimates: EstimateArguments, runs: Ma
         values = {"": estimate.value, "_low": estimate.low, "_high": estimate.high}
         metrics |= {f"effect/{part}{end}": value for end, value in values.items()}
     return Finding(
-        tables={"diagnosis.csv": diagnosis_table(split.rows), "excluded.csv": excluded},
+        tables={"diagnosis.csv": diagnosis_table(split.rows, split.these), "excluded.csv": excluded},
         record={"verdict": said, "base": base.model, "post": post.model} | asdict(split),
-        figures={"parts": parts_figure(split.rows, _short(contrast))},
+        figures={"parts": parts_figure(split.rows, split.these, _short(contrast))},
         metrics=[(None, metrics)],
         shown=[*_shown(split), said],
     )
@@ -269,7 +294,7 @@ def section(run: Run) -> Section:
     return Section(
         title=f"Why {post} and {base} differ",
         question=f"Why does {post} predict choices worse, or better, than {base}: format, calibration or preference?",
-        answers=(_sentence(verdict(contrast, read_diagnosis(rows))),),
+        answers=(_sentence(verdict(contrast, *read_diagnosis(rows))),),
         explanation=(
             "Calibration: what one temperature per model, fitted on other participants, makes good. Format: at that "
             "temperature, probability outside the options that the session uses. Preference: the rest, which option "
@@ -305,7 +330,7 @@ def parts_table(rows: pd.DataFrame) -> Table:
 
 
 def _shown(split: Split) -> Iterator[Table | str]:
-    yield parts_table(diagnosis_table(split.rows))
+    yield parts_table(diagnosis_table(split.rows, split.these))
     temperatures = ((split.temperatures_base, "base"), (split.temperatures_post, "post"))
     yield "temperatures: " + "; ".join(f"{name} {', '.join(f'{t:.2f}' for t in ts)}" for ts, name in temperatures)
     if split.at_bound:

@@ -16,7 +16,7 @@ from centaurlab.runs.csv_table import read_csv
 from centaurlab.runs.folder import is_run, read_config, read_json
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.sequential import sample_note
-from centaurlab.stats.words import INTERVAL, percent
+from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, percent
 
 _SCRIPTS = ("eval", "recipes", "sweeps")
 
@@ -142,11 +142,11 @@ def read_table(run: Run, name: str) -> pd.DataFrame:
 
 
 _CAPTIONS = {
-    "parts": f"Parts of the difference, with {INTERVAL}s; filled: it excludes zero.",
+    "parts": f"Parts of the difference, with {INTERVAL}s; filled: q < .05; of the mean, thick: {NEW_PEOPLE}.",
     "personas": f"d(no persona − own persona) of each model over all studies, with {INTERVAL}s.",
-    "comparisons": f"Every comparison over all studies, with {INTERVAL}s; filled: it excludes zero.",
+    "comparisons": f"Every comparison over all studies, with {INTERVAL}s; thick: {NEW_PEOPLE}; filled: excludes zero.",
     "templates": f"Mean NLL without and with the chat template, with {INTERVAL}s; grey: models of the paper.",
-    "studies": f"d of each study, with {INTERVAL}s; filled: it excludes zero.",
+    "studies": f"d of each study, with {INTERVAL}s; filled: q < .05; of the mean, thick: {NEW_PEOPLE}.",
 }
 
 _OWN_of_jobs = frozenset({"effects", "studies", "forest", "pairs", "domains", "gains"})

@@ -12,6 +12,7 @@ from centaurlab.analyses.trajectory import accuracy_columns
 from centaurlab.display.figures.posttraining import frontier_figure
 from centaurlab.display.tables import table_of
 from centaurlab.runtime.errors import UserError
+from centaurlab.stats.effect_table import interval_of
 from centaurlab.stats.effects import Effect
 from centaurlab.stats.estimate import Accuracy, Estimate
 from centaurlab.stats.words import listed, no_interval
@@ -80,12 +81,14 @@ def frontier_table(standings: Sequence[Standing]) -> pd.DataFrame:
     """A row per model; ``on_frontier``: no other is at least as good in both qualities and better in one."""
     rows = []
     for s in standings:
-        d = (s.overall.d.value, s.overall.d.low, s.overall.d.high) if s.overall else (0.0, 0.0, 0.0)
+        d, these = (s.overall.d, s.overall.d_these) if s.overall else (Estimate(0.0, 0.0, 0.0),) * 2
         nll = s.overall.nll_first if s.overall else _base_nll(standings)
-        row = {"name": s.name, "model": s.model, "d": d[0], "d_low": d[1], "d_high": d[2], "nll": nll}
-        rows.append({**row, **accuracy_columns(s.accuracy)})
+        row = {"name": s.name, "model": s.model, "d": d.value, "d_low": d.low, "d_high": d.high, "nll": nll}
+        ends = {"d_low_these": these.low, "d_high_these": these.high}
+        rows.append({**row, **accuracy_columns(s.accuracy), **ends})
     table = pd.DataFrame(rows)
-    table["on_frontier"] = on_frontier(table["accuracy"].tolist(), table["d"].tolist())
+    table.insert(len(table.columns) - 2, "on_frontier", on_frontier(table["accuracy"].tolist(), table["d"].tolist()))
+    table["studies"] = next((s.overall.n_studies_d for s in standings if s.overall), 0)
     return table
 
 
@@ -100,17 +103,31 @@ def verdict(table: pd.DataFrame) -> str:
     base, *others = table.to_dict("records")
     front = [str(row["name"]) for row in table.to_dict("records") if row["on_frontier"]]
     parts = [f"on the frontier, where no other is at least as good in both: {listed(front)}"]
-    of = {str(row["name"]): Estimate(row["d"], row["d_low"], row["d_high"]) for row in others}
-    said = {
-        "people are predicted worse by {} than by {}": [name for name, d in of.items() if d.low > 0],
-        "people are predicted better by {} than by {}": [name for name, d in of.items() if d.high < 0],
-        "no clear difference of {} from {}": [n for n, d in of.items() if d.has_interval and not d.excludes_zero],
-        f"of {{}}, whether it differs from {{}} cannot be told ({no_interval()})": [
-            name for name, d in of.items() if not d.has_interval
-        ],
-    }
-    parts += [sentence.format(listed(names), base["name"]) for sentence, names in said.items() if names]
+    is_one = base["studies"] == 1
+    said: dict[str, list[str]] = {}
+    for row in others:
+        like, these = Estimate(row["d"], row["d_low"], row["d_high"]), interval_of(row, "d", "these")
+        judged = [d for d in ([these] if is_one else [like, these]) if d.has_interval]
+        word = "worse" if row["d"] > 0 else "better"
+        if not judged:
+            units = "people" if is_one else "studies"
+            sentence = f"of {{}}, whether it differs from {{}} cannot be told ({no_interval(units)})"
+        elif all(d.excludes_zero for d in judged):
+            sentence = f"people are predicted {word} by {{}} than by {{}}"
+        elif these.excludes_zero:
+            sentence = f"in these studies people are predicted {word} by {{}} than by {{}}, of others it cannot be said"
+        else:
+            sentence = "no clear difference of {} from {}"
+        said.setdefault(sentence, []).append(str(row["name"]))
+    parts += [sentence.format(listed(names), base["name"]) for sentence, names in sorted(said.items(), key=_order)]
+    parts += ["all of it by the people of one study, which says nothing of others"] if is_one else []
     return "; ".join(parts)
+
+
+def _order(sentence: tuple[str, list[str]]) -> int:
+    """Differences before what is not clear; those of all studies before those of these."""
+    starts = ("people are predicted worse", "people are predicted better", "in these studies", "no clear", "of")
+    return next(i for i, start in enumerate(starts) if sentence[0].startswith(start))
 
 
 def _base_nll(standings: Sequence[Standing]) -> float:

@@ -31,10 +31,11 @@ from centaurlab.display.section import INTERVALS, NLL, Section
 from centaurlab.display.tables import Table, table_of
 from centaurlab.results.run import ScoreRun
 from centaurlab.runs.folder import read_json
+from centaurlab.stats.accuracy import accuracy
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effects import compare, estimate_effects
 from centaurlab.stats.estimate import Estimate
-from centaurlab.stats.words import INTERVAL, NOTHING, number, percent, verdict_over
+from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, NOTHING, number, percent, verdict_over
 
 DESCRIPTION = """Judge an adapter on people and on studies that it was not trained on.
 
@@ -88,14 +89,15 @@ class StudyGain:
     d_high: float
     nll_uniform: float
     nll_marginal: float
+    q: float
 
 
 @dataclass(frozen=True)
 class Summary:
     """Over the studies of one kind: mean d and its standard error over studies, as the paper reports them.
 
-    ``d_low`` and ``d_high``: 95 %, from drawing studies. ``improved``: share of studies
-    whose NLL fell.
+    ``d_low`` and ``d_high``: 95 %, from drawing studies; ``d_low_these`` and ``d_high_these``, from drawing the people
+    of these studies. ``improved``: share of studies whose NLL fell, with its Wilson interval over studies.
     """
 
     kind: str
@@ -107,6 +109,10 @@ class Summary:
     d_high: float
     d_sem: float
     improved: float
+    d_low_these: float
+    d_high_these: float
+    improved_low: float
+    improved_high: float
 
 
 def study_gains(
@@ -134,11 +140,13 @@ def study_gains(
             d_high=e.d.high,
             nll_uniform=uniform_nll(judged_on[e.name]),
             nll_marginal=marginal_nll(fitted.get(e.name, []), judged_on[e.name]),
+            q=e.q,
         )
         for e in effects
         if e.level == "study" and e.n_responses
     ]
     overall = effects[0]
+    improved = accuracy([gain.nll_centaur < gain.nll_base for gain in gains])
     return gains, Summary(
         kind,
         len(gains),
@@ -148,7 +156,11 @@ def study_gains(
         d_low=overall.d.low,
         d_high=overall.d.high,
         d_sem=standard_error([gain.d for gain in gains]),
-        improved=sum(gain.nll_centaur < gain.nll_base for gain in gains) / len(gains),
+        improved=improved.value,
+        d_low_these=overall.d_these.low,
+        d_high_these=overall.d_these.high,
+        improved_low=improved.low,
+        improved_high=improved.high,
     )
 
 
@@ -198,10 +210,14 @@ def gain_answers(gains: Sequence[Gain], summaries: Sequence[Gain], contrast: Con
         studies = {str(gain["study"]): estimate_of(gain, "d") for gain in gains if gain["kind"] == kind}
         n = summary["studies"]
         said = f"on {KINDS.get(kind, kind)} ({n} {'study' if n == 1 else 'studies'}), "
-        said += verdict_over(contrast, estimate_of(summary, "d"), studies)
+        d = estimate_of(summary, "d")
+        these = Estimate(d.value, *(_number(summary.get(f"d_{end}_these")) for end in ("low", "high")))
+        said += verdict_over(contrast, d, studies, these=these)
         error = number(summary.get("d_sem"))
         known = f"; standard error over studies {error}" if error != NOTHING else ""
-        yield f"{said}{known}; the NLL fell in {percent(summary['improved'])} of the studies"
+        between = [_number(summary.get(f"improved_{end}")) for end in ("low", "high")]
+        wilson = f" ({INTERVAL} {percent(between[0])} to {percent(between[1])})" if math.isfinite(between[0]) else ""
+        yield f"{said}{known}; the NLL fell in {percent(summary['improved'])} of the studies{wilson}"
 
 
 def standard_error(values: Sequence[float]) -> float:
@@ -271,7 +287,11 @@ def section(run: Run) -> Section:
             INTERVALS,
         ),
         figures=(
-            _figure("gains", f"d of each study, with {INTERVAL}s; filled: it excludes zero.", figure),
+            _figure(
+                "gains",
+                f"d of each study, with {INTERVAL}s; filled: q < .05; of the mean, thick: {NEW_PEOPLE}.",
+                figure,
+            ),
             *folder_pictures([run], _OWN_of_jobs),
         ),
         tables=(
@@ -289,8 +309,11 @@ def section(run: Run) -> Section:
 
 def estimate_of(row: Gain, name: str) -> Estimate:
     """The estimate ``name`` of a row of a table or of ``run.json``, where null stands for NaN."""
-    values = (row.get(key) for key in (name, f"{name}_low", f"{name}_high"))
-    return Estimate(*(math.nan if value is None else float(value) for value in values))
+    return Estimate(*(_number(row.get(key)) for key in (name, f"{name}_low", f"{name}_high")))
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 ANALYSIS = Analysis("generalisation", DESCRIPTION, GeneralisationArguments, section)

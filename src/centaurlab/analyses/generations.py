@@ -18,7 +18,7 @@ from centaurlab.results.run import ScoreRun
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.effects import Effect
 from centaurlab.stats.means import MEAN_COLUMNS, MeanNll, mean_nlls
-from centaurlab.stats.words import NLL, in_words
+from centaurlab.stats.words import NLL, D, in_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,11 +105,19 @@ def summary(measured: Sequence[GenerationPair], effects: Sequence[Effect]) -> st
     sized = sorted((m for m in measured if np.isfinite(m.pair.size_b)), key=lambda m: m.pair.size_b)
     said = []
     if sized and sized[0].pair.size_b < sized[-1].pair.size_b:
-        ends = [f"{in_words(m.base.nll, NLL)} at {m.pair.size_b:g} billion parameters" for m in (sized[0], sized[-1])]
+        ends = [f"{_of_mean(m.base)} at {m.pair.size_b:g} billion parameters" for m in (sized[0], sized[-1])]
         said.append(f"base models: {' and '.join(ends)}")
     means = [effect for effect in effects if effect.group == "family" and effect.level == "overall"]
-    said += [f"{e.group_name}: {in_words(e.d)} (mean of {e.n_pairs})" for e in means]
-    return "; ".join([*said, f"over all pairs: {in_words(effects[0].d)}"])
+    said += [f"{e.group_name}: {_of_effect(e)} (mean of {e.n_pairs})" for e in means]
+    return "; ".join([*said, f"over all pairs: {_of_effect(effects[0])}"])
+
+
+def _of_effect(effect: Effect) -> str:
+    return in_words(effect.d, D, "people" if effect.n_studies == 1 else "studies", effect.d_these)
+
+
+def _of_mean(mean: MeanNll) -> str:
+    return in_words(mean.nll, NLL, "people" if mean.n_studies == 1 else "studies", mean.nll_these)
 
 
 def generation_figures(measured: Sequence[GenerationPair], effects: Sequence[Effect]) -> dict[str, Figure]:

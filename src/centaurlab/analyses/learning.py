@@ -12,6 +12,7 @@ A model learns within sessions where the slope is below zero. It says nothing of
 Shapes: R responses, P participants, O octaves, K sums, B resamples.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -42,6 +43,8 @@ from centaurlab.runtime.errors import UserError
 from centaurlab.stats import bootstrap
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.estimate import Estimate, FloatArray
+from centaurlab.stats.multiplicity import q_values
+from centaurlab.stats.scale import POSITIVE
 from centaurlab.stats.words import Quantity, in_words
 
 DESCRIPTION = """Does a model predict people better as a session goes on? Mean NLL by trial number, and its slope.
@@ -87,10 +90,20 @@ class Point:
 
 @dataclass(frozen=True)
 class Learning:
-    """The slope of each study and, first, their mean over studies; and the points of each study's curve."""
+    """The slope of each study and, first, their mean over studies; and the points of each study's curve.
+
+    ``these``: the mean with its interval over new people in these studies.
+    """
 
     slopes: Mapping[str, Estimate]
     points: Sequence[Point]
+    these: Estimate
+
+    @property
+    def q(self) -> Mapping[str, float]:
+        """q of each study's slope."""
+        studies = [study for study in self.slopes if study != _ALL_STUDIES]
+        return dict(zip(studies, q_values([self.slopes[study] for study in studies]), strict=True))
 
 
 def learning(table: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> Learning:
@@ -111,12 +124,12 @@ def learning(table: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> Lea
     table = table.astype(dict.fromkeys(SESSION, str))
     studies = {str(name): _sums(of_study) for name, of_study in table.groupby("study")}
     of_slopes = {
-        name: bootstrap.Study(sums_PK[:, :2], _slope, (sums_PK[:, 1] > 0)[:, None, None])
-        for name, sums_PK in studies.items()
+        name: bootstrap.Study(sums_PK[:, :2], _slope, sums_PK[:, 1, None, None]) for name, sums_PK in studies.items()
     }
     drawn = bootstrap.estimate(of_slopes, n_resamples, partial(_generator, seed, "slope"))
     slopes = {_ALL_STUDIES: drawn.overall.estimate()} | {name: drawn.studies[name].estimate() for name in studies}
-    return Learning(slopes, [p for name, sums_PK in studies.items() for p in _curve(name, sums_PK, n_resamples, seed)])
+    points = [p for name, sums_PK in studies.items() for p in _curve(name, sums_PK, n_resamples, seed)]
+    return Learning(slopes, points, drawn.these())
 
 
 def _sums(responses: pd.DataFrame) -> FloatArray:
@@ -151,10 +164,11 @@ def _curve(study: str, sums_PK: FloatArray, n_resamples: int, seed: int) -> list
         has_P = sums_P2[:, 0] > 0
         if not has_P.any():
             continue
-        mean = bootstrap.Study(sums_P2, _mean, has_P[:, None, None])
+        mean = bootstrap.Study(sums_P2, _mean, sums_P2[:, 0, None, None])
         drawn = bootstrap.draw_people(mean, n_resamples, bootstrap.generator(seed, "octave", study, str(octave)))
         first, last = (2 ** (octave - 1) + 1, 2**octave) if octave else (1, 1)
-        points.append(Point(study, first, last, drawn.estimate(), int(sums_P2[:, 0].sum()), int(has_P.sum())))
+        nll = drawn.estimate(scale=POSITIVE)
+        points.append(Point(study, first, last, nll, int(sums_P2[:, 0].sum()), int(has_P.sum())))
     return points
 
 
@@ -175,7 +189,7 @@ def find_learning(asked: LearningArguments, estimates: EstimateArguments, runs: 
         name: learning(run.table([NLL_COLUMN]).to_pandas(), estimates.resamples, estimates.seed)
         for name, run in zip(names, runs.values(), strict=True)
     }
-    said = {name: verdict(name, of_model.slopes[_ALL_STUDIES]) for name, of_model in found.items()}
+    said = {name: verdict(name, of_model) for name, of_model in found.items()}
     slopes = slope_table(found)
     return Finding(
         tables={"slopes.csv": slopes, "learning.csv": curve_table(found)},
@@ -186,21 +200,31 @@ def find_learning(asked: LearningArguments, estimates: EstimateArguments, runs: 
     )
 
 
-def verdict(model: str, slope: Estimate) -> str:
-    """Whether a model predicts people better as a session goes on, in a sentence."""
-    size = in_words(slope, SLOPE)
-    if not slope.excludes_zero:
-        return f"{model}: no clear change of the NLL over a session ({size})"
-    word = "better" if slope.high < 0 else "worse"
-    return f"{model}: people are predicted {word} the further a session goes ({size})"
+def verdict(model: str, found: Learning) -> str:
+    """Whether a model predicts people better as a session goes on, in a sentence; of one study, by its people."""
+    defined = [name for name, slope in found.slopes.items() if name != _ALL_STUDIES and slope.is_defined]
+    slope, these = found.slopes[_ALL_STUDIES], found.these
+    size = in_words(slope, SLOPE, "people" if len(defined) == 1 else "studies", these)
+    judged = [one for one in (slope, these) if one.has_interval]
+    alone = f"in {defined[0]}, " if len(defined) == 1 else ""
+    word = "better" if slope.value < 0 else "worse"
+    if judged and all(one.excludes_zero for one in judged):
+        said = f"{alone}people are predicted {word} the further a session goes ({size})"
+    elif these.excludes_zero:
+        said = f"in these studies people are predicted {word} the further a session goes ({size})"
+    else:
+        said = f"{alone}no clear change of the NLL over a session ({size})"
+    return f"{model}: {said}{'; this says nothing of other studies' if alone else ''}"
 
 
 def slope_table(found: Mapping[str, Learning]) -> pd.DataFrame:
     """A row per model and study, the mean over studies first; slopes in nats per doubling of the trial number."""
     return pd.DataFrame(
         {"model": model, "study": study, "slope": s.value, "slope_low": s.low, "slope_high": s.high}
+        | {"slope_low_these": these.low, "slope_high_these": these.high, "q": of_model.q.get(study, math.nan)}
         for model, of_model in found.items()
         for study, s in of_model.slopes.items()
+        for these in [of_model.these if study == _ALL_STUDIES else s]
     )
 
 
@@ -217,11 +241,11 @@ def curve_table(found: Mapping[str, Learning]) -> pd.DataFrame:
 
 def slope_figure(found: Mapping[str, Learning]) -> Figure:
     """Slopes of each study under each model."""
-    rows = [
-        Row("mean over studies" if study == _ALL_STUDIES else study, slope, i, study == _ALL_STUDIES)
-        for i, of_model in enumerate(found.values())
-        for study, slope in of_model.slopes.items()
-    ]
+    rows = []
+    for i, of_model in enumerate(found.values()):
+        rows.append(Row("mean over studies", of_model.slopes[_ALL_STUDIES], i, True, these=of_model.these))
+        for study, q in of_model.q.items():
+            rows.append(Row(study, of_model.slopes[study], i, q=q))
     quantity = "slope (nats per doubling of the trial number)\n← predicted better later · worse later →"
     return change_rows(rows, list(map(model_label, found)), "Change of the NLL over a session", quantity)
 

@@ -35,7 +35,7 @@ from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effect_table import effect_record, effects_table, read_effects
 from centaurlab.stats.effects import Effect, compare, estimate_effects
 from centaurlab.stats.sequential import sample_note
-from centaurlab.stats.words import INTERVAL, verdict_of
+from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, verdict_of
 
 DESCRIPTION = """Compare how well models predict people: effect sizes per study, domain and overall, with intervals.
 
@@ -215,9 +215,9 @@ def section(run: Run) -> Section:
     several = first.group != "pair"
     shown = [_labelled(effect) for effect in effects]
     post, base = shown[0].contrast.names
-    over = f"Over {first.n_studies:,} studies: " if first.n_studies > 1 else ""
+    over = f"over {first.n_studies:,} studies, " if first.n_studies > 1 else ""
     captions = {
-        "forest": f"d of each study, with {INTERVAL}s; filled: it excludes zero.",
+        "forest": f"d of each study, with {INTERVAL}s; filled: q < .05; of the mean, thick: {NEW_PEOPLE}.",
         "pairs": "d over all studies, of each pair and on average.",
         "domains": "d of each domain; grey: the models of the paper, which were scored on Psych-201.",
     }
@@ -273,6 +273,8 @@ def level_table(title: str, effects: Sequence[Effect], level: str) -> Table:
     """The effects of a level, those over all studies below, as ``effects.csv`` has them."""
     chosen = [effect for effect in effects if effect.level in ("overall", level)]
     columns = {"name": level, "d": "d", "d_paired": "paired d", "nll_base": "NLL base", "nll_post": "NLL post"}
+    if level == "study":
+        columns |= {"q": "q"}
     columns |= {"n_responses": "responses", "n_participants": "people"}
     if level == "domain":
         columns |= {"n_studies": "studies"}

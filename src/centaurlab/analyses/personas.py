@@ -97,9 +97,10 @@ def persona_figures(comparisons: Sequence[Comparison], others: Sequence[Comparis
     The first of ``comparisons`` is that of no persona with people's own.
     """
     own = comparisons[0]
-    benefits = [(e.group_name, e.d) for e in own.effects if e.group == "pair" and e.level == "overall"]
+    benefits = [(e.group_name, e.d, e.d_these) for e in own.effects if e.group == "pair" and e.level == "overall"]
     every = [*comparisons, *others]
-    rows = [Row(label, one.overall.d) for label, one in zip(labels_of(every), every, strict=True)]
+    overall = [one.overall for one in every]
+    rows = [Row(label, one.d, these=one.d_these) for label, one in zip(labels_of(every), overall, strict=True)]
     of_each = Contrast("first", "second", "persona", by="with")
     return {
         "personas": personas(benefits, own.contrast),

@@ -69,7 +69,9 @@ def scores_section(runs: Sequence[Run]) -> Section:
     means = [mean_nlls(run.table(MEAN_COLUMNS)) for run in scored]
     data = scored[0].record.data.name
     rows = [
-        Row("mean over studies" if mean.level == "overall" else mean.name, mean.nll, i, mean.level == "overall")
+        Row("mean over studies", mean.nll, i, is_summary=True, these=mean.nll_these)
+        if mean.level == "overall"
+        else Row(mean.name, mean.nll, i)
         for i, of_run in enumerate(means)
         for mean in of_run
     ]
@@ -96,7 +98,7 @@ def _mean_answer(name: str, means: Sequence[MeanNll]) -> str:
     """The mean over studies; of a single study, its own, by its people."""
     overall, *studies = means
     if len(studies) > 1:
-        return f"{name}: over {len(studies)} studies, {in_words(overall.nll, MEAN_NLL)}"
+        return f"{name}: over {len(studies)} studies, {in_words(overall.nll, MEAN_NLL, these=overall.nll_these)}"
     return f"{name}: in {studies[0].name}, {in_words(studies[0].nll, MEAN_NLL, 'people')}"
 
 

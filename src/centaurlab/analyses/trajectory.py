@@ -13,7 +13,7 @@ from centaurlab.display.tables import table_of
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effects import Effect
-from centaurlab.stats.estimate import Accuracy
+from centaurlab.stats.estimate import Accuracy, Estimate
 from centaurlab.stats.words import ACCURACY, in_words, number, verdict_of
 
 DESCRIPTION = """Follow a training run: how well each checkpoint predicts people, and how good an assistant it is.
@@ -71,9 +71,11 @@ def trajectory_table(points: Sequence[Point]) -> pd.DataFrame:
             else:
                 row |= {"nll": effect.nll_second, "d": 0.0, "d_low": 0.0, "d_high": 0.0}
             row |= {"responses": effect.n_responses, "participants": effect.n_participants}
+            these = effect.d_these if point.effects else Estimate(0.0, 0.0, 0.0)
+            ends = {"d_low_these": these.low, "d_high_these": these.high}
             if point.accuracy:
                 row |= {f"assistant_{name}": value for name, value in accuracy_columns(point.accuracy).items()}
-            rows.append(row)
+            rows.append(row | ends)
     return pd.DataFrame(rows)
 
 

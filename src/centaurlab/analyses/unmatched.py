@@ -36,8 +36,8 @@ def compare_unmatched(
         people = pd.Index(groups[0]["person"]).union(pd.Index(groups[1]["person"])).unique()
         means = [float(group["nll"].mean()) for group in groups]
         sums_P6 = np.concatenate([_sums(group, people, mean) for group, mean in zip(groups, means, strict=True)], 1)
-        n_PG = sums_P6[:, [0, 3]] > 0
-        smaller_P = n_PG[:, n_PG.sum(axis=0).argmin()]
+        n_PG = sums_P6[:, [0, 3]]
+        smaller_P = n_PG[:, (n_PG > 0).sum(axis=0).argmin()]
         found[study] = bootstrap.Study(sums_P6, partial(_d, means=means), smaller_P[:, None, None])
         described[study] = (means, sum(map(len, groups)), len(people), 1)
     drawn = bootstrap.estimate(

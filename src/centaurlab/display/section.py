@@ -6,16 +6,19 @@ A cell keeps the number behind its text, so that tables sort, and can be read ba
 from dataclasses import dataclass
 
 from centaurlab.display.tables import Table
-from centaurlab.stats.words import INTERVAL
+from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, STUDIES_LIKE_THESE
 
 NLL = (
     "NLL is the negative log-likelihood, in nats, that a model gives a person's response after everything that this "
     "person saw and did before. Lower is more human-like; 0.693 is a coin toss between two options."
 )
 INTERVALS = (
-    f"A {INTERVAL} comes from drawing people again and again, for a mean over studies whole studies: the responses of "
-    "one person are not independent, and a mean over few studies or people says little of others. An interval that "
-    "includes zero means: these data do not tell the two sides apart."
+    f"A {INTERVAL} of a study comes from drawing its people again and again: the responses of one person are not "
+    f"independent. A mean over studies has two: of {STUDIES_LIKE_THESE}, from drawing whole studies, and of "
+    f"{NEW_PEOPLE}, from drawing people alone. The first is wide with few studies; the second says nothing of others. "
+    "An interval that includes zero means: these data do not tell the two sides apart. Of many studies some would "
+    "exclude zero by chance: q is below .05 for those of which at most 5 % are expected to be such "
+    "(Benjamini & Hochberg, 1995), and their markers are filled."
 )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from centaurlab.runtime.names import shown
 from centaurlab.stats import words
 from centaurlab.stats.estimate import Estimate
-from centaurlab.stats.words import INTERVAL, NOTHING
+from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, NOTHING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +56,8 @@ def table_of(
         Above the table.
     frame : pandas.DataFrame
         A column ``x`` with two others, ``x_low`` and ``x_high``, holds estimates: it is followed by a column of
-        intervals. Integers are counts, other numbers quantities, None and NaN are not defined.
+        intervals, and by a second one where there are also ``x_low_these`` and ``x_high_these``. Integers are counts,
+        other numbers quantities, None and NaN are not defined.
     columns : mapping of str to str, optional
         Names of columns and their titles; by default all, under their names.
     note : str
@@ -68,7 +69,7 @@ def table_of(
         differences where one of their bounds is below zero.
     """
     names = list(columns or frame.columns)
-    names = [name for name in names if not (name.endswith(("_low", "_high")) and name.rpartition("_")[0] in names)]
+    names = [name for name in names if not _is_bound(name, names)]
     titles, numbers, found = [], [], []
     for name in names:
         values: Sequence[Any] = frame[name].tolist()
@@ -83,10 +84,22 @@ def table_of(
             titles.append(INTERVAL)
             numbers.append(True)
             found += [[value for value, _ in pairs], [interval for _, interval in pairs]]
+            if {f"{name}_low_these", f"{name}_high_these"} <= set(frame.columns):
+                bounds = (frame[f"{name}_{end}_these"].tolist() for end in ("low", "high"))
+                of_these = [Estimate(*map(_float, three)) for three in zip(values, *bounds, strict=True)]
+                titles.append(f"{INTERVAL}, {NEW_PEOPLE}")
+                numbers.append(True)
+                found.append([estimate_cells(estimate, is_signed)[1] for estimate in of_these])
         else:
             found.append([cell(value, name in signed) for value in values])
     rows = tuple(zip(*found, strict=True))
     return Table(shown(title), tuple(titles), tuple(numbers), rows[n_summary:], rows[:n_summary], shown(note))
+
+
+def _is_bound(name: str, names: Collection[str]) -> bool:
+    """Whether a column is an end of the interval of another."""
+    ends = ("_low", "_high", "_low_these", "_high_these")
+    return any(name.endswith(end) and name.removesuffix(end) in names for end in ends)
 
 
 def rows_of(

@@ -69,19 +69,19 @@ class Parts:
         """Which of the two predicts choices worse, and by which parts, in a sentence."""
         from centaurlab.analyses.diagnosis import verdict
 
-        return verdict(self.contrast, self.split.rows)
+        return verdict(self.contrast, self.split.rows, self.split.these)
 
     def table(self) -> "pd.DataFrame":
         """A row for all studies and for each, the columns of ``diagnosis.csv``."""
         from centaurlab.analyses.diagnosis import diagnosis_table
 
-        return diagnosis_table(self.split.rows)
+        return diagnosis_table(self.split.rows, self.split.these)
 
     def plot(self) -> "Figure":
         """The parts in every study, side by side."""
         from centaurlab.analyses.diagnosis import parts_figure
 
-        return parts_figure(self.split.rows, self.contrast)
+        return parts_figure(self.split.rows, self.split.these, self.contrast)
 
     def __repr__(self) -> str:
         return f"Parts({self.verdict})"

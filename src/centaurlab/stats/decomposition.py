@@ -9,15 +9,16 @@ Shapes: P participants, F folds, K temperatures, B resamples, S studies, M model
 """
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.interpolate import CubicSpline
 
-from centaurlab.stats.bootstrap import Draws, draw_counts, resampled_sums
+from centaurlab.stats.bootstrap import Draws, draw_counts, over_these, resampled_sums
 from centaurlab.stats.estimate import Estimate, FloatArray
 
 FOLDS = 2
@@ -41,10 +42,12 @@ class Parts:
 class Decomposition:
     """The mean over studies, each study by name, and how many people it has.
 
+    ``overall`` is about studies like these; ``these`` is the same mean with its interval over the people of these.
     ``temperatures_FM``: T* of each fold and model; ``at_bound``: one of them lies at the end of what was scored.
     """
 
     overall: Parts
+    these: Parts
     studies: Mapping[str, Parts]
     people: Mapping[str, int]
     temperatures_FM: FloatArray
@@ -77,24 +80,44 @@ def decompose(choices: pd.DataFrame, n_resamples: int, seed: int) -> Decompositi
     overall_B3 = np.einsum("bs,sbk->bk", count_BS / len(studies), at_their_temperatures_SB3)
 
     log_t_FM = np.log(temperatures_1FM[0])
+    of_studies = [
+        _draws(parts_3, replicate_B3, study.sums_PFX[..., 0].sum(1))
+        for study, parts_3, replicate_B3 in zip(studies, parts_S3, replicate_SB3, strict=True)
+    ]
     return Decomposition(
-        _estimated(parts_S3.mean(0), overall_B3, len(studies)),
-        {
-            study.name: _estimated(parts_3, replicate_B3, len(study.sums_PFX))
-            for study, parts_3, replicate_B3 in zip(studies, parts_S3, replicate_SB3, strict=True)
-        },
+        _estimated(_draws(parts_S3.mean(0), overall_B3, np.ones(len(studies)))),
+        _of_these(of_studies),
+        {study.name: _estimated(draws) for study, draws in zip(studies, of_studies, strict=True)},
         {study.name: len(study.sums_PFX) for study in studies},
         temperatures_1FM[0],
         bool((np.minimum(log_t_FM - log_t_K[0], log_t_K[-1] - log_t_FM) < _AT_BOUND).any()),
     )
 
 
-def _estimated(value_3: FloatArray, replicate_B3: FloatArray, n_units: int) -> Parts:
+def _draws(value_3: FloatArray, replicate_B3: FloatArray, weight_U: FloatArray) -> Draws:
+    """The difference and its parts, of units that weigh so much."""
     value_Q = np.array([value_3.sum(), *value_3])
     replicate_QB = np.stack([replicate_B3.sum(1), *replicate_B3.T])
-    rests_on_UQM = np.ones((n_units, len(value_Q), 1), bool)
-    draws = Draws(value_Q[:, None], replicate_QB[:, None], rests_on_UQM, value_Q[:, None])
-    return Parts(*(draws.estimate(q) for q in range(len(value_Q))))
+    return Draws(value_Q[:, None], replicate_QB[:, None], np.tile(weight_U[:, None, None], (1, len(value_Q), 1)))
+
+
+def _estimated(draws: Draws) -> Parts:
+    return Parts(*(draws.estimate(q) for q in range(len(draws.value_QM))))
+
+
+def _of_these(studies: Sequence[Draws]) -> Parts:
+    """The mean over studies, drawing the people of all of them together, since they share T*.
+
+    Its variance is that of the joint resamples, times what makes the studies' own ones right with few people.
+    """
+    found = []
+    for q in range(len(studies[0].value_QM)):
+        alone = over_these(studies, q)
+        each = float(sum(study.replicate_QMB[q, 0].var(ddof=1) for study in studies)) / len(studies) ** 2
+        joint = float(np.mean([study.replicate_QMB[q, 0] for study in studies], axis=0).var(ddof=1))
+        factor = math.sqrt(joint / each) if each > 0 else 1.0
+        found.append(replace(alone, error=alone.error * factor).estimate())
+    return Parts(*found)
 
 
 @dataclass(frozen=True)

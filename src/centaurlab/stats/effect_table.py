@@ -1,14 +1,13 @@
 """Effects as tables, in the file's names: what is first and second here is ``post`` and ``base`` in ``effects.csv``."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.contrast import POST_TRAINING, Contrast
 from centaurlab.stats.effects import Effect
-from centaurlab.stats.estimate import Estimate
+from centaurlab.stats.estimate import NAN, Estimate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
 _ESTIMATES = ("d", "d_paired", "nll_difference")
 _SIDES = {"nll_base": "nll_second", "nll_post": "nll_first"}
 _UNMATCHED = {"unmatched_base": "unmatched_second", "unmatched_post": "unmatched_first"}
+_THESE = ("d_these", "nll_difference_these")
+_NUMBERS = ("d_paired_raw", "q")
 _COUNTS = ("n_pairs", "n_responses", "n_participants", "n_studies", "n_studies_d", "n_studies_paired")
 
 
@@ -30,15 +31,22 @@ def effect_record(effect: Effect) -> dict[str, Any]:
     """An effect under the names of the file, estimates as mappings of ``value``, ``low`` and ``high``.
 
     ``base`` is the second side of one pair, '' for averages; ``nll_base``, ``nll_post``, ``unmatched_base`` and
-    ``unmatched_post`` are those of the second and the first side.
+    ``unmatched_post`` are those of the second and the first side. ``d_these`` is the interval of d over new people in
+    these studies, and ``d_low_these`` and ``d_high_these`` are its ends in a table.
     """
     record: dict[str, Any] = {"group": effect.group, "group_name": effect.group_name}
     record["base"] = effect.contrast.second if effect.group == "pair" else ""
     record |= {"level": effect.level, "name": effect.name}
-    record |= {name: asdict(getattr(effect, name)) for name in _ESTIMATES}
+    for name in _ESTIMATES:
+        estimate = getattr(effect, name)
+        record[name] = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
     record |= {name: getattr(effect, field) for name, field in _SIDES.items()}
     record |= {name: getattr(effect, name) for name in _COUNTS}
-    return record | {name: getattr(effect, field) for name, field in _UNMATCHED.items()}
+    record |= {name: getattr(effect, field) for name, field in _UNMATCHED.items()}
+    for name in _THESE:
+        of_these = getattr(effect, name)
+        record[name] = {"low": of_these.low, "high": of_these.high}
+    return record | {name: getattr(effect, name) for name in _NUMBERS}
 
 
 def read_effects(folder: Path) -> list[Effect]:
@@ -56,13 +64,23 @@ def _effect(row: Mapping[Any, Any]) -> Effect:
     values: dict[str, Any] = {name: row[name] for name in ("group", "group_name", "level", "name", *_COUNTS)}
     values["contrast"] = Contrast(row["group_name"], row["base"]) if row["group"] == "pair" else POST_TRAINING
     values |= {name: Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in _ESTIMATES}
+    values |= {name: interval_of(row, *name.rsplit("_", 1)) for name in _THESE}
+    values |= {name: float(row.get(name, NAN)) for name in _NUMBERS}
     return Effect(**values, **{field: row[name] for name, field in (_SIDES | _UNMATCHED).items()})
+
+
+def interval_of(row: Mapping[Any, Any], quantity: str, about: str) -> Estimate:
+    """``quantity`` with another of its intervals, ``d_low_these`` and ``d_high_these``; older tables have none."""
+    return Estimate(row[quantity], *(float(row.get(f"{quantity}_{end}_{about}", NAN)) for end in ("low", "high")))
 
 
 def _flat(record: Mapping[str, Any]) -> dict[str, str | float]:
     row: dict[str, str | float] = {}
     for name, value in record.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and "value" not in value:
+            quantity, about = name.rsplit("_", 1)
+            row |= {f"{quantity}_{end}_{about}": bound for end, bound in value.items()}
+        elif isinstance(value, dict):
             row |= {name: value["value"], f"{name}_low": value["low"], f"{name}_high": value["high"]}
         else:
             row[name] = value

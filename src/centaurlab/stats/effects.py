@@ -8,12 +8,12 @@ are: intervals come from a cluster bootstrap (the case for clustering: Miller 20
 study's participants and, for means over studies, the studies (``bootstrap.py``); all pairs get the same draws, as all
 were scored on the same people. The pairs themselves are not drawn: an average is about the pairs that it names.
 
-``d_paired`` uses that both models scored the same responses: the mean over participants of the difference of
-their two mean NLLs, divided by the SD of these differences ("d_z" in Lakens 2013). It answers another question:
-not how large the difference is beside the spread of NLLs, but how consistent it is from person to person. With few
-people it overstates what more of them would show (Hedges 1981, doi:10.3102/10769986006002107): by 38 % with 4, 9 %
-with 10, 4 % with 20. The value is that of the sample; its interval is about the population: over studies it is that of
-the corrected values, which need three people, and may lie to one side of the value.
+A mean over studies has two intervals: of studies like these (``d``), and of these studies and new people (``d_these``);
+of one study both are over its people. ``q`` says in which of a table's studies d differs from zero with at most 5 %
+false ones among them (Benjamini & Hochberg 1995, doi:10.1111/j.2517-6161.1995.tb02031.x).
+
+``d_paired`` uses that both models scored the same responses: how consistent the difference is from person to person
+(``paired.py``).
 
 What is not defined is NaN and never zero: d of a study with one response or without any variation; d_paired and
 any interval of a study with one participant; any interval over a single study. Studies whose d is not defined
@@ -23,21 +23,21 @@ what its d is off by shows in the spread of the studies, from which the interval
 Shapes: R responses, P participants, K sums, B resamples, S studies, M pairs of models, Q statistics.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaln
 
 from centaurlab.catalog.tables import domains_of
 from centaurlab.results.joined import StudyScores, join_scores
 from centaurlab.results.run import ScoreRun, check_same
 from centaurlab.stats import bootstrap
-from centaurlab.stats.bootstrap import Draws, divide, draw_people, draw_studies, jackknife_interval, mean
+from centaurlab.stats.bootstrap import Draws, divide, draw_people, draw_studies, mean, over_these
 from centaurlab.stats.contrast import POST_TRAINING, Contrast
-from centaurlab.stats.estimate import NAN, Estimate, FloatArray, IntArray
+from centaurlab.stats.estimate import NAN, UNKNOWN, Estimate, FloatArray, IntArray
+from centaurlab.stats.multiplicity import q_values
+from centaurlab.stats.paired import bias_correction, paired_estimate
 
 _ROUNDING = 1e-12  # relative; what remains of equal numbers after float64 sums
 _STATISTICS = 3  # d, d_paired, nll_difference: the order along Q
@@ -55,6 +55,10 @@ class Effect:
     ``n_studies_d`` and ``n_studies_paired`` of ``n_studies`` have a defined d and d_paired. ``n_responses`` and
     ``n_participants`` are those that at least one pair compares; ``unmatched_first`` and ``unmatched_second``
     count the responses that only one side of a pair scored, which are in no other number, summed over pairs.
+
+    ``d_these`` and ``nll_difference_these`` are the same values with the interval over people alone, the studies being
+    these. ``d_paired`` is corrected for bias, ``d_paired_raw`` is not. ``q``: of the studies of the group, NaN for
+    what is none.
     """
 
     group: str
@@ -75,6 +79,10 @@ class Effect:
     n_studies_paired: int
     unmatched_first: int
     unmatched_second: int
+    d_these: Estimate = UNKNOWN
+    nll_difference_these: Estimate = UNKNOWN
+    d_paired_raw: float = NAN
+    q: float = NAN
 
 
 @dataclass(frozen=True)
@@ -191,19 +199,26 @@ def estimate_effects(
         *(_over_studies("domain", domain, by_domain[domain], seed) for domain in sorted(by_domain)),
         *(_Level("study", study.name, [study], study.draws) for study in studies),
     ]
-    return [_effect(*group, level) for group in _groups(pairs) for level in levels]
+    return [effect for group in _groups(pairs) for effect in _with_q([_effect(*group, level) for level in levels])]
+
+
+def _with_q(effects: Sequence[Effect]) -> Iterator[Effect]:
+    """The effects of a group, its studies with their q."""
+    q_S = q_values([effect.d if effect.level == "study" else UNKNOWN for effect in effects])
+    return (replace(effect, q=q) for effect, q in zip(effects, q_S, strict=True))
 
 
 @dataclass(frozen=True)
 class _Study:
     """A study as all M pairs, the columns of ``draws``, see it. ``n_MP``: responses of each participant.
 
-    ``paired_without_one_MP``: d_paired without each participant in turn.
+    ``paired_without_one_MP``: d_paired without each participant in turn, which like ``paired_raw_M`` is not corrected.
     """
 
     name: str
     n_MP: FloatArray
     draws: Draws
+    paired_raw_M: FloatArray
     paired_without_one_MP: FloatArray
     nll_M2: FloatArray
     unmatched_M2: IntArray
@@ -228,16 +243,22 @@ def _draw_study(name: str, pairs: Sequence[ComparedPair], n_resamples: int, seed
     for m, sums in enumerate(found):
         sums_PMK[np.searchsorted(participant_P, sums.participant_P), m] = sums.sums_PK
     n_PM = sums_PMK[:, :, 0]
+    weight_PQM = np.repeat(n_PM[:, None], _STATISTICS, axis=1)
+    weight_PQM[:, _D_PAIRED] = n_PM > 0
     study = bootstrap.Study(
         sums_PMK.reshape(n_participants, n_pairs * n_sums),
         lambda totals_BK: _statistics(found, totals_BK.reshape(-1, n_pairs, n_sums)),
-        np.repeat((n_PM > 0)[:, None], _STATISTICS, axis=1),
+        weight_PQM,
     )
     without_one_PMK = sums_PMK.sum(axis=0, keepdims=True) - sums_PMK
+    draws = draw_people(study, n_resamples, bootstrap.generator(seed, "study", name))
+    raw_M = draws.value_QM[_D_PAIRED].copy()
+    draws.value_QM[_D_PAIRED] *= bias_correction((n_PM > 0).sum(axis=0) - 1)
     return _Study(
         name,
         n_MP=n_PM.T,
-        draws=draw_people(study, n_resamples, bootstrap.generator(seed, "study", name)),
+        draws=draws,
+        paired_raw_M=raw_M,
         paired_without_one_MP=_statistics(found, without_one_PMK)[_D_PAIRED],
         nll_M2=np.array([[sums.mean_first, sums.mean_second] for sums in found]),
         unmatched_M2=np.array([[sums.unmatched_first, sums.unmatched_second] for sums in found]),
@@ -245,13 +266,9 @@ def _draw_study(name: str, pairs: Sequence[ComparedPair], n_resamples: int, seed
 
 
 def _over_studies(level: str, name: str, studies: Sequence[_Study], seed: int) -> _Level:
-    """Means over studies, whose draws are of studies; the interval of d_paired is that of the corrected values."""
-    corrected = []
-    for study in studies:
-        centre_QM = study.draws.value_QM.copy()
-        centre_QM[_D_PAIRED] *= _bias_correction((study.n_MP > 0).sum(axis=1) - 1)
-        corrected.append(replace(study.draws, centre_QM=centre_QM))
-    return _Level(level, name, studies, draw_studies(corrected, lambda: bootstrap.generator(seed, level, name)))
+    """Means over studies, whose draws are of studies."""
+    draws = draw_studies([study.draws for study in studies], lambda: bootstrap.generator(seed, level, name))
+    return _Level(level, name, studies, draws)
 
 
 def _groups(pairs: Sequence[ComparedPair]) -> Iterator[tuple[str, str, Contrast, list[int]]]:
@@ -269,7 +286,8 @@ def _groups(pairs: Sequence[ComparedPair]) -> Iterator[tuple[str, str, Contrast,
 
 
 def _effect(group: str, group_name: str, contrast: Contrast, members: Sequence[int], level: _Level) -> Effect:
-    is_defined_SQ = np.array([np.isfinite(study.draws.value_QM[:, members]).any(axis=1) for study in level.studies])
+    of_studies = [study.draws for study in level.studies]
+    is_defined_SQ = np.array([np.isfinite(draws.value_QM[:, members]).any(axis=1) for draws in of_studies])
     n_by_participant = [study.n_MP[members].max(axis=0) for study in level.studies]
     nll_first, nll_second = mean(mean(np.stack([study.nll_M2[members] for study in level.studies])))
     unmatched_first, unmatched_second = sum(study.unmatched_M2[members].sum(axis=0) for study in level.studies)
@@ -280,9 +298,7 @@ def _effect(group: str, group_name: str, contrast: Contrast, members: Sequence[i
         level.level,
         level.name,
         d=level.draws.estimate(_D, members),
-        d_paired=_paired(level.studies[0], members)
-        if level.level == "study"
-        else level.draws.estimate(_D_PAIRED, members),
+        d_paired=_paired(level, members),
         nll_difference=level.draws.estimate(_DIFFERENCE, members),
         nll_first=float(nll_first),
         nll_second=float(nll_second),
@@ -294,35 +310,23 @@ def _effect(group: str, group_name: str, contrast: Contrast, members: Sequence[i
         n_studies_paired=int(is_defined_SQ[:, _D_PAIRED].sum()),
         unmatched_first=int(unmatched_first),
         unmatched_second=int(unmatched_second),
+        d_these=over_these(of_studies, _D, members).estimate(),
+        nll_difference_these=over_these(of_studies, _DIFFERENCE, members).estimate(),
+        d_paired_raw=float(mean(mean(np.stack([study.paired_raw_M[members] for study in level.studies])))),
     )
 
 
-def _paired(study: _Study, members: Sequence[int]) -> Estimate:
-    """d_paired of a study: what resamples of few people make of it is no guide, the jackknife is."""
-    value = study.draws.estimate(_D_PAIRED, members).value
-    with_value = [m for m in members if np.isfinite(study.draws.value_QM[_D_PAIRED, m])]
-    if not with_value:
-        return Estimate(value)
-    n_units = int((study.n_MP[with_value] > 0).any(axis=0).sum())
-    return Estimate(value, *_paired_interval(value, study.paired_without_one_MP[with_value].mean(axis=0), n_units))
-
-
-def _paired_interval(value: float, without_one_P: FloatArray, n_units: int) -> tuple[float, float]:
-    """The interval of a study's d_paired, found where its sampling variance, (1 + d²/2) / n, does not depend on it.
-
-    As Hedges & Olkin 1985, Statistical Methods for Meta-Analysis, chapter 6, do for two groups. Resamples of few people
-    hold some of nearly equal differences, whose d_paired is huge: they are left out one by one instead.
-    """
-    root = math.sqrt(2)
-    low, high = jackknife_interval(math.asinh(value / root), np.arcsinh(without_one_P / root), n_units)
-    return root * math.sinh(low), root * math.sinh(high)
-
-
-def _bias_correction(freedom: IntArray) -> FloatArray:
-    """By what to multiply a d of so many degrees of freedom (Hedges 1981, exact form); NaN below two."""
-    n = np.maximum(freedom, 2).astype(np.float64)
-    factor = np.exp(gammaln(n / 2) - gammaln((n - 1) / 2)) / np.sqrt(n / 2)
-    return np.where(freedom > 1, factor, NAN)
+def _paired(level: _Level, members: Sequence[int]) -> Estimate:
+    """d_paired over studies; of a study, what resamples of few people make of it is no guide, the jackknife is."""
+    if level.level != "study":
+        return level.draws.estimate(_D_PAIRED, members)
+    (study,) = level.studies
+    has_value = [m for m in members if np.isfinite(study.draws.value_QM[_D_PAIRED, m])]
+    if not has_value:
+        return UNKNOWN
+    n_units = int((study.n_MP[has_value] > 0).any(axis=0).sum())
+    value = float(study.draws.value_QM[_D_PAIRED, has_value].mean())
+    return paired_estimate(value, study.paired_without_one_MP[has_value].mean(axis=0), n_units)
 
 
 def _statistics(found: Sequence[StudySums], totals_BMK: FloatArray) -> FloatArray:

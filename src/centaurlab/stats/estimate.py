@@ -1,7 +1,7 @@
 """An estimate: a value with its 95 % interval, and what may be said by it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,15 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and its 95 % interval; NaN where not defined."""
+    """A value and its 95 % interval; NaN where not defined.
+
+    ``p``: two-sided, of zero, where it was computed; it does not tell estimates apart, as the interval does.
+    """
 
     value: float
     low: float = NAN
     high: float = NAN
+    p: float = field(default=NAN, compare=False, repr=False)
 
     @property
     def is_defined(self) -> bool:
@@ -39,7 +43,11 @@ class Estimate:
 
     def __neg__(self) -> "Estimate":
         """The same of a difference that is taken the other way round."""
-        return Estimate(-self.value, -self.high, -self.low)
+        return Estimate(-self.value, -self.high, -self.low, self.p)
+
+
+UNKNOWN = Estimate(NAN)
+"""No value, no interval."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from centaurlab.results.table import GREEDY_CORRECT, NLL, SESSION, STUDY
 from centaurlab.stats import bootstrap
 from centaurlab.stats.estimate import Estimate, FloatArray
+from centaurlab.stats.scale import POSITIVE, SHARE
 
 MEAN_COLUMNS = (NLL, GREEDY_CORRECT)
 """The columns of ``SCORE_SCHEMA`` that means are taken of."""
@@ -19,7 +20,11 @@ MEAN_COLUMNS = (NLL, GREEDY_CORRECT)
 
 @dataclass(frozen=True)
 class MeanNll:
-    """NLL in nats per response, accuracy over single-token responses (NaN without any); ``level`` as in ``Effect``."""
+    """NLL in nats per response, accuracy over single-token responses (NaN without any); ``level`` as in ``Effect``.
+
+    Intervals of a mean over studies are about studies like these; ``nll_these`` and ``accuracy_these`` have those about
+    these studies and new people. Of one study all are about its people.
+    """
 
     level: str
     name: str
@@ -27,6 +32,9 @@ class MeanNll:
     accuracy: Estimate
     n_responses: int
     n_participants: int
+    nll_these: Estimate
+    accuracy_these: Estimate
+    n_studies: int
 
 
 def mean_nlls(table: pa.Table, n_resamples: int = 2000, seed: int = 0) -> list[MeanNll]:
@@ -37,7 +45,7 @@ def mean_nlls(table: pa.Table, n_resamples: int = 2000, seed: int = 0) -> list[M
     NaN: the interval of a study with one participant, any interval over a single study.
     """
     studies = {
-        name: bootstrap.Study(sums_P4, _ratios, (sums_P4[:, [0, 2]] > 0)[..., None])
+        name: bootstrap.Study(sums_P4, _ratios, sums_P4[:, [0, 2], None])
         for name, sums_P4 in sorted(_participant_sums(table).items())
     }
     found = bootstrap.estimate(
@@ -46,19 +54,28 @@ def mean_nlls(table: pa.Table, n_resamples: int = 2000, seed: int = 0) -> list[M
         lambda name: bootstrap.generator(seed, "overall") if name is None else bootstrap.generator(seed, "study", name),
     )
     return [
-        _row("overall", "all studies", list(studies.values()), found.overall),
-        *(_row("study", name, [study], found.studies[name]) for name, study in studies.items()),
+        _row("overall", "all studies", list(studies.values()), found.overall, list(found.studies.values())),
+        *(_row("study", name, [study], found.studies[name], [found.studies[name]]) for name, study in studies.items()),
     ]
 
 
-def _row(level: str, name: str, studies: Sequence[bootstrap.Study], draws: bootstrap.Draws) -> MeanNll:
+def _row(
+    level: str,
+    name: str,
+    studies: Sequence[bootstrap.Study],
+    draws: bootstrap.Draws,
+    of_studies: Sequence[bootstrap.Draws],
+) -> MeanNll:
     return MeanNll(
         level,
         name,
-        nll=draws.estimate(0),
-        accuracy=draws.estimate(1),
+        nll=draws.estimate(0, scale=POSITIVE),
+        accuracy=draws.estimate(1, scale=SHARE),
         n_responses=int(sum(study.sums_PK[:, 0].sum() for study in studies)),
         n_participants=sum(len(study.sums_PK) for study in studies),
+        nll_these=bootstrap.over_these(of_studies, 0).estimate(POSITIVE),
+        accuracy_these=bootstrap.over_these(of_studies, 1).estimate(SHARE),
+        n_studies=len(studies),
     )
 
 

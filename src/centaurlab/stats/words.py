@@ -15,8 +15,10 @@ none. The minus is that of the keyboard: what is copied from a page is read back
 **Not defined** is a dash in a cell and said in a sentence; it is never zero.
 
 **Verdicts** have the first side of the contrast as subject: above zero it is worse, below better. A side is called
-worse or better only where an interval excludes zero. Without an interval the data are described, and it is said why
-they cannot tell more. A single study has an interval over its people alone, and the verdict says what that is worth.
+worse or better only where an interval excludes zero; without an interval it is said that, and why, it cannot be told.
+A mean over studies has two intervals, which are named: of *studies like these*, and of *new people in these studies*. A
+side is called worse without reserve where both exclude zero, and in these studies alone where only the latter does. A
+single study has an interval over its people alone, and the verdict says that it is about no other.
 """
 
 import math
@@ -30,6 +32,8 @@ from centaurlab.stats.estimate import CONFIDENCE, Estimate
 LEVEL = f"{100 * CONFIDENCE:.0f} %"
 INTERVAL = f"{LEVEL} interval"
 NOTHING = "–"
+STUDIES_LIKE_THESE = "studies like these"
+NEW_PEOPLE = "new people in these studies"
 
 _ZERO = 1e-9  # what sums of floats leave of equal numbers
 _LARGE = 1e7  # from here on powers of ten
@@ -112,8 +116,19 @@ def cells(estimate: Estimate, signed: bool = True) -> tuple[str, str]:
     return value, " to ".join(number(bound, signed, decimals) for bound in (estimate.low, estimate.high))
 
 
-def in_words(estimate: Estimate, quantity: Quantity = D, units: str = "studies") -> str:
-    """An estimate in running text; ``units`` are what its interval draws, of which it would need two.
+def in_words(estimate: Estimate, quantity: Quantity = D, units: str = "studies", these: Estimate | None = None) -> str:
+    """An estimate in running text.
+
+    Parameters
+    ----------
+    estimate : Estimate
+        The value and its interval.
+    quantity : Quantity
+        What it is of, by default d.
+    units : str
+        What the interval draws, of which it would need two.
+    these : Estimate, optional
+        Of a mean over studies, the same value with its interval over new people in these studies.
 
     Examples
     --------
@@ -121,17 +136,25 @@ def in_words(estimate: Estimate, quantity: Quantity = D, units: str = "studies")
     'NLL = 3.296 nats per response, 95 % interval 2.900 to 3.700'
     >>> in_words(Estimate(0.409), D, "people")
     'd = +0.409; no interval: it needs two people or more'
+    >>> in_words(Estimate(3.2964, 2.9, 3.7), NLL, these=Estimate(3.2964, 3.1, 3.5))
+    'NLL = 3.296 nats per response, 95 % interval 2.900 to 3.700 for studies like these, 3.100 to 3.500 for new people \
+in these studies'
     """
     if not estimate.is_defined:
         return f"{quantity.name} is not defined"
-    value, interval = cells(estimate, quantity.is_difference)
+    named = {"": estimate}
+    if these is not None and these.has_interval:
+        named = {f" for {STUDIES_LIKE_THESE}": estimate, f" for {NEW_PEOPLE}": these}
+    shown = {about: one for about, one in named.items() if one.has_interval}
+    value = cells(next(iter(shown.values()), estimate), quantity.is_difference)[0]
     said = f"{quantity.name} = {value}{f' {quantity.unit}' if quantity.unit else ''}"
-    if not estimate.has_interval:
+    if not shown:
         return f"{said}; {no_interval(units)}"
-    said += f", {INTERVAL} {interval}"
-    if quantity.is_difference:
-        said += ", which excludes zero" if estimate.excludes_zero else ", which includes zero"
-    return said
+    parts = []
+    for about, one in shown.items():
+        zero = f", which {'excludes' if one.excludes_zero else 'includes'} zero" if quantity.is_difference else ""
+        parts.append(f"{cells(one, quantity.is_difference)[1]}{about}{zero}")
+    return f"{said}, {INTERVAL} {', '.join(parts)}"
 
 
 def plus_minus(value: float, half_width: float) -> str:
@@ -156,7 +179,13 @@ def listed(names: Sequence[str]) -> str:
 
 
 def verdict(
-    contrast: Contrast, difference: Estimate, quantity: Quantity = D, units: str = "studies", what: str = "people"
+    contrast: Contrast,
+    difference: Estimate,
+    quantity: Quantity = D,
+    units: str = "studies",
+    what: str = "people",
+    these: Estimate | None = None,
+    beside: str = "",
 ) -> str:
     """Which side predicts people worse, if that can be told, as a sentence without capital and full stop.
 
@@ -172,6 +201,10 @@ def verdict(
         What the interval draws, "studies" or "people".
     what : str
         Who or what is predicted.
+    these : Estimate, optional
+        Of a mean over studies, the same difference with its interval over new people in these studies.
+    beside : str
+        Another quantity of the same difference in words, which is said first.
 
     Examples
     --------
@@ -181,20 +214,29 @@ def verdict(
     first, second = contrast.names
     if not difference.is_defined:
         return f"{quantity.name}({contrast}) is not defined: {_UNDEFINED}"
-    size = in_words(difference, quantity, units)
-    if difference.excludes_zero:
-        word = "worse" if difference.low > 0 else "better"
-        return f"{what} are predicted {word} {contrast.by} {first} than {contrast.by} {second} ({size})"
-    if difference.has_interval:
-        return f"no clear difference between {first} and {second} ({size})"
-    known = f"the higher NLL in these data is that of {first if difference.value > 0 else second}"
-    if abs(difference.value) < _ZERO:
-        known = f"the NLLs of {first} and {second} in these data are the same"
-    return f"{known} ({size}, so that it cannot be told from chance)"
+    size = "; ".join(filter(None, [beside, in_words(difference, quantity, units, these)]))
+    of_people = these if these is not None and these.has_interval else None
+    shown = [one for one in (difference, of_people) if one is not None and one.has_interval]
+    if not shown:
+        sides = f"{contrast.by} {first} or {contrast.by} {second}"
+        return f"whether {what} are predicted worse {sides} cannot be told ({size})"
+    word = "worse" if shown[-1].low > 0 else "better"
+    who = f"{what} are predicted {word} {contrast.by} {first} than {contrast.by} {second}"
+    if all(one.excludes_zero for one in shown):
+        return f"{who} ({size})"
+    if of_people is not None and of_people.excludes_zero:
+        return f"{who} in these studies, and of others it cannot be said ({size})"
+    return f"no clear difference between {first} and {second} ({size})"
 
 
 def verdict_over(
-    contrast: Contrast, overall: Estimate, studies: Mapping[str, Estimate], quantity: Quantity = D, what: str = "people"
+    contrast: Contrast,
+    overall: Estimate,
+    studies: Mapping[str, Estimate],
+    quantity: Quantity = D,
+    what: str = "people",
+    these: Estimate | None = None,
+    beside: str = "",
 ) -> str:
     """The verdict over studies; where only one of them has the difference, on this one, by its people.
 
@@ -210,12 +252,17 @@ def verdict_over(
         What the differences are of, by default d.
     what : str
         Who or what is predicted.
+    these : Estimate, optional
+        The mean difference with its interval over new people in these studies.
+    beside : str
+        Another quantity of the same difference in words, which is said first.
     """
     defined = {name: difference for name, difference in studies.items() if difference.is_defined}
     if overall.has_interval or len(defined) != 1:
-        return verdict(contrast, overall, quantity, "studies", what)
+        return verdict(contrast, overall, quantity, "studies", what, these, beside)
     ((name, difference),) = defined.items()
-    return f"in {name}, {verdict(contrast, difference, quantity, 'people', what)}; this says nothing of other studies"
+    said = verdict(contrast, difference, quantity, "people", what, beside=beside)
+    return f"in {name}, {said}; this says nothing of other studies"
 
 
 def verdict_of(effects: Sequence[Effect], contrast: Contrast | None = None) -> str:
@@ -234,4 +281,4 @@ def verdict_of(effects: Sequence[Effect], contrast: Contrast | None = None) -> s
         several = f"on average over {overall.n_pairs} {averaged}{'s' * (overall.n_pairs > 1)}, "
     group = (overall.group, overall.group_name, "study")
     studies = {e.name: e.d for e in effects if (e.group, e.group_name, e.level) == group}
-    return several + verdict_over(contrast or overall.contrast, overall.d, studies)
+    return several + verdict_over(contrast or overall.contrast, overall.d, studies, these=overall.d_these)

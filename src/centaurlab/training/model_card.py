@@ -11,6 +11,7 @@ from centaurlab.display.tables import Table, rows_of, table_of
 from centaurlab.results.record import ModelIdentity
 from centaurlab.stats import bootstrap
 from centaurlab.stats.estimate import FloatArray
+from centaurlab.stats.scale import POSITIVE
 from centaurlab.training.data import TrainingData
 
 _RESAMPLES = 2000
@@ -53,9 +54,9 @@ def held_out_results(
             continue
         sums_PK = np.array([[base_nll[i], nll[i], responses[i]] for i in rows], np.float64)
         base, after, count = sums_PK.sum(0)
-        people = bootstrap.Study(sums_PK, _change, np.ones((len(rows), 1, 1), bool))
-        change = bootstrap.draw_people(people, _RESAMPLES, np.random.default_rng(0)).estimate()
-        values = (base / count, after / count, change.value, change.low, change.high)
+        people = bootstrap.Study(sums_PK, _ratio, sums_PK[:, 2, None, None])
+        ratio = bootstrap.draw_people(people, _RESAMPLES, np.random.default_rng(0)).estimate(scale=POSITIVE)
+        values = (base / count, after / count, ratio.value - 1, ratio.low - 1, ratio.high - 1)
         results.append(HeldOutResult(study, len(rows), int(count), *values))
     return results
 
@@ -75,9 +76,9 @@ def results_table(results: Sequence[HeldOutResult]) -> Table:
     return table_of("Held-out participants, NLL in nats per response", frame, columns, signed=["change"])
 
 
-def _change(totals_BK: FloatArray) -> FloatArray:
-    """Change of the NLL (1, 1, B), relative to the base model."""
-    return (totals_BK[:, 1] / totals_BK[:, 0] - 1)[None, None]
+def _ratio(totals_BK: FloatArray) -> FloatArray:
+    """NLL after by NLL before (1, 1, B)."""
+    return (totals_BK[:, 1] / totals_BK[:, 0])[None, None]
 
 
 def model_card(

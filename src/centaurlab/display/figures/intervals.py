@@ -1,7 +1,9 @@
 """Estimates with their 95 % intervals, one row each: the forest plot of effects, gains on new people, NLLs of studies.
 
-A filled marker says that the interval excludes zero, an open one that it does not (or that there is none). Rows without
-an estimate are left out and counted in a note below the axis. Intervals of very few people, so wide that nothing else
+A filled marker says that a study differs from zero by its q (``stats.multiplicity``), which knows how many studies a
+figure shows, and a mean by its interval; an open one, that it does not or cannot be told. A mean over studies has two
+intervals: the thin line is of studies like these, the thick one of new people in these studies. Rows without an
+estimate are left out and counted in a note below the axis. Intervals of very few people, so wide that nothing else
 could be seen, go beyond the axis; an arrow at its end says so.
 """
 
@@ -30,7 +32,8 @@ from centaurlab.display.figures.style import (
 )
 from centaurlab.stats.contrast import POST_TRAINING, Contrast
 from centaurlab.stats.effects import Effect
-from centaurlab.stats.estimate import Estimate
+from centaurlab.stats.estimate import UNKNOWN, Estimate
+from centaurlab.stats.multiplicity import FALSE_SHARE
 
 _ROW_MM = 4.2
 _AROUND_MM = 22  # title, axis and its label
@@ -42,12 +45,27 @@ _WIDEST = 3  # intervals of so many times the width of three in four may go beyo
 
 @dataclass(frozen=True)
 class Row:
-    """One estimate; ``series`` numbers what it belongs to, ``is_summary`` sets it apart at the bottom."""
+    """One estimate; ``series`` numbers what it belongs to, ``is_summary`` sets it apart at the bottom.
+
+    ``q`` of a study, NaN where there is none; ``these``: of a mean over studies, with the interval over their people.
+    """
 
     label: str
     estimate: Estimate
     series: int = 0
     is_summary: bool = False
+    q: float = math.nan
+    these: Estimate = UNKNOWN
+
+    @property
+    def shown(self) -> Estimate:
+        """With the wider interval, of studies like these; with that over people where it is the only one."""
+        return self.estimate if self.estimate.has_interval or not self.these.has_interval else self.these
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether it differs from zero: a study by its q, if it has one, and what else by its interval."""
+        return self.q < FALSE_SHARE if math.isfinite(self.q) else self.shown.excludes_zero
 
 
 @styled
@@ -58,8 +76,8 @@ def forest(effects: Sequence[Effect]) -> Figure:
     """
     first = effects[0]
     group = [effect for effect in effects if (effect.group, effect.group_name) == (first.group, first.group_name)]
-    rows = [Row(effect.name, effect.d) for effect in group if effect.level == "study"]
-    rows.append(Row("mean over studies", first.d, is_summary=True))
+    rows = [Row(effect.name, effect.d, q=effect.q) for effect in group if effect.level == "study"]
+    rows.append(Row("mean over studies", first.d, is_summary=True, these=first.d_these))
     return _signed_rows(rows, _compared(first), first.contrast, _D)
 
 
@@ -67,9 +85,13 @@ def forest(effects: Sequence[Effect]) -> Figure:
 def pair_forest(effects: Sequence[Effect]) -> Figure:
     """d over all studies of every pair, sorted, the averages by post-training and family and over all below."""
     overall = [effect for effect in effects if effect.level == "overall"]
-    rows = [Row(model_label(effect.group_name), effect.d) for effect in overall if effect.group == "pair"]
+    rows = [
+        Row(model_label(effect.group_name), effect.d, these=effect.d_these)
+        for effect in overall
+        if effect.group == "pair"
+    ]
     rows += [
-        Row(f"{effect.group_name} (mean of {effect.n_pairs})", effect.d, is_summary=True)
+        Row(f"{effect.group_name} (mean of {effect.n_pairs})", effect.d, is_summary=True, these=effect.d_these)
         for effect in overall
         if effect.group != "pair"
     ]
@@ -86,9 +108,9 @@ def gain_forest(
     """
     series = {summary["kind"]: i for i, summary in enumerate(summaries)}
     names = [KINDS.get(kind, kind) for kind in series]
-    rows = [Row(gain["study"], _estimate(gain), series[gain["kind"]]) for gain in gains]
+    rows = [Row(gain["study"], _estimate(gain), series[gain["kind"]], q=_number(gain.get("q"))) for gain in gains]
     rows += [
-        Row(f"mean, {name}", _estimate(summary), i, True)
+        Row(f"mean, {name}", _estimate(summary), i, True, these=_estimate(summary, "_these"))
         for i, (name, summary) in enumerate(zip(names, summaries, strict=True))
     ]
     return _signed_rows(rows, f"Gain of {contrast.second} over {contrast.first}", contrast, _D, names)
@@ -106,7 +128,7 @@ def signed_forest(rows: Sequence[Row], title: str, contrast: Contrast, quantity:
 @styled
 def nll_rows(rows: Sequence[Row], names: Sequence[str], title: str) -> Figure:
     """Mean NLL of each study under each model (series, at most six): one line per study, models side by side."""
-    figure = _side_by_side(rows, names, title, (0, _range([row.estimate for row in rows])[1]))
+    figure = _side_by_side(rows, names, title, (0, _range([row.shown for row in rows])[1]))
     figure.supxlabel("NLL (nats per response; lower: closer to people)")
     return figure
 
@@ -114,7 +136,7 @@ def nll_rows(rows: Sequence[Row], names: Sequence[str], title: str) -> Figure:
 def part_rows(rows: Sequence[Row], names: Sequence[str], contrast: Contrast) -> Figure:
     """What a difference of NLLs consists of (series, at most six): one line per study, parts side by side.
 
-    Filled: the interval excludes zero.
+    Filled: it differs from zero.
     """
     quantity = f"difference of the NLL (nats per choice)\n{ends(contrast)}"
     return change_rows(rows, names, "\nagainst ".join(contrast.names), quantity)
@@ -124,9 +146,9 @@ def part_rows(rows: Sequence[Row], names: Sequence[str], contrast: Contrast) -> 
 def change_rows(rows: Sequence[Row], names: Sequence[str], title: str, quantity: str) -> Figure:
     """Any signed quantity of each study under each series, at most six: one line per study, series side by side.
 
-    Filled: the interval excludes zero. ``quantity``, with its unit, labels the axis.
+    Filled: it differs from zero. ``quantity``, with its unit, labels the axis.
     """
-    figure = _side_by_side(rows, names, title, _range([row.estimate for row in rows]), zero_matters=True)
+    figure = _side_by_side(rows, names, title, _range([row.shown for row in rows]), zero_matters=True)
     figure.axes[0].axvline(0, color=INK, linewidth=0.6, zorder=1)
     figure.supxlabel(quantity)
     return figure
@@ -146,8 +168,8 @@ def _side_by_side(
     for row in rows:
         y = labels.index(row.label) + step * (row.series - (len(names) - 1) / 2)
         colour, marker = SERIES[row.series]
-        filled = not zero_matters or row.estimate.excludes_zero
-        _interval(axes, row.estimate, y, colour, "D" if row.is_summary and len(names) == 1 else marker, filled)
+        filled = not zero_matters or row.is_clear
+        _interval(axes, row, y, colour, "D" if row.is_summary and len(names) == 1 else marker, filled)
     _name_rows(axes, labels, summaries)
     _head(figure, title, names)
     return figure
@@ -165,15 +187,15 @@ def _signed_rows(
     shown = sorted_rows(rows)
     figure = new_figure(len(shown) * _ROW_MM + _AROUND_MM + 4 * bool(names))
     axes = figure.add_subplot()
-    axes.set_xlim(_range([row.estimate for row in shown]))
+    axes.set_xlim(_range([row.shown for row in shown]))
     for y, row in enumerate(shown):
-        excludes_zero = row.estimate.excludes_zero
+        is_clear = row.is_clear
         if names:
             colour, marker = SERIES[row.series]
         else:
-            of_sign = VERMILLION if row.estimate.low > 0 else BLUE
-            colour, marker = of_sign if excludes_zero else INK if row.is_summary else GREY, "o"
-        _interval(axes, row.estimate, y, colour, "D" if row.is_summary else marker, excludes_zero)
+            of_sign = VERMILLION if row.estimate.value > 0 else BLUE
+            colour, marker = of_sign if is_clear else INK if row.is_summary else GREY, "o"
+        _interval(axes, row, y, colour, "D" if row.is_summary else marker, is_clear)
     axes.axvline(0, color=INK, linewidth=0.6, zorder=1)
     _name_rows(axes, [row.label for row in shown], {row.label for row in shown if row.is_summary})
     left_out = len(rows) - len(shown)
@@ -183,10 +205,13 @@ def _signed_rows(
     return figure
 
 
-def _interval(axes: Axes, estimate: Estimate, y: float, colour: str, marker: str, filled: bool) -> None:
+def _interval(axes: Axes, row: Row, y: float, colour: str, marker: str, filled: bool) -> None:
     left, right = axes.get_xlim()
+    estimate = row.shown
     if estimate.has_interval:
         axes.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=1.1, zorder=2)
+    if row.these.has_interval:
+        axes.plot([row.these.low, row.these.high], [y, y], color=colour, linewidth=2.6, zorder=2)
     for end, arrow, is_beyond in ((left, "<", estimate.low < left), (right, ">", estimate.high > right)):
         if is_beyond:
             axes.plot(end, y, arrow, color=colour, markersize=3, clip_on=False, zorder=2)
@@ -236,8 +261,12 @@ def _head(figure: Figure, title: str, names: Sequence[str]) -> None:
     figure.legend(handles=handles, loc="outside upper left", title=title, alignment="left", borderpad=0)
 
 
-def _estimate(row: Mapping[str, Any]) -> Estimate:
-    return Estimate(*(math.nan if row[name] is None else float(row[name]) for name in ("d", "d_low", "d_high")))
+def _estimate(row: Mapping[str, Any], about: str = "") -> Estimate:
+    return Estimate(*(_number(row.get(name)) for name in ("d", f"d_low{about}", f"d_high{about}")))
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _compared(effect: Effect) -> str:

@@ -157,9 +157,12 @@ def domains(effects: Sequence[Effect]) -> Figure:
     return figure
 
 
-def personas(benefits: Iterable[tuple[str, Estimate]], contrast: Contrast) -> Figure:
-    """Fig. 5: d(without − with persona) of each model, sorted; the catalog has no published points of it."""
-    rows = [Row(model_label(model), estimate) for model, estimate in benefits]
+def personas(benefits: Iterable[tuple[str, Estimate, Estimate]], contrast: Contrast) -> Figure:
+    """Fig. 5: d(without − with persona) of each model, sorted; the catalog has no published points of it.
+
+    Of each model the estimate for studies like these, and that for new people in these studies.
+    """
+    rows = [Row(model_label(model), estimate, these=these) for model, estimate, these in benefits]
     title = "What a persona brings (the paper's Fig. 5)\nno published points in the catalog"
     return signed_forest(rows, title, contrast)
 
