@@ -12,6 +12,13 @@ from centaurlab.sweeps.local import command_line
 from helpers.paths import SWEEPS
 from helpers.sweeps import write_sweep
 
+
+def weighted(*probabilities: float) -> dict[str, object]:
+    """A parameter with two values, and these probabilities."""
+    about = {"distribution": "categorical_w_probabilities", "values": [1, 2], "probabilities": list(probabilities)}
+    return {"rank": about}
+
+
 FILES = sorted(SWEEPS.glob("*.yaml"))
 
 
@@ -20,7 +27,9 @@ def test_a_sweep_without_a_command_runs_its_program(tmp_path: Path) -> None:
     content = json.loads(path.read_text())
     del content["command"]
     path.write_text(json.dumps(content | {"program": "train.py"}))
-    assert command_line(read_sweep(path), {"rank": 4}) == ["/usr/bin/env", sys.executable, "train.py", "--rank=4"]
+    assert command_line(read_sweep(path), {"rank": 4}, tmp_path) == [
+        *("/usr/bin/env", sys.executable, "train.py", "--rank=4")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +43,7 @@ def test_the_goal_is_to_minimize_unless_it_is_to_maximize(tmp_path: Path, goal: 
 def test_the_sweeps_of_the_project_are_valid(path: Path) -> None:
     sweep = read_sweep(path)
     assert sweep.metric in ("eval/nll", "effect/d/novel")
-    assert command_line(sweep, {name: 1 for name in sweep.parameters})[:3] == ["/usr/bin/env", "sh", "-c"]
+    assert command_line(sweep, {name: 1 for name in sweep.parameters}, path)[:3] == ["/usr/bin/env", "sh", "-c"]
 
 
 @pytest.mark.parametrize(
@@ -68,6 +77,19 @@ def test_the_sweeps_of_the_project_are_valid(path: Path) -> None:
         ({"run_cap": 0}, "'run_cap' must be a whole number, at least 1"),
         ({"command": "python x.py"}, "command must be a list of words"),
         ({"name": ["a"]}, "name is a list, not text"),
+        ({"command": ["python", "${arg}"]}, r"\$\{arg\} is no macro of W&B's; known are \$\{env\}"),
+        ({"command": ["python", "--file=${args_json_file}"]}, "only as a word of its own"),
+        ({"command": ["python", "${program}"]}, "there is no 'program'"),
+        ({"run_cpa": 3}, "'run_cpa' of the sweep is not known here; known are name"),
+        ({"metric": {"name": "loss", "target": 0.1}}, "'target' of metric is not known here"),
+        ({"early_terminate": {"type": "hyperband", "min_iter": 1, "strict": True}}, "'strict' of early_terminate"),
+        ({"parameters": {"rank": {"values": [1, 2], "q": 1}}}, "'q' of parameter 'rank' is not known here"),
+        ({"parameters": {"rank": {"values": [1, 2], "distribution": "normal"}}}, "has values, and the distribution"),
+        ({"method": "random", "parameters": {"rate": {"min": 0, "max": 1, "q": 0.1}}}, "'q' of parameter 'rate'"),
+        ({"method": "bayes", "parameters": weighted(0.5, 0.5)}, "are for the method random, not for bayes"),
+        ({"method": "random", "parameters": weighted(0.5, 0.4)}, "have the sum 0.9, not 1"),
+        ({"method": "random", "parameters": weighted(1)}, "must be 2 numbers, one for each"),
+        ({"method": "random", "parameters": weighted(-1, 2)}, "must be 2 numbers"),
     ],
 )
 def test_a_mistake_in_a_sweep_is_named(tmp_path: Path, changes: dict[str, object], message: str) -> None:

@@ -1,6 +1,5 @@
 """A sweep file runs as W&B would run it, each slot to its end once, whatever is killed meanwhile."""
 
-import os
 import signal
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from optuna.trial import TrialState
 
 from centaurlab.runtime.errors import UserError
 from centaurlab.sweeps.file import read_sweep
-from centaurlab.sweeps.local import command_line, n_trials, open_study
+from centaurlab.sweeps.local import command_line, draw, n_trials, open_study
 from helpers.sweeps import start_sweep, trials, write_sweep
 from helpers.waiting import wait_until
 
@@ -31,12 +30,13 @@ def finished(folder: Path) -> list[int]:
 
 
 def test_a_killed_grid_of_eight_trials_resumes_and_runs_none_twice(tmp_path: Path) -> None:
-    sweep = write_sweep(tmp_path)
+    launcher = ["sh", "-c", '"$@" & wait', "sh", sys.executable, str(tmp_path / "trial.py"), "${args}"]
+    sweep = write_sweep(tmp_path, command=launcher)
     first = start_sweep(sweep, "--workers", "2", TRIAL_SECONDS="1")
     wait_until(lambda: len(finished(tmp_path)) >= 3 and len(sleeping(tmp_path)) == 2)
-    first.kill()  # the trials outlive their runner; one of them is killed too
-    os.kill(sleeping(tmp_path)[0], signal.SIGKILL)
+    first.kill()
     first.communicate()
+    wait_until(lambda: not any(is_alive(path) for path in tmp_path.glob("runs/tiny-*/pid")))
 
     second = start_sweep(sweep, "--workers", "2")
     output, _ = second.communicate(timeout=120)
@@ -102,7 +102,7 @@ def test_a_hopeless_trial_is_pruned_with_all_that_its_launcher_started(tmp_path:
     assert not any(is_alive(path) for path in tmp_path.glob("runs/tiny-*/pid"))
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_an_interrupted_sweep_stops_its_trials(tmp_path: Path, number: int, code: int) -> None:
     run = start_sweep(write_sweep(tmp_path), TRIAL_SECONDS="50")
     wait_until(lambda: any(path.read_text() for path in tmp_path.glob("runs/tiny-*/pid")))
@@ -130,12 +130,46 @@ def test_the_command_is_the_one_that_wandbs_agent_would_run(tmp_path: Path, monk
         "${args_no_hyphens}",
         "$0 ${shell:-y} z",
         "${args}",
+        "${args_json_file}",
     ]
     sweep = read_sweep(write_sweep(tmp_path, command=pieces))
-    assert command_line(sweep, {"rank": 4, "rate": None}) == [
+    assert command_line(sweep, {"rank": 4, "rate": None}, tmp_path / "values.json") == [
         *("/usr/bin/env", "A=1", sys.executable, "x-here", "rank=4", "rate=None", "$0 ${shell:-y} z"),
-        *("--rank=4", "--rate=None"),
+        *("--rank=4", "--rate=None", str(tmp_path / "values.json")),
     ]
+
+
+def test_a_trial_reads_its_values_from_the_json_file_of_its_command(tmp_path: Path) -> None:
+    program = "import json, os, sys; values = json.load(open(sys.argv[1])); folder = os.environ['SWEEP_RUNS'] + '/' + "
+    program += "os.environ['WANDB_RUN_ID']; json.dump({'loss': values['rank']}, open(folder + '/metrics.jsonl', 'w'))"
+    command = ["${env}", "${interpreter}", "-c", program, "${args_json_file}"]
+    output, _ = start_sweep(write_sweep(tmp_path, parameters={"rank": {"values": [7]}}, command=command)).communicate()
+    assert "loss = 7" in output
+
+
+def test_a_sweep_of_the_package_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    output, _ = start_sweep(Path("recipes/sweeps/lora.yaml")).communicate()
+    assert output == "error: a bayes sweep has no end of its own; give --count\n"
+
+
+def test_values_are_drawn_with_their_probabilities(tmp_path: Path) -> None:
+    rank = {"values": [1, 2, 3], "probabilities": [0.02, 0.98, 0]}
+    sweep = read_sweep(write_sweep(tmp_path, method="random", parameters={"rank": rank, "rate": {"value": 1}}))
+    drawn = [draw(sweep) for _ in range(2000)]
+    assert {tuple(one) for one in drawn} == {("rank",)}
+    assert 10 < sum(one["rank"] == 1 for one in drawn) < 80  # 40 ± 6
+    assert not any(one["rank"] == 3 for one in drawn)
+    output, _ = start_sweep(
+        write_sweep(
+            tmp_path,
+            method="random",
+            parameters={"rank": {"values": [3, 5], "probabilities": [0, 1]}, "rate": {"value": 1}},
+        ),
+        "--count",
+        "2",
+    ).communicate()
+    assert output.count("loss = 2  rank=5") == 2, output
 
 
 def test_the_number_of_trials_is_the_count_the_cap_or_the_grid(tmp_path: Path) -> None:

@@ -6,17 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from centaurlab.jobs.command import Command
+from centaurlab.runtime.arguments import found_recipe
 from centaurlab.runtime.errors import UserError
 
 DESCRIPTION = """Run a W&B sweep file on this machine, without a server.
 
 examples:
-  centaurlab sweep sweeps/lora.yaml --count 12 --workers 2
-  centaurlab sweep sweeps/lora.yaml --count 20 --storage postgresql://host/sweeps    # pip install psycopg2-binary
+  centaurlab sweep recipes/sweeps/lora.yaml --count 12 --workers 2
+  centaurlab sweep recipes/sweeps/lora.yaml --count 20 --storage postgresql://host/sweeps
 
-The same command again continues. Several nodes share a sweep by a --storage that all of them reach, and a shared
---runs folder. Each trial's command finds its id in WANDB_RUN_ID, and writes to $SWEEP_RUNS/$WANDB_RUN_ID; it is
-tracked in MLflow, or in what REPORT_TO names. Exit code 1: some trials failed, the others are done.
+The same command again continues. Several nodes share a sweep by a --storage that all of them reach (pip install
+psycopg2-binary), and a shared --runs folder. Each trial's command finds its id in WANDB_RUN_ID, and writes to
+$SWEEP_RUNS/$WANDB_RUN_ID; it is tracked in MLflow, or in what REPORT_TO names. Exit code 1: some trials failed, the
+others are done.
 """
 
 
@@ -24,7 +26,9 @@ tracked in MLflow, or in what REPORT_TO names. Exit code 1: some trials failed, 
 class SweepArguments:
     """Which sweep, and how much of it."""
 
-    sweep: str = field(metadata={"positional": True, "metavar": "SWEEP", "help": "sweep file, as for 'wandb sweep'"})
+    sweep: str = field(
+        metadata={"positional": True, "metavar": "SWEEP", "help": "file as for 'wandb sweep', or of the package"}
+    )
     count: int | None = field(
         default=None, metadata={"help": "trials in all (default: run_cap, or for a grid every combination)"}
     )
@@ -43,10 +47,11 @@ def run(asked: SweepArguments) -> None:
     from centaurlab.sweeps.file import read_sweep
     from centaurlab.sweeps.local import finish, run_sweep
 
-    sweep = read_sweep(Path(asked.sweep))
+    sweep = read_sweep(found_recipe(Path(asked.sweep)))
     runs = Path(asked.runs).resolve()
     runs.mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stop the trials too
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))  # stop the trials too
     storage = asked.storage or f"sqlite:///{runs / f'{sweep.name}.db'}"
     finish(sweep, run_sweep(sweep, storage, runs, asked.count, asked.workers), runs, asked.count)
 

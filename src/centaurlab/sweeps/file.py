@@ -1,9 +1,12 @@
-"""A sweep file in W&B's own format: what is varied, what trials are judged by, and the command of a trial."""
+"""A sweep file in W&B's own format: what is varied, what trials are judged by, and the command of a trial.
+
+What is not done here as W&B would do it is refused: a key that is passed over would give other trials in silence.
+"""
 
 import itertools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,12 +16,28 @@ from centaurlab.runtime.errors import UserError
 
 Value = str | int | float | bool | None
 
+MACROS = (
+    *("env", "interpreter", "program", "args", "args_no_equals", "args_no_hyphens", "args_no_boolean_flags"),
+    *("args_json", "args_json_file", "args_append_hydra", "args_override_hydra"),
+)
+"""What may stand as ``${name}`` in a command."""
+
+_KEYS = {
+    "the sweep": (
+        *("name", "description", "project", "entity", "program", "command", "method", "metric", "parameters"),
+        *("early_terminate", "run_cap"),
+    ),
+    "metric": ("name", "goal"),
+    "early_terminate": ("type", "min_iter", "max_iter", "s", "eta"),
+}
+
 
 @dataclass(frozen=True)
 class Parameter:
-    """Values to choose from, or a range of numbers."""
+    """Values to choose from, each with its probability where these are given, or a range of numbers."""
 
     values: tuple[Value, ...] = ()
+    probabilities: tuple[float, ...] = ()
     low: float = 0.0
     high: float = 0.0
     log: bool = False
@@ -54,6 +73,7 @@ class Sweep:
 def read_sweep(path: Path) -> Sweep:
     """Read a W&B sweep file; ``UserError`` names what is missing, of the wrong kind or not supported here."""
     content = read_yaml(path, "the sweep")
+    _check_keys(path, "the sweep", content)
     for key in ("method", "metric", "parameters"):
         if key not in content:
             raise UserError(f"{path} lacks {key!r}; a sweep has method, metric, parameters and command")
@@ -63,6 +83,7 @@ def read_sweep(path: Path) -> Sweep:
     if method not in ("grid", "random", "bayes"):
         raise UserError(f"{path}: method is {said(method)}; choose grid, random or bayes")
     metric = _mapping(path, "metric", content["metric"])
+    _check_keys(path, "metric", metric)
     if not isinstance(metric.get("name"), str):
         raise UserError(f"{path}: metric lacks a 'name', such as nll/mean")
     goal = metric.get("goal", "minimize")
@@ -74,9 +95,11 @@ def read_sweep(path: Path) -> Sweep:
     }
     if method == "grid" and (ranged := [name for name, p in parameters.items() if not p.values]):
         raise UserError(f"{path}: a grid needs 'values' for {ranged[0]!r}")
-    command = content.get("command", [])
-    if not isinstance(command, list) or not all(isinstance(piece, str | int | float) for piece in command):
-        raise UserError(f"{path}: command must be a list of words, such as [python, script.py, '${{args}}']")
+    if method != "random" and (weighted := [name for name, p in parameters.items() if p.probabilities]):
+        raise UserError(f"{path}: 'probabilities' of {weighted[0]!r} are for the method random, not for {method}")
+    command = _command(path, content.get("command", []))
+    if "program" not in content and "${program}" in command:
+        raise UserError(f"{path}: the command holds ${{program}}, and there is no 'program'")
     run_cap = content.get("run_cap")
     min_iter, max_iter, eta = _hyperband(path, _mapping(path, "early_terminate", content.get("early_terminate")))
     return Sweep(
@@ -85,7 +108,7 @@ def read_sweep(path: Path) -> Sweep:
         metric=metric["name"],
         maximize=goal == "maximize",
         parameters=parameters,
-        command=tuple(map(str, command)),
+        command=command,
         program=_text(path, "program", content.get("program", "")),
         run_cap=None if run_cap is None else _whole(path, "run_cap", run_cap, 1),
         min_iter=min_iter,
@@ -94,10 +117,25 @@ def read_sweep(path: Path) -> Sweep:
     )
 
 
+def _command(path: Path, command: object) -> tuple[str, ...]:
+    """The pieces of a command, whose macros are all known, and pieces of their own."""
+    if not isinstance(command, list) or not all(isinstance(piece, str | int | float) for piece in command):
+        raise UserError(f"{path}: command must be a list of words, such as [python, script.py, '${{args}}']")
+    for piece in map(str, command):
+        macro = re.fullmatch(r"\$\{(\w+)\}", piece)
+        if macro and macro[1] not in MACROS:
+            known = ", ".join(f"${{{name}}}" for name in (*MACROS, "envvar:NAME"))
+            raise UserError(f"{path}: the command's {piece} is no macro of W&B's; known are {known}")
+        if not macro and (within := re.search(r"\$\{args\w*\}", piece)):
+            raise UserError(f"{path}: {within[0]} is filled in only as a word of its own, not within {said(piece)}")
+    return tuple(map(str, command))
+
+
 def _hyperband(path: Path, early: Mapping[str, Any]) -> tuple[int | None, int | None, int]:
     """The first and the last step at which trials are compared, and by how much fewer go on each time."""
     if not early:
         return None, None, 3
+    _check_keys(path, "early_terminate", early)
     if early.get("type") != "hyperband":
         raise UserError(f"{path}: early_terminate type is {said(early.get('type'))}; only hyperband is known")
     if "min_iter" not in early and not {"max_iter", "s"} <= early.keys():
@@ -117,7 +155,12 @@ def _parameter(path: Path, name: str, about: Mapping[str, Any]) -> Parameter:
         values = [about["value"]] if "value" in about else about["values"]
         if not isinstance(values, list) or not values or not all(isinstance(one, Value) for one in values):
             raise UserError(f"{path}: parameter {name!r} needs a list of texts, numbers or true and false as 'values'")
-        return Parameter(values=tuple(values))
+        kinds = ("constant",) if "value" in about else ("categorical", "categorical_w_probabilities")
+        if kind is not None and kind not in kinds:
+            raise UserError(f"{path}: parameter {name!r} has values, and the distribution {said(kind)}, which has none")
+        usual = ("value",) if "value" in about else ("values", "probabilities")
+        _check_keys(path, f"parameter {name!r}", about, ("distribution", *usual))
+        return Parameter(tuple(values), _probabilities(path, name, about.get("probabilities"), len(values)))
     if "min" not in about or "max" not in about:
         raise UserError(f"{path}: parameter {name!r} needs 'value', 'values', or 'min' and 'max'")
     low, high, step = about["min"], about["max"], about.get("q", 1)
@@ -129,6 +172,7 @@ def _parameter(path: Path, name: str, about: Mapping[str, Any]) -> Parameter:
     if low > high or step <= 0 or (kind == "log_uniform_values" and low <= 0):
         raise UserError(f"{path}: parameter {name!r} has no values between its 'min' and 'max'")
     whole = isinstance(low, int) and isinstance(high, int)
+    _check_keys(path, f"parameter {name!r}", about, ("distribution", "min", "max", *["q"] * (kind == "q_uniform")))
     if kind in (None, "uniform", "int_uniform"):
         return Parameter(low=low, high=high, whole=kind == "int_uniform" or (kind is None and whole))
     if kind == "q_uniform":
@@ -139,6 +183,25 @@ def _parameter(path: Path, name: str, about: Mapping[str, Any]) -> Parameter:
         f"{path}: distribution {said(kind)} of {name!r} is not supported here; "
         "use uniform, int_uniform, q_uniform or log_uniform_values"
     )
+
+
+def _probabilities(path: Path, name: str, given: object, n_values: int) -> tuple[float, ...]:
+    """One for each value, with a sum of 1; none where none are given."""
+    if given is None:
+        return ()
+    numbers = given if isinstance(given, list) else []
+    if not all(type(one) in (int, float) and one >= 0 for one in numbers) or len(numbers) != n_values:
+        raise UserError(f"{path}: 'probabilities' of {name!r} must be {n_values} numbers, one for each of its values")
+    if not math.isclose(sum(numbers), 1, abs_tol=1e-6):
+        raise UserError(f"{path}: 'probabilities' of {name!r} have the sum {sum(numbers):g}, not 1")
+    return tuple(map(float, numbers))
+
+
+def _check_keys(path: Path, what: str, given: Mapping[str, Any], known: Sequence[str] = ()) -> None:
+    """Refuse a key that would be passed over."""
+    known = known or _KEYS[what]
+    if strange := [key for key in given if key not in known]:
+        raise UserError(f"{path}: {strange[0]!r} of {what} is not known here; known are {', '.join(known)}")
 
 
 def _mapping(path: Path, what: str, value: object) -> dict[str, Any]:

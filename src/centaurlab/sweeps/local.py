@@ -2,21 +2,20 @@
 
 The study lives in SQLite, or in a database that nodes share. A sweep has a slot for every trial that is wanted, and
 a slot a folder ``<runs>/<sweep>-<slot>``, whose lock its worker and its trial hold. The kernel frees it when both are
-gone, so a slot is never run by two at once; whoever takes it then continues it with the same values.
+gone (a trial ends with its worker: ``sweeps.reaper``), so a slot is never run by two at once; whoever takes it then
+continues it with the same values.
 """
 
 import json
 import math
 import os
+import random
 import secrets
-import signal
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from threading import Event
@@ -28,6 +27,7 @@ from centaurlab.runs.folder import RunFolder, inheritable_lock, read_json, read_
 from centaurlab.runs.mirror import untracked
 from centaurlab.runtime.errors import IncompleteError, UserError
 from centaurlab.sweeps.file import Parameter, Sweep, Value
+from centaurlab.sweeps.reaper import Reaper, end_group
 
 if TYPE_CHECKING:
     import optuna
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 
 _POLL_SECONDS = 0.5
-_STOP_SECONDS = 30.0
-"""A trial that is told to stop has this long before it is killed."""
 _VALUES = "trial.json"
 
 
@@ -50,18 +48,19 @@ def n_trials(sweep: Sweep, count: int | None) -> int:
     return wanted
 
 
-def command_line(sweep: Sweep, values: Mapping[str, Value]) -> list[str]:
-    """The command of one trial, its macros filled in as W&B's own agent does."""
+def command_line(sweep: Sweep, values: Mapping[str, Value], json_file: Path) -> list[str]:
+    """The command of one trial, its macros filled in as W&B's own agent does; ``json_file`` holds its values."""
     from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
     filled: dict[str, list[str]] = create_sweep_command_args(
         {"args": {name: {"value": value} for name, value in values.items()}}
     )
     filled |= {"env": ["/usr/bin/env"], "interpreter": [sys.executable], "program": [sweep.program]}
+    filled["args_json_file"] = [str(json_file)]
     line: list[str] = []
     for piece in create_sweep_command(list(sweep.command)):
         is_macro = piece.startswith("${") and piece.endswith("}")
-        line += filled.get(piece[2:-1], []) if is_macro else [piece]
+        line += filled[piece[2:-1]] if is_macro else [piece]
     return line
 
 
@@ -157,7 +156,7 @@ def _take(sweep: Sweep, study: "optuna.Study", slot: int, first: int, runs: Path
             if trial.user_attrs.get("slot") == slot and trial.state == TrialState.RUNNING:
                 study.tell(trial.number, state=TrialState.FAIL)  # its worker is gone, or the slot would be held
         sampler = optuna.samplers.TPESampler(constant_liar=True) if sweep.method == "bayes" else None
-        fixed = sweep.grid[slot] if sweep.method == "grid" else read_json(folder.path / _VALUES)
+        fixed = sweep.grid[slot] if sweep.method == "grid" else draw(sweep) | read_json(folder.path / _VALUES)
         study.sampler = optuna.samplers.PartialFixedSampler(fixed, sampler or optuna.samplers.RandomSampler())
         asked = study.ask()
         asked.set_user_attr("slot", slot)
@@ -174,7 +173,8 @@ def _take(sweep: Sweep, study: "optuna.Study", slot: int, first: int, runs: Path
         }
         ended: int | None = 0
         if not (folder.path / "run.json").exists():  # it does when the trial outlived its worker
-            ended = _run_trial(sweep, asked, command_line(sweep, values), environment, folder.path, lock, stop)
+            command = command_line(sweep, values, folder.path / _VALUES)
+            ended = _run_trial(sweep, asked, command, environment, folder.path, lock, stop)
         if stop.is_set():
             return True
         history = _history(sweep, folder.path)
@@ -202,6 +202,7 @@ def _run_trial(
     stop: Event,
 ) -> int | None:
     """Run a trial's command; return its exit code, or None when it was pruned or ``stop`` was set."""
+    reaper = Reaper()
     with (folder / "output.log").open("ab") as log:
         try:
             process = subprocess.Popen(
@@ -214,7 +215,9 @@ def _run_trial(
                 process_group=0,
             )
         except OSError as error:
+            reaper.dismiss()
             raise UserError(f"cannot start {command[0]!r}: {error.strerror}; check the sweep's command") from error
+    reaper.watch(process.pid)
     reported = 0
     try:
         while process.poll() is None:
@@ -229,24 +232,19 @@ def _run_trial(
         return process.returncode
     finally:
         if process.poll() is None:
-            _end(process)
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Stop a trial with all that it has started (``accelerate launch`` passes no signal on), gently first."""
-    for number, seconds in ((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, 5.0)):
-        deadline = time.monotonic() + seconds
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-            while time.monotonic() < deadline:
-                process.poll()
-                os.killpg(process.pid, 0)  # raises once none of them is left
-                time.sleep(0.1)
+            end_group(process.pid, process.poll)
+        reaper.dismiss()
 
 
 def _history(sweep: Sweep, folder: Path) -> list[float]:
     values = (line.get(sweep.metric, math.nan) for _, _, line in read_metrics(folder))
     return [value for value in values if math.isfinite(value)]
+
+
+def draw(sweep: Sweep) -> dict[str, Value]:
+    """Values of the parameters that have probabilities, of which Optuna knows nothing."""
+    weighted = {name: one for name, one in sweep.parameters.items() if one.probabilities}
+    return {name: random.choices(one.values, one.probabilities)[0] for name, one in weighted.items()}
 
 
 def _suggest(trial: "optuna.Trial", name: str, parameter: Parameter) -> Value:
