@@ -20,7 +20,7 @@ from centaurlab.cli.main import split
 from centaurlab.jobs.job import job
 from centaurlab.runtime.arguments import option_parser
 from helpers.paths import ROOT
-from helpers.tiny_models import save_tiny_llama
+from helpers.readme import lines_of_python
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINES = {"README.md": 150, "CONTRIBUTING.md": 150}
@@ -155,11 +155,9 @@ def test_the_lines_of_python_in_the_readme_run(
     tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With tiny models in place of those that it names."""
-    block = re.search(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    assert block
-    save_tiny_llama(tmp_path / "runs" / "demo" / "post-trained", seed=1)
+    lines = lines_of_python(tiny_llama_dir, tmp_path)
     monkeypatch.chdir(tmp_path)
-    exec(block[1].replace("gemma-3-270m", str(tiny_llama_dir)).replace("=4", "=1"), {})
+    exec(lines, {})
     assert "d = " in capsys.readouterr().out.splitlines()[-1]
     assert (tmp_path / "runs" / "post" / "scores.parquet").exists()
 
