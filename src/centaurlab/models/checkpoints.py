@@ -13,7 +13,8 @@ from typing import Any
 
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.gguf import GEMMA, gemma_folder, gguf_folder, is_lost_gemma
-from centaurlab.runtime.errors import UserError, one_line
+from centaurlab.models.sizes import check_config
+from centaurlab.runtime.errors import UserError, failure
 
 ALIASES = (GEMMA,)
 
@@ -29,6 +30,7 @@ TOKENIZER_FILES = (
 )
 _SMALL_FILES = ("config.json", "generation_config.json", "adapter_config.json", "chat_template*", "*.py")
 _WEIGHT_FILES = ("model*.safetensors*", _ADAPTER_SAFETENSORS)
+_MAX_CONFIG_BYTES = 1 << 26
 _PICKLED_FILES = ("pytorch_model*.bin*", _ADAPTER_PICKLED)
 
 
@@ -51,13 +53,16 @@ class Checkpoint:
         """What ``config.json`` (of an adapter: ``adapter_config.json``) says."""
         path = self.folder / ("adapter_config.json" if self.is_adapter else "config.json")
         try:
+            if path.stat().st_size > _MAX_CONFIG_BYTES:
+                raise UserError(f"{path} is larger than {_MAX_CONFIG_BYTES >> 20} MiB; it is no model configuration")
             config = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise UserError(f"{self.source} holds no config.json: it is not a model folder") from error
-        except (OSError, ValueError) as error:
-            raise UserError(f"cannot read {path}: {error}") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise UserError(f"cannot read {path}: {failure(error)}") from error
         if not isinstance(config, dict):
             raise UserError(f"{path} is not a model configuration")
+        check_config(config, path)
         return config
 
     def weight_files(self, allow_pickle: bool = False) -> list[Path]:
@@ -153,8 +158,8 @@ def _read_index(index: Path) -> dict[str, str]:
     try:
         weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         return {str(tensor): str(file) for tensor, file in weight_map.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{index} is no index of weights ({one_line(error)}); download it again") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{index} is no index of weights ({failure(error)}); download it again") from error
 
 
 @dataclass(frozen=True)

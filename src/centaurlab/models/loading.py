@@ -7,11 +7,13 @@ would leave a weight at random is refused. What is not asked for is not imported
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from centaurlab.models.checkpoints import Checkpoint
 from centaurlab.models.quantization import bitsandbytes_config, keep_unpacked, quantization_of
-from centaurlab.runtime.errors import UserError, one_line
+from centaurlab.models.sizes import check_all_layers, check_fits, check_ranks
+from centaurlab.runtime.errors import UserError, failure
 from centaurlab.runtime.processes import share_cores
 from centaurlab.runtime.quiet import quiet_bitsandbytes, quiet_transformers
 
@@ -58,9 +60,11 @@ def load_model(args: ModelArguments, device: "torch.device | None" = None) -> "P
     if device is None or device.type == "cpu":
         share_cores()
     found = _find(args, weights=True)
-    for checkpoint in filter(None, (found.base, found.adapter)):
-        checkpoint.weight_files(args.allow_pickle)
+    files = found.base.weight_files(args.allow_pickle)
+    if found.adapter:
+        found.adapter.weight_files(args.allow_pickle)
     config = _read_config(found.base, args.trust_remote_code)
+    check_fits(_without_weights(args, deepcopy(config), found.base), config, files, found.base.source)
     with quiet_transformers(), _sentences(found.base, ""):
         loaded: Any = _auto_class(config, found.base).from_pretrained(
             found.base.folder,
@@ -81,6 +85,7 @@ def load_model(args: ModelArguments, device: "torch.device | None" = None) -> "P
             f"{found.base.source} has no weights that fit {len(absent)} tensors of {type(model).__name__} "
             f"({absent[0]}, …): it is not a whole causal language model"
         )
+    check_all_layers(report["unexpected_keys"], model, found.base.source)
     model.name_or_path = found.base.source
     if quantization_of(found.base, args) in ("nf4", "fp4"):
         keep_unpacked(model)
@@ -92,10 +97,13 @@ def load_model(args: ModelArguments, device: "torch.device | None" = None) -> "P
 
 def load_without_weights(args: ModelArguments) -> "PreTrainedModel":
     """The model (of an adapter: its base) as its config describes it, on PyTorch's ``meta`` device: shapes alone."""
+    base = _find(args, weights=False).base
+    return _without_weights(args, _read_config(base, args.trust_remote_code), base)
+
+
+def _without_weights(args: ModelArguments, config: "PretrainedConfig", base: Checkpoint) -> "PreTrainedModel":
     import torch
 
-    base = _find(args, weights=False).base
-    config = _read_config(base, args.trust_remote_code)
     with quiet_transformers(), _sentences(base, ""), torch.device("meta"):
         model: PreTrainedModel = _auto_class(config, base).from_config(
             config, dtype=getattr(torch, args.dtype), trust_remote_code=args.trust_remote_code
@@ -120,7 +128,16 @@ def _read_config(base: Checkpoint, trust_remote_code: bool) -> "PretrainedConfig
 
     with quiet_transformers(), _sentences(base, "the configuration of "):
         config: PretrainedConfig = AutoConfig.from_pretrained(base.folder, trust_remote_code=trust_remote_code)
+        if not trust_remote_code:
+            _forget_kernels(config)
     return config
+
+
+def _forget_kernels(config: "PretrainedConfig") -> None:
+    """Let kernels be chosen by who runs the model: a checkpoint may name some that would be fetched from a hub."""
+    for part in (config, *(getattr(config, name, None) for name in config.sub_configs)):
+        if part is not None:
+            part._attn_implementation = part._experts_implementation = None
 
 
 def _auto_class(config: "PretrainedConfig", base: Checkpoint) -> "type[_BaseAutoModelClass]":
@@ -148,6 +165,7 @@ def _with_adapter(model: "PreTrainedModel", adapter: Checkpoint, base: Checkpoin
     from peft import PeftConfig, get_peft_model
 
     with quiet_transformers(), _sentences(adapter, "adapter "):
+        check_ranks(adapter.config(), adapter.folder / "adapter_config.json", adapter.weight_files(allow_pickle=True))
         config = PeftConfig.from_pretrained(str(adapter.folder))
         if config.is_prompt_learning:
             raise UserError(f"adapter {adapter.source} is {config.peft_type}, not a LoRA-like one; it cannot be scored")
@@ -156,8 +174,8 @@ def _with_adapter(model: "PreTrainedModel", adapter: Checkpoint, base: Checkpoin
         with quiet_transformers():
             adapted = get_peft_model(model, config)
             report = adapted.load_adapter(str(adapter.folder), "default", torch_device=str(model.device))
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"adapter {adapter.source} does not fit {base.source}: {one_line(error)}") from error
+    except Exception as error:
+        raise UserError(f"adapter {adapter.source} does not fit {base.source}: {failure(error)}") from error
     if left_over := sorted([*report.missing_keys, *report.unexpected_keys]):
         raise UserError(f"adapter {adapter.source} does not fit {base.source}: {left_over[0]} has no counterpart")
     with_layers: PreTrainedModel = adapted.get_base_model()
@@ -166,14 +184,16 @@ def _with_adapter(model: "PreTrainedModel", adapter: Checkpoint, base: Checkpoin
 
 @contextmanager
 def _sentences(checkpoint: Checkpoint, what: str) -> Iterator[None]:
-    """What transformers says of a checkpoint that it cannot load, as one sentence."""
-    from safetensors import SafetensorError
-
+    """Whatever libraries raise of a checkpoint that they cannot load, as one sentence; so are panics of Rust's."""
     try:
         yield
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
+    except UserError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         if "trust_remote_code" in str(error):
             raise UserError(
                 f"{checkpoint.source} needs the Python code it brings; read it, then pass --trust_remote_code"
             ) from error
-        raise UserError(f"cannot load {what}{checkpoint.source}: {one_line(error)}") from error
+        raise UserError(f"cannot load {what}{checkpoint.source}: {failure(error)}") from error

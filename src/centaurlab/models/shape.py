@@ -189,7 +189,8 @@ def usable_window(config: "PretrainedConfig", max_length: int | None) -> int:
 
 
 def _stated_window(config: "PretrainedConfig") -> Any:
-    return getattr(config.get_text_config(), "max_position_embeddings", None)
+    stated = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return stated if isinstance(stated, int) and stated > 0 else None
 
 
 def context_window(model_or_config: "PreTrainedModel | PretrainedConfig") -> int:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from centaurlab.runtime.names import shown
 from centaurlab.runtime.secrets import mask_secrets
 
+_WORDLESS = (LookupError, TypeError, AttributeError, NameError, ArithmeticError, AssertionError, RecursionError)
+
 EXIT_INCOMPLETE, EXIT_USER_ERROR = 1, 2
 
 
@@ -42,6 +44,18 @@ def exit_on_user_error(main: Callable[[], None]) -> None:
         sys.exit(130)
 
 
-def one_line(error: Exception, width: int = 300) -> str:
+def one_line(error: BaseException, width: int = 300) -> str:
     """What a library says of an error, to be part of a sentence."""
     return textwrap.shorten(str(error) or type(error).__name__, width, placeholder=" …")
+
+
+def failure(error: BaseException) -> str:
+    """What a library says of a stranger's file, with the kind of error where its words alone say nothing.
+
+    Examples
+    --------
+    >>> failure(KeyError("rope_type")), failure(ValueError("no such file"))
+    ("KeyError: 'rope_type'", 'no such file')
+    """
+    said = one_line(error)
+    return f"{type(error).__name__}: {said}" if isinstance(error, _WORDLESS) and str(error) else said
