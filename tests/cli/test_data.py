@@ -1,5 +1,6 @@
 """The table of a data set counts what scoring reads, and every malformed line is named."""
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -26,7 +27,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def row_of(table: str, study: str) -> list[str]:
-    (line,) = [line for line in table.splitlines() if study in line]
+    (line,) = [line for line in table.splitlines() if study in line and "recur" not in line]
     return re.split(r"\s{2,}", line.strip())
 
 
@@ -34,9 +35,10 @@ def test_the_table_counts_sessions_responses_and_known_metadata_per_study(path, 
     print_stats(DataArguments(data=str(path)))
     printed = capsys.readouterr().out
     characters = f"{2 * len(TEXT)}"
-    assert row_of(printed, "enkavi") == ["enkavi2019digitspan", "2", "4", characters, "Memory", "age 1"]
-    assert row_of(printed, "smith2020") == ["smith2020", "1", "2", f"{len(TEXT)}", "–", "gender 1"]
-    assert row_of(printed, "2 studies")[:4] == ["2 studies", "3", "6", f"{3 * len(TEXT)}"]
+    assert row_of(printed, "enkavi") == ["enkavi2019digitspan", "1", "2", "4", characters, "Memory", "age 1"]
+    assert row_of(printed, "smith2020") == ["smith2020", "1", "1", "2", f"{len(TEXT)}", "–", "gender 1"]
+    assert row_of(printed, "2 studies")[:5] == ["2 studies", "2", "3", "6", f"{3 * len(TEXT)}"]
+    assert "enkavi2019digitspan: 1 of 1 id recurs (one person by the catalog: 1)" in printed.splitlines()
     assert printed.splitlines()[-1] == "no problems found"
 
 
@@ -49,7 +51,30 @@ def test_with_a_tokenizer_it_counts_the_tokens_that_scoring_reads(path, capsys, 
     print_stats(DataArguments(data=str(path)), tokenizer)
     printed = capsys.readouterr().out
     assert "tokens" in printed
-    assert row_of(printed, "smith2020")[3] == str(tokens)
+    assert row_of(printed, "smith2020")[4] == str(tokens)
+
+
+def test_people_are_listed_with_their_ids_and_sessions(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    who = [(1, "a/1", {"age": 3}), (1, "a/2", {"age": 3}), (1, "a/3", {"age": 4}), (2, "a/1", {})]
+    who += [(3, "a/1", {"person": "Ann, B."}), (4, "b/1", {"person": "Ann, B."})]
+    path = write_transcripts(
+        tmp_path / "s.jsonl",
+        [{"text": TEXT, "experiment": experiment, "participant": id, **fields} for id, experiment, fields in who],
+    )
+    print_stats(DataArguments(data=str(path)), people=tmp_path / "people.csv")
+    with (tmp_path / "people.csv").open(newline="") as file:
+        rows = sorted(csv.reader(file))
+    assert rows == [
+        ["1 (a/1)", "a", "1", "2"],
+        ["1 (a/3)", "a", "1", "1"],
+        ["2", "a", "2", "1"],
+        ["Ann, B.", "a; b", "3; 4", "2"],
+        ["person", "study", "participant_ids", "sessions"],
+    ]
+    printed = capsys.readouterr().out
+    assert "a: 1 of 3 ids recurs (several people by other metadata: 1)" in printed
+    assert printed.endswith(f"people: {tmp_path / 'people.csv'}\n")
 
 
 def test_stats_say_what_is_malformed_and_go_on(path, capsys):

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from centaurlab.catalog.tables import domains_of
+from centaurlab.data.persons import Persons
 from centaurlab.data.source import DataArguments, open_source
-from centaurlab.data.splits import held_out, participant_order
+from centaurlab.data.splits import held_out, person_order
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.runtime.errors import UserError
 from helpers.paths import PSYCH_201
@@ -23,6 +24,10 @@ def folder(tmp_path: Path) -> Path:
 
 def select(folder: Path, **settings: object) -> list[SessionKey]:
     return [transcript.key for transcript in open_source(DataArguments(data=str(folder), **settings))]
+
+
+def persons_in(folder: Path) -> Persons:
+    return open_source(DataArguments(data=str(folder))).persons
 
 
 def test_without_settings_everything_is_read_in_the_order_of_the_files(folder):
@@ -54,10 +59,10 @@ def test_domains_select_by_the_catalog(folder):
 def test_train_and_test_participants_are_those_of_the_split_and_together_all(folder):
     everybody = select(folder)
     test, train = select(folder, participants="test"), select(folder, participants="train")
-    assert set(test) == held_out(everybody, seed=0)
+    assert set(test) == held_out(everybody, persons_in(folder), seed=0)
     assert sorted(map(str, test + train)) == sorted(map(str, everybody))
     assert not set(test) & set(train)
-    assert set(select(folder, participants="test", data_seed=1)) == held_out(everybody, seed=1)
+    assert set(select(folder, participants="test", data_seed=1)) == held_out(everybody, persons_in(folder), seed=1)
 
 
 def test_who_is_held_out_does_not_depend_on_which_studies_are_selected(folder):
@@ -67,8 +72,8 @@ def test_who_is_held_out_does_not_depend_on_which_studies_are_selected(folder):
 
 def test_max_participants_takes_the_first_of_the_seeded_order_of_each_study_in_the_order_of_the_file(folder):
     three, ten = select(folder, max_participants=3), select(folder, max_participants=10)
-    order = participant_order(select(folder), seed=0)
-    assert set(three) == {key for keys in order.values() for key in keys[:3]}
+    order = person_order(select(folder), persons_in(folder), seed=0)
+    assert set(three) == {key for people in order.values() for (key,) in people[:3]}
     assert set(three) < set(ten)
     assert len(ten) == 10 + 5
     assert [k for k in select(folder) if k in set(ten)] == ten

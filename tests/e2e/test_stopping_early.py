@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from centaurlab.data.persons import SEPARATE
 from centaurlab.data.source import DataArguments
-from centaurlab.data.splits import participant_order
+from centaurlab.data.splits import person_order
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.scoring.arguments import ScoreArguments
@@ -115,8 +116,8 @@ def test_a_run_stops_early_with_the_scores_of_a_full_run(
     assert sample["half_width"] <= float(target) < sample["rounds"][-2]["half_width"]
     assert 20 < sample["sessions"] < sample["of_sessions"] == N_STUDIES * N_PEOPLE
     n = sample["rounds"][-1]["participants_per_study"]
-    everybody = participant_order(people_of(scores(full)), seed=0)
-    assert people_of(table) == {key for keys in everybody.values() for key in keys[:n]}
+    everybody = person_order(people_of(scores(full)), SEPARATE, seed=0)
+    assert people_of(table) == {key for people in everybody.values() for (key,) in people[:n]}
     common = scores(full).merge(table[[*KEY, "response"]], on=[*KEY, "response"])
     pd.testing.assert_frame_equal(common, table)
     by_study = table.groupby("study")["nll"].apply(lambda nll: nll.astype(float).mean())

@@ -15,6 +15,7 @@ from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
+from centaurlab.data.persons import SEPARATE
 from centaurlab.data.records import KEY_FIELDS, Problem
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.transcripts import Transcript, find_responses, marker_problem
@@ -110,7 +111,7 @@ def check_persona(data: bytes, folder: Path) -> bool:
         asked = persona_fields(str(path)) if table else _published_fields()
     except UserError:
         return False
-    personas = read_personas(transcripts, asked, on_malformed="skip")
+    personas = read_personas(transcripts, asked, SEPARATE, on_malformed="skip")
     assert len(personas.everybody) + len(personas.refused) == len(transcripts)
     for context in (own_context(personas, personas.answers), shuffled_context(personas, personas.answers, 0)[0]):
         for transcript in transcripts:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from centaurlab.data.persons import SEPARATE, find_persons
 from centaurlab.data.transcripts import SessionKey, Transcript
 from centaurlab.prompts.personas import (
     PersonaContext,
@@ -33,7 +34,7 @@ def person(
 def persona(metadata: Mapping[str, Any], table: str | None = None) -> str:
     """The text before the session; '' where there is no persona."""
     one = person(metadata)
-    personas = read_personas([one], persona_fields(table))
+    personas = read_personas([one], persona_fields(table), SEPARATE)
     return own_context(personas, personas.answers).texts.get(one.key, "")
 
 
@@ -56,7 +57,7 @@ def test_the_prompt_of_a_participant_is_exactly_this() -> None:
         "bas_drive": 11.5,
     }
     one = person(metadata)
-    personas = read_personas([one], persona_fields())
+    personas = read_personas([one], persona_fields(), SEPARATE)
     prompt = own_context(personas, [one.key]).prompt(one, "full")
     assert prompt.text == (
         "Interviewer: What is your age?\n"
@@ -138,7 +139,7 @@ def test_a_value_that_could_pass_for_more_than_an_answer_is_refused(value: objec
 
 def test_such_a_participant_can_be_left_out_and_is_named() -> None:
     people = [person({"age": "<<J>>"}, "1"), person({"age": 20}, "2")]
-    personas = read_personas(people, persona_fields(), on_malformed="skip")
+    personas = read_personas(people, persona_fields(), SEPARATE, on_malformed="skip")
     assert list(personas.answers) == [people[1].key]
     assert personas.everybody == {people[1].key}
     assert len(personas.refused) == 1
@@ -235,7 +236,7 @@ def test_a_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_the_persona_takes_no_characters_from_the_papers_cut_unless_asked_to() -> None:
     told = "x" * (PAPER_MAX_CHARACTERS - 20) + " You press <<J>>."
     one = person({"age": 35}, text=told + " You press <<F>>.")
-    personas = read_personas([one], persona_fields())
+    personas = read_personas([one], persona_fields(), SEPARATE)
     own = own_context(personas, [one.key]).prompt(one, "paper")
     assert [r.number for r in own.responses] == [0]
     assert own.text.endswith(told + " Yo")
@@ -248,7 +249,7 @@ def test_the_persona_takes_no_characters_from_the_papers_cut_unless_asked_to() -
 def shuffle(
     people: list[Transcript], seed: int = 0, chosen: int | None = None
 ) -> tuple[PersonaContext, frozenset[SessionKey]]:
-    personas = read_personas(people, persona_fields())
+    personas = read_personas(people, persona_fields(), SEPARATE)
     return shuffled_context(personas, [one.key for one in people[:chosen]], seed)
 
 
@@ -285,9 +286,28 @@ def test_whose_persona_one_gets_does_not_depend_on_how_many_are_scored() -> None
     assert few.texts == {one.key: everybody.texts[one.key] for one in people[:3]}
 
 
+def test_a_person_of_several_sessions_gets_another_persons_persona_in_all_of_them() -> None:
+    people = [
+        Transcript(SESSION, "alpha", f"alpha/day{day}", str(i), {"age": 20 + i})
+        for i in range(10)
+        for day in range(1 + i % 3)
+    ]
+    persons = find_persons((one.key, one.metadata) for one in people)
+    personas = read_personas(people, persona_fields(), persons)
+    context, kept = shuffled_context(personas, personas.answers, seed=0)
+    assert not kept
+    given = {one.participant: context.texts[one.key] for one in people}
+    assert all(context.texts[one.key] == given[one.participant] != read_own(one) for one in people)
+    assert Counter(given.values()) == Counter({one.participant: read_own(one) for one in people}.values())
+    few = personas.chosen(4, seed=0)
+    chosen = {key.participant for key in few}
+    assert len(chosen) == 4
+    assert few == {one.key for one in people if one.participant in chosen}
+
+
 def test_one_field_alone_is_asked_of_those_who_have_it() -> None:
     people = [person({"age": 20, "gender": "male"}, "1"), person({"age": 30}, "2"), person({"condition": 1}, "3")]
-    personas = read_personas(people, persona_fields())
+    personas = read_personas(people, persona_fields(), SEPARATE)
     assert personas.found_fields == ("age", "gender")
     gender = field_context(personas, personas.answers, "gender")
     assert gender.texts == {people[0].key: "Interviewer: What is your gender?\nInterviewee: male.\n\n"}
@@ -298,7 +318,7 @@ def test_one_field_alone_is_asked_of_those_who_have_it() -> None:
 def test_contexts_are_told_apart_by_kind_table_and_seed(tmp_path: Path) -> None:
     people = [person({"age": 20 + i, "gender": "male"}, str(i)) for i in range(3)]
     mine = persona_fields(table(tmp_path, "field,question", "age,How old?"))
-    personas, others = read_personas(people, persona_fields()), read_personas(people, mine)
+    personas, others = read_personas(people, persona_fields(), SEPARATE), read_personas(people, mine, SEPARATE)
     keys = [one.key for one in people]
     identities = [
         own_context(personas, keys).identity,
@@ -310,4 +330,7 @@ def test_contexts_are_told_apart_by_kind_table_and_seed(tmp_path: Path) -> None:
         shuffled_context(personas, keys, 1)[0].identity,
     ]
     assert all(a != b for i, a in enumerate(identities) for b in identities[:i])
-    assert own_context(personas, keys).identity == own_context(read_personas(people, persona_fields()), keys).identity
+    assert (
+        own_context(personas, keys).identity
+        == own_context(read_personas(people, persona_fields(), SEPARATE), keys).identity
+    )

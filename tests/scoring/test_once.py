@@ -10,6 +10,7 @@ import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from centaurlab.data import source as source_module
+from centaurlab.data.persons import SEPARATE
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.transcripts import Transcript
 from centaurlab.models.arguments import ModelArguments
@@ -111,7 +112,7 @@ def test_a_run_reads_its_data_once_and_builds_each_prompt_once(
     contexts: dict[str, Context | None] = {
         "plain": None,
         "plain context": PlainContext(keys),
-        "persona": own_context(read_personas(transcripts, persona_fields()), keys),
+        "persona": own_context(read_personas(transcripts, persona_fields(), SEPARATE), keys),
         "chat template": template_context(model),
     }
     for attempt, is_resumed in (("first", False), ("again", True)):

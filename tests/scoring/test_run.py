@@ -87,7 +87,7 @@ def test_people_trained_on_are_not_called_held_out(tmp_path: Path, tiny_llama_di
     held_out = replace(people, participants="test")
 
     def scored(name: str, source: DataArguments, **split: object) -> Path:
-        write_json(run / "split.json", {"data": people.data, "eval_data": None, "split_seed": 3} | split)
+        write_json(run / "split.json", {"data": people.data, "eval_data": None, "split_seed": 3, "studies": {}} | split)
         return measure(named(model), source, ScoreArguments(str(tmp_path / name)))
 
     with pytest.raises(UserError, match="--split_seed 3, which held out other people"):

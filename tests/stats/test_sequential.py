@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from centaurlab.data.splits import participant_order
+from centaurlab.data.persons import SEPARATE
+from centaurlab.data.splits import Order, person_order
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.results.joined import StudyScores
 from centaurlab.runtime.errors import UserError
@@ -83,7 +84,7 @@ def test_a_study_s_nll_is_over_responses_and_its_variance_over_participants() ->
     rng = np.random.default_rng(1)
     people = [rng.gamma(2, size=n) for n in (3, 1, 7, 4)]
     results = [(SessionKey("s", "e", str(i)), scored(nlls)) for i, nlls in enumerate(people)]
-    (estimate,) = nll_estimates([*results, (SessionKey("s", "e", "cut"), scored([]))])
+    (estimate,) = nll_estimates([*results, (SessionKey("s", "e", "cut"), scored([]))], SEPARATE.unit)
     without = [np.concatenate(people[:i] + people[i + 1 :]).mean() for i in range(4)]
     assert estimate.value == pytest.approx(np.concatenate(people).mean(), abs=1e-6)
     assert estimate.variance == pytest.approx(3 / 4 * sum((w - np.mean(without)) ** 2 for w in without), abs=1e-6)
@@ -91,23 +92,22 @@ def test_a_study_s_nll_is_over_responses_and_its_variance_over_participants() ->
 
 
 def test_one_participant_says_nothing_of_the_variance() -> None:
-    (estimate,) = nll_estimates([(SessionKey("s", "e", "1"), scored([1, 2]))])
+    (estimate,) = nll_estimates([(SessionKey("s", "e", "1"), scored([1, 2]))], SEPARATE.unit)
     assert (estimate.value, estimate.n_participants) == (1.5, 1)
     assert math.isnan(estimate.variance)
 
 
-def order_of(**sizes: int) -> dict[str, list[SessionKey]]:
-    return participant_order([SessionKey(s, "e", str(i)) for s, n in sizes.items() for i in range(n)], seed=3)
+def order_of(**sizes: int) -> Order:
+    keys = [SessionKey(s, "e", str(i)) for s, n in sizes.items() for i in range(n)]
+    return person_order(keys, SEPARATE, seed=3)
 
 
-def sample_with(
-    order: dict[str, list[SessionKey]], estimate: Callable[[dict[str, int]], list[StudyEstimate]], target: float
-) -> Sample:
+def sample_with(order: Order, estimate: Callable[[dict[str, int]], list[StudyEstimate]], target: float) -> Sample:
     """A sample of which ``estimate`` knows how many participants of each study are scored."""
 
     def score(sessions: frozenset[SessionKey], _: str) -> list[StudyEstimate]:
-        counts = {study: len(sessions & set(keys)) for study, keys in order.items()}
-        assert sessions == {key for study, keys in order.items() for key in keys[: counts[study]]}
+        counts = {study: sum(key in sessions for (key,) in people) for study, people in order.items()}
+        assert sessions == {key for study, people in order.items() for (key,) in people[: counts[study]]}
         return estimate(counts)
 
     return sample_until(target, "NLL", order, 3, score, lambda words, number, look: None)

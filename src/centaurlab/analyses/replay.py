@@ -78,12 +78,12 @@ def _stop(studies: Sequence[StudySums], is_d: bool, target: float, n_people: int
         for sums in studies
         for n in [len(sums.participant_P)]
     }
-    order = {name: [SessionKey(name, "", str(i)) for i in range(len(drawn))] for name, drawn in order_of.items()}
+    order = {name: [(SessionKey(name, "", str(i)),) for i in range(len(drawn))] for name, drawn in order_of.items()}
 
     def score(sessions: frozenset[SessionKey], _: str) -> list[StudyEstimate]:
         estimates = []
         for sums in studies:
-            n = len(sessions.intersection(order[sums.study]))
+            n = sum(person[0] in sessions for person in order[sums.study])
             estimates.append(_estimate(replace(sums, sums_PK=sums.sums_PK[order_of[sums.study][:n]]), is_d))
         return estimates
 

@@ -1,8 +1,11 @@
 """What a set of transcripts holds, per study, and what is wrong in it: ``centaurlab data stats|validate``."""
 
+import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -11,13 +14,15 @@ from rich.progress import track
 from centaurlab.catalog.tables import domains_of
 from centaurlab.data.checks import doubts
 from centaurlab.data.lookalikes import Lookalikes
+from centaurlab.data.persons import Persons, Unit
 from centaurlab.data.records import Examined, Problem
 from centaurlab.data.source import DataArguments, open_source
-from centaurlab.data.transcripts import Transcript, find_responses, is_missing
+from centaurlab.data.transcripts import SessionKey, Transcript, find_responses, is_missing
 from centaurlab.display.tables import Table, rows_of
 from centaurlab.display.terminal import show
 from centaurlab.jobs.command import Command
 from centaurlab.models.arguments import ModelArguments
+from centaurlab.runtime.disk import disk_errors
 from centaurlab.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,11 +31,12 @@ if TYPE_CHECKING:
 
 PROBLEMS_SHOWN = 20
 
-STATS_DESCRIPTION = """Print studies, sessions, responses, tokens, metadata and domains, and the problems found.
+STATS_DESCRIPTION = """Print studies, people, sessions, responses, tokens, metadata, domains, and the problems found.
 
 examples:
   centaurlab data stats starter
   centaurlab data stats transcripts.jsonl --tokenizer Qwen/Qwen3-8B-Base
+  centaurlab data stats transcripts.jsonl --people people.csv
 """
 VALIDATE_DESCRIPTION = """Name every malformed line; exit with code 2 if there is any.
 
@@ -56,6 +62,10 @@ class StatsArguments:
             "help": "model whose tokens are counted (default: gemma-3-270m where installed); 'none' counts characters"
         },
     )
+    people: str | None = field(
+        default=None,
+        metadata={"help": "CSV file to write, a row per person: person, study, participant ids, sessions"},
+    )
 
 
 @dataclass
@@ -73,25 +83,28 @@ def run_stats(asked: StatsArguments, data: DataArguments) -> None:
 
     name = asked.tokenizer or (GEMMA if gemma_is_installed() else "none")
     tokenizer = None if name == "none" else load_tokenizer(ModelArguments(name))
-    print_stats(replace(data, data=asked.of or data.data), tokenizer)
+    print_stats(replace(data, data=asked.of or data.data), tokenizer, Path(asked.people) if asked.people else None)
 
 
 @dataclass
 class StudyStats:
     """Counts over the usable sessions of one study; ``tokens`` are those that scoring reads.
 
-    ``metadata`` counts, per field, the sessions where it is known: neither missing nor empty.
+    ``metadata`` counts, per field, the sessions where it is known: neither missing nor empty. ``people``: whose
+    sessions these are.
     """
 
     study: str
+    people: set[Unit] = field(default_factory=set)
     sessions: int = 0
     responses: int = 0
     characters: int = 0
     tokens: int = 0
     metadata: Counter[str] = field(default_factory=Counter)
 
-    def add(self, transcript: Transcript, tokenizer: "PreTrainedTokenizerBase | None") -> None:
-        """Count one session."""
+    def add(self, transcript: Transcript, person: Unit, tokenizer: "PreTrainedTokenizerBase | None") -> None:
+        """Count one session of ``person``."""
+        self.people.add(person)
         self.sessions += 1
         self.responses += len(find_responses(transcript.text))
         self.characters += len(transcript.text)
@@ -103,7 +116,7 @@ class StudyStats:
 
 
 def collect(
-    sessions: Iterable[Examined], tokenizer: "PreTrainedTokenizerBase | None" = None
+    sessions: Iterable[Examined], persons: Persons, tokenizer: "PreTrainedTokenizerBase | None" = None
 ) -> tuple[list[StudyStats], list[Problem], Lookalikes]:
     """Statistics of each study, in the order of first appearance, every problem, and doubtful responses."""
     studies: dict[str, StudyStats] = {}
@@ -112,29 +125,67 @@ def collect(
         if examined.problem:
             problems.append(examined.problem)
         if examined.transcript:
-            study = examined.transcript.study
-            studies.setdefault(study, StudyStats(study)).add(examined.transcript, tokenizer)
+            study, person = examined.transcript.study, persons.unit(examined.transcript.key)
+            studies.setdefault(study, StudyStats(study)).add(examined.transcript, person, tokenizer)
             lookalikes.add(examined.transcript)
     return list(studies.values()), problems, lookalikes
 
 
-def print_stats(args: DataArguments, tokenizer: "PreTrainedTokenizerBase | None" = None) -> None:
-    """Print a table of the studies that ``args`` select, and the problems found in them.
+def print_stats(
+    args: DataArguments, tokenizer: "PreTrainedTokenizerBase | None" = None, people: Path | None = None
+) -> None:
+    """Print a table of the studies that ``args`` select, who their people are, and the problems found in them.
 
-    Counts tokens with a tokenizer, characters without. Raises ``UserError`` if there is no usable session.
+    Counts tokens with a tokenizer, characters without. ``people``: where to list the people, as CSV. Raises
+    ``UserError`` if there is no usable session.
     """
     errors = Console(stderr=True)
     source = open_source(args)
     sessions = track(source.examine(), "reading", transient=True, console=errors, disable=not errors.is_terminal)
-    studies, problems, lookalikes = collect(sessions, tokenizer)
+    keys: list[SessionKey] = []
+    studies, problems, lookalikes = collect(_noted(sessions, keys), source.persons, tokenizer)
     if studies:
         show(_table(studies, "tokens" if tokenizer is not None else "characters"))
+        show(*(people_in_words(stats.study, source.persons) for stats in studies if stats.study in source.persons.how))
     show(*source.notes, *lookalikes.notes, *map(str, problems[:PROBLEMS_SHOWN]))
     if len(problems) > PROBLEMS_SHOWN:
         show(f"… and {len(problems) - PROBLEMS_SHOWN} more; 'centaurlab data validate' lists all")
     show(f"{len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'} found")
     if not studies:
         raise UserError(f"{args.data} holds no usable session")
+    if people:
+        with disk_errors(people.parent):
+            people.write_text(people_table(keys, source.persons), encoding="utf-8", newline="")
+        show(f"people: {people}")
+
+
+def people_in_words(study: str, persons: Persons) -> str:
+    """How many ids of a study have several sessions, and whether and why each counts as one person."""
+    how, n_ids = persons.how[study], persons.n_ids[study]
+    n = sum(how.values())
+    recur = f"{n:,} of {n_ids:,} id{'s' * (n_ids != 1)} recur{'s' * (n == 1)}"
+    return f"{study}: {recur} ({'; '.join(f'{why}: {count:,}' for why, count in how.items())})"
+
+
+def people_table(keys: Iterable[SessionKey], persons: Persons) -> str:
+    """CSV with a row per person: name, study, ids, number of sessions; what is several is separated by semicolons."""
+    table = StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(["person", "study", "participant_ids", "sessions"])
+    for sessions in persons.by_person(keys).values():
+        studies, ids = (
+            {name: None for name in names} for names in zip(*((k.study, k.participant) for k in sessions), strict=True)
+        )
+        writer.writerow([persons.name(sessions[0]), "; ".join(studies), "; ".join(ids), len(sessions)])
+    return table.getvalue()
+
+
+def _noted(sessions: Iterable[Examined], keys: list[SessionKey]) -> Iterator[Examined]:
+    """The same sessions; the keys of usable ones are added to ``keys``."""
+    for examined in sessions:
+        if examined.transcript:
+            keys.append(examined.transcript.key)
+        yield examined
 
 
 def validate(path: str) -> None:
@@ -188,10 +239,13 @@ def _table(studies: list[StudyStats], measure: str) -> Table:
         known = ", ".join(f"{name} {count:,}" for name, count in sorted(stats.metadata.items()))
         size = stats.tokens if measure == "tokens" else stats.characters
         domains = ", ".join(domains_of(stats.study))
-        rows.append([stats.study, stats.sessions, stats.responses, size, domains or None, known or None])
+        counts = [len(stats.people), stats.sessions, stats.responses, size]
+        rows.append([stats.study, *counts, domains or None, known or None])
     if len(studies) > 1:
-        rows.insert(0, [f"{len(studies)} studies", *(sum(row[i] for row in rows) for i in (1, 2, 3)), "", ""])  # type: ignore[misc]
-    columns = ("study", "participants", "responses", measure, "domain", "metadata")
+        sums = [sum(row[i] for row in rows) for i in (2, 3, 4)]  # type: ignore[misc]
+        n_people = len(set().union(*(stats.people for stats in studies)))
+        rows.insert(0, [f"{len(studies)} studies", n_people, *sums, "", ""])
+    columns = ("study", "people", "sessions", "responses", measure, "domain", "metadata")
     return rows_of("", columns, rows, n_summary=int(len(studies) > 1))
 
 

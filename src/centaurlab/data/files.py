@@ -17,7 +17,7 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from centaurlab.data.records import KEY_FIELDS, Place, Problem, Record
+from centaurlab.data.records import Place, Problem, Record
 from centaurlab.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -299,13 +299,12 @@ def _read_parquet(path: Path, places: tuple[Place, ...], keys_only: bool) -> Ite
 
     try:
         with pq.ParquetFile(path, memory_map=True) as table:
-            names = set(table.schema_arrow.names)
             if _unpacked_bytes(table.metadata) > _Allowance.of(path).left:
                 yield Problem(str(path), _BOMB, places)
                 return
             if table.metadata.num_rows == 0:
                 yield Problem(str(path), "the file is empty", places)
-            columns = [name for name in KEY_FIELDS if name in names] if keys_only else None
+            columns = [f.name for f in table.schema_arrow if _is_short(f)] if keys_only else None
             row = count(1)
             for batch in table.iter_batches(batch_size=64, columns=columns):
                 for fields in _rows(batch):
@@ -316,6 +315,13 @@ def _read_parquet(path: Path, places: tuple[Place, ...], keys_only: bool) -> Ite
                         yield Record(fields, origin, places)
     except pa.ArrowException as error:
         yield Problem(str(path), f"is not a readable parquet file ({_one_line(error)})", places)
+
+
+def _is_short(column: "pa.Field") -> bool:
+    """Whether a column can say who took part: no text of a session, and no list."""
+    import pyarrow as pa
+
+    return column.name != "text" and not pa.types.is_nested(column.type)
 
 
 def _rows(batch: "pa.RecordBatch") -> Iterator[dict[str, object] | Exception]:

@@ -1,11 +1,12 @@
 """``split.json``: who was trained on and who is held out, written by training and read by evaluation."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from centaurlab.data.source import DataArguments
+from centaurlab.data.persons import Persons
+from centaurlab.data.source import DataArguments, TranscriptSource
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.runs.folder import read_json
 from centaurlab.runtime.errors import UserError
@@ -19,6 +20,8 @@ class Split:
 
     ``train``: the sessions that it was trained on, of ``data``. ``test``: those of the held-out people of the same
     studies, who are in ``eval_data`` where that is given. ``base_fingerprint`` is that of the model that it adapts.
+    ``held_out_by``: "person", or "session" of adapters trained by older versions, where somebody with sessions of
+    several experiments may be on both sides.
     """
 
     data: str
@@ -28,23 +31,50 @@ class Split:
     novel_studies: tuple[str, ...]
     split_seed: int
     base_fingerprint: str
+    held_out_by: str = "session"
 
     @classmethod
     def from_dict(cls, about: Mapping[str, Any]) -> "Split":
         """The split in a ``split.json``; ``KeyError``, ``TypeError`` or ``ValueError`` where it is none."""
-        train, test = (
-            frozenset(SessionKey(study, *person) for study, known in about["studies"].items() for person in known[half])
-            for half in ("train", "test")
-        )
         return cls(
             data=about["data"],
             eval_data=about["eval_data"],
-            train=train,
-            test=test,
+            train=_sessions(about, "train"),
+            test=_sessions(about, "test"),
             novel_studies=tuple(about["novel_studies"]),
             split_seed=int(about["split_seed"]),
             base_fingerprint=about["base_fingerprint"],
+            held_out_by=str(about.get("held_out_by", "session")),
         )
+
+    def on_both_sides(self, persons: Persons) -> frozenset[SessionKey]:
+        """The sessions of ``test`` whose people were trained on in other sessions."""
+        trained = {persons.unit(key) for key in self.train}
+        return frozenset(key for key in self.test if persons.unit(key) in trained)
+
+
+def people_of(study: str, train: Iterable[SessionKey], test: Iterable[SessionKey], persons: Persons) -> dict[str, Any]:
+    """What ``split.json`` says of a study's people: how many are on each side, and who has which several sessions."""
+    sides = {
+        name: persons.by_person(key for key in keys if key.study == study)
+        for name, keys in (("train", train), ("test", test))
+    }
+    joined = {
+        persons.name(keys[0]): [[key.experiment, key.participant] for key in keys]
+        for people in sides.values()
+        for keys in people.values()
+        if len(keys) > 1
+    }
+    return {name: len(people) for name, people in sides.items()} | {"of_several_sessions": joined}
+
+
+def as_by_session(split: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``split.json`` of an older version, which knew sessions alone, would have been with these sessions."""
+    studies = {
+        study: {name: value for name, value in known.items() if name != "people"}
+        for study, known in split["studies"].items()
+    }
+    return {name: value for name, value in split.items() if name != "held_out_by"} | {"studies": studies}
 
 
 def read_split(adapter: Path) -> Split:
@@ -79,7 +109,12 @@ def read_split(adapter: Path) -> Split:
     return split
 
 
-def check_held_out(model: str, data: DataArguments) -> None:
+def _sessions(split: Mapping[str, Any], half: str) -> frozenset[SessionKey]:
+    """The sessions of a half in a ``split.json``."""
+    return frozenset(SessionKey(study, *who) for study, known in split["studies"].items() for who in known[half])
+
+
+def check_held_out(model: str, data: DataArguments, source: TranscriptSource) -> None:
     """Raise ``UserError`` where a model that was trained here was trained on people whom ``data`` calls held out."""
     for folder in (Path(model), Path(model).parent):  # the parent of a checkpoint
         split = read_json(folder / "split.json")
@@ -93,4 +128,12 @@ def check_held_out(model: str, data: DataArguments) -> None:
             raise UserError(
                 f"{model} was trained with --split_seed {split['split_seed']}, which held out other people than "
                 f"--participants test with --data_seed {data.data_seed}; give the same seed"
+            )
+        trained = {source.persons.unit(key) for key in _sessions(split, "train")}
+        known = [key for key in source.ranked_keys() if source.persons.unit(key) in trained]
+        if known:
+            raise UserError(
+                f"{model} was trained on the people of {len(known)} sessions of --participants test, such as "
+                f"{known[0]}: it was split by {split.get('held_out_by', 'session')}, in an older version, and not by "
+                "person; train it again, or judge it with 'centaurlab generalisation', which says whom it knows"
             )

@@ -19,6 +19,7 @@ from centaurlab.data.transcripts import SessionKey, Transcript, check_study_name
 from centaurlab.runtime.errors import UserError
 
 KEY_FIELDS = ("study", "experiment", "participant")
+PERSON_FIELD = "person"
 _NAMES = (str, int, float, Decimal, date, time, UUID, type(None))
 _EMPTY_RESPONSE = re.compile(r"<<\s*>>")
 _SURROGATE = re.compile("[\ud800-\udfff]")

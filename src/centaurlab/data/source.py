@@ -6,15 +6,16 @@ in memory.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from centaurlab.catalog.tables import domains, domains_of
 from centaurlab.data import files, hub
+from centaurlab.data.persons import Persons, find_persons
 from centaurlab.data.records import Examined, Problem, Reader, Record, examine, placed_study, session_key
-from centaurlab.data.splits import check_studies, select_participants
+from centaurlab.data.splits import check_studies, select_people
 from centaurlab.data.transcripts import SessionKey, Transcript
 from centaurlab.runtime.errors import UserError
 
@@ -41,16 +42,17 @@ class DataArguments:
     )
     participants: str = field(
         default="all",
-        metadata={"help": "all, test (the held-out participants of each study) or train (the others)"},
+        metadata={"help": "all, test (the held-out people of each study) or train (the others)"},
     )
     max_participants: int | None = field(
-        default=None, metadata={"help": "at most so many sessions per study; fewer are always a part of more"}
+        default=None,
+        metadata={"help": "at most so many people per study, with all their sessions; fewer are always a part of more"},
     )
     on_malformed: str = field(
         default="error",
         metadata={"help": "error: stop at the first malformed session; skip: leave it out and say so"},
     )
-    data_seed: int = field(default=0, metadata={"help": "seed of the order of participants"})
+    data_seed: int = field(default=0, metadata={"help": "seed of the order of people"})
     study_module: str | None = field(
         default=None,
         metadata={"help": "a Python file of your own with STUDIES, which says what could be answered (it is run)"},
@@ -72,7 +74,8 @@ class _Selection:
 class TranscriptSource:
     """Validated transcripts, the same ones in the same order each time it is iterated.
 
-    ``name`` is what the user called the data; ``notes`` says which files were passed over.
+    ``name`` is what the user called the data; ``notes`` says which files were passed over. ``persons``: who the people
+    are, by all sessions of the data, selected or not; None: to be found when they are asked for.
     """
 
     def __init__(
@@ -83,9 +86,11 @@ class TranscriptSource:
         *,
         on_malformed: str,
         notes: tuple[str, ...] = (),
+        persons: Persons | None = None,
     ):
         self.name = name
         self.notes = notes
+        self._persons = persons
         self._read = read
         self._selection = selection
         self._on_malformed = on_malformed
@@ -122,12 +127,21 @@ class TranscriptSource:
         if empty:
             raise UserError(f"{self.name}: no session is left{first_problem}")
 
+    @cached_property
+    def persons(self) -> Persons:
+        """Who the people are, by all sessions of the data, selected or not."""
+        return self._persons or find_persons(self.everybody())
+
+    def everybody(self) -> Iterator[tuple[SessionKey, Mapping[str, object]]]:
+        """The key and metadata of all sessions of the data that have a key, selected or not, sound or not.
+
+        So that who a person is, and who is ranked first, depends on no selection.
+        """
+        return _everybody(self._read)
+
     def ranked_keys(self) -> Iterator[SessionKey]:
-        """The keys of all selected sessions that have one, sound or not: all count where participants are ranked."""
-        for record in self._read(keys_only=True):
-            key = _key(record)
-            if isinstance(key, SessionKey) and self._selection.takes(key):
-                yield key
+        """The keys of all selected sessions that have one, sound or not: all count where people are ranked."""
+        return (key for key, _ in self.everybody() if self._selection.takes(key))
 
     def examine(self) -> Iterator[Examined]:
         """Every selected session, sound or not, with its problem; nothing is raised."""
@@ -172,10 +186,11 @@ def open_source(args: DataArguments, sessions: frozenset[SessionKey] | None = No
         raise UserError(f"--max_participants is {args.max_participants}; it must be at least 1")
     read, notes, half = _reader(args)
     if sessions is None:
-        selection = _select(args, read, half)
+        selection, persons = _select(args, read, half)
     else:
         selection = _Selection(frozenset(key.study for key in sessions), sessions.__contains__)
-    return TranscriptSource(args.data, read, selection, on_malformed=args.on_malformed, notes=notes)
+        persons = None
+    return TranscriptSource(args.data, read, selection, on_malformed=args.on_malformed, notes=notes, persons=persons)
 
 
 def _reader(args: DataArguments) -> tuple[Reader, tuple[str, ...], str | None]:
@@ -199,24 +214,33 @@ def _reader(args: DataArguments) -> tuple[Reader, tuple[str, ...], str | None]:
     return partial(files.read_files, listing.paths), listing.notes, half
 
 
-def _select(args: DataArguments, read: Reader, half: str | None) -> _Selection:
+def _select(args: DataArguments, read: Reader, half: str | None) -> tuple[_Selection, Persons | None]:
     if not (args.studies or args.domains or args.max_participants or args.participants != "all"):
-        return _Selection()
+        return _Selection(), None
     if half is not None and args.participants not in ("all", half):
         raise UserError(f"{args.data} holds only the {half} half of its own split; leave --participants away")
-    present: set[str] = set()
+    keys: list[SessionKey] = []
 
-    def keys() -> Iterator[SessionKey]:
-        for record in read(keys_only=True):
-            if isinstance(key := _key(record), SessionKey):
-                present.add(key.study)
-                yield key
+    def noted() -> Iterator[tuple[SessionKey, Mapping[str, object]]]:
+        for key, fields in _everybody(read):
+            keys.append(key)
+            yield key, fields
 
+    persons = find_persons(noted())
+    if not keys:
+        return _Selection(), persons  # iterating says what is wrong with the files
+    studies = _named_studies(args, {key.study for key in keys})
     wanted = "all" if half is not None else args.participants
-    chosen = select_participants(keys(), wanted, args.max_participants, args.data_seed)
-    if not present:
-        return _Selection()  # iterating says what is wrong with the files
-    return _Selection(_named_studies(args, present), chosen.takes)
+    if wanted == "all" and args.max_participants is None:
+        return _Selection(studies), persons
+    chosen = select_people(keys, persons, wanted, args.max_participants, args.data_seed)
+    return _Selection(studies, chosen.__contains__), persons
+
+
+def _everybody(read: Reader) -> Iterator[tuple[SessionKey, Mapping[str, object]]]:
+    for record in read(keys_only=True):
+        if isinstance(record, Record) and isinstance(key := session_key(record), SessionKey):
+            yield key, record.fields
 
 
 def _key(record: Record | Problem) -> SessionKey | Problem:

@@ -1,21 +1,26 @@
-"""Which sessions are held out: participants within a study, and whole studies.
+"""Which sessions are held out: people within a study, and whole studies.
 
-Everything here is a pure function of session keys and a seed. The order of a study's participants comes from
-a hash of the key, not from the order in a file, so that the same people are held out wherever the data lie,
-and the first 3 of a study are among its first 10.
+Everything here is a pure function of session keys, of who their people are (``persons``) and of a seed. The order of a
+study's people comes from a hash of the person, not from the order in a file, so that the same people are held out
+wherever the data lie, and the first 3 of a study are among its first 10. What is counted and held out is always a
+person, with all sessions: who is held out in one study is so in every study that the person takes part in.
 """
 
 import difflib
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from centaurlab.data.persons import Persons, Unit
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.runtime.errors import UserError
 
 MAX_TEST_PER_STUDY = 100
+
+Order = dict[str, list[tuple[SessionKey, ...]]]
+"""By study, its people in the seeded order: the sessions of each."""
 
 
 @dataclass(frozen=True)
@@ -27,68 +32,32 @@ class Partition:
     novel: frozenset[SessionKey]
 
 
-@dataclass(frozen=True)
-class RankSelection:
-    """Per study, the sessions from the first rank on and before the second in the seeded order; None: to the end.
-
-    However many sessions there are, two ranks per study say which are meant.
-    """
-
-    seed: int
-    bounds: Mapping[str, tuple[bytes, bytes | None]]
-
-    def takes(self, key: SessionKey) -> bool:
-        """Whether ``key`` is among them."""
-        if key.study not in self.bounds:
-            return False
-        low, high = self.bounds[key.study]
-        rank = _rank(key, self.seed)
-        return low <= rank and (high is None or rank < high)
-
-
-def select_participants(keys: Iterable[SessionKey], half: str, count: int | None, seed: int) -> RankSelection:
-    """The first ``count`` sessions of each study (None: all), of its ``test`` or ``train`` half or of ``all``.
-
-    Reads ``keys`` as a stream; kept are about as many ranks per study as are asked for, and 16 bytes of each key's
-    rank, to count a key once: 100 to 160 bytes of memory each.
-    """
-    ranks: dict[str, _LowestRanks] = {}
-    seen: set[bytes] = set()
+def person_order(keys: Iterable[SessionKey], persons: Persons, seed: int) -> Order:
+    """The people of each study in the seeded order, whatever the order of ``keys``, each session once."""
+    by_study: dict[str, set[SessionKey]] = defaultdict(set)
     for key in keys:
-        rank = _rank(key, seed)
-        if rank[:16] not in seen:
-            seen.add(rank[:16])
-            ranks.setdefault(key.study, _LowestRanks(MAX_TEST_PER_STUDY + (count or 0) + 1)).add(rank)
-    bounds = {}
-    for study, lowest in ranks.items():
-        n_test = _test_size(lowest.n)
-        first = n_test if half == "train" else 0
-        last = n_test if half == "test" else lowest.n
-        if count is not None:
-            last = min(last, first + count)
-        bounds[study] = lowest.at(first), lowest.at(last)
-    return RankSelection(seed, {study: (low, high) for study, (low, high) in bounds.items() if low is not None})
+        by_study[key.study].add(key)
+    return {study: _ranked(by_study[study], persons, seed) for study in sorted(by_study)}
 
 
-def participant_order(keys: Iterable[SessionKey], seed: int) -> dict[str, list[SessionKey]]:
-    """The sessions of each study in the seeded order, whatever the order of ``keys``, each once."""
-    by_study: dict[str, list[SessionKey]] = defaultdict(list)
-    for key in set(keys):
-        by_study[key.study].append(key)
-    return {study: sorted(by_study[study], key=lambda key: _rank(key, seed)) for study in sorted(by_study)}
+def first_people(keys: Iterable[SessionKey], persons: Persons, count: int | None, seed: int) -> frozenset[SessionKey]:
+    """The sessions of the first ``count`` people of each study (None: all) in the seeded order."""
+    return _sessions(person_order(keys, persons, seed), count)
 
 
-def first_participants(keys: Iterable[SessionKey], count: int | None, seed: int) -> frozenset[SessionKey]:
-    """The first ``count`` sessions of each study (None: all) in the seeded order."""
-    return frozenset(key for order in participant_order(keys, seed).values() for key in order[:count])
+def held_out(keys: Iterable[SessionKey], persons: Persons, seed: int) -> frozenset[SessionKey]:
+    """The test sessions: of a study with n people those of the first min(⌊n / 10⌋, 100), at least 1 if n ≥ 2.
+
+    And, of studies that share people, those of whoever is among these first in another one.
+    """
+    order = person_order(keys, persons, seed)
+    first = {persons.unit(one[0]) for people in order.values() for one in people[: _test_size(len(people))]}
+    return frozenset(key for people in order.values() for one in people if persons.unit(one[0]) in first for key in one)
 
 
-def held_out(keys: Iterable[SessionKey], seed: int) -> frozenset[SessionKey]:
-    """The test sessions: of a study with n sessions the first min(⌊n / 10⌋, 100), at least 1 if n ≥ 2."""
-    return frozenset(key for order in participant_order(keys, seed).values() for key in order[: _test_size(len(order))])
-
-
-def partition(keys: Iterable[SessionKey], seed: int, novel_studies: Collection[str] = ()) -> Partition:
+def partition(
+    keys: Iterable[SessionKey], persons: Persons, seed: int, novel_studies: Collection[str] = ()
+) -> Partition:
     """Split ``keys`` into train, test and novel; ``novel_studies`` are held out whole.
 
     Raises ``UserError`` when a novel study is not among the keys.
@@ -96,8 +65,22 @@ def partition(keys: Iterable[SessionKey], seed: int, novel_studies: Collection[s
     sessions = frozenset(keys)
     check_studies(novel_studies, {key.study for key in sessions})
     novel = frozenset(key for key in sessions if key.study in novel_studies)
-    test = held_out(sessions - novel, seed)
+    test = held_out(sessions, persons, seed) - novel
     return Partition(train=sessions - novel - test, test=test, novel=novel)
+
+
+def select_people(
+    keys: Iterable[SessionKey], persons: Persons, half: str, count: int | None, seed: int
+) -> frozenset[SessionKey]:
+    """The sessions of the first ``count`` people of each study (None: all).
+
+    ``half``: of those held out (``test``), of the others (``train``), or of ``all``.
+    """
+    sessions = frozenset(keys)
+    if half != "all":
+        test = held_out(sessions, persons, seed)
+        sessions = test if half == "test" else sessions - test
+    return first_people(sessions, persons, count, seed)
 
 
 def check_studies(named: Iterable[str], present: Collection[str]) -> None:
@@ -109,29 +92,18 @@ def check_studies(named: Iterable[str], present: Collection[str]) -> None:
             raise UserError(f"no study {study!r} in the data; {hint}")
 
 
-class _LowestRanks:
-    """The lowest ``n_kept`` of ranks that are added one by one; ``n`` is the number of all."""
-
-    def __init__(self, n_kept: int) -> None:
-        self.n = 0
-        self._n_kept = n_kept
-        self._ranks: list[bytes] = []
-
-    def add(self, rank: bytes) -> None:
-        self.n += 1
-        self._ranks.append(rank)
-        if len(self._ranks) >= 2 * self._n_kept:
-            self._ranks = sorted(self._ranks)[: self._n_kept]
-
-    def at(self, position: int) -> bytes | None:
-        """The rank at ``position``, which is among those kept, or None at the end of all."""
-        return None if position >= self.n else sorted(self._ranks)[position]
+def _ranked(keys: Iterable[SessionKey], persons: Persons, seed: int) -> list[tuple[SessionKey, ...]]:
+    by_person = persons.by_person(keys)
+    return [tuple(by_person[unit]) for unit in sorted(by_person, key=lambda unit: _rank(unit, seed))]
 
 
-def _test_size(participants: int) -> int:
-    return min(max(participants // 10, int(participants >= 2)), MAX_TEST_PER_STUDY)
+def _sessions(order: Order, count: int | None) -> frozenset[SessionKey]:
+    return frozenset(key for people in order.values() for one in people[:count] for key in one)
 
 
-def _rank(key: SessionKey, seed: int) -> bytes:
-    identity = json.dumps([seed, key.study, key.experiment, key.participant])
-    return hashlib.sha256(identity.encode("ascii")).digest()
+def _test_size(n_people: int) -> int:
+    return min(max(n_people // 10, int(n_people >= 2)), MAX_TEST_PER_STUDY)
+
+
+def _rank(unit: Unit, seed: int) -> bytes:
+    return hashlib.sha256(json.dumps([seed, *unit]).encode("ascii")).digest()

@@ -1,7 +1,7 @@
 """An adapter and its base into scores on the people and the studies that it was not trained on, and into gains."""
 
 from dataclasses import replace
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 
 from centaurlab.analyses.analysis import Finding
@@ -14,8 +14,9 @@ from centaurlab.analyses.generalisation import (
     study_gains,
 )
 from centaurlab.data.held_out import KINDS, Split, read_split
-from centaurlab.data.source import DataArguments, open_source
-from centaurlab.data.splits import first_participants
+from centaurlab.data.persons import Persons, find_persons
+from centaurlab.data.source import DataArguments, TranscriptSource, open_source
+from centaurlab.data.splits import first_people
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.jobs.job import Asked, Plan, Round, Scored, everywhere, job
 from centaurlab.models.arguments import DTYPES, ModelArguments
@@ -34,6 +35,7 @@ def plan(asked: Asked[GeneralisationArguments]) -> Plan:
     wanted = _asked_studies(asked.data)
     trained = replace(asked.data, data_seed=split.split_seed, max_participants=None, studies=None, domains=None)
     kinds: dict[str, tuple[DataArguments, PlainContext | None]] = {}
+    notes: list[str] = []
     test = frozenset(key for key in split.test if wanted is None or key.study in wanted)
     novel_studies = [study for study in split.novel_studies if wanted is None or study in wanted]
     if not test and not novel_studies:
@@ -41,10 +43,13 @@ def plan(asked: Asked[GeneralisationArguments]) -> Plan:
     if test:
         eval_data = asked.own.eval_data or split.eval_data
         held_out = replace(trained, data=eval_data, data_split=None) if eval_data else trained
-        check_people(split.train, trained, f"--data {split.data}")
-        people = first_participants(test, asked.data.max_participants, split.split_seed)
-        check_people(people, held_out, f"--eval_data {split.eval_data}" if eval_data else f"--data {split.data}")
+        sources = [open_source(trained), *([open_source(held_out)] if eval_data else [])]
+        persons = find_persons(chain.from_iterable(source.everybody() for source in sources))
+        check_people(split.train, sources[0], f"--data {split.data}")
+        people = first_people(test, persons, asked.data.max_participants, split.split_seed)
+        check_people(people, sources[-1], f"--eval_data {split.eval_data}" if eval_data else f"--data {split.data}")
         kinds["held_out"] = held_out, PlainContext(people)
+        notes += known_people(replace(split, test=people), persons, adapter)
     if novel_studies:
         novel = replace(trained, studies=",".join(novel_studies), max_participants=asked.data.max_participants)
         kinds["novel"] = novel, None
@@ -68,7 +73,8 @@ def plan(asked: Asked[GeneralisationArguments]) -> Plan:
             )
             gains += rows
             summaries.append(summary)
-        return find_gains(asked.own, gains, summaries)
+        found = find_gains(asked.own, gains, summaries)
+        return replace(found, record={**found.record, "notes": notes}, shown=[*found.shown, *notes])
 
     return Plan(rounds, compute, joins=asked.own.adapter)
 
@@ -88,13 +94,24 @@ def _asked_studies(data: DataArguments) -> frozenset[str] | None:
     return frozenset(key.study for key in open_source(everybody).ranked_keys())
 
 
-def check_people(people: frozenset[SessionKey], data: DataArguments, remedy: str) -> None:
+def check_people(people: frozenset[SessionKey], source: TranscriptSource, remedy: str) -> None:
     """Raise ``UserError`` when some of the people whom an adapter was trained on, or held out, are not in the data."""
-    if missing := people.difference(open_source(data).ranked_keys()):
+    if missing := people.difference(source.ranked_keys()):
         raise UserError(
-            f"{data.data} lacks {len(missing)} of {len(people)} people whom the adapter's split.json names, such as "
+            f"{source.name} lacks {len(missing)} of {len(people)} people whom the adapter's split.json names, such as "
             f"{min(missing, key=str)}; give {remedy}, as in training"
         )
+
+
+def known_people(split: Split, persons: Persons, adapter: Path) -> list[str]:
+    """A note where held-out sessions are of people who were trained on, as older versions split by session."""
+    known = split.on_both_sides(persons)
+    if not known:
+        return []
+    return [
+        f"note: {len(known)} of {len(split.test)} held-out sessions are of people whom {adapter} was trained on in "
+        f"other sessions: it was split by {split.held_out_by}; train it again to judge it on new people"
+    ]
 
 
 def check_base(split: Split, base: ModelArguments, adapter: Path) -> None:

@@ -81,6 +81,7 @@ def plan(asked: Asked[PersonaArguments]) -> Plan:
         first = next(iter(runs["without"].values()))
         about = {
             "participants": len(chosen),
+            "people": len(personas.persons.by_person(chosen)),
             "fields": {name: sum(name in personas.answers[key] for key in chosen) for name in personas.found_fields},
             "kept_their_own": sorted(map(str, kept)),
             "refused": personas.refused,
@@ -94,9 +95,8 @@ def plan(asked: Asked[PersonaArguments]) -> Plan:
         }
         notes = [f"left out {reason}" for reason in personas.refused]
         if kept:
-            notes.insert(
-                0, f"note: {len(kept)} of {len(chosen)} people found no other persona in their study and kept their own"
-            )
+            n_kept, n = (len(personas.persons.by_person(of)) for of in (kept, chosen))
+            notes.insert(0, f"note: {n_kept} of {n} people found no other persona in their study and kept their own")
         return replace(found, record={**found.record, **record}, shown=[*found.shown, *notes])
 
     return Plan(rounds, compute)
@@ -123,7 +123,7 @@ def find_personas(persona_table: str | None, data: DataArguments) -> Personas:
     """The personas in the data, whatever ``--max_participants``; ``UserError`` where there are none."""
     source = open_source(replace(data, max_participants=None))
     transcripts = (examined.transcript for examined in source.examine() if examined.transcript)
-    personas = read_personas(transcripts, persona_fields(persona_table), data.on_malformed)
+    personas = read_personas(transcripts, persona_fields(persona_table), source.persons, data.on_malformed)
     if not personas.answers:
         named = ", ".join(one.name for one in personas.fields[:5])
         raise UserError(

@@ -1,7 +1,7 @@
 """Two models scored in turn on the same people in random order, until d is known as well as asked."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def score_until_precise(
             for measurement, model in ((first, "base"), (second, "post")):
                 measurement.score(sessions, f"{title}, {model}")
                 measurement.release()
-            return first.from_main(lambda: d_estimates(first.results(), second.results()))
+            return first.from_main(lambda: d_estimates(first.results(), second.results(), first.person_of))
 
         first.sample = second.sample = sample_until(target, "d", first.order, first.seed, score, first.report)
     for ended in (first, second):
@@ -61,21 +61,25 @@ def scores_so_far(names: Iterable[str], folder: Path) -> dict[str, ScoreRun]:
     return {name: read_run(score_folder(folder, name)) for name in names}
 
 
-def d_estimates(base: ScoreResults, post: ScoreResults) -> list[StudyEstimate]:
-    """Each study's d over the responses that both models scored."""
+def d_estimates(
+    base: ScoreResults, post: ScoreResults, person_of: Callable[[SessionKey], Hashable]
+) -> list[StudyEstimate]:
+    """Each study's d over the responses that both models scored; ``person_of`` says whose session it is."""
     of_post = dict(post)
-    found: dict[str, list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]] = defaultdict(list)
+    numbers: dict[Hashable, int] = {}
+    found: dict[str, list[tuple[int, npt.NDArray[np.float32], npt.NDArray[np.float32]]]] = defaultdict(list)
     for key, scores in base:
         if key not in of_post:
             continue
         other = of_post[key]
         _, in_base, in_post = np.intersect1d(scores.response_R, other.response_R, True, return_indices=True)
         if len(in_base):
-            found[key.study].append((scores.nll_R[in_base], other.nll_R[in_post]))
+            number = numbers.setdefault(person_of(key), len(numbers))
+            found[key.study].append((number, scores.nll_R[in_base], other.nll_R[in_post]))
     estimates = []
-    for study, people in sorted(found.items()):
-        participant_R = np.repeat(np.arange(len(people)), [len(nll_base_R) for nll_base_R, _ in people])
-        nll_base_R, nll_post_R = (np.concatenate(columns) for columns in zip(*people, strict=True))
-        sums = sum_study(StudyScores(study, participant_R, nll_base_R, nll_post_R))
+    for study, sessions in sorted(found.items()):
+        person_S, base_S, post_S = zip(*sessions, strict=True)
+        person_R = np.repeat(person_S, list(map(len, base_S)))
+        sums = sum_study(StudyScores(study, person_R, np.concatenate(base_S), np.concatenate(post_S)))
         estimates.append(jackknife(study, *leave_one_out(sums)))
     return estimates

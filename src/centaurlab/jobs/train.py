@@ -53,6 +53,9 @@ def run(args: CentaurArguments, training_args: "CentaurConfig", model_args: "Mod
     folder = RunFolder(Path(training_args.output_dir), "train")
     with folder.lock() if is_main else nullcontext():
         prepared = prepare_run(args, training_args, model_args)
+        if is_main:
+            for note in prepared.data.notes:
+                print(f"note: {note}")
         with Tracker(folder, training_args.tracking, prepared.settings) if is_main else nullcontext():
             results = train(prepared)
         if training_args.push_to_hub:

@@ -20,7 +20,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from centaurlab.data.splits import first_participants, participant_order
+from centaurlab.data.persons import Persons
+from centaurlab.data.splits import first_people, person_order
 from centaurlab.data.transcripts import CLOSE, OPEN, SessionKey, Transcript, is_missing
 from centaurlab.prompts.prompt import Prompt, session_prompt
 from centaurlab.runtime.errors import UserError
@@ -72,12 +73,13 @@ class PersonaField:
 class Personas:
     """The answers of every participant who gives any. ``everybody``: all who were asked, with or without answers.
 
-    ``refused``: those left out of both, and why.
+    ``persons``: whose sessions these are. ``refused``: those left out of both, and why.
     """
 
     fields: tuple[PersonaField, ...]
     answers: Mapping[SessionKey, Answers]
     everybody: frozenset[SessionKey]
+    persons: Persons
     refused: tuple[str, ...] = ()
 
     @cached_property
@@ -88,15 +90,13 @@ class Personas:
 
     def chosen(self, max_participants: int | None, seed: int) -> frozenset[SessionKey]:
         """Of those who answer, the first ``max_participants`` of each study in the seeded order; None: all."""
-        if max_participants is None:
-            return frozenset(self.answers)
-        return first_participants(self.answers, max_participants, seed)
+        return first_people(self.answers, self.persons, max_participants, seed)
 
     def of_their_studies(self, max_participants: int | None, seed: int) -> frozenset[SessionKey]:
         """Whoever takes part in a study in which somebody answers, as many of each as ``chosen`` has."""
         studies = {key.study for key in self.answers}
         present = [key for key in self.everybody if key.study in studies]
-        return frozenset(present) if max_participants is None else first_participants(present, max_participants, seed)
+        return first_people(present, self.persons, max_participants, seed)
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,10 @@ def persona_fields(table: str | None = None) -> tuple[PersonaField, ...]:
 
 
 def read_personas(
-    transcripts: Iterable[Transcript], fields: tuple[PersonaField, ...], on_malformed: str = "error"
+    transcripts: Iterable[Transcript],
+    fields: tuple[PersonaField, ...],
+    persons: Persons,
+    on_malformed: str = "error",
 ) -> Personas:
     """What every participant answers. ``UserError``, naming who and what, at a value that is no answer.
 
@@ -182,7 +185,7 @@ def read_personas(
             everybody.add(transcript.key)
             if answers:
                 found[transcript.key] = answers
-    return Personas(fields, found, frozenset(everybody), tuple(refused))
+    return Personas(fields, found, frozenset(everybody), persons, tuple(refused))
 
 
 def own_context(personas: Personas, sessions: Iterable[SessionKey], late_cut: bool = False) -> PersonaContext:
@@ -200,14 +203,16 @@ def field_context(personas: Personas, sessions: Iterable[SessionKey], name: str)
 def shuffled_context(
     personas: Personas, sessions: Iterable[SessionKey], seed: int
 ) -> tuple[PersonaContext, frozenset[SessionKey]]:
-    """The persona of another participant of the study, with another text where there is one; and who kept theirs.
+    """The persona of another person of the study, with another text where there is one; and who kept theirs.
 
-    Each persona of the study (of all who have one, not of ``sessions`` alone) is given to one participant.
+    Each persona of the study (of all who have one, not of ``sessions`` alone) is given to one person, for all of the
+    person's sessions; where one's sessions differ in what is known, it is that of the first.
     """
     texts = {key: "".join(answers.values()) for key, answers in personas.answers.items()}
     given: dict[SessionKey, str] = {}
-    for order in participant_order(texts, seed).values():
-        given |= zip(order, _deranged([texts[key] for key in order], f"{seed} {order[0].study}"), strict=True)
+    for study, people in person_order(texts, personas.persons, seed).items():
+        for one, text in zip(people, _deranged([texts[one[0]] for one in people], f"{seed} {study}"), strict=True):
+            given |= dict.fromkeys(one, text)
     chosen = {key: given[key] for key in sessions}
     kept = frozenset(key for key, text in chosen.items() if text == texts[key])
     return PersonaContext("shuffled", personas.fields, chosen, seed), kept

@@ -8,7 +8,7 @@ command computes only what is missing. A run may also score some sessions, look 
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import timedelta
@@ -22,7 +22,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 
 from centaurlab.data.held_out import check_held_out
 from centaurlab.data.source import DataArguments, open_source
-from centaurlab.data.splits import participant_order
+from centaurlab.data.splits import Order, person_order
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.identity import identify
@@ -89,7 +89,11 @@ class Measurement:
     def score_nll(self, sessions: frozenset[SessionKey], title: str) -> list[StudyEstimate]:
         """Score ``sessions``; each study's NLL over them."""
         self.score(sessions, title)
-        return self.from_main(lambda: nll_estimates(self.results()))
+        return self.from_main(lambda: nll_estimates(self.results(), self.person_of))
+
+    def person_of(self, key: SessionKey) -> Hashable:
+        """Whose session it is."""
+        return self._worker.plan.survey.source.persons.unit(key)
 
     def report(self, words: str, number: int, look: Look) -> None:
         """Say what is known after a round, and log it."""
@@ -108,9 +112,10 @@ class Measurement:
         self._worker.release()
 
     @cached_property
-    def order(self) -> dict[str, list[SessionKey]]:
-        """The sessions of each study in the seeded order."""
-        return participant_order((session.key for session in self._worker.plan.survey), self.seed)
+    def order(self) -> Order:
+        """The people of each study in the seeded order."""
+        survey = self._worker.plan.survey
+        return person_order((session.key for session in survey), survey.source.persons, self.seed)
 
 
 def measure(
@@ -177,8 +182,9 @@ def measuring(
     folder = RunFolder(Path(arguments.output_dir), "score")
     with folder.lock() if state.is_main_process else nullcontext():
         wait_for_all(state)
-        check_held_out(model_arguments.model_name_or_path, data_arguments)
-        survey = Survey(open_source(data_arguments, context.sessions if context else None))
+        source = open_source(data_arguments, context.sessions if context else None)
+        check_held_out(model_arguments.model_name_or_path, data_arguments, source)
+        survey = Survey(source)
         model, notes = _model_to_score(model_arguments, arguments)
         with state.main_process_first():  # a damaged file is set aside by one of them
             identity = identify(model_arguments)

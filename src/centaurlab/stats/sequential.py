@@ -39,7 +39,7 @@ Shapes: P participants of a study.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -158,15 +158,22 @@ def jackknife(study: str, value: float, without_P: FloatArray) -> StudyEstimate:
     return StudyEstimate(study, value, variance, n)
 
 
-def nll_estimates(results: Iterable[tuple[SessionKey, "ResponseScores"]]) -> list[StudyEstimate]:
-    """Each study's NLL, the mean over its responses, from its sessions' scores; those without scores do not count."""
-    people: dict[str, list[tuple[int, float]]] = defaultdict(list)
+def nll_estimates(
+    results: Iterable[tuple[SessionKey, "ResponseScores"]], person_of: Callable[[SessionKey], Hashable]
+) -> list[StudyEstimate]:
+    """Each study's NLL, the mean over its responses, from its sessions' scores; those without scores do not count.
+
+    ``person_of`` says whose session it is.
+    """
+    people: dict[str, dict[Hashable, tuple[int, float]]] = defaultdict(dict)
     for key, scores in results:
         if len(scores.nll_R):
-            people[key.study].append((len(scores.nll_R), float(scores.nll_R.sum(dtype=np.float64))))
+            n, total = people[key.study].get(person_of(key), (0, 0.0))
+            known = n + len(scores.nll_R), total + float(scores.nll_R.sum(dtype=np.float64))
+            people[key.study][person_of(key)] = known
     estimates = []
     for study, sums in sorted(people.items()):
-        estimates.append(nll_estimate(study, *np.array(sums, np.float64).T))
+        estimates.append(nll_estimate(study, *np.array(list(sums.values()), np.float64).T))
     return estimates
 
 
@@ -200,20 +207,20 @@ def half_width(estimates: Sequence[StudyEstimate], target: float) -> float:
 def sample_until(
     target: float,
     quantity: str,
-    order: Mapping[str, Sequence[SessionKey]],
+    order: Mapping[str, Sequence[tuple[SessionKey, ...]]],
     seed: int,
     score: Callable[[frozenset[SessionKey], str], Sequence[StudyEstimate]],
     report: Callable[[str, int, Look], None],
 ) -> Sample:
-    """Score rounds of the participants of ``order`` until the interval's half-width is at most ``target``.
+    """Score rounds of the people of ``order`` until the interval's half-width is at most ``target``.
 
-    ``score`` gets the sessions of all rounds so far and a title of this one, and gives each study's estimate over
-    them; ``report`` is told each look, first in words.
+    ``order``: by study, the sessions of each person. ``score`` gets the sessions of all rounds so far and a title of
+    this one, and gives each study's estimate over them; ``report`` is told each look, first in words.
     """
-    of_sessions = sum(map(len, order.values()))
+    of_sessions = sum(len(person) for people in order.values() for person in people)
     looks: list[Look] = []
     for number, n in enumerate(_rounds(max(map(len, order.values()))), start=1):
-        sessions = frozenset(key for keys in order.values() for key in keys[:n])
+        sessions = frozenset(key for people in order.values() for person in people[:n] for key in person)
         width = f", {plus_minus(looks[-1].value, looks[-1].half_width)} so far" if looks else ""
         estimates = score(sessions, f"round {number}{width}, target {target:g}")
         looks.append(_look(n, len(sessions), list(order), estimates, target))

@@ -11,6 +11,7 @@ from typing import Any
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerFast
 from trl import ModelConfig, SFTConfig, get_peft_config, pack_dataset
 
+from centaurlab.data.held_out import as_by_session
 from centaurlab.display.terminal import show
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.identity import identify
@@ -150,8 +151,10 @@ def _begin(
     checkpoint = last_complete_checkpoint(folder.path)
     split = data.split | {"base_fingerprint": base.fingerprint}
     if checkpoint:
-        known = folder.read_json("split.json") | fixed_settings(folder.read_json("config.json"))
-        for name, value in as_read_back(split | fixed_settings(settings)).items():
+        before = folder.read_json("split.json")
+        known = before | fixed_settings(folder.read_json("config.json"))
+        asked = split if "held_out_by" in before else as_by_session(split)
+        for name, value in as_read_back(asked | fixed_settings(settings)).items():
             if known.get(name) != value:
                 raise UserError(
                     f"{folder.path} holds a run whose {name} differs; give another --output_dir, "

@@ -1,12 +1,13 @@
 """Transcripts into training and evaluation examples, and who is in which.
 
-Test participants and novel studies are set apart before anything is subset, by the same rule that evaluations
+Test people and novel studies are set apart before anything is subset, by the same rule that evaluations
 use, so that no choice of studies, shares or counts moves a person from one side to the other.
 """
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,11 @@ import pyarrow as pa
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from centaurlab.data.held_out import people_of
+from centaurlab.data.persons import Persons, find_persons
 from centaurlab.data.records import Problem
 from centaurlab.data.source import DataArguments, TranscriptSource, open_source
-from centaurlab.data.splits import first_participants, participant_order, partition
+from centaurlab.data.splits import first_people, partition, person_order
 from centaurlab.data.transcripts import SessionKey, Transcript, data_fingerprint, study_fingerprint, text_digest, told
 from centaurlab.prompts.encoding import Encoding, Ints, encode
 from centaurlab.results.record import Coverage
@@ -41,13 +44,15 @@ class TrainingData:
     """Examples to train on and to evaluate, and where they come from.
 
     ``train`` has columns ``input_ids`` and ``labels``; ``held_out`` also ``study`` (index into ``studies``) and
-    ``responses`` (number scored). ``held_out_keys``: one per row of ``held_out``. ``split``: for ``split.json``.
+    ``responses`` (number scored). ``held_out_keys``: one per row of ``held_out``; ``persons`` says whose sessions they
+    are. ``split``: for ``split.json``.
     """
 
     train: Dataset
     held_out: Dataset
     studies: tuple[str, ...]
     held_out_keys: tuple[SessionKey, ...]
+    persons: Persons
     split: dict[str, Any]
     notes: tuple[str, ...]
 
@@ -81,17 +86,21 @@ def prepare_data(
     if comma := sorted({key.study for key in responses if "," in key.study}):
         raise UserError(f"the name of study {comma[0]!r} holds a comma, by which studies are listed; rename it")
     # Of all sessions, also those left out as malformed: so does '--participants test', which must find the same people.
-    parts = partition((key for key in source.ranked_keys() if key.study not in args.novel), args.split_seed)
+    persons = source.persons
+    parts = partition((key for key, _ in source.everybody()), persons, args.split_seed, args.novel)
     test_source = source
-    test = parts.test & responses.keys()
+    test, train = parts.test & responses.keys(), parts.train & responses.keys()
+    notes = _shared_notes(parts.novel, train, persons)
     if args.eval_data:
         test_source = open_source(DataArguments(data=args.eval_data, on_malformed=args.on_malformed))
-        test = frozenset(transcript.key for transcript in test_source)
-    train = (parts.train if not args.eval_data else parts.train | parts.test) & responses.keys()
-    _check_disjoint(train, test, args)
-    chosen = _subset(train, responses, args)
+        persons = find_persons(chain(source.everybody(), test_source.everybody()))
+        train = frozenset(responses)
+        test, note = _of_others(frozenset(transcript.key for transcript in test_source), train, persons, args)
+        notes += note
+    chosen = _subset(train, persons, responses, args)
     studies = tuple(sorted({key.study for key in chosen}))
-    shown = first_participants((key for key in test if key.study in studies), args.eval_participants, args.split_seed)
+    of_studies = (key for key in test if key.study in studies)
+    shown = first_people(of_studies, persons, args.eval_participants, args.split_seed)
 
     train_rows = _encode_sessions(source, chosen, args, tokenizer, max_length, split=args.long_sessions == "split")
     if not train_rows:
@@ -104,11 +113,13 @@ def prepare_data(
         "data": args.data,
         "eval_data": args.eval_data,
         "split_seed": args.split_seed,
+        "held_out_by": "person",
         "studies": {
             study: {
                 "fingerprint": _fingerprint(row for row in train_rows if row.key.study == study),
                 "train": [[k.experiment, k.participant] for k in sorted(chosen, key=str) if k.study == study],
                 "test": [[k.experiment, k.participant] for k in sorted(test, key=str) if k.study == study],
+                "people": people_of(study, chosen, test, persons),
             }
             for study in studies
         },
@@ -124,8 +135,9 @@ def prepare_data(
         ),
         studies=studies,
         held_out_keys=tuple(row.key for row in held_rows),
+        persons=persons,
         split=split,
-        notes=(*source.notes, *skipped),
+        notes=(*source.notes, *skipped, *notes),
     )
 
 
@@ -201,7 +213,10 @@ def _training_source(args: CentaurArguments) -> TranscriptSource:
     return open_source(replace(everyone, studies=args.studies, domains=args.domains))
 
 
-def _check_disjoint(train: frozenset[SessionKey], test: frozenset[SessionKey], args: CentaurArguments) -> None:
+def _of_others(
+    test: frozenset[SessionKey], train: frozenset[SessionKey], persons: Persons, args: CentaurArguments
+) -> tuple[frozenset[SessionKey], tuple[str, ...]]:
+    """The sessions of ``--eval_data`` of people who are not trained on; and a note on those of people who are."""
     overlap = sorted(train & test, key=str)
     if overlap:
         raise UserError(
@@ -211,19 +226,49 @@ def _check_disjoint(train: frozenset[SessionKey], test: frozenset[SessionKey], a
     novel = sorted({key.study for key in train | test} & set(args.novel))
     if novel:
         raise UserError(f"study {novel[0]!r} is in --novel_studies and in --eval_data {args.eval_data}; leave one away")
+    trained = {persons.unit(key) for key in train}
+    known = sorted((key for key in test if persons.unit(key) in trained), key=str)
+    if not known:
+        return test, ()
+    if len(known) == len(test):
+        raise UserError(
+            f"all {len(test)} sessions of --eval_data {args.eval_data} are of people who are trained on, such as "
+            f"{known[0]}; give other people"
+        )
+    note = (
+        f"{len(known)} of {len(test)} sessions of --eval_data {args.eval_data} are of people who are trained on in "
+        f"other sessions, such as {known[0]}: they are not held out"
+    )
+    return test.difference(known), (note,)
 
 
-def _subset(train: frozenset[SessionKey], responses: dict[SessionKey, int], args: CentaurArguments) -> set[SessionKey]:
-    """Of each study the first participants in the seeded order, as far as every limit allows."""
+def _shared_notes(novel: Iterable[SessionKey], train: Iterable[SessionKey], persons: Persons) -> tuple[str, ...]:
+    """A note on each novel study that shares people with those trained on."""
+    trained = {persons.unit(key): key.study for key in train}
+    by_study: dict[str, set[tuple[str, ...]]] = {}
+    for key in novel:
+        by_study.setdefault(key.study, set()).add(persons.unit(key))
+    notes = []
+    for study, people in sorted(by_study.items()):
+        shared = people & trained.keys()
+        if shared:
+            others = ", ".join(sorted({trained[person] for person in shared}))
+            notes.append(f"novel study {study}: {len(shared)} of {len(people)} people are trained on, in {others}")
+    return tuple(notes)
+
+
+def _subset(
+    train: frozenset[SessionKey], persons: Persons, responses: dict[SessionKey, int], args: CentaurArguments
+) -> set[SessionKey]:
+    """Of each study the first people in the seeded order, as far as every limit allows."""
     chosen: set[SessionKey] = set()
-    for order in participant_order(train, args.split_seed).values():
-        kept = order[: math.ceil(args.train_share * len(order))][: args.max_participants]
+    for people in person_order(train, persons, args.split_seed).values():
         n_responses = 0
-        for key in kept:
+        for person in people[: math.ceil(args.train_share * len(people))][: args.max_participants]:
             if args.max_responses is not None and n_responses >= args.max_responses:
                 break
-            n_responses += responses[key]
-            chosen.add(key)
+            n_responses += sum(responses[key] for key in person)
+            chosen.update(person)
     return chosen
 
 

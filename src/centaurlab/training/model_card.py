@@ -49,15 +49,19 @@ def held_out_results(
     """Results per study from each held-out session's summed NLLs (nats) and number of responses."""
     results = []
     for study in data.studies:
-        rows = [i for i, key in enumerate(data.held_out_keys) if key.study == study]
-        if not rows:
+        people: dict[tuple[str, ...], FloatArray] = {}
+        for key, *sums in zip(data.held_out_keys, base_nll, nll, responses, strict=True):
+            if key.study == study:
+                unit = data.persons.unit(key)
+                people[unit] = people.get(unit, np.zeros(3)) + sums
+        if not people:
             continue
-        sums_PK = np.array([[base_nll[i], nll[i], responses[i]] for i in rows], np.float64)
+        sums_PK = np.stack(list(people.values()))
         base, after, count = sums_PK.sum(0)
-        people = bootstrap.Study(sums_PK, _ratio, sums_PK[:, 2, None, None])
-        ratio = bootstrap.draw_people(people, _RESAMPLES, np.random.default_rng(0)).estimate(scale=POSITIVE)
+        drawn = bootstrap.Study(sums_PK, _ratio, sums_PK[:, 2, None, None])
+        ratio = bootstrap.draw_people(drawn, _RESAMPLES, np.random.default_rng(0)).estimate(scale=POSITIVE)
         values = (base / count, after / count, ratio.value - 1, ratio.low - 1, ratio.high - 1)
-        results.append(HeldOutResult(study, len(rows), int(count), *values))
+        results.append(HeldOutResult(study, len(people), int(count), *values))
     return results
 
 
