@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from centaurlab.library.training import Trained as Trained
     from centaurlab.library.training import report as report
     from centaurlab.library.training import train as train
+    from centaurlab.library.viewing import View as View
+    from centaurlab.library.viewing import view as view
     from centaurlab.runtime.errors import IncompleteError as IncompleteError
     from centaurlab.runtime.errors import UserError as UserError
 
@@ -37,6 +39,7 @@ _PLACES = {
     **dict.fromkeys(("Scores", "read", "score"), "centaurlab.library.scores"),
     **dict.fromkeys(("Comparison", "Parts", "compare", "diagnose", "estimate"), "centaurlab.library.comparing"),
     **dict.fromkeys(("Trained", "report", "train"), "centaurlab.library.training"),
+    **dict.fromkeys(("View", "view"), "centaurlab.library.viewing"),
     **dict.fromkeys(("IncompleteError", "UserError"), "centaurlab.runtime.errors"),
 }
 __all__ = ["__version__", *sorted(_PLACES)]

@@ -21,6 +21,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "demo": (f"{_CLI}.demo:COMMAND", "the whole story on a small model, in ten minutes"),
         "report": (f"{_CLI}.report:COMMAND", "finished runs as one page"),
         "compare": (f"{_CLI}.compare:COMMAND", "runs side by side on the terminal"),
+        "view": (f"{_JOBS}.view:COMMAND", "scored sessions as a page, every response coloured by its NLL"),
     },
     "Measure": {
         "score": (f"{_JOBS}.score:COMMAND", "one NLL per human response"),

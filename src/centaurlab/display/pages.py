@@ -34,8 +34,9 @@ def _figure(figure: ReportFigure, address: str) -> str:
 _MEDIA = {"svg": "image/svg+xml", "png": "image/png"}
 
 
-def _page(title: str, made: Sequence[Section]) -> str:
-    environment = jinja2.Environment(
+def page_environment() -> jinja2.Environment:
+    """The templates of pages: everything that comes from data is escaped, its control characters are written out."""
+    return jinja2.Environment(
         loader=jinja2.PackageLoader("centaurlab.display", ""),
         autoescape=True,
         trim_blocks=True,
@@ -43,6 +44,10 @@ def _page(title: str, made: Sequence[Section]) -> str:
         undefined=jinja2.StrictUndefined,
         finalize=lambda value: shown(value) if type(value) is str else value,
     )
+
+
+def _page(title: str, made: Sequence[Section]) -> str:
+    environment = page_environment()
     environment.filters["data_uri"] = _data_uri
     return environment.get_template("page.html.jinja").render(title=title, sections=made, version=__version__)
 

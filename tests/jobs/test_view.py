@@ -1,0 +1,130 @@
+"""The page of sessions: the texts that were scored, each response with the tables' NLLs, nothing from elsewhere."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import centaurlab as cl
+from centaurlab.data.options import cut_at_responses
+from centaurlab.display import view as display
+from helpers.commands import centaurlab
+from helpers.report_pages import Page
+from helpers.tiny_models import save_tiny_llama
+from helpers.transcripts import write_transcripts
+
+EVIL = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">&amp;"
+ROWS = [
+    {
+        "experiment": f"study{study}/one",
+        "participant": f"p{person}{EVIL if person == 1 else ''}",
+        "text": f"Round {study}.{EVIL}\u2028 "
+        + "".join(f"You press <<{'JF'[(person + trial) % 2]}>>.\n" for trial in range(3 + person)),
+    }
+    for study in range(2)
+    for person in range(3)
+]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+pytestmark = pytest.mark.usefixtures("offline")
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_llama_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("view")
+    data = write_transcripts(folder / "people.jsonl", ROWS)
+    base = cl.score(tiny_llama_dir, data, folder / "base").folder
+    return base, cl.score(save_tiny_llama(folder / "m1", seed=1), data, folder / "post").folder
+
+
+def data_of(page: str, name: str):
+    found = re.search(f'<script type="application/json" id="{name}">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])
+
+
+def test_texts_and_numbers_are_those_that_were_scored(runs, tmp_path):
+    base, post = runs
+    done = centaurlab("view", post, "--base", base, "--output", tmp_path / "v.html")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "v.html").read_text(encoding="utf-8")
+    index, sessions = data_of(page, "index"), data_of(page, "chunk-0000")
+    assert [(index["studies"][s[0]], s[1], s[2]) for s in index["sessions"]] == [
+        (row["experiment"].partition("/")[0], row["experiment"], row["participant"]) for row in ROWS
+    ]
+    tables = [cl.read(run).table() for run in (base, post)]
+    for row, shown in zip(ROWS, sessions, strict=True):
+        assert (shown["segments"], shown["responses"]) == tuple(map(list, cut_at_responses(row["text"])))
+        for table, measures in zip(tables, shown["models"], strict=True):
+            is_own = (table["experiment"] == row["experiment"]) & (table["participant"] == row["participant"])
+            own = table[is_own].sort_values("response")
+            assert measures["nll"] == pytest.approx(own["nll"].tolist(), abs=1e-4)
+            assert measures["entropy"] == pytest.approx(own["entropy"].tolist(), abs=1e-4)
+    rises = [nlls[4] - nlls[3] for nlls in index["worst"]]
+    assert rises == sorted(rises, reverse=True)
+    assert len(rises) == sum(len(shown["responses"]) for shown in sessions)
+
+
+def test_the_page_loads_nothing_and_runs_nothing_of_the_data(runs, tmp_path):
+    centaurlab("view", runs[1], "--output", tmp_path / "v.html")
+    page = Page(tmp_path / "v.html")
+    assert not {"link", "iframe", "object", "embed", "img"} & set(page.elements)
+    assert page.elements.count("script") == 3, "index, one chunk, the program"
+    assert "default-src 'none'" in page.source
+    assert not re.search(r"https?://|url\(|@import|fetch\(|XMLHttpRequest", page.source)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_a_browser_shows_the_sessions_as_text_from_scripts_beside_the_page(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr("centaurlab.jobs.view.INLINE_CHARACTERS", 10)
+    monkeypatch.setattr(display, "CHUNK_CHARACTERS", 700)
+    base, post = runs
+    done = centaurlab("view", post, "--base", base, "--output", tmp_path / "v.html")
+    assert "with its data in" in done.stdout
+    assert len(list((tmp_path / "v-data").glob("*.js"))) > 2
+    arguments = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    address = (tmp_path / "v.html").as_uri()
+    done = subprocess.run(
+        [*map(str, arguments), "--virtual-time-budget=4000", "--dump-dom", address],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.count("<mark") == 2 * 3, "both models, the first session"
+    assert EVIL in html.unescape(done.stdout.partition('<div id="texts"')[2])
+    assert "<title>Sessions under" in done.stdout
+    assert "<img" not in done.stdout.partition('<div id="texts"')[2].partition("</main>")[0]
+
+
+def test_data_that_changed_are_refused(runs, tmp_path):
+    moved = write_transcripts(tmp_path / "moved.jsonl", ROWS)
+    assert centaurlab("view", runs[0], "--output", tmp_path / "v.html", "--data", moved).returncode == 0
+    changed = write_transcripts(tmp_path / "c.jsonl", [ROWS[0] | {"text": "Else. <<J>> <<F>> <<J>>"}, *ROWS[1:]])
+    done = centaurlab("view", runs[0], "--output", tmp_path / "w.html", "--data", changed)
+    assert "the sessions of study0 in" in done.error
+    assert not (tmp_path / "w.html").exists()
+
+
+def test_few_sessions_come_evenly_from_the_studies(runs, tmp_path):
+    done = centaurlab("view", runs[0], "--output", tmp_path / "v.html", "--max_sessions", "2")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "v.html").read_text(encoding="utf-8")
+    assert "2 of 6 scored sessions of 2 studies" in page
+    assert [s[0] for s in data_of(page, "index")["sessions"]] == [0, 1]
+    assert "must be at least 1" in centaurlab("view", runs[0], "--max_sessions", "0").error
+
+
+def test_a_notebook_shows_the_page_in_a_frame_of_its_own(runs, tmp_path):
+    base, post = map(cl.read, runs)
+    view = cl.view(post, base)
+    shown = view._repr_html_()
+    assert shown.count("<iframe") == 1
+    assert 'sandbox="allow-scripts"' in shown
+    assert html.unescape(shown.partition('srcdoc="')[2].partition('" style')[0]) == view.page
+    assert view.save(tmp_path / "n.html").read_text(encoding="utf-8") == view.page
+    assert repr(view).startswith("View(6 sessions of 2 studies")
