@@ -37,7 +37,7 @@ def test_a_conversation_that_the_template_refuses_is_named_or_left_out(method: s
         return {"prompt": prompt, "completion": "b"}
 
     rows = Dataset.from_list([row("user"), row("system"), row("user")])
-    with pytest.raises(UserError, match=r"conversation 2: .*refuses it \(no system role\).*--on_malformed skip"):
+    with pytest.raises(UserError, match=r"conversation 2: .*refuses.* \(no system role\).*--on_malformed skip"):
         encode_conversations(rows, method, tokenizer, 64)
     encoded = encode_conversations(rows, method, tokenizer, 64, skip_malformed=True)
     assert (len(encoded.examples), len(encoded.left_out)) == (2, 1)

@@ -6,6 +6,7 @@ that the template puts between two turns counts to the reply before it, so that 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import find_checkpoint
 from centaurlab.models.loading import load_tokenizer
 from centaurlab.prompts.encoding import Ints
+from centaurlab.prompts.rendering import render
 from centaurlab.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -54,9 +56,17 @@ def own_chat_tokenizer(args: ModelArguments) -> "PreTrainedTokenizerFast":
     for name in filter(None, (args.adapter_name_or_path, args.model_name_or_path)):
         own = find_checkpoint(name, None, False, False).folder / "chat_template.jinja"
         if own.is_file():
-            tokenizer.chat_template = own.read_text(encoding="utf-8")
+            tokenizer.chat_template = read_template(own)
             break
     return tokenizer
+
+
+def read_template(path: Path) -> str:
+    """The chat template in a file; ``UserError`` where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read the chat template {path}: {error}") from error
 
 
 def encode_conversation(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase") -> EncodedReplies:
@@ -68,10 +78,10 @@ def encode_conversation(messages: Sequence[Message], tokenizer: "PreTrainedToken
     turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
     if not turns:
         raise UserError("a conversation has no turn of the role 'assistant'; there is nothing to learn from it")
-    text = _render(messages[: turns[-1] + 1], tokenizer)
+    text = render(tokenizer, messages[: turns[-1] + 1])
     spans = []
     for i in turns:
-        before, upto = _render(messages[:i], tokenizer, reply_follows=True), _render(messages[: i + 1], tokenizer)
+        before, upto = render(tokenizer, messages[:i], reply_follows=True), render(tokenizer, messages[: i + 1])
         if not (upto.startswith(before) and text.startswith(upto)):
             raise _rewritten(tokenizer)
         spans.append((len(before), len(upto)))
@@ -85,8 +95,8 @@ def encode_completion(
 
     Raises ``UserError`` where the template writes the prompt differently once the completion follows.
     """
-    before = _render(prompt, tokenizer, reply_follows=True)
-    text = _render([*prompt, *completion], tokenizer)
+    before = render(tokenizer, prompt, reply_follows=True)
+    text = render(tokenizer, [*prompt, *completion])
     if not text.startswith(before):
         raise _rewritten(tokenizer)
     return _encode(text, [(len(before), len(text))], tokenizer)
@@ -94,21 +104,8 @@ def encode_completion(
 
 def encode_reply(question: str, reply: str, tokenizer: "PreTrainedTokenizerBase") -> EncodedReplies:
     """Token ids of a question and the beginning of a reply to it, which need not be whole."""
-    before = _render([{"role": "user", "content": question}], tokenizer, reply_follows=True)
+    before = render(tokenizer, [{"role": "user", "content": question}], reply_follows=True)
     return _encode(before + reply, [(len(before), len(before) + len(reply))], tokenizer)
-
-
-def _render(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase", reply_follows: bool = False) -> str:
-    from jinja2 import TemplateError
-
-    try:
-        text = tokenizer.apply_chat_template(
-            [dict(message) for message in messages], tokenize=False, add_generation_prompt=reply_follows
-        )
-    except (TemplateError, TypeError, ValueError) as error:
-        raise UserError(f"the chat template of {tokenizer.name_or_path} refuses it ({error})") from error
-    assert isinstance(text, str), "it was not asked to tokenize"
-    return text
 
 
 def _rewritten(tokenizer: "PreTrainedTokenizerBase") -> UserError:

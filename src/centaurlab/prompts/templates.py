@@ -18,6 +18,7 @@ from centaurlab.data.transcripts import CLOSE, OPEN, SessionKey, Transcript
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.prompts.chat import own_chat_tokenizer
 from centaurlab.prompts.prompt import Prompt, PromptResponse, session_prompt
+from centaurlab.prompts.rendering import own_template, render
 from centaurlab.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -124,25 +125,11 @@ class TemplateContext:
         self, messages: Sequence[Mapping[str, str]], reply_follows: bool = False, thinking: bool | None = False
     ) -> str:
         """What the template makes of ``messages``; ``thinking=None`` leaves the matter to it."""
-        from jinja2 import TemplateError
-
         options: dict[str, Any] = {"date_string": self.today.strftime("%d %b %Y")}
         if self.knows_thinking and thinking is not None:
             options["enable_thinking"] = thinking
-        try:
-            text = self.tokenizer.apply_chat_template(
-                [dict(message) for message in messages],
-                chat_template=_NOW.sub(lambda found: json.dumps(self.today.strftime(found[1] or "")), self.template),
-                tokenize=False,
-                add_generation_prompt=reply_follows,
-                **options,
-            )
-        except (TemplateError, TypeError, ValueError) as error:
-            raise UserError(
-                f"the chat template of {self.tokenizer.name_or_path} refuses the conversation ({error})"
-            ) from error
-        assert isinstance(text, str), "it was not asked to tokenize"
-        return text
+        dated = _NOW.sub(lambda found: json.dumps(self.today.strftime(found[1] or "")), self.template)
+        return render(self.tokenizer, messages, dated, reply_follows, **options)
 
     def frame(self, turns: Sequence[Turn]) -> tuple[list[str], list[int]]:
         """What the template writes around turns: the pieces between them, and which turns stand between these."""
@@ -193,7 +180,7 @@ def template_context(args: ModelArguments) -> TemplateContext:
     name = tokenizer.name_or_path
     if not tokenizer.chat_template:
         raise UserError(f"{name} has no chat template; name a model that has one (base models often do not)")
-    template = tokenizer.get_chat_template()
+    template = own_template(tokenizer)
     if "strftime_now(" in _NOW.sub("", template):
         raise UserError(f"the chat template of {name} works the date out, which would make scores differ by the day")
     return TemplateContext(tokenizer, template)

@@ -24,7 +24,7 @@ from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.digests import fingerprint
 from centaurlab.models.identity import identify
 from centaurlab.models.loading import load_model
-from centaurlab.prompts.chat import chat_tokenizer, encode_reply
+from centaurlab.prompts.chat import chat_tokenizer, encode_reply, read_template
 from centaurlab.prompts.encoding import Ints
 from centaurlab.runs.folder import RunFolder, read_json
 from centaurlab.scoring.scorer import prepare_for_scoring
@@ -93,7 +93,7 @@ def assistant_quality(
     """
     tokenizer = chat_tokenizer(args)
     if template and template.is_file():
-        tokenizer.chat_template = template.read_text(encoding="utf-8")
+        tokenizer.chat_template = read_template(template)
     asked = fingerprint(
         {
             "model": identify(args).fingerprint,

@@ -16,7 +16,7 @@ from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.identity import identify
 from centaurlab.models.loading import load_config
 from centaurlab.models.shape import usable_window
-from centaurlab.prompts.chat import chat_tokenizer
+from centaurlab.prompts.chat import chat_tokenizer, read_template
 from centaurlab.results.record import ModelIdentity
 from centaurlab.runs.folder import CONFIG, MODEL_RUN_CONFIG, RunFolder
 from centaurlab.runs.provenance import provenance
@@ -117,10 +117,7 @@ def _base_arguments(args: PostTrainArguments, training_args: SFTConfig, model_ar
 def _tokenizer(base_args: ModelArguments, training_args: SFTConfig) -> PreTrainedTokenizerFast:
     tokenizer = chat_tokenizer(base_args)
     if training_args.chat_template_path:
-        try:
-            tokenizer.chat_template = Path(training_args.chat_template_path).read_text(encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"cannot read chat_template_path {training_args.chat_template_path}: {error}") from error
+        tokenizer.chat_template = read_template(Path(training_args.chat_template_path))
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     return tokenizer
 
