@@ -39,6 +39,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Look and prepare": {
         "data stats": (f"{_CLI}.data:STATS", "studies, people, responses, tokens, metadata, problems"),
         "data validate": (f"{_CLI}.data:VALIDATE", "every malformed session, by line"),
+        "data lint": (f"{_CLI}.lint:COMMAND", "what a reviewer would ask, by line"),
         "data convert": (f"{_CLI}.convert:COMMAND", "a table of trials into sessions, by a template"),
         "data options": (f"{_CLI}.options:COMMAND", "what could have been answered, per study"),
         "models": (f"{_CLI}.models:COMMAND", "models that can be named, and which are on this machine"),

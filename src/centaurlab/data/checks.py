@@ -31,7 +31,7 @@ CHECKS: Mapping[str, str] = {
 MOSTLY_REWARDED = 0.8
 """Share of rewarded responses above which labels are doubted, in a task whose text speaks of chance."""
 
-_TIMES = re.compile(r"rts?|(reaction|response)[ _-]?times?", re.IGNORECASE)
+TIMES = re.compile(r"rts?|(reaction|response)[ _-]?times?", re.IGNORECASE)
 _LABEL = r"([A-Z]|\d+|[a-z]+)"
 _ACT = r"(?:press|choose|select|pick|take|play)"
 _NOUN = r"(?:the |an? )?(?:option|button|key|slot machine|machine|deck|door|arm|stock|response)?"
@@ -103,15 +103,15 @@ def session_doubts(transcript: Transcript, own_studies: Mapping[str, Study] | No
 
 def _times_doubt(transcript: Transcript, n_responses: int) -> str | None:
     for name, value in transcript.metadata.items():
-        if not _TIMES.fullmatch(name):
+        if not TIMES.fullmatch(name):
             continue
-        times = _as_list(value)
+        times = as_list(value)
         if times is not None and len(times) != n_responses:
             return f"`{name}` lists {len(times)} times, the text has {n_responses} responses"
     return None
 
 
-def _as_list(value: object) -> list[object] | None:
+def as_list(value: object) -> list[object] | None:
     """A list, also where it was written as text (``"[512, 430]"``); None for anything else."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
