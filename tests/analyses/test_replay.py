@@ -12,8 +12,9 @@ from centaurlab.analyses.replay import replay
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.results.run import read_run
 from centaurlab.runtime.errors import UserError
-from centaurlab.stats.effects import compare, estimate_effects
+from centaurlab.stats.effects import estimate_effects
 from centaurlab.stats.sequential import FIRST_ROUND
+from centaurlab.stats.sums import compare
 from helpers.commands import run_script
 from helpers.paths import EVAL
 from helpers.score_folders import score_folder

@@ -64,7 +64,7 @@ def hostile(tmp_path: Path) -> Path:
 def test_data_is_shown_as_text(hostile: Path) -> None:
     page = Page(hostile)
     assert page.elements.count("script") == 1, "the one that sorts"
-    assert page.table("study", "d").rows[0][0][0] == EVIL
+    assert page.table("study", "difference (nats)").rows[0][0][0] == EVIL
     assert page.table("what").head[1] == EVIL.replace("_", " ")
     assert "<script>document" not in page.source
     assert " ".join(page.text).count(WORSE) >= 4, "data, note, machine, commit"
@@ -104,7 +104,7 @@ def test_markdown_has_the_same_content(page: Page, runs: dict[str, Path], tmp_pa
     for table in page.tables:
         for row in table.rows:
             assert "| " + " | ".join(cell for cell, _ in row) + " |" in text
-    assert "people are predicted worse by post than by base (d = +0.400, 95 % interval +0.100 to +0.700" in text
+    assert "predicted worse by post than by base (difference = +0.800 nats (+1.154 bits) per response" in text
     assert "python eval/misalignment.py --base 'a b' --post c" in text
     figures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
     assert len(figures) == page.elements.count("figure")
@@ -117,4 +117,4 @@ def test_markdown_keeps_data_in_its_cell(tmp_path: Path) -> None:
     lines = [line for line in (tmp_path / "report.md").read_text().splitlines() if "owned" in line]
     assert all("<script" not in line for line in lines)
     (row,) = [line for line in lines if line.startswith("| ")]
-    assert len(re.findall(r"(?<!\\)\|", row)) == 12, "eleven columns"
+    assert len(re.findall(r"(?<!\\)\|", row)) == 18, "seventeen columns"

@@ -87,9 +87,10 @@ def test_a_comparison_leaves_out_what_one_model_could_not_score_and_says_so(
     runs = score_rounds(rounds, ScoringArguments(), TrackingArguments(["none"])).runs
     assert f"note: {post} lacks 1 session" in capsys.readouterr().out
     pairs = [single_pair(str(base), str(post))]
-    effects = pair_effects(pairs, runs, EstimateArguments(20))
+    compared = pair_effects(pairs, runs, EstimateArguments(20))
+    effects = compared.effects
     assert (effects[0].n_responses, effects[0].unmatched_second, effects[0].unmatched_first) == (15, 5, 0)
-    assert [model["failed"] for model in find_misalignment(pairs, runs, effects).record["models"]] == [0, 1]
+    assert [model["failed"] for model in find_misalignment(pairs, runs, compared).record["models"]] == [0, 1]
 
 
 def test_both_models_keep_their_scores_where_a_session_of_one_fails_under_precision(

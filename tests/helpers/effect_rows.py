@@ -49,6 +49,13 @@ def effect(
         nll_difference_these=Estimate(d.value * 2, d.low * 2, d.high * 2),
         d_paired_raw=d.value * 1.8,
         q=0.01 if d.excludes_zero else 0.2,
+        p_worse=Estimate(0.55, 0.5, 0.6),
+        p_worse_these=Estimate(0.55, 0.52, 0.58),
+        d_within=Estimate(d.value * 1.1, d.low, d.high * 1.2),
+        chance=0.693,
+        top_share=0.125,
+        tail_first=0.25,
+        tail_second=0.125,
     )
     return replace(found, **changes)
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from centaurlab.results.joined import StudyScores
 from centaurlab.stats.contrast import Contrast
-from centaurlab.stats.effects import ComparedPair, Effect, estimate_effects, sum_study
+from centaurlab.stats.effects import Effect, estimate_effects
+from centaurlab.stats.sums import ComparedPair, sum_study
 
 N_RESAMPLES = 200
 

@@ -24,9 +24,10 @@ from centaurlab.data.source import DataArguments, open_source
 from centaurlab.results.joined import StudyScores
 from centaurlab.results.run import ScoreRun, read_run
 from centaurlab.stats.contrast import Contrast
-from centaurlab.stats.effects import ComparedPair, estimate_effects, sum_study
+from centaurlab.stats.effects import estimate_effects
 from centaurlab.stats.estimate import Estimate
 from centaurlab.stats.means import MEAN_COLUMNS, mean_nlls
+from centaurlab.stats.sums import ComparedPair, sum_study
 from helpers.score_folders import table_folder
 from helpers.transcripts import sessions_of, write_transcripts
 

@@ -15,7 +15,8 @@ from scipy import stats
 from centaurlab.results.joined import StudyScores
 from centaurlab.stats.bootstrap import Spread, resampled_means, resampled_sums, standard_error
 from centaurlab.stats.contrast import Contrast
-from centaurlab.stats.effects import ComparedPair, estimate_effects, leave_one_out, sum_study
+from centaurlab.stats.effects import estimate_effects
+from centaurlab.stats.sums import ComparedPair, leave_one_out, sum_study
 from helpers.simulated_scores import N_RESAMPLES, effects_of, simulated, study
 
 

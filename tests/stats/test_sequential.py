@@ -13,7 +13,6 @@ from centaurlab.data.splits import Order, person_order
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.results.joined import StudyScores
 from centaurlab.runtime.errors import UserError
-from centaurlab.stats.effects import leave_one_out, sum_study
 from centaurlab.stats.sequential import (
     Look,
     Sample,
@@ -25,6 +24,7 @@ from centaurlab.stats.sequential import (
     sample_note,
     sample_until,
 )
+from centaurlab.stats.sums import leave_one_out, sum_study
 
 ALPHA = 0.05
 MANY = 10**9  # participants, so that t is normal

@@ -19,6 +19,7 @@ from centaurlab.stats.words import (
     decimals_of,
     in_words,
     listed,
+    nats_in_words,
     number,
     plus_minus,
     verdict,
@@ -228,11 +229,12 @@ def test_a_contrast_turned_round_says_the_same(difference: Estimate) -> None:
 def test_one_study_is_judged_by_its_people_and_speaks_for_itself() -> None:
     overall, study = effect("all studies", Estimate(0.3), "overall"), effect("a2020", Estimate(0.3, 0.1, 0.5))
     assert verdict_of([overall, study]) == (
-        "in a2020, people are predicted worse by org/post than by org/base (d = +0.300, 95 % interval +0.100 to "
-        "+0.500, which excludes zero); this says nothing of other studies"
+        "in a2020, people are predicted worse by org/post than by org/base (difference = +0.600 nats (+0.866 bits) per "
+        "response, 95 % interval +0.200 to +1.000, which excludes zero; d = +0.300, 95 % interval +0.100 to +0.500, "
+        "which excludes zero); this says nothing of other studies"
     )
     unclear = verdict_of([overall, replace(study, d=Estimate(0.3, -0.1, 0.7))])
-    assert unclear.startswith("in a2020, no clear difference between org/post and org/base (d = +0.300, 95 % interval")
+    assert unclear.startswith("in a2020, no clear difference between org/post and org/base (difference = +0.600 nats")
     alone = verdict_of([overall, replace(study, d=Estimate(0.3))])
     assert alone.startswith("in a2020, whether people are predicted worse by org/post or by org/base cannot be told")
     assert "no interval: it needs two people or more" in alone
@@ -245,7 +247,8 @@ def test_studies_without_a_d_leave_one_that_is_judged_by_its_people() -> None:
 
 def test_the_verdict_on_several_studies_is_that_over_them() -> None:
     effects = effects_of(["a", "b"], Estimate(0.1, -0.1, 0.3))
-    assert verdict_of(effects) == verdict(Contrast("org/post", "org/base"), effects[0].d, these=effects[0].d_these)
+    contrast, nats = Contrast("org/post", "org/base"), nats_in_words(effects[0])
+    assert verdict_of(effects) == verdict(contrast, effects[0].d, these=effects[0].d_these, beside=nats)
     assert verdict_of(effects, Contrast("step 3", "the base model")).startswith(
         "no clear difference between step 3 and"
     )
@@ -255,7 +258,9 @@ def test_an_average_names_how_many_pairs_it_is_over() -> None:
     overall = replace(effect("all studies", Estimate(0.2, 0.1, 0.3), "overall", group="family"), n_pairs=13)
     assert verdict_of([overall]) == (
         "on average over 13 pairs, people are predicted worse by the post-trained models than by the base models "
-        "(d = +0.200, 95 % interval +0.100 to +0.300 for studies like these, which excludes zero, +0.100 to +0.300 for "
-        "new people in these studies, which excludes zero)"
+        "(difference = +0.400 nats (+0.577 bits) per response, 95 % interval +0.200 to +0.600 for studies like these, "
+        "which excludes zero, +0.200 to +0.600 for new people in these studies, which excludes zero; d = +0.200, 95 % "
+        "interval +0.100 to +0.300 for studies like these, which excludes zero, +0.100 to +0.300 for new people in "
+        "these studies, which excludes zero)"
     )
     assert verdict_of([replace(overall, n_pairs=1)]).startswith("on average over 1 pair, people")

@@ -32,7 +32,8 @@ from centaurlab.results.run import ScoreRun, check_same
 from centaurlab.runs.folder import read_json
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effect_table import effect_record, effects_table
-from centaurlab.stats.effects import ComparedPair, Effect, estimate_effects, sum_study
+from centaurlab.stats.effects import Effect, estimate_effects
+from centaurlab.stats.sums import ComparedPair, sum_study
 from centaurlab.stats.words import verdict_of
 
 Runs = Mapping[str, ScoreRun]

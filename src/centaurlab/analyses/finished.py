@@ -136,7 +136,7 @@ def read_table(run: Run, name: str) -> pd.DataFrame:
     """The table ``name``.csv of a run's folder; ``UserError`` where it is missing or damaged."""
     path = run.folder / f"{name}.csv"
     try:
-        return read_csv(path, dtype=dict.fromkeys(("study", "name", "models"), str))
+        return read_csv(path, dtype=dict.fromkeys(("study", "name", "models", "experiment", "participant"), str))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is missing or damaged ({error}); give the run's command again") from error
 
@@ -149,7 +149,7 @@ _CAPTIONS = {
     "studies": f"d of each study, with {INTERVAL}s; filled: q < .05; of the mean, thick: {NEW_PEOPLE}.",
 }
 
-_OWN_of_jobs = frozenset({"effects", "studies", "forest", "pairs", "domains", "gains"})
+_OWN_of_jobs = frozenset({"effects", "lost", "studies", "forest", "pairs", "domains", "gains"})
 """Files of which a section makes tables and figures of its own."""
 
 

@@ -33,8 +33,9 @@ from centaurlab.results.run import ScoreRun
 from centaurlab.runs.folder import read_json
 from centaurlab.stats.accuracy import accuracy
 from centaurlab.stats.contrast import Contrast
-from centaurlab.stats.effects import compare, estimate_effects
+from centaurlab.stats.effects import estimate_effects
 from centaurlab.stats.estimate import Estimate
+from centaurlab.stats.sums import compare
 from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, NOTHING, number, percent, verdict_over
 
 DESCRIPTION = """Judge an adapter on people and on studies that it was not trained on.

@@ -142,8 +142,8 @@ def generation_figures(measured: Sequence[GenerationPair], effects: Sequence[Eff
 
 def find_generations(pairs: Sequence[ModelPair], runs: Mapping[str, ScoreRun], estimates: EstimateArguments) -> Finding:
     """What misalignment finds of these pairs, and beside it NLLs and effects by size and generation."""
-    effects = pair_effects(pairs, runs, estimates)
-    found = find_misalignment(pairs, runs, effects)
+    compared = pair_effects(pairs, runs, estimates)
+    found, effects = find_misalignment(pairs, runs, compared), compared.effects
     measured = measure_generations(pairs, runs, effects, estimates.resamples, estimates.seed)
     said = summary(measured, effects)
     return replace(

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from centaurlab.analyses.analysis import Analysis, Finding
@@ -17,6 +18,7 @@ from centaurlab.analyses.finished import (
     facts_of,
     folder_pictures,
     folder_tables,
+    read_table,
     score_runs_of,
 )
 from centaurlab.catalog.pairs import ModelPair, named_pairs, single_pair
@@ -30,12 +32,14 @@ from centaurlab.display.section import INTERVALS, NLL, Section
 from centaurlab.display.tables import Table, table_of
 from centaurlab.results.run import ScoreRun, check_same, scored_data, scored_models
 from centaurlab.runtime.errors import UserError
+from centaurlab.stats.answers import MUCH, tail_note
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effect_table import effect_record, effects_table, read_effects
-from centaurlab.stats.effects import Effect, compare, estimate_effects
+from centaurlab.stats.effects import Effect, estimate_effects
 from centaurlab.stats.sequential import sample_note
-from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, verdict_of
+from centaurlab.stats.sums import LOST_MOST, ComparedPair, compare
+from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, of_responses, verdict_of
 
 DESCRIPTION = """Compare how well models predict people: effect sizes per study, domain and overall, with intervals.
 
@@ -94,27 +98,46 @@ def comparable(pairs: Sequence[ModelPair], scored: Collection[str], missing: str
     return found
 
 
-def pair_effects(
-    pairs: Sequence[ModelPair], runs: Mapping[str, ScoreRun], estimates: EstimateArguments
-) -> list[Effect]:
-    """Effects of pairs of scored models, those over all studies first.
+@dataclass(frozen=True)
+class PairEffects:
+    """Effects of pairs of models, those over all studies first, and of each pair the responses that lost most."""
+
+    effects: Sequence[Effect]
+    lost: pd.DataFrame
+
+
+def pair_effects(pairs: Sequence[ModelPair], runs: Mapping[str, ScoreRun], estimates: EstimateArguments) -> PairEffects:
+    """Effects of pairs of scored models.
 
     Raises ``UserError`` unless all models were scored on the same sessions by the same protocol.
     """
     check_same([runs[name] for pair in pairs for name in (pair.base, pair.post_trained)])
     compared = [compare(runs[p.post_trained], runs[p.base], p.post_training, p.family) for p in pairs]
-    return estimate_effects(compared, estimates.resamples, estimates.seed)
+    return PairEffects(estimate_effects(compared, estimates.resamples, estimates.seed), lost_table(compared))
 
 
-def find_misalignment(pairs: Sequence[ModelPair], runs: Mapping[str, ScoreRun], effects: Sequence[Effect]) -> Finding:
+def lost_table(compared: Sequence[ComparedPair]) -> pd.DataFrame:
+    """Of each pair the responses on which the post-trained model loses most, in nats, the most first."""
+    rows = []
+    for pair in compared:
+        every = sorted((one for sums in pair.studies for one in sums.lost), key=lambda one: -one.difference)
+        for one in every[:LOST_MOST]:
+            row: dict[str, object] = {"post_trained": pair.contrast.first, "base": pair.contrast.second}
+            row |= asdict(one.session) | {"response": one.response, "difference": one.difference}
+            rows.append(row | {"nll_base": one.nll_second, "nll_post": one.nll_first})
+    return pd.DataFrame(rows, columns=[*_LOST])
+
+
+def find_misalignment(pairs: Sequence[ModelPair], runs: Mapping[str, ScoreRun], compared: PairEffects) -> Finding:
     """What the ``pair_effects`` of pairs say: as a table and as figures, and which model predicts people worse."""
+    effects = compared.effects
     used = {name: runs[name] for pair in pairs for name in (pair.base, pair.post_trained)}
     table = effects_table(effects)
     same = [pair for pair in pairs if runs[pair.base].fingerprint == runs[pair.post_trained].fingerprint]
     notes = sample_notes(used.values())
     overall = effects[0].d
     return Finding(
-        tables={"effects.csv": table, "effects.parquet": table},
+        tables={"effects.csv": table, "effects.parquet": table, "lost.csv": compared.lost},
         record={
             "overall": effect_record(effects[0]) | {"verdict": verdict_of(effects)},
             "data": scored_data(used.values()),
@@ -181,7 +204,24 @@ def shown_effects(effects: Sequence[Effect]) -> list[Table | str]:
             f"left out, scored by one model alone: {first.unmatched_first:,} responses of {contrast.first}, "
             f"{first.unmatched_second:,} of {contrast.second}"
         )
-    return [*effect_tables(effects), *notes, f"overall: {verdict_of(effects)}"]
+    notes += [tail_note(name, tail) for name, tail in _tails(effects)]
+    said = of_responses(_judged(effects), contrast.first)
+    return [*effect_tables(effects), *notes, *([said] if said else []), f"overall: {verdict_of(effects)}"]
+
+
+def _judged(effects: Sequence[Effect]) -> Effect:
+    """What the verdict is about: all studies, or the only one."""
+    first = effects[0]
+    studies = [e for e in effects if (e.group, e.group_name, e.level) == (first.group, first.group_name, "study")]
+    return studies[0] if len(studies) == 1 else first
+
+
+def _tails(effects: Sequence[Effect]) -> list[tuple[str, float]]:
+    """Studies of the first group where few responses hold most of a model's NLL."""
+    first = effects[0]
+    studies = [e for e in effects if (e.group, e.group_name, e.level) == (first.group, first.group_name, "study")]
+    tails = [(e.name, max((t for t in (e.tail_first, e.tail_second) if t == t), default=0.0)) for e in studies]
+    return [(name, tail) for name, tail in tails if tail > MUCH]
 
 
 def effect_tables(effects: Sequence[Effect]) -> list[Table]:
@@ -195,6 +235,8 @@ def effect_tables(effects: Sequence[Effect]) -> list[Table]:
     tables.append(level_table(f"Studies: {whose}", of_first, "study"))
     if any(effect.level == "domain" for effect in of_first):
         tables.append(level_table(f"Domains: {whose}", of_first, "domain"))
+    if any(effect.level == "answers" for effect in of_first):
+        tables.append(level_table(f"Kinds of answers: {whose}", of_first, "answers"))
     return tables
 
 
@@ -235,6 +277,8 @@ def section(run: Run) -> Section:
         question=f"Are people predicted worse by {post} than by {base}?",
         answers=(
             _sentence(over + verdict_of(shown)),
+            *([_sentence(said)] if (said := of_responses(_judged(shown), post)) else []),
+            *(_sentence(tail_note(name, tail)) for name, tail in _tails(shown)),
             *([f"By size and generation: {run.about['verdict']}."] if "verdict" in run.about else []),
         ),
         explanation=(
@@ -243,19 +287,36 @@ def section(run: Run) -> Section:
             f"Above zero, people are predicted worse by {post}; by convention 0.2 is small, 0.5 medium and 0.8 large "
             "(Cohen, 1988).",
             NLL,
-            f"{INTERVALS} Paired d is over people: the mean difference by the standard deviation of the differences.",
+            f"{INTERVALS} Paired d is over people: the mean difference by the standard deviation of the differences, "
+            "corrected for few people. P(worse) is the share of responses that are predicted worse, 0.5 where neither "
+            "is better. d within is d with the standard deviation within experiments and kinds of answers: few "
+            "responses that lose much hide in a standard deviation that they make themselves.",
             joined,
             *([f"The scores of {', '.join(gone)} are not at hand: their coverage is not shown."] if gone else []),
         ),
         figures=(*figures, *folder_pictures([run], _OWN_of_jobs)),
         tables=(
             *effect_tables(shown),
+            *_lost_tables(run),
             *coverage_tables(list(map(model_label, found)), list(found.values())),
             *folder_tables([run], _OWN_of_jobs),
         ),
         provenance=tuple(facts_of(run)),
         commands=tuple(dict.fromkeys([*(command(scored) for scored in found.values()), command(run)])),
     )
+
+
+def _lost_tables(run: Run) -> list[Table]:
+    """The responses of the first pair that lost most; runs of older versions have none."""
+    if not (run.folder / "lost.csv").exists():
+        return []
+    lost = read_table(run, "lost")
+    pair = lost[["post_trained", "base"]]
+    lost = lost[(pair == pair.iloc[0]).all(axis=1)] if len(lost) else lost
+    columns = {name: name for name in ("study", "experiment", "participant", "response")}
+    columns |= {"difference": "difference (nats)", "nll_base": "NLL base", "nll_post": "NLL post"}
+    title = f"The {len(lost)} responses that lost most"
+    return [table_of(title, lost, columns, "response: its number in the session, from 0", signed=["difference"])]
 
 
 def _labelled(effect: Effect) -> Effect:
@@ -266,20 +327,26 @@ def _labelled(effect: Effect) -> Effect:
     return replace(effect, group_name=first, contrast=Contrast(first, second))
 
 
-_DIFFERENCES = ("d", "d_paired")
+_DIFFERENCES = ("nll_difference", "d", "d_within", "d_paired")
+_NOT_SHOWN = ["p_worse_low_these", "p_worse_high_these", "d_within_low", "d_within_high"]
+_LOST = ("post_trained", "base", "study", "experiment", "participant", "response", "difference", "nll_base", "nll_post")
 
 
 def level_table(title: str, effects: Sequence[Effect], level: str) -> Table:
     """The effects of a level, those over all studies below, as ``effects.csv`` has them."""
     chosen = [effect for effect in effects if effect.level in ("overall", level)]
-    columns = {"name": level, "d": "d", "d_paired": "paired d", "nll_base": "NLL base", "nll_post": "NLL post"}
+    columns = {"name": level, "nll_difference": "difference (nats)", "d": "d", "p_worse": "P(worse)"}
+    columns |= {"d_within": "d within", "d_paired": "paired d", "nll_base": "NLL base", "nll_post": "NLL post"}
     if level == "study":
         columns |= {"q": "q"}
+    if level == "answers":
+        columns |= {"chance": "chance"}
     columns |= {"n_responses": "responses", "n_participants": "people"}
     if level == "domain":
         columns |= {"n_studies": "studies"}
     n_summary = sum(effect.level == "overall" for effect in chosen)
-    return table_of(title, effects_table(chosen), columns, n_summary=n_summary, signed=_DIFFERENCES)
+    frame = effects_table(chosen).drop(columns=_NOT_SHOWN)
+    return table_of(title, frame, columns, n_summary=n_summary, signed=_DIFFERENCES)
 
 
 def pair_table(effects: Sequence[Effect]) -> Table:

@@ -14,8 +14,8 @@ from centaurlab.data.transcripts import SessionKey
 from centaurlab.results.joined import join_scores
 from centaurlab.results.run import ScoreRun, check_same
 from centaurlab.runtime.errors import UserError
-from centaurlab.stats.effects import StudySums, leave_one_out, sum_study
 from centaurlab.stats.sequential import Sample, StudyEstimate, check_target, jackknife, nll_estimate, sample_until
+from centaurlab.stats.sums import StudySums, leave_one_out, sum_study
 
 
 @dataclass(frozen=True)

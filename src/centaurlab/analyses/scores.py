@@ -18,13 +18,15 @@ from centaurlab.analyses.finished import (
 )
 from centaurlab.display.figures.intervals import Row, nll_rows
 from centaurlab.display.figures.style import SERIES, model_label
-from centaurlab.display.section import INTERVALS, NLL, Section
+from centaurlab.display.section import INTERVALS, Section
+from centaurlab.display.section import NLL as NLL_IN_WORDS
 from centaurlab.display.tables import Table, table_of
 from centaurlab.display.terminal import show
 from centaurlab.results.record import ScoreRecord
 from centaurlab.results.run import ScoreRun, check_same, read_run
-from centaurlab.results.table import SCORES
+from centaurlab.results.table import NLL, SCORES
 from centaurlab.runtime.errors import UserError
+from centaurlab.stats.answers import ALL, ANSWER_COLUMNS, Answers, answer_kinds, tail_notes
 from centaurlab.stats.means import MEAN_COLUMNS, MeanNll, mean_nlls
 from centaurlab.stats.sequential import sample_note
 from centaurlab.stats.words import INTERVAL, in_words
@@ -42,7 +44,28 @@ def print_run(folder: Path) -> None:
             f"prefixes) at {speed.tokens_per_second:,.0f} tokens/s per process, {speed.processes} process(es); "
             f"peak memory {speed.peak_memory_bytes / 2**30:.1f} GiB"
         )
-    show(run_table(run.record), *lines, f"scores: {folder / SCORES}")
+    answers = answer_kinds(run.table([NLL], ANSWER_COLUMNS))
+    lines += [f"note: {note}" for note in tail_notes(answers)]
+    show(run_table(run.record), *answer_tables([run.model], [answers]), *lines, f"scores: {folder / SCORES}")
+
+
+def answer_tables(names: Sequence[str], of_each: Sequence[Sequence[Answers]]) -> list[Table]:
+    """One-token and longer answers of the studies that have both, and what guessing would give, of each model."""
+    tables = []
+    for name, answers in zip(names, of_each, strict=True):
+        rows = [{"study": a.study, "answers": a.kind, "NLL": a.nll, "chance": a.chance} | _counts(a) for a in answers]
+        mixed = {a.study for a in answers if a.kind != ALL}
+        frame = pd.DataFrame([row for row in rows if row["study"] in mixed])
+        if len(frame):
+            tables.append(table_of(f"Kinds of answers: {name}", frame, note=_CHANCE))
+    return tables
+
+
+def _counts(answers: Answers) -> dict[str, int]:
+    return {"responses": answers.n_responses, "with options": answers.n_with_options}
+
+
+_CHANCE = "chance: NLL of guessing among the options, over the responses that have options"
 
 
 def run_table(record: ScoreRecord) -> Table:
@@ -76,19 +99,26 @@ def scores_section(runs: Sequence[Run]) -> Section:
         for mean in of_run
     ]
     caption = f"Mean NLL of each study on {data}, with {INTERVAL}s."
-    answers = [f"{_mean_answer(name, of_run)}." for name, of_run in zip(names, means, strict=True)]
+    answers = [answer_kinds(run.table([NLL], ANSWER_COLUMNS)) for run in scored]
+    said = [f"{_mean_answer(name, of_run)}." for name, of_run in zip(names, means, strict=True)]
+    said += [f"{name}: {note}." for name, of_run in zip(names, answers, strict=True) for note in tail_notes(of_run)]
     if len(runs) > 1:
-        answers.append(
+        said.append(
             "Whether two models differ is seen on the same responses: compare them with 'centaurlab misalignment'."
         )
     figure = nll_rows(rows, names, f"{names[0]} on {data}" if len(names) == 1 else f"Models on {data}")
     return Section(
         title=f"Scores on {data}",
         question=f"How well {'do models' if len(runs) > 1 else f'does {names[0]}'} predict what people did in {data}?",
-        answers=tuple(answers),
-        explanation=(NLL, INTERVALS),
+        answers=tuple(said),
+        explanation=(NLL_IN_WORDS, INTERVALS),
         figures=(_figure("nll", caption, figure), *folder_pictures(runs, _OWN_of_jobs)),
-        tables=(*map(nll_table, names, means), *coverage_tables(names, runs), *folder_tables(runs, _OWN_of_jobs)),
+        tables=(
+            *map(nll_table, names, means),
+            *answer_tables(names, answers),
+            *coverage_tables(names, runs),
+            *folder_tables(runs, _OWN_of_jobs),
+        ),
         provenance=tuple(fact for run in runs for fact in facts_of(run)),
         commands=tuple(command(run) for run in runs),
     )

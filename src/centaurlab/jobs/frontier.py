@@ -8,7 +8,8 @@ from centaurlab.analyses.frontier import ANALYSIS, FrontierArguments, Standing, 
 from centaurlab.jobs.job import Asked, Plan, Scored, job, one_round
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.effect_table import effect_record
-from centaurlab.stats.effects import compare, estimate_effects
+from centaurlab.stats.effects import estimate_effects
+from centaurlab.stats.sums import compare
 
 
 def plan(asked: Asked[FrontierArguments]) -> Plan:

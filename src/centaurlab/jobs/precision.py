@@ -19,8 +19,8 @@ from centaurlab.runs.tracker import TrackingArguments
 from centaurlab.scoring.arguments import ScoringArguments
 from centaurlab.scoring.failures import check_complete
 from centaurlab.scoring.run import Measurement, ScoreResults, measuring
-from centaurlab.stats.effects import leave_one_out, sum_study
 from centaurlab.stats.sequential import StudyEstimate, jackknife, sample_until
+from centaurlab.stats.sums import leave_one_out, sum_study
 
 
 def score_until_precise(

@@ -8,7 +8,8 @@ from centaurlab.analyses.trajectory import ANALYSIS, Point, TrajectoryArguments,
 from centaurlab.jobs.job import Asked, Plan, Scored, job, one_round
 from centaurlab.runs.folder import checkpoint_steps, read_config
 from centaurlab.runtime.errors import UserError
-from centaurlab.stats.effects import compare, estimate_effects
+from centaurlab.stats.effects import estimate_effects
+from centaurlab.stats.sums import compare
 
 
 def plan(asked: Asked[TrajectoryArguments]) -> Plan:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from centaurlab.display.tables import Table
 from centaurlab.library.scores import Scores
 from centaurlab.results.joined import join_tables
-from centaurlab.results.table import NLL, RESPONSE, SCORE_SCHEMA, SESSION, STUDY
+from centaurlab.results.table import N_OPTIONS, N_TOKENS, NLL, RESPONSE, SCORE_SCHEMA, SESSION, STUDY
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effect_table import effects_table
-from centaurlab.stats.effects import ComparedPair, Effect, estimate_effects, sum_study
+from centaurlab.stats.effects import Effect, estimate_effects
+from centaurlab.stats.sums import ComparedPair, sum_study
 from centaurlab.stats.words import verdict_of
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def compare(first: Scores, second: Scores, resamples: int = 2000, seed: int = 0)
     >>> cl.compare(cl.score(post, sessions), cl.score(model, sessions)).overall.n_responses
     4
     """
-    from centaurlab.stats.effects import compare as compared
+    from centaurlab.stats.sums import compare as compared
 
     return Comparison(estimate_effects([compared(first.run, second.run)], resamples, seed))
 
@@ -136,6 +137,7 @@ def estimate(
     first, second : pandas.DataFrame
         A row per response with ``study``, ``participant`` and ``nll`` (nats), and, where they are needed to tell
         responses apart, ``experiment`` and ``response`` (its number in the session; by default in the order of rows).
+        ``n_tokens`` and ``n_options`` tell kinds of answers apart, and what guessing would give.
     names : tuple of str
         What the two are called.
     resamples, seed : int
@@ -213,10 +215,11 @@ def _scored(frame: "pd.DataFrame", name: str) -> "pa.Table":
     if not np.isfinite(nll_R).all():
         row = int(np.argmin(np.isfinite(nll_R)))
         raise UserError(f"the {name} table's NLL in row {row} is {nll_R[row]}; leave such responses out of both tables")
-    names = [*SESSION, RESPONSE, NLL]
-    schema = pa.schema([SCORE_SCHEMA.field(one) for one in names])
+    kinds = [name for name in (N_TOKENS, N_OPTIONS) if name in found]
+    schema = pa.schema([SCORE_SCHEMA.field(one) for one in (*SESSION, RESPONSE, NLL, *kinds)])
     columns = {key: pa.array(found[key].tolist(), pa.string()).dictionary_encode() for key in SESSION}
     columns |= {RESPONSE: pa.array(found[RESPONSE].to_numpy()), NLL: pa.array(nll_R)}
+    columns |= {name: pa.array(found[name].fillna(0).to_numpy(np.int64)) for name in kinds}
     return pa.table(columns).cast(schema)
 
 

@@ -7,7 +7,7 @@ counted.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +16,34 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from centaurlab.data.transcripts import SessionKey
-from centaurlab.results.table import NLL, RESPONSE, SESSION, read_batches
+from centaurlab.results.table import N_OPTIONS, N_TOKENS, NLL, RESPONSE, SESSION, read_batches
 from centaurlab.runtime.errors import UserError
+
+_KINDS = (N_TOKENS, N_OPTIONS)
+"""Columns that tables of other programs may lack: answers then count as single tokens without options."""
 
 Sessions = dict[SessionKey, int]
 """Numbers of sessions, in order of first appearance."""
+
+
+@dataclass(frozen=True)
+class ResponseDetails:
+    """What tells R responses apart, and what kind of answers they are.
+
+    ``session_R``: which of the ``sessions`` each is of; ``response_R``: its number there. ``is_long_R``: several tokens
+    for one of the models at least. ``n_options_R``: how many options there were, 0 where that is not known.
+    """
+
+    sessions: Sequence[SessionKey]
+    session_R: npt.NDArray[np.int64]
+    response_R: npt.NDArray[np.int64]
+    is_long_R: npt.NDArray[np.bool_]
+    n_options_R: npt.NDArray[np.int32]
+
+    def chosen(self, rows: npt.NDArray[np.intp]) -> "ResponseDetails":
+        """Those of some of the responses."""
+        numbers = (self.session_R[rows], self.response_R[rows])
+        return ResponseDetails(self.sessions, *numbers, self.is_long_R[rows], self.n_options_R[rows])
 
 
 @dataclass(frozen=True)
@@ -37,6 +60,13 @@ class StudyScores:
     nll_post_R: npt.NDArray[np.float32]
     unmatched_base: int = 0
     unmatched_post: int = 0
+    details: ResponseDetails | None = None
+
+    def chosen(self, rows: npt.NDArray[np.intp], name: str) -> "StudyScores":
+        """Some of the responses, under another name; what is unmatched is not counted again."""
+        details = self.details.chosen(rows) if self.details else None
+        nlls = (self.nll_base_R[rows], self.nll_post_R[rows])
+        return StudyScores(name, self.participant_R[rows], *nlls, details=details)
 
 
 @dataclass(frozen=True)
@@ -45,6 +75,8 @@ class _Responses:
 
     key_R: npt.NDArray[np.int64]
     nll_R: npt.NDArray[np.float32]
+    n_tokens_R: npt.NDArray[np.int32]
+    n_options_R: npt.NDArray[np.int32]
 
 
 def join_scores(base: Path, post: Path) -> list[StudyScores]:
@@ -67,7 +99,8 @@ def join_scores(base: Path, post: Path) -> list[StudyScores]:
         Where a table is damaged, holds a response twice or an NLL that is no number, and where the two have no response
         in common.
     """
-    return _join(read_batches(base, [NLL]), read_batches(post, [NLL]), (str(base), str(post)))
+    first, second = (read_batches(folder, [NLL], _KINDS) for folder in (base, post))
+    return _join(first, second, (str(base), str(post)))
 
 
 def join_tables(base: pa.Table, post: pa.Table, names: tuple[str, str] = ("base", "post")) -> list[StudyScores]:
@@ -76,7 +109,10 @@ def join_tables(base: pa.Table, post: pa.Table, names: tuple[str, str] = ("base"
     Everything else is as in ``join_scores``.
     """
     columns = [*SESSION, RESPONSE, NLL]
-    first, second = (table.select(columns).to_batches() for table in (base, post))
+    first, second = (
+        table.select([*columns, *(name for name in _KINDS if name in table.column_names)]).to_batches()
+        for table in (base, post)
+    )
     return _join(first, second, names)
 
 
@@ -95,6 +131,10 @@ def _join(base: Iterable[pa.RecordBatch], post: Iterable[pa.RecordBatch], names:
         np.bincount(study_of[np.delete(scores.key_R, matched) >> 32], minlength=len(studies))
         for scores, matched in ((first, in_first), (second, in_second))
     ]
+    is_long_R = (first.n_tokens_R[in_first] > 1) | (second.n_tokens_R[in_second] > 1)
+    response_R = first.key_R[in_first] & 0xFFFFFFFF
+    n_options_R = np.maximum(first.n_options_R[in_first], second.n_options_R[in_second])
+    details = ResponseDetails(list(sessions), session_R, response_R, is_long_R, n_options_R)
     study_R = study_of[session_R]
     order = np.argsort(study_R, kind="stable")
     bounds = np.searchsorted(study_R, np.arange(len(studies) + 1), sorter=order)
@@ -106,6 +146,7 @@ def _join(base: Iterable[pa.RecordBatch], post: Iterable[pa.RecordBatch], names:
             nll_post_R=second.nll_R[in_second[rows]],
             unmatched_base=int(unmatched[0][number]),
             unmatched_post=int(unmatched[1][number]),
+            details=details.chosen(rows),
         )
         for number, study in enumerate(studies)
         for rows in [order[bounds[number] : bounds[number + 1]]]
@@ -115,15 +156,20 @@ def _join(base: Iterable[pa.RecordBatch], post: Iterable[pa.RecordBatch], names:
 def _sorted(batches: Iterable[pa.RecordBatch], sessions: Sessions, name: str) -> _Responses:
     """The responses of a table's pieces; sessions not yet in ``sessions`` are numbered there."""
     keys, nlls = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+    kinds: tuple[list[npt.NDArray[np.int32]], ...] = tuple([np.empty(0, np.int32)] for _ in _KINDS)
     for batch in batches:
         response_R = batch.column(RESPONSE).to_numpy().astype(np.int64)
         keys.append((_number_sessions(batch, sessions) << 32) + response_R)
         nlls.append(batch.column(NLL).to_numpy())
+        for name, found in zip(_KINDS, kinds, strict=True):
+            found.append(_numbers(batch, name))
     key_R, nll_R = np.concatenate(keys), np.concatenate(nlls)
+    n_tokens_R, n_options_R = (np.concatenate(found) for found in kinds)
     steps = np.diff(key_R)
     if (steps <= 0).any():
         order = np.argsort(key_R, kind="stable")
         key_R, nll_R = key_R[order], nll_R[order]
+        n_tokens_R, n_options_R = n_tokens_R[order], n_options_R[order]
         steps = np.diff(key_R)
     if not steps.all():
         where = int(key_R[np.argmin(steps)])
@@ -131,7 +177,14 @@ def _sorted(batches: Iterable[pa.RecordBatch], sessions: Sessions, name: str) ->
             f"{name} holds response {where & 0xFFFFFFFF} of {list(sessions)[where >> 32]} more than once; "
             "delete its table and give its 'centaurlab score' command again"
         )
-    return _Responses(key_R, nll_R)
+    return _Responses(key_R, nll_R, n_tokens_R, n_options_R)
+
+
+def _numbers(batch: pa.RecordBatch, name: str) -> npt.NDArray[np.int32]:
+    """(R,) a column of whole numbers; 0 for null and for a column that is not there."""
+    if name not in batch.schema.names:
+        return np.zeros(len(batch), np.int32)
+    return np.asarray(batch.column(name).fill_null(0).to_numpy(zero_copy_only=False), np.int32)
 
 
 def _matching(

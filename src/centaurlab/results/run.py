@@ -47,9 +47,9 @@ class ScoreRun:
         """The record as it stands in ``run.json``."""
         return self.record.as_dict()
 
-    def table(self, columns: Sequence[str] = MEASURES) -> pa.Table:
+    def table(self, columns: Sequence[str] = MEASURES, if_there: Sequence[str] = ()) -> pa.Table:
         """The run's scores, a row per response; ``read_scores`` says which columns, and what it raises."""
-        return read_scores(self.folder, columns)
+        return read_scores(self.folder, columns, if_there)
 
 
 def is_score_folder(path: Path) -> bool:

@@ -128,7 +128,7 @@ def write_scores(folder: Path, sessions: Iterable[tuple[SessionKey, ResponseScor
         replace_durably(temporary, folder / SCORES)
 
 
-def read_scores(folder: Path, columns: Sequence[str] = MEASURES) -> pa.Table:
+def read_scores(folder: Path, columns: Sequence[str] = MEASURES, if_there: Sequence[str] = ()) -> pa.Table:
     """Read a run's table of scores.
 
     Parameters
@@ -137,6 +137,8 @@ def read_scores(folder: Path, columns: Sequence[str] = MEASURES) -> pa.Table:
         The run's folder, which holds ``scores.parquet``.
     columns
         Names of ``SCORE_SCHEMA`` to read beside the session's key and the response's number; default: all.
+    if_there
+        More of them, which are null where the table lacks them, as one of another program may.
 
     Returns
     -------
@@ -149,15 +151,26 @@ def read_scores(folder: Path, columns: Sequence[str] = MEASURES) -> pa.Table:
     UserError
         Where the table is damaged or lacks a column, or an NLL is not a number.
     """
-    batches = list(read_batches(folder, columns))
-    return pa.Table.from_batches(batches, _schema(columns)).unify_dictionaries()
+    batches = list(read_batches(folder, columns, if_there))
+    table = pa.Table.from_batches(batches, batches[0].schema if batches else _schema(columns)).unify_dictionaries()
+    for name in if_there:
+        if name not in table.column_names:
+            field = SCORE_SCHEMA.field(name)
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table
 
 
-def read_batches(folder: Path, columns: Sequence[str] = MEASURES) -> Iterator[pa.RecordBatch]:
-    """Read a run's table piece by piece, never all in memory; parameters and errors are those of ``read_scores``."""
-    path, schema = folder / SCORES, _schema(columns)
+def read_batches(
+    folder: Path, columns: Sequence[str] = MEASURES, if_there: Sequence[str] = ()
+) -> Iterator[pa.RecordBatch]:
+    """Read a run's table piece by piece, never all in memory; parameters and errors are those of ``read_scores``.
+
+    ``if_there``: more columns, of which some may be missing.
+    """
+    path = folder / SCORES
     try:
         with pq.ParquetFile(path, read_dictionary=list(SESSION)) as file:
+            schema = _schema([*columns, *(name for name in if_there if name in file.schema_arrow.names)])
             lacking = [name for name in schema.names if name not in file.schema_arrow.names]
             if lacking:
                 raise UserError(

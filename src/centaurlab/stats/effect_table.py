@@ -16,7 +16,9 @@ _ESTIMATES = ("d", "d_paired", "nll_difference")
 _SIDES = {"nll_base": "nll_second", "nll_post": "nll_first"}
 _UNMATCHED = {"unmatched_base": "unmatched_second", "unmatched_post": "unmatched_first"}
 _THESE = ("d_these", "nll_difference_these")
-_NUMBERS = ("d_paired_raw", "q")
+_MORE = ("p_worse", "d_within")
+_NUMBERS = ("d_paired_raw", "q", "chance", "top_share")
+_TAILS = {"tail_base": "tail_second", "tail_post": "tail_first"}
 _COUNTS = ("n_pairs", "n_responses", "n_participants", "n_studies", "n_studies_d", "n_studies_paired")
 
 
@@ -37,16 +39,19 @@ def effect_record(effect: Effect) -> dict[str, Any]:
     record: dict[str, Any] = {"group": effect.group, "group_name": effect.group_name}
     record["base"] = effect.contrast.second if effect.group == "pair" else ""
     record |= {"level": effect.level, "name": effect.name}
-    for name in _ESTIMATES:
-        estimate = getattr(effect, name)
-        record[name] = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+    record |= {name: {"value": getattr(effect, name).value} | _ends(getattr(effect, name)) for name in _ESTIMATES}
     record |= {name: getattr(effect, field) for name, field in _SIDES.items()}
     record |= {name: getattr(effect, name) for name in _COUNTS}
     record |= {name: getattr(effect, field) for name, field in _UNMATCHED.items()}
-    for name in _THESE:
-        of_these = getattr(effect, name)
-        record[name] = {"low": of_these.low, "high": of_these.high}
-    return record | {name: getattr(effect, name) for name in _NUMBERS}
+    record |= {name: _ends(getattr(effect, name)) for name in _THESE}
+    record |= {name: getattr(effect, name) for name in _NUMBERS}
+    record |= {name: {"value": getattr(effect, name).value} | _ends(getattr(effect, name)) for name in _MORE}
+    record["p_worse_these"] = _ends(effect.p_worse_these)
+    return record | {name: getattr(effect, field) for name, field in _TAILS.items()}
+
+
+def _ends(estimate: Estimate) -> dict[str, float]:
+    return {"low": estimate.low, "high": estimate.high}
 
 
 def read_effects(folder: Path) -> list[Effect]:
@@ -64,14 +69,21 @@ def _effect(row: Mapping[Any, Any]) -> Effect:
     values: dict[str, Any] = {name: row[name] for name in ("group", "group_name", "level", "name", *_COUNTS)}
     values["contrast"] = Contrast(row["group_name"], row["base"]) if row["group"] == "pair" else POST_TRAINING
     values |= {name: Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in _ESTIMATES}
-    values |= {name: interval_of(row, *name.rsplit("_", 1)) for name in _THESE}
+    values |= {name: _estimate(row, name) for name in _MORE}
+    values |= {name: interval_of(row, *name.rsplit("_", 1)) for name in (*_THESE, "p_worse_these")}
     values |= {name: float(row.get(name, NAN)) for name in _NUMBERS}
+    values |= {field: float(row.get(name, NAN)) for name, field in _TAILS.items()}
     return Effect(**values, **{field: row[name] for name, field in (_SIDES | _UNMATCHED).items()})
 
 
 def interval_of(row: Mapping[Any, Any], quantity: str, about: str) -> Estimate:
     """``quantity`` with another of its intervals, ``d_low_these`` and ``d_high_these``; older tables have none."""
-    return Estimate(row[quantity], *(float(row.get(f"{quantity}_{end}_{about}", NAN)) for end in ("low", "high")))
+    value = float(row.get(quantity, NAN))
+    return Estimate(value, *(float(row.get(f"{quantity}_{end}_{about}", NAN)) for end in ("low", "high")))
+
+
+def _estimate(row: Mapping[Any, Any], name: str) -> Estimate:
+    return Estimate(*(float(row.get(key, NAN)) for key in (name, f"{name}_low", f"{name}_high")))
 
 
 def _flat(record: Mapping[str, Any]) -> dict[str, str | float]:

@@ -27,21 +27,28 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from centaurlab.catalog.tables import domains_of
-from centaurlab.results.joined import StudyScores, join_scores
-from centaurlab.results.run import ScoreRun, check_same
 from centaurlab.stats import bootstrap
-from centaurlab.stats.bootstrap import Draws, divide, draw_people, draw_studies, mean, over_these
+from centaurlab.stats.bootstrap import Draws, draw_people, draw_studies, mean, over_these
 from centaurlab.stats.contrast import POST_TRAINING, Contrast
-from centaurlab.stats.estimate import NAN, UNKNOWN, Estimate, FloatArray, IntArray
+from centaurlab.stats.estimate import NAN, UNKNOWN, Estimate, FloatArray
 from centaurlab.stats.multiplicity import q_values
 from centaurlab.stats.paired import bias_correction, paired_estimate
-
-_ROUNDING = 1e-12  # relative; what remains of equal numbers after float64 sums
-_STATISTICS = 3  # d, d_paired, nll_difference: the order along Q
-_D, _D_PAIRED, _DIFFERENCE = range(_STATISTICS)
+from centaurlab.stats.scale import SHARE
+from centaurlab.stats.sums import (
+    D_PAIRED,
+    D_WITHIN,
+    DIFFERENCE,
+    KINDS,
+    STATISTICS,
+    WORSE,
+    ComparedPair,
+    D,
+    StudySums,
+    empty_study,
+    statistics_of,
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,8 @@ class Effect:
 
     ``d``, ``d_paired`` and ``nll_difference`` are those of ``contrast``, first − second. ``group`` says which pairs of
     models: one ``pair``, which ``group_name`` names, or the average over those of one ``post_training`` or ``family``,
-    or over ``all``. ``level`` says which studies: ``overall``, a ``domain`` or one ``study``, which ``name`` names.
+    or over ``all``. ``level`` says which studies: ``overall``, a ``domain`` or one ``study``, which ``name`` names; or
+    ``answers``, those of one kind in a study that has both kinds.
 
     ``n_studies_d`` and ``n_studies_paired`` of ``n_studies`` have a defined d and d_paired. ``n_responses`` and
     ``n_participants`` are those that at least one pair compares; ``unmatched_first`` and ``unmatched_second``
@@ -58,7 +66,10 @@ class Effect:
 
     ``d_these`` and ``nll_difference_these`` are the same values with the interval over people alone, the studies being
     these. ``d_paired`` is corrected for bias, ``d_paired_raw`` is not. ``q``: of the studies of the group, NaN for
-    what is none.
+    what is none. ``p_worse``: share of responses that the first side predicts worse. ``d_within``: d with the variance
+    within experiments and kinds of answers. ``chance``: the NLL where all options are equally likely, over responses
+    that have options. ``top_share``: of the difference, what the 1 % of each study's responses that lost most hold.
+    ``tail_first``, ``tail_second``: of a study's NLL, what the 5 % with the highest hold; over studies, the largest.
     """
 
     group: str
@@ -83,81 +94,13 @@ class Effect:
     nll_difference_these: Estimate = UNKNOWN
     d_paired_raw: float = NAN
     q: float = NAN
-
-
-@dataclass(frozen=True)
-class StudySums:
-    """What the effects of a study need to know of each of its P participants, whatever the number of responses.
-
-    ``sums_PK``: number of responses, Σ second, Σ second², Σ first, Σ first², 1, difference of the means, its square;
-    all measured from the study's means, which keeps the precision of the variances and moves none of them.
-    """
-
-    study: str
-    participant_P: IntArray
-    sums_PK: FloatArray
-    mean_first: float
-    mean_second: float
-    mean_difference: float
-    unmatched_first: int
-    unmatched_second: int
-
-
-@dataclass(frozen=True)
-class ComparedPair:
-    """Two sides compared on the same responses; ``post_training`` and ``family`` group pairs, '' in no group.
-
-    ``name`` tells a pair from others, where the name of its first side does not ('').
-    """
-
-    contrast: Contrast
-    studies: Sequence[StudySums]
-    post_training: str = ""
-    family: str = ""
-    name: str = ""
-
-
-def sum_study(scores: StudyScores) -> StudySums:
-    """Reduce a study's responses to sums per participant; the second side is what ``StudyScores`` calls the base."""
-    participant_P, participant_R = np.unique(scores.participant_R, return_inverse=True)
-    n_P = np.bincount(participant_R).astype(np.float64)
-    mean_second, second_P, second2_P = _centred_sums(participant_R, scores.nll_base_R)
-    mean_first, first_P, first2_P = _centred_sums(participant_R, scores.nll_post_R)
-    difference_P = (first_P - second_P) / n_P
-    offset = float(difference_P.mean()) if len(n_P) else NAN
-    difference_P -= offset
-    difference_P[np.abs(difference_P) <= _ROUNDING * (abs(mean_second) + abs(mean_first))] = 0
-    columns = [n_P, second_P, second2_P, first_P, first2_P, np.ones_like(n_P), difference_P, difference_P**2]
-    return StudySums(
-        study=scores.study,
-        participant_P=participant_P,
-        sums_PK=np.stack(columns, axis=1),
-        mean_first=mean_first,
-        mean_second=mean_second,
-        mean_difference=offset + mean_first - mean_second,
-        unmatched_first=scores.unmatched_post,
-        unmatched_second=scores.unmatched_base,
-    )
-
-
-def compare(first: ScoreRun, second: ScoreRun, post_training: str = "", family: str = "") -> ComparedPair:
-    """Two score runs as a pair, whose effects are first − second.
-
-    Raises
-    ------
-    UserError
-        Where they cannot be compared (``check_same``, ``join_scores``).
-    """
-    check_same([second, first])
-    studies = [sum_study(scores) for scores in join_scores(second.folder, first.folder)]
-    return ComparedPair(Contrast(first.model, second.model), studies, post_training, family)
-
-
-def leave_one_out(sums: StudySums) -> tuple[float, FloatArray]:
-    """d of a study, and d (P,) without each of its participants in turn; NaN where not defined."""
-    total_1K = sums.sums_PK.sum(axis=0, keepdims=True)
-    d_B = _statistics([sums], np.concatenate([total_1K, total_1K - sums.sums_PK])[:, None])[_D, 0]
-    return float(d_B[0]), d_B[1:]
+    p_worse: Estimate = UNKNOWN
+    p_worse_these: Estimate = UNKNOWN
+    d_within: Estimate = UNKNOWN
+    chance: float = NAN
+    top_share: float = NAN
+    tail_first: float = NAN
+    tail_second: float = NAN
 
 
 def estimate_effects(
@@ -182,14 +125,22 @@ def estimate_effects(
     Returns
     -------
     list of Effect
-        Group by group, averages before pairs; within a group overall, the domains and the studies, by name.
+        Group by group, averages before pairs; within a group overall, the domains and the studies, by name, and the
+        kinds of answers of studies that have both.
 
     References
     ----------
     Cohen 1988, Statistical Power Analysis, eq. 2.3.2; Miller 2024, arXiv:2411.00640 (clusters of responses).
     """
     names = sorted({sums.study for pair in pairs for sums in pair.studies})
-    studies = [_draw_study(name, pairs, n_resamples, seed) for name in names]
+    found = {name: [_of_pair(name, pair) for pair in pairs] for name in names}
+    studies = [_draw_study(name, of_pairs, n_resamples, seed) for name, of_pairs in found.items()]
+    answers = [
+        _draw_study(f"{name}: {kind}", [s.by_kind.get(kind) or empty_study(name) for s in of_pairs], n_resamples, seed)
+        for name, of_pairs in found.items()
+        for kind in KINDS
+        if any(kind in sums.by_kind for sums in of_pairs)
+    ]
     by_domain: dict[str, list[_Study]] = {}
     for study in studies:
         for domain in domains(study.name):
@@ -198,6 +149,7 @@ def estimate_effects(
         _over_studies("overall", "all studies", studies, seed),
         *(_over_studies("domain", domain, by_domain[domain], seed) for domain in sorted(by_domain)),
         *(_Level("study", study.name, [study], study.draws) for study in studies),
+        *(_Level("answers", study.name, [study], study.draws) for study in answers),
     ]
     return [effect for group in _groups(pairs) for effect in _with_q([_effect(*group, level) for level in levels])]
 
@@ -220,8 +172,7 @@ class _Study:
     draws: Draws
     paired_raw_M: FloatArray
     paired_without_one_MP: FloatArray
-    nll_M2: FloatArray
-    unmatched_M2: IntArray
+    sums_M: Sequence[StudySums]
 
 
 @dataclass(frozen=True)
@@ -234,34 +185,36 @@ class _Level:
     draws: Draws
 
 
-def _draw_study(name: str, pairs: Sequence[ComparedPair], n_resamples: int, seed: int) -> _Study:
+def _of_pair(name: str, pair: ComparedPair) -> StudySums:
+    return next((sums for sums in pair.studies if sums.study == name), None) or empty_study(name)
+
+
+def _draw_study(name: str, found: Sequence[StudySums], n_resamples: int, seed: int) -> _Study:
     """Draw the participants of all pairs together: each pair's sums stand beside those of the others."""
-    found = [next((sums for sums in pair.studies if sums.study == name), _empty(name)) for pair in pairs]
     participant_P = np.unique(np.concatenate([sums.participant_P for sums in found]))
-    n_participants, n_pairs, n_sums = len(participant_P), len(pairs), found[0].sums_PK.shape[1]
+    n_participants, n_pairs, n_sums = len(participant_P), len(found), found[0].sums_PK.shape[1]
     sums_PMK = np.zeros((n_participants, n_pairs, n_sums))
     for m, sums in enumerate(found):
         sums_PMK[np.searchsorted(participant_P, sums.participant_P), m] = sums.sums_PK
     n_PM = sums_PMK[:, :, 0]
-    weight_PQM = np.repeat(n_PM[:, None], _STATISTICS, axis=1)
-    weight_PQM[:, _D_PAIRED] = n_PM > 0
+    weight_PQM = np.repeat(n_PM[:, None], STATISTICS, axis=1)
+    weight_PQM[:, D_PAIRED] = n_PM > 0
     study = bootstrap.Study(
         sums_PMK.reshape(n_participants, n_pairs * n_sums),
-        lambda totals_BK: _statistics(found, totals_BK.reshape(-1, n_pairs, n_sums)),
+        lambda totals_BK: statistics_of(found, totals_BK.reshape(-1, n_pairs, n_sums)),
         weight_PQM,
     )
     without_one_PMK = sums_PMK.sum(axis=0, keepdims=True) - sums_PMK
     draws = draw_people(study, n_resamples, bootstrap.generator(seed, "study", name))
-    raw_M = draws.value_QM[_D_PAIRED].copy()
-    draws.value_QM[_D_PAIRED] *= bias_correction((n_PM > 0).sum(axis=0) - 1)
+    raw_M = draws.value_QM[D_PAIRED].copy()
+    draws.value_QM[D_PAIRED] *= bias_correction((n_PM > 0).sum(axis=0) - 1)
     return _Study(
         name,
         n_MP=n_PM.T,
         draws=draws,
         paired_raw_M=raw_M,
-        paired_without_one_MP=_statistics(found, without_one_PMK)[_D_PAIRED],
-        nll_M2=np.array([[sums.mean_first, sums.mean_second] for sums in found]),
-        unmatched_M2=np.array([[sums.unmatched_first, sums.unmatched_second] for sums in found]),
+        paired_without_one_MP=statistics_of(found, without_one_PMK)[D_PAIRED],
+        sums_M=found,
     )
 
 
@@ -289,76 +242,58 @@ def _effect(group: str, group_name: str, contrast: Contrast, members: Sequence[i
     of_studies = [study.draws for study in level.studies]
     is_defined_SQ = np.array([np.isfinite(draws.value_QM[:, members]).any(axis=1) for draws in of_studies])
     n_by_participant = [study.n_MP[members].max(axis=0) for study in level.studies]
-    nll_first, nll_second = mean(mean(np.stack([study.nll_M2[members] for study in level.studies])))
-    unmatched_first, unmatched_second = sum(study.unmatched_M2[members].sum(axis=0) for study in level.studies)
+    sums_SM = [[study.sums_M[m] for m in members] for study in level.studies]
+    nll_first, nll_second = mean(mean(np.array([[[s.mean_first, s.mean_second] for s in of] for of in sums_SM])))
+    chance = mean(mean(np.array([[s.chance for s in of_study] for of_study in sums_SM])))
+    every = [sums for of_study in sums_SM for sums in of_study]
     return Effect(
         group,
         group_name,
         contrast,
         level.level,
         level.name,
-        d=level.draws.estimate(_D, members),
+        d=level.draws.estimate(D, members),
         d_paired=_paired(level, members),
-        nll_difference=level.draws.estimate(_DIFFERENCE, members),
+        nll_difference=level.draws.estimate(DIFFERENCE, members),
         nll_first=float(nll_first),
         nll_second=float(nll_second),
         n_pairs=len(members),
         n_responses=int(sum(n_P.sum() for n_P in n_by_participant)),
         n_participants=sum(int((n_P > 0).sum()) for n_P in n_by_participant),
         n_studies=len(level.studies),
-        n_studies_d=int(is_defined_SQ[:, _D].sum()),
-        n_studies_paired=int(is_defined_SQ[:, _D_PAIRED].sum()),
-        unmatched_first=int(unmatched_first),
-        unmatched_second=int(unmatched_second),
-        d_these=over_these(of_studies, _D, members).estimate(),
-        nll_difference_these=over_these(of_studies, _DIFFERENCE, members).estimate(),
+        n_studies_d=int(is_defined_SQ[:, D].sum()),
+        n_studies_paired=int(is_defined_SQ[:, D_PAIRED].sum()),
+        unmatched_first=sum(sums.unmatched_first for sums in every),
+        unmatched_second=sum(sums.unmatched_second for sums in every),
+        d_these=over_these(of_studies, D, members).estimate(),
+        nll_difference_these=over_these(of_studies, DIFFERENCE, members).estimate(),
         d_paired_raw=float(mean(mean(np.stack([study.paired_raw_M[members] for study in level.studies])))),
+        p_worse=level.draws.estimate(WORSE, members, SHARE),
+        p_worse_these=over_these(of_studies, WORSE, members).estimate(SHARE),
+        d_within=level.draws.estimate(D_WITHIN, members),
+        chance=float(chance) if np.isfinite(chance) else NAN,
+        top_share=_top_share(every),
+        tail_first=max((s.tail_first for s in every if np.isfinite(s.tail_first)), default=NAN),
+        tail_second=max((s.tail_second for s in every if np.isfinite(s.tail_second)), default=NAN),
     )
+
+
+def _top_share(every: Sequence[StudySums]) -> float:
+    """Each study's mean difference counts the same, and so does what few of its responses have of it."""
+    n = [float(sums.sums_PK[:, 0].sum()) for sums in every]
+    top = sum(sums.top_difference / of for sums, of in zip(every, n, strict=True) if of)
+    total = sum(sums.mean_first - sums.mean_second for sums, of in zip(every, n, strict=True) if of)
+    return float(top / total) if total else NAN
 
 
 def _paired(level: _Level, members: Sequence[int]) -> Estimate:
     """d_paired over studies; of a study, what resamples of few people make of it is no guide, the jackknife is."""
     if level.level != "study":
-        return level.draws.estimate(_D_PAIRED, members)
+        return level.draws.estimate(D_PAIRED, members)
     (study,) = level.studies
-    has_value = [m for m in members if np.isfinite(study.draws.value_QM[_D_PAIRED, m])]
+    has_value = [m for m in members if np.isfinite(study.draws.value_QM[D_PAIRED, m])]
     if not has_value:
         return UNKNOWN
     n_units = int((study.n_MP[has_value] > 0).any(axis=0).sum())
-    value = float(study.draws.value_QM[_D_PAIRED, has_value].mean())
+    value = float(study.draws.value_QM[D_PAIRED, has_value].mean())
     return paired_estimate(value, study.paired_without_one_MP[has_value].mean(axis=0), n_units)
-
-
-def _statistics(found: Sequence[StudySums], totals_BMK: FloatArray) -> FloatArray:
-    """d, d_paired and the difference of NLLs (Q, M, B) of each pair, from the totals of B resamples."""
-    values = np.empty((_STATISTICS, len(found), len(totals_BMK)))
-    for m, sums in enumerate(found):
-        n_B, second_B, second2_B, first_B, first2_B, people_B, difference_B, difference2_B = totals_BMK[:, m].T
-        variance_B = (_variance(n_B, second_B, second2_B) + _variance(n_B, first_B, first2_B)) / 2
-        values[_DIFFERENCE, m] = divide(first_B - second_B, n_B) + sums.mean_first - sums.mean_second
-        values[_D, m] = divide(values[_DIFFERENCE, m], np.sqrt(variance_B))
-        paired_B = divide(difference_B, people_B) + sums.mean_difference
-        values[_D_PAIRED, m] = divide(paired_B, np.sqrt(_variance(people_B, difference_B, difference2_B)))
-    return values
-
-
-def _empty(study: str) -> StudySums:
-    nothing = np.empty(0, np.float32)
-    return sum_study(StudyScores(study, np.empty(0, np.int64), nothing, nothing))
-
-
-def _centred_sums(
-    participant_R: npt.NDArray[np.intp], nll_R: npt.NDArray[np.float32]
-) -> tuple[float, FloatArray, FloatArray]:
-    """Mean of a study's NLLs; per participant, the sum of their deviations from it and of the squares of these."""
-    mean = float(np.mean(nll_R, dtype=np.float64)) if len(nll_R) else NAN
-    centred_R = nll_R.astype(np.float64) - mean
-    sum_P, squares_P = (np.bincount(participant_R, weights_R) for weights_R in (centred_R, centred_R**2))
-    return mean, sum_P.astype(np.float64), squares_P.astype(np.float64)
-
-
-def _variance(n_B: FloatArray, total_B: FloatArray, squares_B: FloatArray) -> FloatArray:
-    """Sample variance (ddof 1) of n numbers from their sum and sum of squares; NaN for fewer than two."""
-    deviance_B = squares_B - divide(total_B**2, n_B)
-    deviance_B[deviance_B <= _ROUNDING * squares_B] = 0
-    return np.divide(deviance_B, n_B - 1, out=np.full_like(n_B, NAN), where=n_B > 1)

@@ -54,6 +54,7 @@ class Quantity:
 D = Quantity("d", is_difference=True)
 NLL = Quantity("NLL", "nats per response")
 ACCURACY = Quantity("accuracy")
+P_WORSE = Quantity("P(worse)")
 
 
 def number(value: float | None, signed: bool = False, decimals: int | None = None) -> str:
@@ -280,5 +281,31 @@ def verdict_of(effects: Sequence[Effect], contrast: Contrast | None = None) -> s
         averaged = "pair" if overall.contrast == POST_TRAINING else "model"
         several = f"on average over {overall.n_pairs} {averaged}{'s' * (overall.n_pairs > 1)}, "
     group = (overall.group, overall.group_name, "study")
-    studies = {e.name: e.d for e in effects if (e.group, e.group_name, e.level) == group}
-    return several + verdict_over(contrast or overall.contrast, overall.d, studies, these=overall.d_these)
+    of_studies = [e for e in effects if (e.group, e.group_name, e.level) == group]
+    studies = {e.name: e.d for e in of_studies}
+    one = [e for e in of_studies if e.d.is_defined] if not overall.d.has_interval else []
+    beside = nats_in_words(one[0], "people") if len(one) == 1 else nats_in_words(overall)
+    return several + verdict_over(
+        contrast or overall.contrast, overall.d, studies, these=overall.d_these, beside=beside
+    )
+
+
+def nats_in_words(effect: Effect, units: str = "studies") -> str:
+    """The difference of two NLLs in nats, and in bits, per response; of one study, by its people."""
+    bits = number(effect.nll_difference.value / math.log(2), signed=True)
+    quantity = Quantity("difference", f"nats ({bits} bits) per response", is_difference=True)
+    these = None if units == "people" else effect.nll_difference_these
+    return in_words(effect.nll_difference, quantity, units, these)
+
+
+def of_responses(effect: Effect, first: str) -> str:
+    """How many responses are predicted worse, and how much of the difference few of them hold."""
+    units = "people" if effect.level == "study" else "studies"
+    said = in_words(effect.p_worse, P_WORSE, units, None if units == "people" else effect.p_worse_these)
+    parts = [f"share of responses that {first} predicts worse: {said}"] if effect.p_worse.is_defined else []
+    if math.isfinite(effect.top_share):
+        parts.append(f"the 1 % of responses that lost most hold {percent(effect.top_share)} of the difference")
+    if effect.d_within.is_defined:
+        within = in_words(effect.d_within, Quantity("d", is_difference=True), units)
+        parts.append(f"within experiments and kinds of answers, {within}")
+    return "; ".join(parts)
