@@ -99,6 +99,17 @@ def test_no_process_stays_behind(tmp_path: Path) -> None:
         os.kill(int(done.stdout), 0)
 
 
+def test_limits_of_the_whole_command_stay(tmp_path: Path) -> None:
+    program = (
+        "import resource\nresource.setrlimit(resource.RLIMIT_AS, (7 << 30, 8 << 30))\n"
+        "from centaurlab.prompts import rendering\n"
+        "class T:\n special_tokens_map = {}\n name_or_path = 'x'\n"
+        "print(rendering.render(T(), [], 'sound'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "sound\n"
+
+
 def test_a_template_that_is_no_text_is_said(chat_model: Path) -> None:
     (chat_model / "chat_template.jinja").write_bytes(b"\xff")
     with pytest.raises(UserError, match="cannot load the tokenizer"):

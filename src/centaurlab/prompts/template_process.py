@@ -45,7 +45,9 @@ def _limit_memory() -> None:
     status = Path("/proc/self/statm")
     if status.is_file():
         used = int(status.read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, resource.RLIM_INFINITY))
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)  # a cluster may have set some
+        limits = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
+        resource.setrlimit(resource.RLIMIT_AS, (min([used + MEMORY_BYTES, *limits]), hard))
 
 
 if __name__ == "__main__":
