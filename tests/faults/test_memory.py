@@ -17,7 +17,7 @@ from centaurlab.jobs import score as allocator
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.prompts.encoding import Encoding, encode
 from centaurlab.scoring import worker as module
-from centaurlab.scoring.scorer import SessionMemoryError, SessionScorer
+from centaurlab.scoring.scorer import SessionError, SessionMemoryError, SessionScorer
 from helpers.json_files import run_json
 from helpers.score_runs import command, ended, n_stored, start, table_bytes
 from helpers.tiny_models import byte_level_bpe
@@ -99,7 +99,7 @@ def test_a_session_that_fits_in_no_chunk_is_told_from_other_errors(
     ):
         scorer.score(encoding)
     assert len(asked) == 3
-    with failing_above(model, 0, RuntimeError("shapes differ")), pytest.raises(RuntimeError, match="shapes differ"):
+    with failing_above(model, 0, RuntimeError("shapes differ")), pytest.raises(SessionError, match="shapes differ"):
         scorer.score(encoding)
 
 

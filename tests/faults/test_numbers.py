@@ -185,8 +185,9 @@ def test_one_bad_logit_is_found_wherever_it_stands(
         logits_1NV[0, second, token if position == "of the response" else token - 1] = value
         return logits_1NV
 
+    scorer = SessionScorer(model)
     hook = model.get_output_embeddings().register_forward_hook(spoil)
     with pytest.raises(NonFiniteError, match=rf"response 1 \(tokens {encoding.start_R[1]} to {encoding.end_R[1]}\)"):
-        SessionScorer(model).score(encoding)
+        scorer.score(encoding)
     hook.remove()
-    np.testing.assert_array_equal(SessionScorer(model).score(encoding).scores.nll_R, expected.nll_R)
+    np.testing.assert_array_equal(scorer.score(encoding).scores.nll_R, expected.nll_R)

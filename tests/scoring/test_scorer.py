@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from centaurlab.prompts.encoding import Encoding, encode
 from centaurlab.results.table import TEMPERATURES, ResponseScores
 from centaurlab.scoring import scorer as scoring
-from centaurlab.scoring.scorer import NonFiniteError, SessionScorer, prepare_for_scoring, session_options
+from centaurlab.scoring.scorer import NonFiniteError, SessionScorer, best_chunk, session_options
 from helpers.tokenizers_zoo import FAMILIES
 from helpers.transcripts import INSTRUCTIONS, bandit
 
@@ -161,7 +161,7 @@ def test_chunks_on_a_cpu_are_no_longer_than_a_sliding_window(
 ) -> None:
     model, _ = loaded
     window = getattr(model.config, "sliding_window", None)
-    assert prepare_for_scoring(model) == (window or 512)
+    assert best_chunk(model) == (window or 512)
 
 
 @pytest.mark.parametrize(("answers", "n_options"), [("JF", 2), ("Jj", 0), ("J☃", 2), ("J☃☂", 0), ("JFJ", 2)])

@@ -3,6 +3,8 @@
 Queries are taken in blocks, each with the keys of its own window or, without one, up to its own last token; PyTorch's
 CPU kernel computes every masked key of a window. Within a block the heads that share keys are rows of one matrix
 product, which runs at up to three times the speed of the kernel's small ones; the projections around see whole chunks.
+What a model passes to its attention besides queries, keys and values (a bias, a cap, sinks, chosen keys) is refused and
+not passed over: its self-check then lets it attend in its own way.
 """
 
 from typing import Any
@@ -11,10 +13,25 @@ import torch
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import sdpa_mask
 
+from centaurlab.runtime.errors import UserError
+
 # B: batch, H: query heads, G: key heads, Q: queries, K: keys, D: size of a head.
 NAME = "sdpa_in_blocks"
 QUERIES_PER_BLOCK = 256
+_WITHOUT_EFFECT = frozenset(
+    [
+        *("output_attentions", "output_hidden_states", "output_router_logits", "return_dict", "num_items_in_batch"),
+        *("use_cache", "cache_position", "position_ids", "position_embeddings", "logits_to_keep"),
+        *("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k"),
+    ]
+)
+"""Arguments handed on that kernels read which cut rows by themselves, or that are no matter of attention."""
+
 BLOCKS_PER_WINDOW = 4  # a block reads keys outside the window of some of its queries: a fifth of its keys, on average
+
+
+class UnknownAttentionError(UserError):
+    """A model attends in a way that attention in blocks does not know."""
 
 
 def attend_in_blocks(model: PreTrainedModel) -> None:
@@ -32,9 +49,19 @@ def _attention(
     mask_B1QK: torch.Tensor | None,
     scaling: float | None = None,
     sliding_window: int | None = None,
+    dropout: float = 0.0,
+    is_causal: bool | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Outputs (B, Q, H, D). No mask means plain causal attention; the last query sees the last key."""
+    unknown = [name for name, value in kwargs.items() if value is not None and name not in _WITHOUT_EFFECT]
+    if mask_B1QK is None and not (getattr(module, "is_causal", True) if is_causal is None else is_causal):
+        unknown.append("is_causal=False")
+    if unknown:
+        raise UnknownAttentionError(
+            f"{type(module).__name__} passes {', '.join(unknown)} to its attention, which attention in blocks does not "
+            "know; pass --attn_implementation sdpa or eager"
+        )
     n_queries, n_keys = query_BHQD.shape[2], key_BGKD.shape[2]
     query_BHQD = query_BHQD * (query_BHQD.shape[-1] ** -0.5 if scaling is None else scaling)
     block = QUERIES_PER_BLOCK
@@ -52,6 +79,7 @@ def _attention(
                 key_BGKD[:, :, keys],
                 value_BGKD[:, :, keys],
                 None if mask_B1QK is None else mask_B1QK[..., first:last, keys],
+                dropout,
             )
         )
     return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
@@ -62,6 +90,7 @@ def _attend(
     key_BGKD: torch.Tensor,
     value_BGKD: torch.Tensor,
     mask_B1QK: torch.Tensor | None,
+    dropout: float,
 ) -> torch.Tensor:
     """softmax(query · keyᵀ) · value: (B, H, Q, D), rounded to the dtype where eager attention is."""
     batch, n_heads, n_queries, _ = query_BHQD.shape
@@ -76,5 +105,5 @@ def _attend(
         visible = mask_B1QK[..., n_seen:]
     lowest = torch.finfo(scores_BHQK.dtype).min / 2  # finite: a padding token that sees nothing must not become NaN
     scores_BHQK[..., n_seen:] += scores_BHQK.new_zeros(visible.shape).masked_fill_(~visible, lowest)
-    weights_BHQK = scores_BHQK.softmax(-1)
+    weights_BHQK = torch.dropout(scores_BHQK.softmax(-1), dropout, train=dropout > 0)
     return torch.matmul(weights_BHQK.view_as(scores_BGRK), value_BGKD).view(batch, n_heads, n_queries, -1)

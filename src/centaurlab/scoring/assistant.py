@@ -16,7 +16,6 @@ import torch
 from accelerate import PartialState
 from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
-from transformers import DynamicCache
 
 from centaurlab.data.assistant.generator import assistant_items
 from centaurlab.data.assistant.items import AssistantItem
@@ -24,10 +23,11 @@ from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.digests import fingerprint
 from centaurlab.models.identity import identify
 from centaurlab.models.loading import load_model
+from centaurlab.models.passes import accepts, logits_of, new_cache
+from centaurlab.models.self_check import self_check
 from centaurlab.prompts.chat import chat_tokenizer, encode_reply, read_template
 from centaurlab.prompts.encoding import Ints
 from centaurlab.runs.folder import RunFolder, read_json
-from centaurlab.scoring.scorer import prepare_for_scoring
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -58,7 +58,10 @@ def held_out_items(count: int, seed: int = 0) -> list[AssistantItem]:
 
 
 def answer_margins(
-    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", items: Sequence[AssistantItem]
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    items: Sequence[AssistantItem],
+    model_fingerprint: str | None = None,
 ) -> list[float]:
     """Ask a model every item, in its chat format.
 
@@ -68,19 +71,22 @@ def answer_margins(
         The model, and its tokenizer with a chat template.
     items
         Questions, each with the right answer and a foil.
+    model_fingerprint
+        Of the model's identity, under which its self-check is kept; None: it is not.
 
     Returns
     -------
     list of float
         NLL of the foil minus NLL of the right answer of each item, in nats: positive where it is solved.
     """
-    prepare_for_scoring(model)
+    check = self_check(model, model_fingerprint, ["left_padded"])
+    margins_of = _margins if check.chunks and check.prefixes and check.left_padded else _margins_one_by_one
     asked = [_asked(item, tokenizer) for item in items]
     by_length = sorted(range(len(items)), key=lambda i: len(asked[i].prefix_T))
     margins = np.zeros(len(items))
     for first in tqdm(range(0, len(items), _BATCH), desc="assistant", unit="batch", leave=False, disable=None):
         batch = by_length[first : first + _BATCH]
-        margins[batch] = _margins(model, [asked[i] for i in batch])
+        margins[batch] = margins_of(model, [asked[i] for i in batch])
     return margins.tolist()
 
 
@@ -94,9 +100,10 @@ def assistant_quality(
     tokenizer = chat_tokenizer(args)
     if template and template.is_file():
         tokenizer.chat_template = read_template(template)
+    identity = identify(args)
     asked = fingerprint(
         {
-            "model": identify(args).fingerprint,
+            "model": identity.fingerprint,
             "template": str(tokenizer.chat_template),
             "items": [item.question for item in items],
         }
@@ -104,7 +111,7 @@ def assistant_quality(
     known = read_json(folder / _FILE)
     if known.get("asked") != asked:
         device = PartialState().device if torch.accelerator.is_available() else torch.device("cpu")
-        margins = answer_margins(load_model(args, device), tokenizer, items)
+        margins = answer_margins(load_model(args, device), tokenizer, items, identity.fingerprint)
         known = {"asked": asked, "margins": margins}
         RunFolder(folder, "score").write_json(_FILE, known)
     return quality([margin > 0 for margin in known["margins"]], items)
@@ -160,30 +167,51 @@ def _margins(model: "PreTrainedModel", batch: Sequence[_Asked]) -> Floats:
     tail_AN = _rows(tails)  # A = 2 B answers, N their longest
     is_answer_AN = _rows([is_answer for asked in batch for is_answer in asked.is_answer]).bool()
     positions_AN = length_B.repeat_interleave(2)[:, None] + torch.arange(tail_AN.shape[1])
-    cache = DynamicCache(config=model.config)
+    cache = new_cache(model)
     # By its index: for the slice that 1 stands for, torch copies frozen weights of the LM head once per question.
     last = torch.tensor([prefix_BT.shape[1] - 1], device=device)
-    before_B1V = model(
-        input_ids=prefix_BT.to(device),
+    before_B1V = logits_of(
+        model,
+        prefix_BT.to(device),
+        cache,
         attention_mask=inside_BT.long().to(device),
-        position_ids=(inside_BT.cumsum(1) - 1).clamp(min=0).to(device),
-        cache=cache,
+        **_positions(model, (inside_BT.cumsum(1) - 1).clamp(min=0).to(device)),
         logits_to_keep=last,
-    ).logits
+    )
     cache.batch_repeat_interleave(2)
     visible_AT = torch.cat([inside_BT.repeat_interleave(2, 0), torch.ones_like(tail_AN, dtype=torch.bool)], 1)
-    within_ANV = model(
-        input_ids=tail_AN.to(device),
+    within_ANV = logits_of(
+        model,
+        tail_AN.to(device),
+        cache,
         attention_mask=visible_AT.long().to(device),
-        position_ids=positions_AN.to(device),
-        cache=cache,
+        **_positions(model, positions_AN.to(device)),
         logits_to_keep=torch.arange(tail_AN.shape[1] - 1, device=device),
-    ).logits
+    )
     logits_ANV = torch.cat([before_B1V.repeat_interleave(2, 0), within_ANV], 1)
     tail_L = tail_AN.flatten().to(device)
     nll_AN = cross_entropy(logits_ANV.flatten(0, 1).float(), tail_L, reduction="none").view(tail_AN.shape).cpu()
     nll_B2 = (nll_AN.double() * is_answer_AN).sum(1).view(-1, 2)
     return (nll_B2[:, 1] - nll_B2[:, 0]).numpy()
+
+
+def _positions(model: "PreTrainedModel", position_BT: torch.Tensor) -> dict[str, torch.Tensor]:
+    """As an argument, where the model takes it: one of states alone has none."""
+    return {"position_ids": position_BT} if accepts(model, "position_ids") else {}
+
+
+@torch.inference_mode()
+def _margins_one_by_one(model: "PreTrainedModel", batch: Sequence[_Asked]) -> Floats:
+    """(B,) margins, every question with either answer computed whole and alone."""
+    device = next(model.parameters()).device
+    nll_B2 = np.zeros((len(batch), 2))
+    for i, asked in enumerate(batch):
+        for j, (tail, is_answer) in enumerate(zip(asked.tails, asked.is_answer, strict=True)):
+            ids_T = torch.from_numpy(np.concatenate([asked.prefix_T, tail]).astype(np.int64)).to(device)
+            logits_NV = logits_of(model, ids_T[None])[0, len(asked.prefix_T) - 1 : -1]
+            nll_N = cross_entropy(logits_NV.float(), ids_T[len(asked.prefix_T) :], reduction="none").cpu().double()
+            nll_B2[i, j] = nll_N[torch.from_numpy(is_answer)].sum()
+    return nll_B2[:, 1] - nll_B2[:, 0]
 
 
 def _rows(rows: Sequence[npt.NDArray[Any]]) -> torch.Tensor:

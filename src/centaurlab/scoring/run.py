@@ -10,7 +10,7 @@ command computes only what is missing. A run may also score some sessions, look 
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +32,7 @@ from centaurlab.prompts.context import Context, Reading
 from centaurlab.results.record import ScoredProtocol, ScoreRecord, ScoringSpeed
 from centaurlab.results.run import write_record
 from centaurlab.results.table import ResponseScores
-from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.folder import RunFolder, read_json
 from centaurlab.runs.provenance import peak_memory, provenance
 from centaurlab.runs.tracker import Tracker, TrackingArguments
 from centaurlab.runtime.processes import end_with_launcher
@@ -200,12 +200,14 @@ def measuring(
             for note in [*survey.source.notes, *survey.doubts, *survey.skipped, *store.damaged, *notes]:
                 say(f"note: {note}")
         plan = SessionPlan(survey, Reading(arguments.protocol, context))
+        model = replace(model, fingerprint=identity.fingerprint)
         worker = Worker(model, plan, store, state, tolerant=data_arguments.on_malformed == "skip")
         run = Measurement(folder, worker, data_arguments.data_seed)
         with Tracker(folder, tracking, config) if tracking else nullcontext():
             yield run
             run.failures = gather_failures(worker.failures)
             n_computed = sum(gather_object([worker.tokens_computed]))
+            checked = dict.fromkeys(gather_object(list(worker.notes))) or _notes_of_self_check(folder)
             if state.is_main_process:
                 totals = write_table(folder.path, run.outcomes(), model.shape)
                 now = ScoringSpeed(
@@ -223,13 +225,19 @@ def measuring(
                     sample=run.sample.as_dict() if run.sample else None,
                     failed_sessions=tuple(reason for t in totals.values() for reason in t.failed),
                     speed=speed(totals, now),
-                    notes=notes,
+                    notes=(*checked, *notes),
                     provenance=provenance(),
                 )
                 write_record(folder, record)
                 folder.log(metrics(record))
             store.close()
         wait_for_all(state)
+
+
+def _notes_of_self_check(folder: RunFolder) -> list[str]:
+    """Those of an earlier run into the folder, which loaded the model."""
+    known = read_json(folder.path / "run.json").get("notes")
+    return [note for note in known if str(note).startswith("self-check:")] if isinstance(known, list) else []
 
 
 def _model_to_score(model_arguments: ModelArguments, arguments: ScoreArguments) -> tuple[ModelToScore, tuple[str, ...]]:

@@ -2,24 +2,25 @@
 
 The forward pass does only what the responses need: the LM head is applied at response positions alone, nothing
 after the last response is computed, a prefix that neighbouring sessions share stays in the KV cache, and long or
-sliding-window contexts go through the cache in chunks, so that memory stays flat. How a session is cut into
-chunks depends on the session and the data set alone, never on what was computed before: a resumed run and one
-on several processes give the same numbers, bit for bit.
+sliding-window contexts go through the cache in chunks, so that memory stays flat; a model that does not pass its
+self-check in one of these is fed without. How a session is cut into chunks depends on the session and the data set
+alone, never on what was computed before: a resumed run and one on several processes give the same numbers, bit for bit.
 """
 
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from transformers import DynamicCache, PreTrainedModel
 
-from centaurlab.models.attention import attend_in_blocks
+from centaurlab.models.passes import HeadRows, logits_of, new_cache
+from centaurlab.models.self_check import SelfCheck, self_check
 from centaurlab.prompts.encoding import Encoding, Ints, pairs
 from centaurlab.results.table import MAX_OPTIONS, TEMPERATURES, ResponseScores
+from centaurlab.runtime.errors import UserError, one_line
 from centaurlab.scoring.token_statistics import TokenStatistics, token_statistics
 
 WHOLE_SEQUENCE_TOKENS = 4_096
@@ -50,16 +51,18 @@ class SessionMemoryError(SessionError):
     """Memory does not suffice for the session, however small the chunks."""
 
 
-def prepare_for_scoring(model: PreTrainedModel) -> int:
-    """Decide how many tokens to compute at once; on a CPU, the model is told to attend in blocks.
+class ModelFailureError(SessionError):
+    """The model's own code fails on the session."""
+
+
+def best_chunk(model: PreTrainedModel) -> int:
+    """How many tokens to compute at once.
 
     On a GPU long matrix products and the attention kernel are fastest whole. On a CPU they are fastest while a
     chunk's activations stay in its cache, and a window's mask is no larger than it need be.
     """
     if next(model.parameters()).device.type != "cpu":
         return WHOLE_SEQUENCE_TOKENS
-    if model.config._attn_implementation == "sdpa":
-        attend_in_blocks(model)
     return min(CPU_CHUNK_TOKENS, getattr(model.config.get_text_config(), "sliding_window", None) or CPU_CHUNK_TOKENS)
 
 
@@ -80,13 +83,15 @@ class SessionScorer:
     """Scores one session after another with a model; sessions that share a prefix should be neighbours.
 
     ``chunk_tokens``: how many tokens to compute at once; default: what suits the model and its device.
+    ``check``: what the model may be fed with; default: it is found out here.
     """
 
-    def __init__(self, model: PreTrainedModel, chunk_tokens: int | None = None) -> None:
+    def __init__(self, model: PreTrainedModel, chunk_tokens: int | None = None, check: SelfCheck | None = None) -> None:
         self._model = model
         self._device = next(model.parameters()).device
-        default = prepare_for_scoring(model)
-        self._chunk_tokens = chunk_tokens or default
+        self._check = check or self_check(model)
+        self._chunk_tokens = chunk_tokens or best_chunk(model)
+        self._rope_is_long = False
         self._prefixes: list[tuple[Ints, DynamicCache]] = []
 
     @torch.inference_mode()
@@ -109,13 +114,19 @@ class SessionScorer:
         Raises
         ------
         SessionError
-            Where memory does not suffice even for the smallest chunks, or the model gives a NaN or infinite number.
+            Where memory does not suffice even for the smallest chunks, the model gives a NaN or infinite number, or its
+            own code fails.
         """
         if not len(encoding.start_R):
             return ScoredSession(_no_scores())
-        for n_failed, divisor in enumerate(_SMALLER_CHUNKS):
+        n_tokens = len(encoding.input_ids_T)
+        is_whole = self._check.is_whole(n_tokens)
+        if is_whole or not self._check.prefixes:
+            shared = ()
+        for n_failed, divisor in enumerate(_SMALLER_CHUNKS[:1] if is_whole else _SMALLER_CHUNKS):
             try:
-                scores, n_computed = self._score(encoding, shared, max(1, self._chunk_tokens // divisor))
+                chunk_tokens = n_tokens if is_whole else max(1, self._chunk_tokens // divisor)
+                scores, n_computed = self._score(encoding, shared, chunk_tokens)
                 return ScoredSession(scores, n_computed, n_failed)
             except (RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error):
@@ -124,10 +135,10 @@ class SessionScorer:
             # Only here, where the error no longer holds the tensors of the attempt, is their memory free.
             shared = ()  # nor is anything kept for neighbours
             clear_device_cache(garbage_collection=True)
+        tried = "in one piece, the only exact way" if is_whole else f"even in chunks of {chunk_tokens}"
         raise SessionMemoryError(
-            f"memory does not suffice for its {len(encoding.input_ids_T):,} tokens, even in chunks of "
-            f"{max(1, self._chunk_tokens // divisor)} ({reason[:_REASON_CHARACTERS]}); free memory, or try "
-            "--load_in_4bit, --device_map auto or a shorter --max_length"
+            f"memory does not suffice for its {n_tokens:,} tokens, {tried} ({reason[:_REASON_CHARACTERS]}); free "
+            "memory, or try --load_in_4bit, --device_map auto or a shorter --max_length"
         )
 
     def _score(self, encoding: Encoding, shared: Sequence[int], chunk_tokens: int) -> tuple[ResponseScores, int]:
@@ -137,20 +148,24 @@ class SessionScorer:
         options_O = session_options(encoding)
         positions_N = targets_N - 1
         n_inputs = int(positions_N[-1]) + 1
+        by_length = self._check.is_whole_by_length(len(encoding.input_ids_T))
+        if by_length:
+            n_inputs = len(encoding.input_ids_T)  # what follows the last response is part of the length
         ids_T = torch.from_numpy(encoding.input_ids_T[:n_inputs].astype(np.int64)).to(self._device)
 
+        if by_length or self._rope_is_long:
+            self._logits(ids_T[None, :1], None)  # dynamic frequencies start anew from a short sequence
+        self._rope_is_long = by_length
         start, cache = self._resume(encoding.input_ids_T, shared)
         parts: list[TokenStatistics] = []
         n_scored = 0
-        with _RowsForHead(self._model.get_output_embeddings(), min(HEAD_ROWS, chunk_tokens)) as rows:
+        with HeadRows(self._model.get_output_embeddings(), min(HEAD_ROWS, chunk_tokens)) as rows:
             for first, last in _chunks(start, n_inputs, shared, chunk_tokens):
                 if cache is None and (last < n_inputs):
-                    cache = DynamicCache(config=self._model.config)
+                    cache = new_cache(self._model)
                 in_chunk_N = (positions_N >= first) & (positions_N < last)
                 rows.positions_N, rows.are_last = torch.from_numpy(positions_N[in_chunk_N] - first), last == n_inputs
-                logits_NV = self._model(
-                    input_ids=ids_T[None, first:last], cache=cache, use_cache=cache is not None
-                ).logits[0]
+                logits_NV = self._logits(ids_T[None, first:last], cache)
                 targets_of_logits_N = target_ids_N[n_scored : n_scored + len(logits_NV)]
                 parts.append(token_statistics(logits_NV, targets_of_logits_N, options_O))
                 n_scored += len(logits_NV)
@@ -158,6 +173,17 @@ class SessionScorer:
                     self._prefixes.append((encoding.input_ids_T[:last], copy.deepcopy(cache)))
         statistics = TokenStatistics(*(np.concatenate(column) for column in zip(*parts, strict=True)))
         return _per_response(encoding, statistics, len(options_O)), n_inputs - start
+
+    def _logits(self, ids_1T: torch.Tensor, cache: DynamicCache | None) -> torch.Tensor:
+        """(N, V) logits of the rows that the LM head sees."""
+        try:
+            return logits_of(self._model, ids_1T, cache)[0]
+        except UserError:
+            raise
+        except Exception as error:
+            if _is_out_of_memory(error):
+                raise
+            raise ModelFailureError(f"the model's own code fails: {type(error).__name__}: {one_line(error)}") from error
 
     def _resume(self, ids_T: Ints, shared: Sequence[int]) -> tuple[int, DynamicCache | None]:
         """Drop kept prefixes that this session does not share; continue from the longest that it does."""
@@ -181,36 +207,6 @@ def _chunks(start: int, end: int, shared: Sequence[int], chunk_tokens: int) -> l
         n_pieces = -(-(last - first) // chunk_tokens)
         chunks += pairs(np.linspace(first, last, n_pieces + 1).round().astype(int).tolist())
     return chunks
-
-
-class _RowsForHead:
-    """While open, ``head`` sees only hidden states at ``positions_N``, and those of several chunks at once.
-
-    Those that wait give no logits yet. Positions are not left to the model (``logits_to_keep``): where it lies on
-    several devices, it takes them to the first, and its hidden states are on the last.
-    """
-
-    def __init__(self, head: torch.nn.Module, n_rows: int) -> None:
-        self._head = head
-        self._n_rows = n_rows
-        self._waiting: list[torch.Tensor] = []
-        self.positions_N = torch.zeros(0, dtype=torch.long)
-        self.are_last = False
-
-    def __enter__(self) -> Self:
-        self._hook = self._head.register_forward_pre_hook(self._gather)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._hook.remove()
-
-    def _gather(self, _: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-        """Pass on, of the rows (1, T, hidden) of a chunk, none, or those wanted together with all that wait."""
-        self._waiting.append(inputs[0][:, self.positions_N.to(inputs[0].device)])
-        if not self.are_last and sum(rows.shape[1] for rows in self._waiting) < self._n_rows:
-            return (inputs[0][:, :0],)
-        together, self._waiting = torch.cat(self._waiting, dim=1), []
-        return (together,)
 
 
 def session_options(encoding: Encoding) -> Ints:

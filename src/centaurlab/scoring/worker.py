@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.loading import load_model
+from centaurlab.models.self_check import self_check
 from centaurlab.models.shape import ModelShape
 from centaurlab.prompts.encoding import Encoding, encode_prompt
 from centaurlab.runtime.errors import UserError
@@ -28,7 +29,7 @@ class ModelToScore:
     """A model before it is loaded: what it is loaded from, and how sessions have to be cut for it.
 
     ``shape``: None where it cannot be read. ``max_tokens``: its context window. ``chunk_tokens``: how many are computed
-    at once; None: what suits it.
+    at once; None: what suits it. ``fingerprint``: of its identity, under which its self-check is kept; None: it is not.
     """
 
     arguments: ModelArguments
@@ -36,6 +37,7 @@ class ModelToScore:
     shape: ModelShape | None
     max_tokens: int
     chunk_tokens: int | None = None
+    fingerprint: str | None = None
 
 
 class Worker:
@@ -43,7 +45,7 @@ class Worker:
 
     ``tolerant``: a session whose first response lies beyond the context window is left out, and does not end the run.
     ``failures`` are this process's sessions that could not be scored, by their digest. ``tokens_computed`` are those
-    that went through the model for the sessions that could.
+    that went through the model for the sessions that could. ``notes`` say what the model's self-check switched off.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Worker:
         self.state = state
         self.failures: dict[str, Failure] = {}
         self.tokens_computed = 0
+        self.notes: tuple[str, ...] = ()
         self._tolerant = tolerant
         self._settled = store.known  # and what some process has been given since, the same on all
         self._loads = [0.0] * state.num_processes
@@ -113,10 +116,18 @@ class Worker:
             return [length.n_tokens for length in lengths]
         return [shape.flops(length.n_tokens, length.n_tokens, length.n_response_tokens) for length in lengths]
 
+    def _load(self) -> SessionScorer:
+        model = load_model(self.model.arguments, self.state.device)
+        check = self_check(model, self.model.fingerprint)
+        if check.notes and check.notes != self.notes and self.state.is_main_process:
+            tqdm.write("\n".join(f"note: {note}" for note in check.notes), file=sys.stderr)
+        self.notes = check.notes
+        return SessionScorer(model, self.model.chunk_tokens, check)
+
     def _score_session(self, session: PlannedSession) -> int:
         """Score a session into the store; its number of tokens."""
         if self._scorer is None:
-            self._scorer = SessionScorer(load_model(self.model.arguments, self.state.device), self.model.chunk_tokens)
+            self._scorer = self._load()
         started = time.perf_counter()
         encoding = encode_prompt(session.prompt, self.model.tokenizer, self.model.max_tokens)
         if encoding.coverage.cut and not encoding.coverage.scored and not self._tolerant:
