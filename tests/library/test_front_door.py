@@ -141,6 +141,7 @@ def test_a_comparison_is_first_minus_second_and_that_of_the_command(
     find_command("misalignment").main([*options, "--output_dir", str(tmp_path / "effect")])
     pd.testing.assert_frame_equal(effect.table(), pd.read_parquet(tmp_path / "effect" / "effects.parquet"))
     assert effect.overall.d.value == pytest.approx(-cl.compare(base, post).overall.d.value)
+    pd.testing.assert_frame_equal(cl.compare(post.folder, str(base.folder)).table(), effect.table())
     assert "d = " in effect.verdict
     assert "study1" in effect._repr_html_()
     assert effect.plot().axes

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from centaurlab.display.tables import Table
 from centaurlab.library.scores import Scores
 from centaurlab.results.joined import join_tables
+from centaurlab.results.run import ScoreRun, read_run
 from centaurlab.results.table import N_OPTIONS, N_TOKENS, NLL, RESPONSE, SCORE_SCHEMA, SESSION, STUDY
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.contrast import Contrast
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from centaurlab.analyses.diagnosis import Split
+
+ScoresOrFolder: TypeAlias = Scores | str | Path
 
 
 @dataclass(frozen=True)
@@ -93,12 +97,12 @@ class Parts:
         return _html(self.verdict, parts_table(self.table()))
 
 
-def compare(first: Scores, second: Scores, resamples: int = 2000, seed: int = 0) -> Comparison:
+def compare(first: ScoresOrFolder, second: ScoresOrFolder, resamples: int = 2000, seed: int = 0) -> Comparison:
     """Compare two models on the responses that both scored: d(first − second).
 
     Parameters
     ----------
-    first, second : Scores
+    first, second : Scores, or their folders
         Of the same sessions by the same protocol. Above zero, people are predicted worse by the first.
     resamples, seed : int
         Of the bootstrap.
@@ -120,7 +124,7 @@ def compare(first: Scores, second: Scores, resamples: int = 2000, seed: int = 0)
     """
     from centaurlab.stats.sums import compare as compared
 
-    return Comparison(estimate_effects([compared(first.run, second.run)], resamples, seed))
+    return Comparison(estimate_effects([compared(_run(first), _run(second))], resamples, seed))
 
 
 def estimate(
@@ -168,12 +172,12 @@ def estimate(
     return Comparison(estimate_effects([pair], resamples, seed))
 
 
-def diagnose(first: Scores, second: Scores, resamples: int = 2000, seed: int = 0) -> Parts:
+def diagnose(first: ScoresOrFolder, second: ScoresOrFolder, resamples: int = 2000, seed: int = 0) -> Parts:
     """Say why one model predicts choices worse than another: format, calibration or preference.
 
     Parameters
     ----------
-    first, second : Scores
+    first, second : Scores, or their folders
         Of the same sessions by the same protocol. Above zero, the first is the worse one.
     resamples, seed : int
         Of the bootstrap.
@@ -195,8 +199,13 @@ def diagnose(first: Scores, second: Scores, resamples: int = 2000, seed: int = 0
     """
     from centaurlab.analyses.diagnosis import diagnose as split
 
-    contrast = Contrast(first.run.model, second.run.model)
-    return Parts(split(second.run, first.run, resamples, seed), contrast)
+    worse, better = _run(first), _run(second)
+    return Parts(split(better, worse, resamples, seed), Contrast(worse.model, better.model))
+
+
+def _run(scores: ScoresOrFolder) -> ScoreRun:
+    """The finished run of scores, or of those in a folder; ``UserError`` where there are none."""
+    return scores.run if isinstance(scores, Scores) else read_run(Path(scores))
 
 
 def _scored(frame: "pd.DataFrame", name: str) -> "pa.Table":

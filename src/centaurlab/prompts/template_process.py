@@ -6,7 +6,6 @@ takes too long, or where the template ends it.
 
 import json
 import os
-import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -44,6 +43,8 @@ def _limit_memory() -> None:
     """Nothing on systems without /proc: there, time and the length of the text are limited alone."""
     status = Path("/proc/self/statm")
     if status.is_file():
+        import resource  # which systems without /proc may lack
+
         used = int(status.read_text().split()[0]) * resource.getpagesize()
         soft, hard = resource.getrlimit(resource.RLIMIT_AS)  # a cluster may have set some
         limits = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]

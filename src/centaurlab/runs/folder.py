@@ -3,7 +3,6 @@
 Everything is on disk here first, each file whole or absent; trackers only mirror it.
 """
 
-import fcntl
 import json
 import math
 import os
@@ -126,6 +125,8 @@ def inheritable_lock(path: Path) -> Iterator[int | None]:
 
     A child that inherits the descriptor holds the lock too; the kernel frees it when the last of them is gone.
     """
+    import fcntl  # which Windows lacks; there, nothing is mirrored by a process that outlives a run
+
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -2,13 +2,14 @@
 
 import os
 import platform
-import resource
 import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from centaurlab import __version__
 from centaurlab.runtime.secrets import masked_command
@@ -47,7 +48,7 @@ def _hardware() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": platform.machine(),
         "cpus": os.cpu_count(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "memory_bytes": psutil.virtual_memory().total,
         "gpus": gpus,
     }
 
@@ -57,9 +58,18 @@ def peak_memory() -> dict[str, int]:
 
     On Linux the first is at least what the process that started this one had had by then.
     """
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    peak = {"peak_memory_bytes": _peak_resident()}
     torch = sys.modules.get("torch")
     if torch and torch.cuda.is_available():
         peak["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
     return peak
+
+
+def _peak_resident() -> int:
+    try:
+        import resource  # which Windows lacks
+    except ImportError:
+        memory: Any = psutil.Process().memory_info()  # with a peak, there
+        return int(memory.peak_wset)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

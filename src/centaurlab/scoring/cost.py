@@ -6,12 +6,13 @@ maker's figure for the device times the share of it that is assumed to be reache
 """
 
 import math
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 from centaurlab.catalog.tables import Device, devices
 from centaurlab.data.transcripts import Transcript, text_digest
@@ -120,8 +121,7 @@ def parse_devices(text: str) -> tuple[int, Device]:
     number, name = given.groups() if given else (None, "")
     known = {device.lower(): found for device, found in devices().items()}
     if name.lower() == CPU and number in (None, "1"):
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return 1, Device(CPU, "", memory, math.nan)
+        return 1, Device(CPU, "", psutil.virtual_memory().total, math.nan)
     if name.lower() not in known or number == "0":
         raise UserError(
             f"--devices is {text!r}; give a number and one of {', '.join(devices())}, such as 4xH100, or cpu"
