@@ -69,7 +69,7 @@ def test_its_fields_have_the_names_that_every_version_gave_them(tmp_path: Path) 
     assert {part: " ".join(sorted(about[part] if part else about)) for part in KEYS} == KEYS
     assert about["job"] == "score"
     assert " ".join(sorted(about["data"]["studies"]["a"])) == "accuracy fingerprint nll of_sessions responses sessions"
-    assert " ".join(sorted(about["coverage"]["a"])) == "cut empty failed malformed responses scored straddling"
+    assert " ".join(sorted(about["coverage"]["a"])) == "cut empty failed images malformed responses scored straddling"
 
 
 def test_older_records_lack_fields_and_newer_ones_have_more(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_responses_beyond_max_length_are_counted_as_cut(tmp_path: Path, tiny_lla
         ScoreArguments(str(tmp_path / "run"), max_length=20),
     )
     coverage = run_json(folder)["coverage"]["a2020"]
-    assert coverage == {"responses": 2, "scored": 1, "cut": 1, "empty": 0, "malformed": 0, "straddling": 0, "failed": 0}
+    assert {name: n for name, n in coverage.items() if n} == {"responses": 2, "scored": 1, "cut": 1}
 
 
 @pytest.mark.parametrize("checkpoint", [False, True])

@@ -79,6 +79,8 @@ def run_table(record: ScoreRecord) -> Table:
     frame = pd.DataFrame(rows, columns=["study", "NLL", "accuracy", "sessions", *counted], dtype=object)
     title = f"{record.model.name} on {record.data.name} ({record.protocol.name} protocol)"
     note = "NLL: nats, mean over responses, lower is more human-like; accuracy: single-token responses only"
+    if n_images := sum(coverage.images for coverage in record.coverage.values()):
+        note += f"; {n_images:,} images that the texts name were not shown to the model"
     return table_of(title, frame, note=note, n_summary=1)
 
 

@@ -73,6 +73,7 @@ class ValidateArguments:
     """What is checked."""
 
     path: str = field(metadata={"positional": True, "metavar": "FILE", "help": "a file or folder of transcripts"})
+    markers: str = field(default="angles", metadata={"help": "of responses: angles (<< >>) or human_response"})
 
 
 def run_stats(asked: StatsArguments, data: DataArguments) -> None:
@@ -188,12 +189,12 @@ def _noted(sessions: Iterable[Examined], keys: list[SessionKey]) -> Iterator[Exa
         yield examined
 
 
-def validate(path: str) -> None:
+def validate(path: str, markers: str = "angles") -> None:
     """Print every problem in the transcripts at ``path``, a line each; ``UserError`` if there is any.
 
     Doubts about sound sessions (``data.checks``) are printed as warnings, at most ``PROBLEMS_SHOWN`` of a kind.
     """
-    source = open_source(DataArguments(data=path))
+    source = open_source(DataArguments(data=path, markers=markers))
     total, problems, only_empty = 0, 0, 0
 
     def usable() -> Iterator[Transcript]:
@@ -250,4 +251,4 @@ def _table(studies: list[StudyStats], measure: str) -> Table:
 
 
 STATS = Command(STATS_DESCRIPTION, (StatsArguments, DataArguments), run_stats)
-VALIDATE = Command(VALIDATE_DESCRIPTION, (ValidateArguments,), lambda asked: validate(asked.path))
+VALIDATE = Command(VALIDATE_DESCRIPTION, (ValidateArguments,), lambda asked: validate(asked.path, asked.markers))

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,7 @@ from centaurlab.data.checks import Doubt
 from centaurlab.data.conventions import PROFILES, Linter, Profile, all_warnings, field_warnings, file_warnings, remedy
 from centaurlab.data.files import list_files, read_files, stem
 from centaurlab.data.records import Problem, Record, examine
+from centaurlab.data.source import marked
 from centaurlab.data.transcripts import Transcript
 from centaurlab.display.terminal import show
 from centaurlab.jobs.command import Command
@@ -38,15 +40,17 @@ class LintArguments:
     profile: Literal["psych-201", "psychling-101"] | None = field(
         default=None, metadata={"help": "the collection whose names of fields and files are asked for, too"}
     )
+    markers: str = field(default="angles", metadata={"help": "of responses: angles (<< >>) or human_response"})
     strict: bool = field(default=False, metadata={"help": "end with exit code 1 where there is a warning"})
 
 
 def run(asked: LintArguments) -> None:
     """Print every warning with its line and remedy."""
     listing = list_files(Path(asked.path))
+    read = marked(partial(read_files, listing.paths), asked.markers)
     seen = _Seen(PROFILES[asked.profile] if asked.profile else None)
     found: Counter[str] = Counter()
-    for doubt in seen.warnings(read_files(listing.paths)):
+    for doubt in seen.warnings(read()):
         found[doubt.check] += 1
         if found[doubt.check] <= SHOWN:
             show(told(doubt))

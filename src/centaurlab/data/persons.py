@@ -17,7 +17,7 @@ from itertools import product
 from typing import NamedTuple
 
 from centaurlab.catalog.facts import facts_of
-from centaurlab.data.records import KEY_FIELDS, PERSON_FIELD, as_name
+from centaurlab.data.records import PERSON_FIELD, as_name, key_fields
 from centaurlab.data.transcripts import SessionKey, is_missing
 
 Unit = tuple[str, ...]
@@ -210,11 +210,12 @@ def _matched(first: Mapping[_Traits, list[int]], second: Mapping[_Traits, list[i
 
 def _traits(fields: Mapping[str, object]) -> _Traits:
     """What a session's metadata say of the person: fields with one known value that do not tell of the session."""
+    known = ("text", PERSON_FIELD, "participant", *key_fields(fields))
     return tuple(
         sorted(
             (name, _plain(value))
             for name, value in fields.items()
-            if name not in ("text", PERSON_FIELD, *KEY_FIELDS)
+            if name not in known
             and isinstance(value, str | int | float | Decimal)
             and not is_missing(value)
             and _OF_A_SESSION.isdisjoint(word.casefold() for word in _WORD.findall(name))

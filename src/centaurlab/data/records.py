@@ -19,6 +19,7 @@ from centaurlab.data.transcripts import SessionKey, Transcript, check_study_name
 from centaurlab.runtime.errors import UserError
 
 KEY_FIELDS = ("study", "experiment", "participant")
+"""What names a session; PsychLing-101 calls the last ``participant_id`` (``key_fields``)."""
 PERSON_FIELD = "person"
 _NAMES = (str, int, float, Decimal, date, time, UUID, type(None))
 _EMPTY_RESPONSE = re.compile(r"<<\s*>>")
@@ -75,11 +76,12 @@ class Examined:
 
 def session_key(record: Record) -> SessionKey | Problem:
     """The identity of a record's session, or why it has none."""
-    for name in KEY_FIELDS:
+    names = key_fields(record.fields)
+    for name in names:
         value = record.fields.get(name)
         if not isinstance(value, _NAMES):
             return Problem(record.origin, f"`{name}` is {_kind(value)}, not a text, number or date", record.places)
-    participant = as_name(record.fields.get("participant"))
+    participant = as_name(record.fields.get(names[-1]))
     if participant is None:
         return Problem(record.origin, "no `participant`; every session needs one", record.places)
     experiment = as_name(record.fields.get("experiment"))
@@ -90,6 +92,12 @@ def session_key(record: Record) -> SessionKey | Problem:
     if _SURROGATE.search(f"{study}{experiment}{participant}"):
         return Problem(record.origin, "a name holds half of a surrogate pair", record.places)
     return SessionKey(study, study if experiment is None else experiment, participant)
+
+
+def key_fields(fields: Mapping[str, object]) -> tuple[str, str, str]:
+    """The fields of a line that name its session: study, experiment, and the participant as this line calls it."""
+    has_other = fields.get("participant") is None and fields.get("participant_id") is not None
+    return ("study", "experiment", "participant_id" if has_other else "participant")
 
 
 def examine(records: Iterable[Record | Problem]) -> Iterator[Examined]:
@@ -176,9 +184,8 @@ def _unreadable(fields: Mapping[str, object]) -> str | None:
 
 def _examine_text(record: Record, key: SessionKey) -> Examined:
     text = str(record.fields["text"])
-    metadata = {
-        name: value for name, value in record.fields.items() if name not in ("text", *KEY_FIELDS) and value is not None
-    }
+    known = ("text", *KEY_FIELDS, *key_fields(record.fields))
+    metadata = {name: value for name, value in record.fields.items() if name not in known and value is not None}
     transcript = Transcript(text, key.study, key.experiment, key.participant, metadata, record.origin)
     reason = marker_problem(text)
     if reason is None:

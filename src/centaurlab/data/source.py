@@ -7,7 +7,7 @@ in memory.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from centaurlab.data import files, hub
 from centaurlab.data.persons import Persons, find_persons
 from centaurlab.data.records import Examined, Problem, Reader, Record, examine, placed_study, session_key
 from centaurlab.data.splits import check_studies, select_people
-from centaurlab.data.transcripts import SessionKey, Transcript
+from centaurlab.data.transcripts import SessionKey, Transcript, in_angles
 from centaurlab.runtime.errors import UserError
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -51,6 +51,10 @@ class DataArguments:
     on_malformed: str = field(
         default="error",
         metadata={"help": "error: stop at the first malformed session; skip: leave it out and say so"},
+    )
+    markers: str = field(
+        default="angles",
+        metadata={"help": "angles: responses stand in << >>; human_response: in [HUMAN_RESPONSE] [/HUMAN_RESPONSE]"},
     )
     data_seed: int = field(default=0, metadata={"help": "seed of the order of people"})
     study_module: str | None = field(
@@ -185,6 +189,7 @@ def open_source(args: DataArguments, sessions: frozenset[SessionKey] | None = No
     if args.max_participants is not None and args.max_participants < 1:
         raise UserError(f"--max_participants is {args.max_participants}; it must be at least 1")
     read, notes, half = _reader(args)
+    read = marked(read, args.markers)
     if sessions is None:
         selection, persons = _select(args, read, half)
     else:
@@ -212,6 +217,26 @@ def _reader(args: DataArguments) -> tuple[Reader, tuple[str, ...], str | None]:
     else:
         listing, half = hub.open_hub(args.data, args.data_split)
     return partial(files.read_files, listing.paths), listing.notes, half
+
+
+def marked(read: Reader, markers: str) -> Reader:
+    """A reader of the same sessions whose responses stand between ``<<`` and ``>>``; ``markers`` say where they do."""
+    _check_choice("markers", markers, ("angles", "human_response"))
+    return partial(_in_angles, read) if markers == "human_response" else read
+
+
+def _in_angles(read: Reader, *, keys_only: bool = False) -> Iterator[Record | Problem]:
+    """The same sessions with the markers that are read everywhere."""
+    for record in read(keys_only=keys_only):
+        text = record.fields.get("text") if isinstance(record, Record) else None
+        if isinstance(record, Problem) or not isinstance(text, str):
+            yield record
+            continue
+        told, reason = in_angles(text)
+        if reason:
+            yield Problem(record.origin, reason, record.places)
+        else:
+            yield replace(record, fields={**record.fields, "text": told})
 
 
 def _select(args: DataArguments, read: Reader, half: str | None) -> tuple[_Selection, Persons | None]:

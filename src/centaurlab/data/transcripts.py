@@ -14,6 +14,10 @@ from typing import Any
 from centaurlab.runtime.errors import UserError
 
 OPEN, CLOSE = "<<", ">>"
+HUMAN_RESPONSE = ("[HUMAN_RESPONSE]", "[/HUMAN_RESPONSE]")
+"""Other markers of responses, which Psych-301 has; they are read where they are asked for."""
+_HUMAN_RESPONSE = re.compile(r"\[HUMAN_RESPONSE\](.*?)\[/HUMAN_RESPONSE\]", re.DOTALL)
+_IMAGE = re.compile(r"<image\b[^<>\n]{0,200}>|[\w./-]*\w\.(?:png|jpe?g|gif|bmp|svg|webp)\b", re.IGNORECASE)
 _RESPONSE = re.compile(r"<<(.*?)>>", re.DOTALL)
 _MISSING = {"", "n/a", "na", "nan", "none", "null", "nat", "<na>", "inf", "-inf"}
 _STUDY_NAME = re.compile(r"[^/\\\x00-\x1f\x7f]+")
@@ -89,7 +93,28 @@ def marker_problem(text: str) -> str | None:
         if not text[start + 2 : end].strip():
             return f"empty response {_place(text, start)}"
         position, found = end + 2, found + 1
+    if HUMAN_RESPONSE[0] in text:
+        others = f"the text has '{HUMAN_RESPONSE[0]}'"
+        return f"{others} beside '<<…>>'" if found else f"no '<<…>>', but {others}; read it by --markers human_response"
     return None if found else "no response: the text holds no '<<…>>'"
+
+
+def in_angles(text: str) -> tuple[str, str | None]:
+    """A text whose responses stand between ``HUMAN_RESPONSE``, with ``<<`` and ``>>`` instead; and what is wrong."""
+    outside = _HUMAN_RESPONSE.sub("", text)
+    for sign, where in ((OPEN, text), *((sign, outside) for sign in HUMAN_RESPONSE)):
+        if sign in where:
+            return text, f"'{sign}' that belongs to no '{'…'.join(HUMAN_RESPONSE)}' {_place(where, where.index(sign))}"
+    responses = _HUMAN_RESPONSE.findall(text)
+    told = _HUMAN_RESPONSE.sub(lambda found: f"{OPEN}{found[1]}{CLOSE}", text)
+    if [told[one.start : one.end] for one in find_responses(told)] != responses:
+        return text, f"a '<' or '>' stands beside a '{HUMAN_RESPONSE[0]}', or '>>' within; write it otherwise"
+    return told, None
+
+
+def count_images(text: str) -> int:
+    """Pictures that a text names, by ``<image>`` or by the name of a file; people saw them, and no model does."""
+    return len(_IMAGE.findall(text))
 
 
 def check_study_name(study: str, origin: str) -> str:

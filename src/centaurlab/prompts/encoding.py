@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
+from centaurlab.data.transcripts import count_images
 from centaurlab.prompts.prompt import Prompt, Protocol, session_prompt
 from centaurlab.results.record import Coverage
 from centaurlab.runtime.errors import UserError
@@ -97,6 +98,7 @@ def encode_prompt(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, max_tokens
             empty=empty,
             malformed=prompt.n_malformed,
             straddling=straddling,
+            images=count_images(prompt.text),
         ),
     )
 

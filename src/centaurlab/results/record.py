@@ -21,7 +21,8 @@ class Coverage:
 
     ``cut``: beyond the context window or the protocol's character limit. ``malformed``: ``<<`` that open no
     response. ``straddling``: responses (scored ones) at whose boundary a token had to be split. ``failed``: of sessions
-    for which memory did not suffice, or the model gave a NaN or infinite number.
+    for which memory did not suffice, or the model gave a NaN or infinite number. Beside them, ``images``: pictures that
+    the texts name, which people saw and no model was shown.
     """
 
     responses: int = 0
@@ -31,6 +32,7 @@ class Coverage:
     malformed: int = 0
     straddling: int = 0
     failed: int = 0
+    images: int = 0
 
     @property
     def of_failed_session(self) -> "Coverage":
