@@ -12,7 +12,7 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
-from centaurlab.runs.folder import read_json
+from centaurlab.runs.integrity import read_json
 from centaurlab.runs.mlflow_store import connect
 from centaurlab.runs.tracker import TrackingArguments, track
 from helpers.commands import ENVIRONMENT, run_process

@@ -1,6 +1,7 @@
 """A small run as trackers are told of it, and what they are known to have."""
 
-from centaurlab.runs.folder import RunFolder, read_json
+from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.integrity import read_json
 from centaurlab.runs.provenance import provenance
 
 NLL = 1.2345678901234567

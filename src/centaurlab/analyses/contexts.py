@@ -29,7 +29,7 @@ from centaurlab.display.section import INTERVALS, NLL, Section
 from centaurlab.display.tables import Table, table_of
 from centaurlab.results.joined import join_scores
 from centaurlab.results.run import ScoreRun, check_same
-from centaurlab.runs.folder import read_json
+from centaurlab.runs.integrity import read_json
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effect_table import effect_record, effects_table
 from centaurlab.stats.effects import Effect, estimate_effects

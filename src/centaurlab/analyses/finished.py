@@ -13,7 +13,8 @@ from centaurlab.display.figures.style import rendered
 from centaurlab.display.section import INTERVALS, ReportFigure, Section
 from centaurlab.display.tables import Table, table_of
 from centaurlab.runs.csv_table import read_csv
-from centaurlab.runs.folder import is_run, read_config, read_json
+from centaurlab.runs.folder import is_run, read_config
+from centaurlab.runs.integrity import check_file, read_json
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.sequential import sample_note
 from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, percent
@@ -220,6 +221,8 @@ def folder_tables(runs: Sequence[Run], but_not: frozenset[str] = frozenset()) ->
 def folder_pictures(runs: Sequence[Run], but_not: frozenset[str] = frozenset()) -> tuple[ReportFigure, ...]:
     """The other figures that lie in the folders as PNG."""
     paths = [path for run in runs for path in sorted([*run.folder.glob("*.png"), *run.folder.glob("figures/*.png")])]
+    for path in paths:
+        check_file(path)
     return tuple(
         ReportFigure(path.stem, f"{_title(path.stem)}.", "png", path.read_bytes())
         for path in paths

@@ -30,7 +30,7 @@ from centaurlab.display.figures.style import model_label
 from centaurlab.display.section import INTERVALS, NLL, Section
 from centaurlab.display.tables import Table, table_of
 from centaurlab.results.run import ScoreRun
-from centaurlab.runs.folder import read_json
+from centaurlab.runs.integrity import read_json
 from centaurlab.stats.accuracy import accuracy
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effects import estimate_effects

@@ -14,7 +14,8 @@ from centaurlab.display.tables import rows_of, table_of
 from centaurlab.display.terminal import print_table
 from centaurlab.jobs.command import Command
 from centaurlab.runs.csv_table import write_csv
-from centaurlab.runs.folder import is_run, read_config, read_json, read_metrics
+from centaurlab.runs.folder import is_run, read_config, read_metrics
+from centaurlab.runs.integrity import read_json
 from centaurlab.runs.mlflow_store import connect, experiment_name, store_address
 from centaurlab.runs.settings import as_text, flat_config
 from centaurlab.runtime.errors import UserError

@@ -20,7 +20,7 @@ from centaurlab.data.files import list_files
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.jobs.command import Command
 from centaurlab.models.digests import content_digest, fingerprint
-from centaurlab.runs.folder import read_json
+from centaurlab.runs.integrity import read_sound_json
 from centaurlab.runs.mlflow_store import store_address
 from centaurlab.runtime.errors import UserError
 
@@ -167,7 +167,7 @@ def run_demo(settings: Settings) -> None:
     if settings.novel_studies:
         open_source(DataArguments(settings.data, studies=settings.novel_studies))  # raises where there is no such study
     record, data = settings.output_dir / _FINISHED, _identity(settings.data)
-    known = read_json(record)
+    known = read_sound_json(record)
     if known.get("data", data) != data:
         raise UserError(f"{settings.output_dir} was begun with other data; give another --output_dir")
     finished: list[list[str]] = known.get("finished", [])

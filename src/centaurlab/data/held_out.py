@@ -8,7 +8,7 @@ from typing import Any
 from centaurlab.data.persons import Persons
 from centaurlab.data.source import DataArguments, TranscriptSource
 from centaurlab.data.transcripts import SessionKey
-from centaurlab.runs.folder import read_json
+from centaurlab.runs.integrity import read_json
 from centaurlab.runtime.errors import UserError
 
 KINDS = {"held_out": "held-out participants", "novel": "novel studies"}
@@ -99,7 +99,7 @@ def read_split(adapter: Path) -> Split:
         raise UserError(f"there is no folder {adapter}; --adapter is a folder that 'centaurlab train' wrote")
     try:
         split = Split.from_dict(read_json(adapter / "split.json"))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, UserError) as error:
         raise UserError(
             f"{adapter} holds no split.json, or a damaged one, and so does not say who was trained on; give the whole "
             "folder that 'centaurlab train' wrote"

@@ -78,7 +78,7 @@ def run(model: ModelArguments, data: DataArguments, asked: BenchmarkArguments, t
             speed = {"tokens_per_second": ours.tokens_per_second, "peak_memory_bytes": ours.peak_memory_bytes}
             folder.log(figures | speed)
             about = {"job": folder.job, "model": identify(model).as_dict()}
-            folder.write_json("run.json", provenance() | about | {"figures": figures})
+            folder.finish(provenance() | about | {"figures": figures})
     print(f"timings: {folder.path / 'timings.csv'}")
 
 

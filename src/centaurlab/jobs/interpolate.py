@@ -49,7 +49,7 @@ def run(asked: InterpolateArguments, tracking: TrackingArguments) -> None:
         with Tracker(folder, tracking, asdict(asked)):
             for share, path in zip(asked.alpha, folders.values(), strict=True):
                 interpolate(asked.post, asked.base, share, path)
-            folder.write_json("run.json", provenance() | {"job": folder.job, "post": asked.post, "models": folders})
+            folder.finish(provenance() | {"job": folder.job, "post": asked.post, "models": folders})
     for model in folders.values():
         print(f"model: {model}")
 

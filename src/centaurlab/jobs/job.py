@@ -177,7 +177,7 @@ def write_finding(folder: RunFolder, finding: Finding, estimates: EstimateArgume
         "data": scored_data(runs.values()),
         "models": scored_models(runs),
     }
-    folder.write_json("run.json", provenance() | about | dict(finding.record))
+    folder.finish(provenance() | about | dict(finding.record))
 
 
 def _config(asked: Asked[Any], plan: Plan) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def run(asked: MergeArguments, tracking: TrackingArguments) -> None:
         folder.write_json(MODEL_RUN_CONFIG, asdict(asked))
         with Tracker(folder, tracking, asdict(asked)):
             about = {"job": folder.job, "model": identify(ModelArguments(str(model))).as_dict()}
-            folder.write_json("run.json", provenance() | about)
+            folder.finish(provenance() | about)
     print(f"model: {model}")
 
 

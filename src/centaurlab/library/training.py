@@ -1,11 +1,11 @@
 """A configuration into a trained adapter, and finished runs into a page."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from centaurlab.runs.integrity import read_json
 from centaurlab.runtime.arguments import parse_arguments
 from centaurlab.runtime.errors import UserError
 
@@ -23,7 +23,7 @@ class Trained:
         """Per study, mean NLL (nats per response) of the people held out of training, before and after."""
         import pandas as pd
 
-        about = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+        about = read_json(self.folder / "run.json")
         return pd.DataFrame(about["held_out"])
 
     def _repr_html_(self) -> str:

@@ -1,6 +1,5 @@
 """A folder of scores into a run with its record and its table, and whether runs may be compared."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,10 +11,8 @@ from centaurlab.data.transcripts import data_fingerprint
 from centaurlab.results.record import JOB, ScoreRecord
 from centaurlab.results.table import MEASURES, SCORES, read_scores
 from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.integrity import RECORD, read_sealed
 from centaurlab.runtime.errors import UserError
-
-RECORD = "run.json"
-"""The record's file in a run's folder."""
 
 _NAMED = 5  # studies named in an error
 
@@ -59,7 +56,7 @@ def is_score_folder(path: Path) -> bool:
 
 def write_record(folder: RunFolder, record: ScoreRecord) -> None:
     """Write a run's ``run.json``, whole or not at all; ``UserError`` where the disk refuses it."""
-    folder.write_json(RECORD, record.as_dict())
+    folder.finish(record.as_dict())
 
 
 def read_run(folder: Path) -> ScoreRun:
@@ -86,7 +83,7 @@ def read_run(folder: Path) -> ScoreRun:
             raise UserError(f"{folder} is not a finished run of 'centaurlab score' (it holds no {name}); {remedy}")
     path = folder / RECORD
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about = read_sealed(path)
         job = about["job"]
         record = ScoreRecord.from_dict(about) if job == JOB else None
     except (ValueError, KeyError, TypeError, AttributeError) as error:

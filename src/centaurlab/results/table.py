@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from centaurlab.data.transcripts import SessionKey
+from centaurlab.runs.integrity import check_file, damaged
 from centaurlab.runtime.disk import disk_errors, replace_durably
-from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.errors import UserError, one_line
 
 # T: tokens of a session, R: its scored responses, N: their tokens, V: vocabulary, K: temperatures, O: options.
 Ints = npt.NDArray[np.int32]
@@ -94,6 +95,7 @@ class ResponseScores:
 
 _ROW_GROUP_ROWS, _ROW_GROUP_SESSIONS = 100_000, 10_000  # held in memory until they are written
 _READ_ROWS = 1 << 20
+_REMEDY = "delete it and give its 'centaurlab score' command again"
 
 
 def write_scores(folder: Path, sessions: Iterable[tuple[SessionKey, ResponseScores]]) -> None:
@@ -114,7 +116,7 @@ def write_scores(folder: Path, sessions: Iterable[tuple[SessionKey, ResponseScor
     """
     temporary = (folder / SCORES).with_suffix(".tmp")
     with disk_errors(folder):
-        with pq.ParquetWriter(temporary, SCORE_SCHEMA) as writer:
+        with pq.ParquetWriter(temporary, SCORE_SCHEMA, write_page_checksum=True) as writer:
             group: list[tuple[SessionKey, ResponseScores]] = []
             n_rows = 0
             for key, scores in sessions:
@@ -168,8 +170,9 @@ def read_batches(
     ``if_there``: more columns, of which some may be missing.
     """
     path = folder / SCORES
+    check_file(path, _REMEDY)
     try:
-        with pq.ParquetFile(path, read_dictionary=list(SESSION)) as file:
+        with pq.ParquetFile(path, read_dictionary=list(SESSION), page_checksum_verification=True) as file:
             schema = _schema([*columns, *(name for name in if_there if name in file.schema_arrow.names)])
             lacking = [name for name in schema.names if name not in file.schema_arrow.names]
             if lacking:
@@ -182,10 +185,8 @@ def read_batches(
                 if NLL in columns:
                     _check_finite(folder, batch)
                 yield batch
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(
-            f"{path} is damaged ({error}); delete it and give its 'centaurlab score' command again"
-        ) from error
+    except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
+        raise damaged(path, one_line(error), _REMEDY) from error
 
 
 def _schema(columns: Sequence[str]) -> pa.Schema:

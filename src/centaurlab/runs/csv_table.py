@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from centaurlab.runs.integrity import check_file
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -22,9 +24,13 @@ def write_csv(table: "pd.DataFrame", target: Path | TextIO) -> None:
 
 
 def read_csv(path: Path, **options: Any) -> "pd.DataFrame":
-    """The table that ``write_csv`` wrote; ``options`` are those of ``pandas.read_csv``, whose errors are raised."""
+    """The table that ``write_csv`` wrote; ``options`` are those of ``pandas.read_csv``, whose errors are raised.
+
+    ``UserError`` where it is not the one that the run beside it wrote.
+    """
     import pandas as pd
 
+    check_file(path)
     return _mapped(pd.read_csv(path, **options), _original)
 
 

@@ -6,15 +6,27 @@ Everything is on disk here first, each file whole or absent; trackers only mirro
 import json
 import math
 import os
+import re
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
 from centaurlab.runs.csv_table import write_csv
+from centaurlab.runs.integrity import (
+    FILES,
+    RECORD,
+    DamageError,
+    damaged,
+    digests,
+    read_json,
+    read_sound_json,
+    sealed,
+)
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.secrets import masked
 
@@ -24,6 +36,11 @@ if TYPE_CHECKING:
 CONFIG = "config.json"
 MODEL_RUN_CONFIG = "run_config.json"
 """Instead, in a folder that is also that of a whole model, whose ``config.json`` is the model's."""
+
+_READ_LATER = ("*", "figures/*", "alpha-*/*")
+"""Where the files of a run lie that others read: tables, figures, and models between two."""
+
+_CHECKSUM = re.compile(rb', "crc": "([0-9a-f]{8})"\}$')
 
 MetricLine = tuple[float, int, Mapping[str, float]]
 """Seconds since 1970, step, and values by name."""
@@ -66,12 +83,16 @@ class RunFolder:
             ) from None
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        """Write ``content`` as JSON, whole or not at all; NaN and infinities become null, secrets are masked."""
+        """Write ``content`` as JSON with its digest, whole or not at all.
+
+        NaN and infinities become null, secrets are masked.
+        """
         path = self.path / name
         temporary = path.with_name(f".{name}.tmp")
         with _disk_errors(self.path):
+            written = json.loads(json.dumps(masked(_finite(content)), allow_nan=False, default=str))
             with temporary.open("w", encoding="utf-8") as file:
-                json.dump(masked(_finite(content)), file, indent=2, sort_keys=True, allow_nan=False, default=str)
+                json.dump(sealed(written), file, indent=2, sort_keys=True)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -88,15 +109,20 @@ class RunFolder:
             temporary.replace(path)
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """The content of a JSON file of the folder; ``UserError`` when there is none."""
+        """The content of a JSON file of the folder; ``UserError`` when there is none, or it is damaged."""
         path = self.path / name
         if not path.exists():
             raise UserError(f"{self.path} holds no {name}: the run is not finished, or this is not a run's folder")
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return content
+        return read_json(path)
+
+    def finish(self, about: Mapping[str, Any]) -> None:
+        """Write ``run.json``, the last file of a run, with the digests of the files that it is read with."""
+        with _disk_errors(self.path):
+            files = digests(self.path, [file for kind in _READ_LATER for file in self.path.glob(kind)])
+        self.write_json(RECORD, {**about, FILES: files})
 
     def log(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Append a line to ``metrics.jsonl``; one that a kill has torn is ended first.
+        """Append a line to ``metrics.jsonl`` with its checksum; one that a kill has torn is taken away first.
 
         Its time is later than those of all lines before, also after a clock went back: of two values at the same step,
         MLflow takes the one with the later time as current.
@@ -105,16 +131,15 @@ class RunFolder:
             self._last_logged = max((seconds for seconds, *_ in read_metrics(self.path)), default=0.0)
         self._last_logged = max(time.time(), self._last_logged + 0.001)
         line = {"time": self._last_logged} | ({} if step is None else {"step": step}) | _finite(metrics)
+        text = json.dumps(line, allow_nan=False).encode()
         with _disk_errors(self.path), (self.path / "metrics.jsonl").open("ab+") as file:
-            if file.tell():
-                file.seek(-1, os.SEEK_END)
-            torn = file.read(1) not in (b"", b"\n")
-            file.write(b"\n" * torn + json.dumps(line, allow_nan=False).encode() + b"\n")
+            _end_line(file)
+            file.write(text[:-1] + b', "crc": "%08x"}\n' % zlib.crc32(text))
 
 
 def check_job(path: Path, job: str) -> None:
     """Raise ``UserError`` where ``path`` holds a finished run of another job, which ``job`` would overwrite."""
-    known = read_json(path / "run.json").get("job", job)
+    known = read_sound_json(path / RECORD).get("job", job)  # a damaged one is written anew
     if known != job:
         raise UserError(f"{path} holds a run of {known}, not of {job}; give another --output_dir")
 
@@ -142,7 +167,7 @@ def is_run(folder: Path) -> bool:
     """Whether a folder holds a run, finished or not; that of a model, whose ``config.json`` it is, does not."""
     if (folder / "run.json").exists() or (folder / MODEL_RUN_CONFIG).exists():
         return True
-    return (folder / CONFIG).exists() and "model_type" not in read_json(folder / CONFIG)
+    return (folder / CONFIG).exists() and "model_type" not in read_sound_json(folder / CONFIG)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -150,29 +175,63 @@ def read_config(folder: Path) -> dict[str, Any]:
     return read_json(folder / (MODEL_RUN_CONFIG if (folder / MODEL_RUN_CONFIG).exists() else CONFIG))
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file, empty where there is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def read_metrics(folder: Path) -> list[MetricLine]:
-    """The whole lines of ``metrics.jsonl``; values that are not finite are null there and left out."""
+    """The whole lines of ``metrics.jsonl``; values that are not finite are null there and left out.
+
+    Raises ``UserError`` where a line is not as it was written. The last may be torn by a kill, and lines of older
+    versions and other programs, which have no checksum, may be anything.
+    """
     file = folder / "metrics.jsonl"
     if not file.is_file():
         return []
+    content = file.read_bytes()
+    has_checksums, *texts = b'"crc": "' in content, *content.split(b"\n")
     lines: list[MetricLine] = []
-    for text in file.read_text(encoding="utf-8").splitlines():
+    for number, text in enumerate(texts, start=1):
+        is_torn = number == len(texts) and not _is_checked(text[:-1])  # or only its end is another character
         try:
-            line = json.loads(text)
-        except ValueError:  # torn by a kill
+            line = json.loads(_checked(text))
+        except ValueError as error:
+            if has_checksums and not is_torn:
+                raise damaged(file, f"line {number}: {error}") from error
+            continue
+        if not isinstance(line, dict):
             continue
         values = {k: float(v) for k, v in line.items() if k not in ("time", "step") and isinstance(v, int | float)}
         lines.append((float(line.get("time", 0.0)), int(line.get("step", 0)), values))
     return lines
+
+
+def _checked(text: bytes) -> bytes:
+    """A line without its checksum; ``DamageError`` where that is of another line, all of it where it has none."""
+    found = _CHECKSUM.search(text)
+    if not found:
+        return text
+    line = text[: found.start()] + b"}"
+    if zlib.crc32(line) != int(found[1], 16):
+        raise DamageError("its content is not what its checksum says")
+    return line
+
+
+def _is_checked(text: bytes) -> bool:
+    """Whether a line has a checksum, and it is right."""
+    try:
+        return _checked(text) != text
+    except DamageError:
+        return False
+
+
+def _end_line(file: BinaryIO) -> None:
+    """Let the next line begin on its own: one without an end gets it, and one that a kill has torn is taken away."""
+    size = file.tell()
+    file.seek(0)
+    *_, last = file.read().split(b"\n") if size else [b""]
+    try:
+        if last:
+            json.loads(last)
+            file.write(b"\n")
+    except ValueError:
+        file.truncate(size - len(last))
 
 
 def _finite(content: Any) -> Any:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from centaurlab.runs.folder import read_config, read_json
+from centaurlab.runs.folder import read_config
+from centaurlab.runs.integrity import read_json, read_sound_json
 
 IDS = "tracking.json"
 """Where a run stands in its trackers."""
@@ -21,7 +22,7 @@ def links(config: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for role, names in _ROLES:
         for folder in _tracked(_mentioned(config, names)):
-            for tracker, known in read_json(folder / IDS).items():
+            for tracker, known in read_sound_json(folder / IDS).items():
                 if isinstance(known, dict) and "run_id" in known:
                     found.setdefault(f"{role}.{tracker}", []).append(str(known["run_id"]))
     return {tag: " ".join(ids) for tag, ids in found.items()}
@@ -36,12 +37,12 @@ def without_group(config: Mapping[str, Any], about: Mapping[str, Any]) -> list[P
         if folder not in reached:
             reached[folder] = None
             ahead += _made_from(read_config(folder), read_json(folder / "run.json"))
-    return [run for run in reached if (run / "run.json").exists() and not read_json(run / IDS).get("group")]
+    return [run for run in reached if (run / "run.json").exists() and not read_sound_json(run / IDS).get("group")]
 
 
 def group_of(name: str | None) -> str | None:
     """The group of the run whose folder is ``name``, where it is one and has one."""
-    groups = [read_json(folder / IDS).get("group") for folder in _tracked([name] if name else [])]
+    groups = [read_sound_json(folder / IDS).get("group") for folder in _tracked([name] if name else [])]
     return str(groups[0]) if groups and groups[0] else None
 
 

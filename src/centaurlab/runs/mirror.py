@@ -15,7 +15,9 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from centaurlab.runs.folder import RunFolder, read_config, read_json, read_metrics
+from centaurlab.runs.csv_table import read_csv
+from centaurlab.runs.folder import RunFolder, read_config, read_metrics
+from centaurlab.runs.integrity import read_json, read_sound_json
 from centaurlab.runs.lineage import IDS, links, without_group
 from centaurlab.runs.mlflow_run import MlflowRun
 from centaurlab.runs.settings import flat_config
@@ -47,7 +49,7 @@ def warn(folder: Path, what: str, trackers: Sequence[str]) -> None:
 
 def note_untracked(folder: RunFolder, tracker: str, what: str | None) -> None:
     """Remember beside the ids what a tracker lacks of the run, or that it lacks nothing."""
-    known = read_json(folder.path / IDS)
+    known = read_sound_json(folder.path / IDS)
     missing = {name: said for name, said in known.get("untracked", {}).items() if name != tracker}
     if what:
         missing[tracker] = what
@@ -57,7 +59,7 @@ def note_untracked(folder: RunFolder, tracker: str, what: str | None) -> None:
 
 def untracked(folder: Path) -> dict[str, str]:
     """What each tracker lacks of the run in ``folder``, as it was said then; empty where all is there."""
-    missing: dict[str, str] = read_json(folder / IDS).get("untracked", {})
+    missing: dict[str, str] = read_sound_json(folder / IDS).get("untracked", {})
     return missing
 
 
@@ -108,11 +110,11 @@ class Mirror:
             for name in list(self._runs):
                 self._attempt(name, f"the group of {len(alone)} runs", lambda name: self._share_group(name, alone))
             for folder in alone:
-                RunFolder(folder, "").write_json(IDS, read_json(folder / IDS) | {"group": self._group})
+                RunFolder(folder, "").write_json(IDS, read_sound_json(folder / IDS) | {"group": self._group})
 
     def _start(self, name: str) -> None:
         path = self._folder.path
-        known = read_json(path / IDS).get(name, {})
+        known = read_sound_json(path / IDS).get(name, {})
         config = self._config or read_config(path)
         described = _run_name(self._folder.job, config, path) + (f", {self._condition}" if self._condition else "")
         tags = {"job_type": self._folder.job} | ({"group": self._group} if self._group else {}) | links(config)
@@ -149,12 +151,12 @@ class Mirror:
             run.end(failed)
 
     def _share_group(self, name: str, folders: Sequence[Path]) -> None:
-        for known in [read_json(folder / IDS) for folder in folders]:
+        for known in [read_sound_json(folder / IDS) for folder in folders]:
             if name in known:
                 self._runs[name].regroup(known[name], str(self._group))
 
     def _remember(self, name: str) -> None:
-        known = read_json(self._folder.path / IDS)
+        known = read_sound_json(self._folder.path / IDS)
         known[name] = {**self._runs[name].ids, "metric_lines": self._sent[name]}
         self._folder.write_json(IDS, known | {"job": self._folder.job, "group": self._group})
 
@@ -174,7 +176,7 @@ def tables(path: Path) -> dict[str, "pd.DataFrame"]:
     """The run's tables by name: each CSV file, and the studies of ``run.json``."""
     import pandas as pd
 
-    found = {file.stem: pd.read_csv(file) for file in _matching(path, ("*.csv",))}
+    found = {file.stem: read_csv(file) for file in _matching(path, ("*.csv",))}
     about = read_json(path / "run.json")
     data = about.get("data")
     studies = data.get("studies") if isinstance(data, dict) else None

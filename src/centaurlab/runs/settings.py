@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from centaurlab.runs.integrity import FILES
 from centaurlab.runtime.secrets import is_secret_name, masked
 
 Setting = str | int | float | bool | list[Any]
@@ -11,7 +12,7 @@ Setting = str | int | float | bool | list[Any]
 _RESULTS = (
     *("speed", "coverage", "studies", "skipped_sessions", "failed_sessions", "notes", "held_out", "left_out"),
     *("overall", "summaries", "time", "nll_mean", "sample", "rows", "excluded", "points", "assistant", "table"),
-    *("audit", "figures"),
+    *("audit", "figures", FILES),
 )
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from centaurlab.runs.folder import RunFolder, inheritable_lock, is_run, read_json, read_metrics
+from centaurlab.runs.folder import RunFolder, inheritable_lock, is_run, read_metrics
+from centaurlab.runs.integrity import read_json, read_sound_json
 from centaurlab.runs.lineage import IDS, group_of
 from centaurlab.runs.mirror import FAILED, FINISHED, TRACKERS, Mirror, note_untracked, warn
 from centaurlab.runs.mlflow_run import LOCK, MlflowRun
@@ -174,7 +175,7 @@ class Tracker:
         """Whether nothing is known to be in a tracker's way; what is, is said now, and costs the run no time."""
         try:
             if name == "mlflow":
-                check_writable(MlflowRun.address_of(read_json(self._folder.path / IDS).get(name, {})))
+                check_writable(MlflowRun.address_of(read_sound_json(self._folder.path / IDS).get(name, {})))
         except UserError as error:
             missing = f"{TRACKERS[name].name} failed ({mask_secrets(str(error))}); not logged there: the run"
             note_untracked(self._folder, name, missing)
@@ -200,7 +201,7 @@ def track(path: Path, arguments: TrackingArguments) -> None:
     """
     if not is_run(path):
         raise UserError(f"{path} is not a run's folder (it holds neither config.json nor run.json); check the name")
-    about, known = read_json(path / "run.json"), read_json(path / IDS)
+    about, known = read_json(path / "run.json"), read_sound_json(path / IDS)
     job = str(about.get("job") or known.get("job") or "run")
     group, folder = arguments.group or known.get("group"), RunFolder(path, job)
     with inheritable_lock(path / LOCK) as lock:

@@ -27,7 +27,8 @@ from centaurlab.models.passes import accepts, logits_of, new_cache
 from centaurlab.models.self_check import self_check
 from centaurlab.prompts.chat import chat_tokenizer, encode_reply, read_template
 from centaurlab.prompts.encoding import Ints
-from centaurlab.runs.folder import RunFolder, read_json
+from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.integrity import read_sound_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -108,7 +109,7 @@ def assistant_quality(
             "items": [item.question for item in items],
         }
     )
-    known = read_json(folder / _FILE)
+    known = read_sound_json(folder / _FILE)
     if known.get("asked") != asked:
         device = PartialState().device if torch.accelerator.is_available() else torch.device("cpu")
         margins = answer_margins(load_model(args, device), tokenizer, items, identity.fingerprint)

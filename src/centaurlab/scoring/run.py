@@ -32,7 +32,8 @@ from centaurlab.prompts.context import Context, Reading
 from centaurlab.results.record import ScoredProtocol, ScoreRecord, ScoringSpeed
 from centaurlab.results.run import write_record
 from centaurlab.results.table import ResponseScores
-from centaurlab.runs.folder import RunFolder, read_json
+from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.integrity import read_json
 from centaurlab.runs.provenance import peak_memory, provenance
 from centaurlab.runs.tracker import Tracker, TrackingArguments
 from centaurlab.runtime.processes import end_with_launcher

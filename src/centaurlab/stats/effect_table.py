@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from centaurlab.runs.integrity import check_file
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.contrast import POST_TRAINING, Contrast
 from centaurlab.stats.effects import Effect
@@ -59,9 +60,10 @@ def read_effects(folder: Path) -> list[Effect]:
     import pandas as pd
 
     path = folder / "effects.parquet"
+    check_file(path)
     try:
         return [_effect(row) for row in pd.read_parquet(path).to_dict("records")]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, MemoryError) as error:
         raise UserError(f"{path} is missing or damaged ({error}); give the run's command again") from error
 
 

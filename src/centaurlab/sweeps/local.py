@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from centaurlab.runs.folder import RunFolder, inheritable_lock, read_json, read_metrics
+from centaurlab.runs.folder import RunFolder, inheritable_lock, read_metrics
+from centaurlab.runs.integrity import read_json
 from centaurlab.runs.mirror import untracked
 from centaurlab.runtime.errors import IncompleteError, UserError
 from centaurlab.sweeps.file import Parameter, Sweep, Value

@@ -117,7 +117,7 @@ def train(run: Run) -> list[HeldOutResult]:
             "epochs": trainer.state.epoch,
             "best_checkpoint": trainer.state.best_model_checkpoint,
         }
-        folder.write_json("run.json", _about(run.base, run.data) | state | {"held_out": [asdict(r) for r in results]})
+        folder.finish(_about(run.base, run.data) | state | {"held_out": [asdict(r) for r in results]})
     return results
 
 

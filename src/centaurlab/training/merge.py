@@ -8,7 +8,8 @@ from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import find_checkpoint
 from centaurlab.models.identity import identify
 from centaurlab.models.loading import load_model, load_tokenizer
-from centaurlab.runs.folder import RunFolder, read_json
+from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.integrity import read_json
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.quiet import quiet_transformers
 

@@ -96,7 +96,7 @@ def posttrain(run: PostTrainRun) -> None:
         steps = {"steps": trainer.state.global_step, "epochs": trainer.state.epoch}
         data = {"name": run.settings["posttrain"]["dataset"], "fingerprint": run.about["data_digest"]}
         result = {"job": run.folder.job, "base": run.base.as_dict(), "data": data} | run.about | steps
-        run.folder.write_json("run.json", provenance() | result)
+        run.folder.finish(provenance() | result)
 
 
 def _base_arguments(args: PostTrainArguments, training_args: SFTConfig, model_args: ModelConfig) -> ModelArguments:

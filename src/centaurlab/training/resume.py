@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTConfig
 
-from centaurlab.runs.folder import RunFolder, checkpoint_steps
+from centaurlab.runs.folder import RunFolder, checkpoint_steps, read_metrics
 from centaurlab.runs.provenance import peak_memory
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.secrets import masked
@@ -63,6 +63,7 @@ def logged_until(metrics: Path, step: int) -> None:
     """Drop the lines of ``metrics.jsonl`` that a resumed run will write again: those after ``step``, torn ones."""
     if not metrics.exists():
         return
+    read_metrics(metrics.parent)  # or what the disk has changed would be taken for torn
     kept = []
     for line in metrics.read_text(encoding="utf-8").splitlines():
         try:
