@@ -10,7 +10,7 @@ from helpers.commands import run_python
 from helpers.paths import PACKAGE, ROOT, TESTS
 
 FOUNDATION = ("runtime", "runs", "catalog", "data")
-STATISTICS = ("results", "stats", "display", "analyses", "reporting")
+STATISTICS = ("results", "stats", "cognitive", "display", "analyses", "reporting")
 GPU = ("models", "prompts", "scoring", "training")
 ORDER = (*FOUNDATION, *STATISTICS, *GPU, "sweeps", "jobs", "cli", "library")
 """A package imports only what stands before it."""

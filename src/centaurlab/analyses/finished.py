@@ -87,7 +87,7 @@ def facts_of(run: Run) -> list[tuple[str, str]]:
     if sampled := sample_note(about):
         facts.append(("sample", sampled))
     protocols = [p for p in [about.get("protocol"), *(model.get("protocol") for model in _models(about))] if p]
-    said = dict.fromkeys(f"{p.get('name')}, at most {p.get('max_tokens'):,} tokens" for p in protocols)
+    said = dict.fromkeys(_protocol(protocol) for protocol in protocols)
     facts += [("protocol", text) for text in said]
     if about.get("bootstrap"):
         b = about["bootstrap"]
@@ -102,6 +102,11 @@ def facts_of(run: Run) -> list[tuple[str, str]]:
         facts.append(("machine", f"{hardware.get('platform')}, {hardware.get('cpus')} CPUs, {memory:.0f} GiB, {gpus}"))
     facts.append(("time", str(about.get("time", "?"))))
     return facts
+
+
+def _protocol(about: Mapping[str, Any]) -> str:
+    window = about.get("max_tokens")  # None: of a model that reads no tokens
+    return str(about.get("name")) + (f", at most {window:,} tokens" if window else "")
 
 
 def _models(about: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -13,7 +13,16 @@ if TYPE_CHECKING:
 
 _JOBS = "centaurlab.jobs"
 _CLI = "centaurlab.cli"
-_PLANNED = ("misalignment", "generations", "generalisation", "trajectory", "frontier", "personas", "templates")
+_PLANNED = (
+    "misalignment",
+    "generations",
+    "generalisation",
+    "trajectory",
+    "frontier",
+    "baselines",
+    "personas",
+    "templates",
+)
 """Analyses whose models are scored by a plan of their own, in ``jobs/``."""
 
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {

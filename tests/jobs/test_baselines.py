@@ -1,0 +1,86 @@
+"""The command: a folder of scores for each row, which comparisons read like a language model's."""
+
+from math import log
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from centaurlab.reporting import write_report
+from centaurlab.results.run import read_run
+from helpers.commands import UNTRACKED, centaurlab
+from helpers.score_runs import options
+from helpers.transcripts import json_lines, sessions_of, two_keys
+
+ROWS = ("uniform", "role-marginal", "item-marginal", "own-history")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "sessions.jsonl"
+    path.write_text(json_lines(sessions_of(["keys"], 12, lambda _, person: two_keys(person))))
+    return path
+
+
+@pytest.fixture(scope="module")
+def rows(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("rows")
+    done = centaurlab("baselines", "--data", str(data), "--output_dir", str(folder), *UNTRACKED)
+    assert done.returncode == 0, done.stderr
+    assert "learned from the training people" in done.stdout
+    return folder
+
+
+def test_every_row_is_a_folder_of_scores_of_every_response(rows: Path) -> None:
+    for row in ROWS:
+        run = read_run(rows / row)
+        assert run.model == row
+        assert run.record.coverage["keys"].scored == run.table().num_rows == 12 * 12
+        assert set(run.table().column("n_options").to_pylist()) == {2}
+        assert set(run.table().column("option_nll").to_pylist()) == {0.0}
+    table = read_run(rows / "uniform").table().to_pandas()
+    assert table["nll"].to_numpy() == pytest.approx(log(2))
+    assert table["nll_t2.00"].to_numpy() == pytest.approx(log(2))
+
+
+def test_the_table_holds_the_nll_of_every_row(rows: Path) -> None:
+    table = pd.read_csv(rows / "baselines.csv")
+    assert list(table["row"].unique()) == list(ROWS)
+    for row in ROWS:
+        mean = read_run(rows / row).table().to_pandas()["nll"].mean()
+        found = table[(table["row"] == row) & (table["study"] == "keys")]["nll"].item()
+        assert found == pytest.approx(mean, abs=1e-5)
+
+
+def test_a_language_model_is_compared_with_a_row(
+    rows: Path, data: Path, tiny_llama_dir: Path, tmp_path: Path, offline: None
+) -> None:
+    scored = centaurlab("score", *options(tiny_llama_dir, data, tmp_path / "model"))
+    assert scored.returncode == 0, scored.stderr
+    for verb in ("misalignment", "diagnosis"):
+        pair = ("--base", str(rows / "own-history"), "--post", str(tmp_path / "model"))
+        done = centaurlab(verb, *pair, "--output_dir", str(tmp_path / verb), *UNTRACKED)
+        assert done.returncode == 0, done.stderr
+        assert "own-history" in done.stdout
+
+
+def test_the_report_says_which_row_predicts_best(rows: Path, tmp_path: Path) -> None:
+    (section,) = write_report([rows], tmp_path / "report.html", "html")
+    assert "predicts best" in section.answers[0]
+    assert section.figures
+    assert write_report([rows / row for row in ROWS], tmp_path / "rows.html", "html")
+
+
+def test_held_out_people_are_predicted_alone(data: Path, tmp_path: Path) -> None:
+    asked = ("--data", str(data), "--participants", "test", "--output_dir", str(tmp_path / "rows"))
+    done = centaurlab("baselines", *asked, *UNTRACKED)
+    assert done.returncode == 0, done.stderr
+    assert "other folds" not in done.stdout
+    run = read_run(tmp_path / "rows" / "role-marginal")
+    assert run.record.data.studies["keys"].sessions == 1
+    assert "11 sessions" in run.record.notes[0]
+
+
+def test_a_folder_of_another_job_is_kept(rows: Path, data: Path) -> None:
+    done = centaurlab("baselines", "--data", str(data), "--output_dir", str(rows / "uniform"), *UNTRACKED)
+    assert "holds a run of score" in done.error
