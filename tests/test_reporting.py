@@ -111,7 +111,7 @@ def test_several_pairs_are_listed_and_averaged(tmp_path: Path) -> None:
         effects += effects_of(["a2020"], Estimate(0.2, 0.1, 0.3), group_name=model)
     (section,) = write_report([effect_run(tmp_path / "run", effects, [])], tmp_path / "report.html", "html")
     assert (
-        "on average over 2 pairs, people are predicted worse by the post-trained models than by the base models"
+        "on average over these 2 pairs, people are predicted worse by the post-trained models than by the base models"
         in section.answers[0]
     )
     pairs = Page(tmp_path / "report.html").table("post-trained", "base")

@@ -1,5 +1,6 @@
 """Effects made up for tests of what shows them."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +57,8 @@ def effect(
         top_share=0.125,
         tail_first=0.25,
         tail_second=0.125,
+        d_models=Estimate(d.value, *((math.nan, math.nan) if group == "pair" else (d.low - 0.1, d.high + 0.1))),
+        nll_difference_models=Estimate(d.value * 2),
     )
     return replace(found, **changes)
 

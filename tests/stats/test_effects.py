@@ -239,6 +239,35 @@ def test_averages_over_pairs_are_those_of_their_effects() -> None:
     assert overall["pair", "b"].d.low == pytest.approx(alone.d.low)
 
 
+def test_models_like_these_by_the_sums_of_cameron_gelbach_and_miller() -> None:
+    """Five studies by four pairs, two of which share their base: cell by cell, in loops."""
+    bases = ["a", "a", "b", "c"]
+    pairs = [
+        ComparedPair(
+            Contrast(f"p{m}", base),
+            [sum_study(simulated(f"s{i}", 10 * m + i, shift=0.2 * m + 0.1 * i)) for i in range(5)],
+            base=base,
+        )
+        for m, base in enumerate(bases)
+    ]
+    effects = estimate_effects(pairs, 50, domains=lambda _: ())
+    d = {(e.group_name, e.name): e.d.value for e in effects if e.group == "pair" and e.level == "study"}
+    mean = np.mean(list(d.values()))
+    residual = {(s, m): (d[f"p{m}", f"s{s}"] - mean) / 20 for s in range(5) for m in range(4)}
+    by_study = sum(sum(residual[s, m] for m in range(4)) ** 2 for s in range(5)) * 5 / 4
+    cells, by_base = [], 0.0
+    for base in "abc":
+        members = [m for m in range(4) if bases[m] == base]
+        cells += [sum(residual[s, m] for m in members) ** 2 for s in range(5)]
+        by_base += sum(residual[s, m] for s in range(5) for m in members) ** 2
+    variance = max(by_study + by_base * 3 / 2 - sum(cells) * 15 / 14, by_study, by_base * 3 / 2)
+    half = float(stats.t.ppf(0.975, 2)) * math.sqrt(variance)
+    found = effects[0].d_models
+    assert found.value == pytest.approx(effects[0].d.value)
+    assert (found.low, found.high) == pytest.approx((mean - half, mean + half))
+    assert math.isnan(next(e for e in effects if e.group == "pair").d_models.low)
+
+
 def test_pairs_get_the_same_people_in_every_resample() -> None:
     """The average of a pair and the same pair exchanged has no spread at all."""
     scores = [simulated(f"s{i}", i) for i in range(6)]

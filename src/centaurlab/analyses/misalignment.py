@@ -352,7 +352,8 @@ def level_table(title: str, effects: Sequence[Effect], level: str) -> Table:
 def pair_table(effects: Sequence[Effect]) -> Table:
     """Effects over all studies of every pair, the averages over pairs below."""
     overall = [effect for effect in effects if effect.level == "overall"]
-    columns = {"group_name": "post-trained", "base": "base", "n_pairs": "pairs", "d": "d", "d_paired": "paired d"}
+    columns = {"group_name": "post-trained", "base": "base", "n_pairs": "pairs", "nll_difference": "difference (nats)"}
+    columns |= {"d": "d", "d_paired": "paired d"}
     columns |= {"nll_base": "NLL base", "nll_post": "NLL post", "n_responses": "responses"}
     n_averages = sum(effect.group != "pair" for effect in overall)
     title = "Pairs and their averages"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from centaurlab.runtime.names import shown
 from centaurlab.stats import words
 from centaurlab.stats.estimate import Estimate
-from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, NOTHING
+from centaurlab.stats.words import INTERVAL, MODELS_LIKE_THESE, NEW_PEOPLE, NOTHING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,8 +56,8 @@ def table_of(
         Above the table.
     frame : pandas.DataFrame
         A column ``x`` with two others, ``x_low`` and ``x_high``, holds estimates: it is followed by a column of
-        intervals, and by a second one where there are also ``x_low_these`` and ``x_high_these``. Integers are counts,
-        other numbers quantities, None and NaN are not defined.
+        intervals, and by more where there are also ``x_low_these`` and ``x_high_these``, or ``x_low_models`` and
+        ``x_high_models``. Integers are counts, other numbers quantities, None and NaN are not defined.
     columns : mapping of str to str, optional
         Names of columns and their titles; by default all, under their names.
     note : str
@@ -84,12 +84,14 @@ def table_of(
             titles.append(INTERVAL)
             numbers.append(True)
             found += [[value for value, _ in pairs], [interval for _, interval in pairs]]
-            if {f"{name}_low_these", f"{name}_high_these"} <= set(frame.columns):
-                bounds = (frame[f"{name}_{end}_these"].tolist() for end in ("low", "high"))
-                of_these = [Estimate(*map(_float, three)) for three in zip(values, *bounds, strict=True)]
-                titles.append(f"{INTERVAL}, {NEW_PEOPLE}")
+            for about, of_what in (("these", NEW_PEOPLE), ("models", MODELS_LIKE_THESE)):
+                ends = [f"{name}_{end}_{about}" for end in ("low", "high")]
+                if not set(ends) <= set(frame.columns) or (about == "models" and frame[ends].isna().all(axis=None)):
+                    continue
+                others = zip(values, *(frame[end].tolist() for end in ends), strict=True)
+                titles.append(f"{INTERVAL}, {of_what}")
                 numbers.append(True)
-                found.append([estimate_cells(estimate, is_signed)[1] for estimate in of_these])
+                found.append([estimate_cells(Estimate(*map(_float, three)), is_signed)[1] for three in others])
         else:
             found.append([cell(value, name in signed) for value in values])
     rows = tuple(zip(*found, strict=True))
@@ -98,7 +100,7 @@ def table_of(
 
 def _is_bound(name: str, names: Collection[str]) -> bool:
     """Whether a column is an end of the interval of another."""
-    ends = ("_low", "_high", "_low_these", "_high_these")
+    ends = ("_low", "_high", "_low_these", "_high_these", "_low_models", "_high_models")
     return any(name.endswith(end) and name.removesuffix(end) in names for end in ends)
 
 

@@ -6,7 +6,8 @@ Analysis, p. 44, eq. 2.3.2; "d_av" in Lakens 2013, doi:10.3389/fpsyg.2013.00863)
 worse. Averages are over studies, then over pairs of models. Responses are not independent, people and studies
 are: intervals come from a cluster bootstrap (the case for clustering: Miller 2024, arXiv 2411.00640) that draws a
 study's participants and, for means over studies, the studies (``bootstrap.py``); all pairs get the same draws, as all
-were scored on the same people. The pairs themselves are not drawn: an average is about the pairs that it names.
+were scored on the same people. The pairs themselves are not drawn: ``d`` of an average is about the pairs that it
+names; ``d_models`` draws the base models, too (``two_way.py``).
 
 A mean over studies has two intervals: of studies like these (``d``), and of these studies and new people (``d_these``);
 of one study both are over its people. ``q`` says in which of a table's studies d differs from zero with at most 5 %
@@ -49,6 +50,7 @@ from centaurlab.stats.sums import (
     empty_study,
     statistics_of,
 )
+from centaurlab.stats.two_way import models_like_these
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ class Effect:
     what is none. ``p_worse``: share of responses that the first side predicts worse. ``d_within``: d with the variance
     within experiments and kinds of answers. ``chance``: the NLL where all options are equally likely, over responses
     that have options. ``top_share``: of the difference, what the 1 % of each study's responses that lost most hold.
-    ``tail_first``, ``tail_second``: of a study's NLL, what the 5 % with the highest hold; over studies, the largest.
+    ``d_models`` and ``nll_difference_models``: averages over models with the interval of models like these, whose base
+    models are drawn as well. ``tail_first``, ``tail_second``: of a study's NLL, what the 5 % with the highest hold, the
+    largest over studies.
     """
 
     group: str
@@ -101,6 +105,8 @@ class Effect:
     top_share: float = NAN
     tail_first: float = NAN
     tail_second: float = NAN
+    d_models: Estimate = UNKNOWN
+    nll_difference_models: Estimate = UNKNOWN
 
 
 def estimate_effects(
@@ -151,7 +157,12 @@ def estimate_effects(
         *(_Level("study", study.name, [study], study.draws) for study in studies),
         *(_Level("answers", study.name, [study], study.draws) for study in answers),
     ]
-    return [effect for group in _groups(pairs) for effect in _with_q([_effect(*group, level) for level in levels])]
+    bases = [pair.base or pair.name or pair.contrast.second for pair in pairs]
+    return [
+        effect
+        for group in _groups(pairs)
+        for effect in _with_q([_effect(*group, [bases[m] for m in group[-1]], level) for level in levels])
+    ]
 
 
 def _with_q(effects: Sequence[Effect]) -> Iterator[Effect]:
@@ -238,7 +249,9 @@ def _groups(pairs: Sequence[ComparedPair]) -> Iterator[tuple[str, str, Contrast,
         yield "pair", pair.name or pair.contrast.first, pair.contrast, [m]
 
 
-def _effect(group: str, group_name: str, contrast: Contrast, members: Sequence[int], level: _Level) -> Effect:
+def _effect(
+    group: str, group_name: str, contrast: Contrast, members: Sequence[int], bases: Sequence[str], level: _Level
+) -> Effect:
     of_studies = [study.draws for study in level.studies]
     is_defined_SQ = np.array([np.isfinite(draws.value_QM[:, members]).any(axis=1) for draws in of_studies])
     n_by_participant = [study.n_MP[members].max(axis=0) for study in level.studies]
@@ -273,6 +286,8 @@ def _effect(group: str, group_name: str, contrast: Contrast, members: Sequence[i
         d_within=level.draws.estimate(D_WITHIN, members),
         chance=float(chance) if np.isfinite(chance) else NAN,
         top_share=_top_share(every),
+        d_models=models_like_these(of_studies, D, members, bases).estimate(),
+        nll_difference_models=models_like_these(of_studies, DIFFERENCE, members, bases).estimate(),
         tail_first=max((s.tail_first for s in every if np.isfinite(s.tail_first)), default=NAN),
         tail_second=max((s.tail_second for s in every if np.isfinite(s.tail_second)), default=NAN),
     )

@@ -34,6 +34,7 @@ INTERVAL = f"{LEVEL} interval"
 NOTHING = "–"
 STUDIES_LIKE_THESE = "studies like these"
 NEW_PEOPLE = "new people in these studies"
+MODELS_LIKE_THESE = "models like these"
 
 _ZERO = 1e-9  # what sums of floats leave of equal numbers
 _LARGE = 1e7  # from here on powers of ten
@@ -279,15 +280,21 @@ def verdict_of(effects: Sequence[Effect], contrast: Contrast | None = None) -> s
     overall, several = effects[0], ""
     if overall.group != "pair":
         averaged = "pair" if overall.contrast == POST_TRAINING else "model"
-        several = f"on average over {overall.n_pairs} {averaged}{'s' * (overall.n_pairs > 1)}, "
+        several = f"on average over these {overall.n_pairs} {averaged}{'s' * (overall.n_pairs > 1)}, "
     group = (overall.group, overall.group_name, "study")
     of_studies = [e for e in effects if (e.group, e.group_name, e.level) == group]
     studies = {e.name: e.d for e in of_studies}
     one = [e for e in of_studies if e.d.is_defined] if not overall.d.has_interval else []
     beside = nats_in_words(one[0], "people") if len(one) == 1 else nats_in_words(overall)
-    return several + verdict_over(
-        contrast or overall.contrast, overall.d, studies, these=overall.d_these, beside=beside
-    )
+    said = verdict_over(contrast or overall.contrast, overall.d, studies, these=overall.d_these, beside=beside)
+    return several + said + (f"; {_of_models(overall)}" if several else "")
+
+
+def _of_models(average: Effect) -> str:
+    """What an average over models says of other models than these."""
+    if not average.d_models.has_interval:
+        return "this says nothing of other models"
+    return f"for {MODELS_LIKE_THESE}, {in_words(average.d_models)}"
 
 
 def nats_in_words(effect: Effect, units: str = "studies") -> str:
