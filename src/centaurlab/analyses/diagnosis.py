@@ -60,6 +60,7 @@ from centaurlab.results.table import (
     N_OPTIONS,
     NLL,
     OPTION_NLL,
+    PERSON,
     RESPONSE,
     SESSION,
     TEMPERATURES,
@@ -152,7 +153,8 @@ def diagnose(base: ScoreRun, post: ScoreRun, n_resamples: int = 2000, seed: int 
     Raises ``UserError`` for runs that cannot be compared, and where no session is a choice among few single tokens.
     """
     check_same([base, post])
-    both = _read(base.folder).merge(_read(post.folder), on=[*SESSION, RESPONSE], suffixes=("_base", "_post"))
+    other = _read(post.folder).drop(columns=PERSON, errors="ignore")
+    both = _read(base.folder).merge(other, on=[*SESSION, RESPONSE], suffixes=("_base", "_post"))
     is_choice_R = (both["n_options_base"] > 0) & (both["n_options_base"] == both["n_options_post"])
     excluded = [
         Exclusion(str(study), int((~is_covered).sum()), len(is_covered))

@@ -38,7 +38,7 @@ from centaurlab.display.section import INTERVALS, NLL, Section
 from centaurlab.display.tables import Table, table_of
 from centaurlab.results.run import ScoreRun, check_same
 from centaurlab.results.table import NLL as NLL_COLUMN
-from centaurlab.results.table import RESPONSE, SESSION
+from centaurlab.results.table import RESPONSE, SESSION, person_names
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats import bootstrap
 from centaurlab.stats.arguments import EstimateArguments
@@ -133,16 +133,17 @@ def learning(table: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> Lea
 
 
 def _sums(responses: pd.DataFrame) -> FloatArray:
-    """(P, 2 + 2 O): Σ of products and of squares within the person, then number of responses and Σ NLL per octave."""
+    """(P, 2 + 2 O): Σ of products and of squares within sessions, then number of responses and Σ NLL per octave."""
     trial_R = responses[RESPONSE].to_numpy(np.float64) + 1
     nll_R = responses[NLL_COLUMN].to_numpy(np.float64)
-    _, person_R = np.unique(responses.groupby(list(SESSION[1:]), sort=False).ngroup(), return_inverse=True)
+    session_R = responses.groupby(list(SESSION[1:]), sort=False).ngroup().to_numpy()
+    person_R = responses.groupby(person_names(responses), sort=False).ngroup().to_numpy()
     octave_R = np.ceil(np.log2(trial_R)).astype(np.int64)
     n_people, n_octaves = person_R.max() + 1, octave_R.max() + 1
     x_R = np.log2(trial_R)
-    n_P = np.bincount(person_R)
-    x_R = x_R - (np.bincount(person_R, x_R) / n_P)[person_R]
-    y_R = nll_R - (np.bincount(person_R, nll_R) / n_P)[person_R]
+    n_S = np.bincount(session_R)
+    x_R = x_R - (np.bincount(session_R, x_R) / n_S)[session_R]
+    y_R = nll_R - (np.bincount(session_R, nll_R) / n_S)[session_R]
     place_R = person_R * n_octaves + octave_R
     n_PO, nll_PO = (
         np.bincount(place_R, weights, minlength=n_people * n_octaves).reshape(n_people, n_octaves)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from centaurlab.analyses.contexts import Comparison
 from centaurlab.results.run import ScoreRun
-from centaurlab.results.table import NLL, SESSION, read_scores
+from centaurlab.results.table import NLL, PERSON, SESSION, person_names, read_scores
 from centaurlab.stats import bootstrap
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effects import Effect
@@ -54,7 +54,7 @@ def compare_unmatched(
 def _read(folder: Path) -> pd.DataFrame:
     table: pd.DataFrame = read_scores(folder, [NLL]).to_pandas()
     table = table.astype(dict.fromkeys(SESSION, str) | {NLL: float})
-    table["person"] = pd.MultiIndex.from_frame(table[["experiment", "participant"]]).to_flat_index()
+    table[PERSON] = person_names(table)
     return table
 
 

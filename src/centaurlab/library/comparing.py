@@ -9,7 +9,7 @@ from centaurlab.display.tables import Table
 from centaurlab.library.scores import Scores
 from centaurlab.results.joined import join_tables
 from centaurlab.results.run import ScoreRun, read_run
-from centaurlab.results.table import N_OPTIONS, N_TOKENS, NLL, RESPONSE, SCORE_SCHEMA, SESSION, STUDY
+from centaurlab.results.table import N_OPTIONS, N_TOKENS, NLL, PERSON, RESPONSE, SCORE_SCHEMA, SESSION, STUDY
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effect_table import effects_table
@@ -142,6 +142,7 @@ def estimate(
         A row per response with ``study``, ``participant`` and ``nll`` (nats), and, where they are needed to tell
         responses apart, ``experiment`` and ``response`` (its number in the session; by default in the order of rows).
         ``n_tokens`` and ``n_options`` tell kinds of answers apart, and what guessing would give.
+        ``person``: whose session it is, where people have several; they are drawn with all of these.
     names : tuple of str
         What the two are called.
     resamples, seed : int
@@ -229,7 +230,12 @@ def _scored(frame: "pd.DataFrame", name: str) -> "pa.Table":
     columns = {key: pa.array(found[key].tolist(), pa.string()).dictionary_encode() for key in SESSION}
     columns |= {RESPONSE: pa.array(found[RESPONSE].to_numpy()), NLL: pa.array(nll_R)}
     columns |= {name: pa.array(found[name].fillna(0).to_numpy(np.int64)) for name in kinds}
-    return pa.table(columns).cast(schema)
+    table = pa.table(columns).cast(schema)
+    if PERSON not in found:
+        return table
+    people = found[PERSON].astype(object)
+    named = pa.array(people.where(people.isna(), people.astype(str)).tolist(), pa.string(), from_pandas=True)
+    return table.append_column(PERSON, named.dictionary_encode())
 
 
 def _html(verdict: str, table: Table) -> str:

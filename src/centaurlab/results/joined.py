@@ -8,7 +8,7 @@ counted.
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +16,19 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from centaurlab.data.transcripts import SessionKey
-from centaurlab.results.table import N_OPTIONS, N_TOKENS, NLL, RESPONSE, SESSION, read_batches
+from centaurlab.results.table import N_OPTIONS, N_TOKENS, NLL, PERSON, RESPONSE, SESSION, read_batches
 from centaurlab.runtime.errors import UserError
 
 _KINDS = (N_TOKENS, N_OPTIONS)
 """Columns that tables of other programs may lack: answers then count as single tokens without options."""
 
-Sessions = dict[SessionKey, int]
-"""Numbers of sessions, in order of first appearance."""
+
+@dataclass(frozen=True)
+class _Sessions:
+    """Numbers of sessions, in order of first appearance, and the people of those who have several."""
+
+    number: dict[SessionKey, int] = field(default_factory=dict)
+    person: dict[SessionKey, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class ResponseDetails:
 class StudyScores:
     """One study's responses as scored by two models, R of them, in nats.
 
-    ``participant_R`` is a number for each (study, experiment, participant), the same in whatever two folders.
+    ``participant_R`` is a number for each person, the same in whatever two folders.
     ``unmatched_base`` and ``unmatched_post`` count the responses that only one folder holds.
     """
 
@@ -110,23 +115,23 @@ def join_tables(base: pa.Table, post: pa.Table, names: tuple[str, str] = ("base"
     """
     columns = [*SESSION, RESPONSE, NLL]
     first, second = (
-        table.select([*columns, *(name for name in _KINDS if name in table.column_names)]).to_batches()
+        table.select([*columns, *(name for name in (*_KINDS, PERSON) if name in table.column_names)]).to_batches()
         for table in (base, post)
     )
     return _join(first, second, names)
 
 
 def _join(base: Iterable[pa.RecordBatch], post: Iterable[pa.RecordBatch], names: tuple[str, str]) -> list[StudyScores]:
-    sessions: Sessions = {}
+    sessions = _Sessions()
     first, second = _sorted(base, sessions, names[0]), _sorted(post, sessions, names[1])
     in_first, in_second = _matching(first.key_R, second.key_R)
     if not len(in_first):
         raise UserError(f"{names[0]} and {names[1]} have no response in common; score the same data with both models")
     session_R = first.key_R[in_first] >> 32
-    studies = sorted({key.study for key in sessions})
+    studies = sorted({key.study for key in sessions.number})
     numbers = {study: number for number, study in enumerate(studies)}
-    study_of = np.array([numbers[key.study] for key in sessions])
-    participant_of = np.array([_participant_number(key) for key in sessions])
+    study_of = np.array([numbers[key.study] for key in sessions.number])
+    participant_of = np.array([_participant_number(key, sessions.person.get(key)) for key in sessions.number])
     unmatched = [
         np.bincount(study_of[np.delete(scores.key_R, matched) >> 32], minlength=len(studies))
         for scores, matched in ((first, in_first), (second, in_second))
@@ -134,7 +139,7 @@ def _join(base: Iterable[pa.RecordBatch], post: Iterable[pa.RecordBatch], names:
     is_long_R = (first.n_tokens_R[in_first] > 1) | (second.n_tokens_R[in_second] > 1)
     response_R = first.key_R[in_first] & 0xFFFFFFFF
     n_options_R = np.maximum(first.n_options_R[in_first], second.n_options_R[in_second])
-    details = ResponseDetails(list(sessions), session_R, response_R, is_long_R, n_options_R)
+    details = ResponseDetails(list(sessions.number), session_R, response_R, is_long_R, n_options_R)
     study_R = study_of[session_R]
     order = np.argsort(study_R, kind="stable")
     bounds = np.searchsorted(study_R, np.arange(len(studies) + 1), sorter=order)
@@ -153,7 +158,7 @@ def _join(base: Iterable[pa.RecordBatch], post: Iterable[pa.RecordBatch], names:
     ]
 
 
-def _sorted(batches: Iterable[pa.RecordBatch], sessions: Sessions, name: str) -> _Responses:
+def _sorted(batches: Iterable[pa.RecordBatch], sessions: _Sessions, name: str) -> _Responses:
     """The responses of a table's pieces; sessions not yet in ``sessions`` are numbered there."""
     keys, nlls = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
     kinds: tuple[list[npt.NDArray[np.int32]], ...] = tuple([np.empty(0, np.int32)] for _ in _KINDS)
@@ -174,7 +179,7 @@ def _sorted(batches: Iterable[pa.RecordBatch], sessions: Sessions, name: str) ->
     if not steps.all():
         where = int(key_R[np.argmin(steps)])
         raise UserError(
-            f"{name} holds response {where & 0xFFFFFFFF} of {list(sessions)[where >> 32]} more than once; "
+            f"{name} holds response {where & 0xFFFFFFFF} of {list(sessions.number)[where >> 32]} more than once; "
             "delete its table and give its 'centaurlab score' command again"
         )
     return _Responses(key_R, nll_R, n_tokens_R, n_options_R)
@@ -197,13 +202,13 @@ def _matching(
     return in_first, in_second
 
 
-def _participant_number(key: SessionKey) -> int:
-    """64 bits of a digest: two participants of a study share them once in 10 billion studies of 100,000."""
-    name = json.dumps([key.study, key.experiment, key.participant])
+def _participant_number(key: SessionKey, person: str | None) -> int:
+    """64 bits of a digest: two people of a study share them once in 10 billion studies of 100,000."""
+    name = json.dumps([key.study, key.experiment, key.participant] if person is None else [key.study, person])
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
 
 
-def _number_sessions(batch: pa.RecordBatch, sessions: Sessions) -> npt.NDArray[np.int64]:
+def _number_sessions(batch: pa.RecordBatch, sessions: _Sessions) -> npt.NDArray[np.int64]:
     """(R,) number of each row's session."""
     columns = [batch.column(name) for name in SESSION]
     code_R = np.zeros(len(batch), np.int64)
@@ -213,5 +218,9 @@ def _number_sessions(batch: pa.RecordBatch, sessions: Sessions) -> npt.NDArray[n
     order = np.argsort(rows)
     names = [column.dictionary.take(column.indices.take(pa.array(rows[order]))).to_pylist() for column in columns]
     number = np.empty(len(rows), np.int64)
-    number[order] = [sessions.setdefault(SessionKey(*key), len(sessions)) for key in zip(*names, strict=True)]
+    keys = [SessionKey(*key) for key in zip(*names, strict=True)]
+    number[order] = [sessions.number.setdefault(key, len(sessions.number)) for key in keys]
+    if PERSON in batch.schema.names:
+        people = batch.column(PERSON).take(pa.array(rows[order])).to_pylist()
+        sessions.person.update((key, person) for key, person in zip(keys, people, strict=True) if person is not None)
     return number[inverse_R]

@@ -78,8 +78,9 @@ class ScoredStudy:
     """A study's part of a run.
 
     ``fingerprint``: SHA-256 over all of the study's sessions as told, scored or not. ``sessions``: of ``of_sessions``,
-    those that were to be scored, with ``responses`` in all. ``nll``: mean over scored responses in nats. ``accuracy``:
-    share of single-token responses that were the likeliest token. None: there was no response to take it over.
+    those that were to be scored, of ``people``, with ``responses`` in all. ``nll``: mean over scored responses in nats.
+    ``accuracy``: share of single-token responses that were the likeliest token. None: there was no response to take it
+    over; of ``people``: an older version did not count them.
     """
 
     fingerprint: str
@@ -88,6 +89,7 @@ class ScoredStudy:
     responses: int = 0
     nll: float | None = None
     accuracy: float | None = None
+    people: int | None = None
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,24 @@ Whatever gives one NLL per response (a language model, a cognitive model, somebo
 table is told in one way, and an NLL that is no number is averaged nowhere.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.runs.integrity import check_file, damaged
 from centaurlab.runtime.disk import disk_errors, replace_durably
 from centaurlab.runtime.errors import UserError, one_line
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # T: tokens of a session, R: its scored responses, N: their tokens, V: vocabulary, K: temperatures, O: options.
 Ints = npt.NDArray[np.int32]
@@ -35,6 +40,12 @@ MAX_OPTIONS = 10
 STUDY, EXPERIMENT, PARTICIPANT, RESPONSE = "study", "experiment", "participant", "response"
 SESSION = (STUDY, EXPERIMENT, PARTICIPANT)
 """The columns that name a session, as ``SessionKey`` does; with ``RESPONSE`` they name a row."""
+
+PERSON = "person"
+"""Whose session it is, where the study has several of the person; null where it is the person's only one.
+
+A table in which every person has one session in a study has no such column. Sessions of one person are drawn together.
+"""
 
 NLL, N_TOKENS, GREEDY_CORRECT, ENTROPY = "nll", "n_tokens", "greedy_correct", "entropy"
 N_OPTIONS, OPTION_NLL = "n_options", "option_nll"
@@ -93,12 +104,17 @@ class ResponseScores:
     option_nll_RK: Floats
 
 
+_PERSON_FIELD = pa.field(PERSON, pa.dictionary(pa.int32(), pa.string()))
 _ROW_GROUP_ROWS, _ROW_GROUP_SESSIONS = 100_000, 10_000  # held in memory until they are written
 _READ_ROWS = 1 << 20
 _REMEDY = "delete it and give its 'centaurlab score' command again"
 
 
-def write_scores(folder: Path, sessions: Iterable[tuple[SessionKey, ResponseScores]]) -> None:
+def write_scores(
+    folder: Path,
+    sessions: Iterable[tuple[SessionKey, ResponseScores]],
+    person_of: Callable[[SessionKey], str | None] | None = None,
+) -> None:
     """Write ``scores.parquet`` into a run's folder, whole or not at all.
 
     Parameters
@@ -108,6 +124,9 @@ def write_scores(folder: Path, sessions: Iterable[tuple[SessionKey, ResponseScor
     sessions
         Sessions with their scores, read as a stream. Their order is that of the rows, and equal input gives equal
         bytes.
+    person_of
+        Gives the name of a session's person, or None for somebody who has one session in the study; None: so has
+        everybody.
 
     Raises
     ------
@@ -116,17 +135,18 @@ def write_scores(folder: Path, sessions: Iterable[tuple[SessionKey, ResponseScor
     """
     temporary = (folder / SCORES).with_suffix(".tmp")
     with disk_errors(folder):
-        with pq.ParquetWriter(temporary, SCORE_SCHEMA, write_page_checksum=True) as writer:
+        schema = SCORE_SCHEMA.append(_PERSON_FIELD) if person_of else SCORE_SCHEMA
+        with pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer:
             group: list[tuple[SessionKey, ResponseScores]] = []
             n_rows = 0
             for key, scores in sessions:
                 group.append((key, scores))
                 n_rows += len(scores.response_R)
                 if n_rows >= _ROW_GROUP_ROWS or len(group) >= _ROW_GROUP_SESSIONS:
-                    writer.write_batch(_record_batch(group))
+                    writer.write_batch(_record_batch(group, person_of))
                     group, n_rows = [], 0
             if group:
-                writer.write_batch(_record_batch(group))
+                writer.write_batch(_record_batch(group, person_of))
         replace_durably(temporary, folder / SCORES)
 
 
@@ -146,7 +166,8 @@ def read_scores(folder: Path, columns: Sequence[str] = MEASURES, if_there: Seque
     -------
     pyarrow.Table
         A row per response with the columns ``SESSION``, ``RESPONSE`` and ``columns``, of the types of
-        ``SCORE_SCHEMA``: NLLs in nats, all of them finite where ``NLL`` is among the columns.
+        ``SCORE_SCHEMA``: NLLs in nats, all of them finite where ``NLL`` is among the columns; and ``PERSON`` where the
+        table has it.
 
     Raises
     ------
@@ -172,8 +193,11 @@ def read_batches(
     path = folder / SCORES
     check_file(path, _REMEDY)
     try:
-        with pq.ParquetFile(path, read_dictionary=list(SESSION), page_checksum_verification=True) as file:
+        has_person = PERSON in pq.read_schema(path).names
+        dictionaries = [*SESSION, *([PERSON] if has_person else [])]
+        with pq.ParquetFile(path, read_dictionary=dictionaries, page_checksum_verification=True) as file:
             schema = _schema([*columns, *(name for name in if_there if name in file.schema_arrow.names)])
+            schema = schema.append(_PERSON_FIELD) if has_person else schema
             lacking = [name for name in schema.names if name not in file.schema_arrow.names]
             if lacking:
                 raise UserError(
@@ -187,6 +211,30 @@ def read_batches(
                 yield batch
     except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
         raise damaged(path, one_line(error), _REMEDY) from error
+
+
+def by_person(table: pa.Table) -> pa.Table:
+    """The table with the columns ``SESSION`` equal in all sessions of a person, so that who groups by these has people.
+
+    Responses are then no longer told apart.
+    """
+    if PERSON not in table.column_names:
+        return table
+    person = table.column(PERSON).cast(pa.string())
+    is_joined = pc.is_valid(person)
+    for column, value in ((EXPERIMENT, pa.scalar("")), (PARTICIPANT, person)):
+        kept = pc.if_else(is_joined, value, table.column(column).cast(pa.string()))
+        table = table.set_column(table.column_names.index(column), column, kept.dictionary_encode())
+    return table
+
+
+def person_names(frame: "pd.DataFrame") -> "pd.Series":
+    """Whose each row of a data frame is, within its study; the columns ``SESSION`` are strings."""
+    session = frame[EXPERIMENT] + "\0" + frame[PARTICIPANT]
+    if PERSON in frame:
+        person = frame[PERSON].astype(object)
+        session = session.where(person.isna(), "\0" + person.astype(str))
+    return session.rename(PERSON)
 
 
 def _schema(columns: Sequence[str]) -> pa.Schema:
@@ -203,7 +251,9 @@ def _check_finite(folder: Path, batch: pa.RecordBatch) -> None:
         )
 
 
-def _record_batch(group: Sequence[tuple[SessionKey, ResponseScores]]) -> pa.RecordBatch:
+def _record_batch(
+    group: Sequence[tuple[SessionKey, ResponseScores]], person_of: Callable[[SessionKey], str | None] | None
+) -> pa.RecordBatch:
     n_S = [len(scores.response_R) for _, scores in group]
     scores = ResponseScores(
         *(np.concatenate(column) for column in zip(*(vars(scores).values() for _, scores in group), strict=True))
@@ -221,11 +271,14 @@ def _record_batch(group: Sequence[tuple[SessionKey, ResponseScores]]) -> pa.Reco
         *(pa.array(column, mask=no_options_R) for column in np.ascontiguousarray(scores.option_nll_RK.T)),
     ]
     names = [_repeated(names_S, n_S) for names_S in zip(*(astuple(key) for key, _ in group), strict=True)]
-    return pa.RecordBatch.from_arrays([*names, *numbers], schema=SCORE_SCHEMA)
+    batch = pa.RecordBatch.from_arrays([*names, *numbers], schema=SCORE_SCHEMA)
+    if person_of:
+        batch = batch.append_column(_PERSON_FIELD, _repeated([person_of(key) for key, _ in group], n_S))
+    return batch
 
 
-def _repeated(names_S: Sequence[str], n_S: Sequence[int]) -> pa.DictionaryArray:
-    """The name of each session, as often as it has responses."""
-    codes = {name: code for code, name in enumerate(dict.fromkeys(names_S))}
-    code_R = np.repeat(np.array([codes[name] for name in names_S], np.int32), n_S)
-    return pa.DictionaryArray.from_arrays(pa.array(code_R), pa.array(list(codes)))
+def _repeated(names_S: Sequence[str | None], n_S: Sequence[int]) -> pa.DictionaryArray:
+    """The name of each session, as often as it has responses; null for None."""
+    codes = {name: code for code, name in enumerate(name for name in dict.fromkeys(names_S) if name is not None)}
+    code_R = np.repeat(np.array([-1 if name is None else codes[name] for name in names_S], np.int32), n_S)
+    return pa.DictionaryArray.from_arrays(pa.array(code_R, mask=code_R < 0), pa.array(list(codes), pa.string()))

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from centaurlab.data.persons import Unit
 from centaurlab.data.transcripts import SessionKey, data_fingerprint
 from centaurlab.models.shape import ModelShape
 from centaurlab.results.record import Coverage, ScoredData, ScoredStudy, ScoreRecord, ScoringSpeed
@@ -48,6 +49,7 @@ class StudyTotals:
     """Sums over the sessions of one study; ``flops`` is None where they cannot be counted."""
 
     sessions: int = 0
+    people: set[Unit] = field(default_factory=set)
     nll_sum: float = 0.0
     n_single: int = 0
     n_correct: int = 0
@@ -58,9 +60,10 @@ class StudyTotals:
     coverage: Coverage = field(default_factory=Coverage)
     failed: list[str] = field(default_factory=list)
 
-    def add(self, outcome: SessionResult | Failure, shape: ModelShape | None) -> None:
-        """Count what became of a session."""
+    def add(self, outcome: SessionResult | Failure, person: Unit, shape: ModelShape | None) -> None:
+        """Count what became of a session of ``person``."""
         self.sessions += 1
+        self.people.add(person)
         self.coverage += outcome.coverage
         if isinstance(outcome, Failure):
             self.failed.append(outcome.reason)
@@ -89,13 +92,16 @@ def write_table(folder: Path, outcomes: Outcomes, shape: ModelShape | None) -> T
     """
     totals: dict[str, StudyTotals] = defaultdict(StudyTotals)
 
+    survey, persons = outcomes.plan.survey, outcomes.plan.survey.source.persons
+
     def counted() -> Iterator[tuple[SessionKey, ResponseScores]]:
         for key, outcome in outcomes:
-            totals[key.study].add(outcome, shape)
+            totals[key.study].add(outcome, persons.unit(key), shape)
             if isinstance(outcome, SessionResult):
                 yield key, outcome.scores
 
-    write_scores(folder, counted())
+    has_joined = any(persons.joined(session.key) is not None for session in survey)
+    write_scores(folder, counted(), persons.joined if has_joined else None)
     return {study: totals[study] for study in outcomes.plan.survey.n_by_study()}
 
 
@@ -107,6 +113,7 @@ def scored_data(survey: Survey, totals: Totals) -> ScoredData:
             sessions=totals[study].sessions,
             of_sessions=of_sessions,
             responses=totals[study].coverage.responses,
+            people=len(totals[study].people),
             nll=_ratio(totals[study].nll_sum, totals[study].coverage.scored),
             accuracy=_ratio(totals[study].n_correct, totals[study].n_single),
         )

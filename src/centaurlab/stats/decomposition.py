@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.interpolate import CubicSpline
 
+from centaurlab.results.table import person_names
 from centaurlab.stats.bootstrap import Draws, draw_counts, over_these, resampled_sums
 from centaurlab.stats.estimate import Estimate, FloatArray
 
@@ -147,7 +148,7 @@ def _sum_studies(choices: pd.DataFrame) -> tuple[FloatArray, list[_Study]]:
     exact = [2.0 ** (round(4 * np.log2(float(name[1:]))) / 4) for name in given]  # column names are rounded
     ordered = sorted([(1.0, ""), *zip(exact, (f"_{name}" for name in given), strict=True)])
     columns = [f"{kind}{suffix}_{model}" for model in MODELS for kind in ("nll", "option_nll") for _, suffix in ordered]
-    person = (choices["experiment"] + "\0" + choices["participant"]).rename("person")
+    person = person_names(choices)
     sums = choices[columns].astype(np.float64).groupby([choices["study"], person]).sum()
     sums.insert(0, "n", choices.groupby([choices["study"], person]).size())
     fold_P = _folds(list(sums.index))

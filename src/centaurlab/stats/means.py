@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from centaurlab.results.table import GREEDY_CORRECT, NLL, SESSION, STUDY
+from centaurlab.results.table import GREEDY_CORRECT, NLL, SESSION, STUDY, by_person
 from centaurlab.stats import bootstrap
 from centaurlab.stats.estimate import Estimate, FloatArray
 from centaurlab.stats.scale import POSITIVE, SHARE
@@ -87,7 +87,7 @@ def _ratios(totals_B4: FloatArray) -> FloatArray:
 
 def _participant_sums(table: pa.Table) -> dict[str, FloatArray]:
     """Per study the four sums of ``_ratios`` for each participant."""
-    key = list(SESSION)
+    table, key = by_person(table), list(SESSION)
     columns = {name: table.column(name) for name in key}
     values = {"nll": table.column(NLL).cast(pa.float64()), "right": table.column(GREEDY_CORRECT).cast(pa.int64())}
     people = (
