@@ -1,7 +1,7 @@
 """A model and people into scores, as an object to look at and to compare."""
 
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,15 @@ from centaurlab.models.arguments import ModelArguments
 from centaurlab.results.record import ScoreRecord
 from centaurlab.results.run import ScoreRun, read_run
 from centaurlab.runs.tracker import TrackingArguments
+from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.arguments import ScoreArguments
 
 if TYPE_CHECKING:
     import pandas as pd
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from centaurlab.library.people import Sessions
+    from centaurlab.models.loaded import LoadedModel
 
 _TAKEN = ("model_name_or_path", "output_dir", "data")
 
@@ -78,18 +81,25 @@ class Scores:
 
 
 def score(
-    model: str | Path, people: "Sessions | People" = "starter", folder: str | Path | None = None, **options: Any
+    model: "str | Path | PreTrainedModel",
+    people: "Sessions | People" = "starter",
+    folder: str | Path | None = None,
+    tokenizer: "PreTrainedTokenizerFast | None" = None,
+    **options: Any,
 ) -> Scores:
     """Score every response of people with a model; what is in the folder already is not computed again.
 
     Parameters
     ----------
-    model : str or path
-        A hub id, a folder, a GGUF file, an adapter, or ``"gemma-3-270m"``.
+    model : str, path or PreTrainedModel
+        A hub id, a folder, a GGUF file, an adapter, or ``"gemma-3-270m"``; or a model in memory, with its tokenizer.
+        Of the latter, dtype, quantisation and device are what they are, and nobody knows whom it was trained on.
     people : People, or whatever load takes
         Whose responses.
     folder : str or path, optional
         Where the scores go; by default a temporary folder, which ends with the result.
+    tokenizer : PreTrainedTokenizerFast, optional
+        Of a model in memory.
     **options
         Those of ``centaurlab score --help``: ``protocol``, ``max_length``, ``dtype``, ``load_in_4bit``, ``precision``,
         ``adapter_name_or_path``, ``max_participants``, ``report_to`` (here none by default) and others.
@@ -112,21 +122,34 @@ def score(
     """
     from centaurlab.scoring.run import measure
 
-    kinds = (ModelArguments, ScoreArguments, DataArguments, TrackingArguments)
+    loaded = _loaded(model, tokenizer)
+    kinds = (ScoreArguments, DataArguments, TrackingArguments, *(() if loaded else (ModelArguments,)))
     given = options_of(options, *kinds, but=_TAKEN)
-    with ExitStack() as kept:
+    with ExitStack() as kept, loaded.lent() if loaded else nullcontext():
         if folder is None:
             folder = kept.enter_context(tempfile.TemporaryDirectory(prefix="centaurlab-scores-"))
         place = Path(folder)
         measure(
-            ModelArguments(str(model), **of_kind(given, ModelArguments)),
+            loaded.arguments if loaded else ModelArguments(str(model), **of_kind(given, ModelArguments)),
             load(people, **of_kind(given, DataArguments)).kept_in(place),
             ScoreArguments(str(place), **of_kind(given, ScoreArguments)),
             TrackingArguments(**{"report_to": ["none"]} | of_kind(given, TrackingArguments)),
+            loaded=loaded,
         )
         scores = Scores(read_run(place))
         finalize(scores, kept.pop_all().close)
     return scores
+
+
+def _loaded(model: object, tokenizer: object) -> "LoadedModel | None":
+    """The model, where it is in memory and not named."""
+    if isinstance(model, str | Path):
+        if tokenizer is not None:
+            raise UserError(f"a tokenizer goes with a model in memory; {model} is scored with its own")
+        return None
+    from centaurlab.models.loaded import loaded_model
+
+    return loaded_model(model, tokenizer)
 
 
 def read(folder: str | Path) -> Scores:

@@ -80,13 +80,13 @@ class ModelShape:
         )
 
 
-def countable_shape(args: ModelArguments) -> ModelShape | str:
-    """The shape of the model that ``args`` name; of one that nobody has counted, one sentence that says so.
+def countable_shape(known: "ModelArguments | PreTrainedModel") -> ModelShape | str:
+    """The shape of a model or of that which arguments name; of one that nobody has counted, one sentence that says so.
 
     No measurement ends for want of a statistic: whatever the model's code raises while it is read is in the sentence.
     """
     try:
-        return model_shape(load_without_weights(args))
+        return model_shape(load_without_weights(known) if isinstance(known, ModelArguments) else known)
     except UserError:
         raise
     except Exception as error:  # noqa: BLE001 (whatever a model's own code raises)

@@ -26,6 +26,7 @@ from centaurlab.data.splits import Order, person_order
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.identity import identify
+from centaurlab.models.loaded import LoadedModel
 from centaurlab.models.loading import load_config, load_tokenizer
 from centaurlab.models.shape import countable_shape, usable_window
 from centaurlab.prompts.context import Context, Reading
@@ -125,6 +126,7 @@ def measure(
     arguments: ScoreArguments,
     tracking: TrackingArguments | None = None,
     context: Context | None = None,
+    loaded: LoadedModel | None = None,
 ) -> Path:
     """Score every response of the data with the model; call it on every process of the launch.
 
@@ -138,6 +140,8 @@ def measure(
         The trackers that the run is mirrored to; None: none.
     context
         What is put around every session; only those that it can be put around are scored. None: nothing.
+    loaded
+        The model itself, where it is in memory already; ``model_arguments`` are its own.
 
     Returns
     -------
@@ -153,7 +157,7 @@ def measure(
     """
     if arguments.precision is not None:
         check_target(arguments.precision)
-    with measuring(model_arguments, data_arguments, arguments, tracking, context) as run:
+    with measuring(model_arguments, data_arguments, arguments, tracking, context, loaded) as run:
         if arguments.precision is None:
             run.score()
         else:
@@ -169,6 +173,7 @@ def measuring(
     arguments: ScoreArguments,
     tracking: TrackingArguments | None = None,
     context: Context | None = None,
+    loaded: LoadedModel | None = None,
 ) -> Iterator[Measurement]:
     """Open a run to score sessions in; when the block ends, what is scored is written as ``measure`` does.
 
@@ -186,9 +191,9 @@ def measuring(
         source = open_source(data_arguments, context.sessions if context else None)
         check_held_out(model_arguments.model_name_or_path, data_arguments, source)
         survey = Survey(source)
-        model, notes = _model_to_score(model_arguments, arguments)
+        model, notes = _model_to_score(model_arguments, arguments, loaded)
         with state.main_process_first():  # a damaged file is set aside by one of them
-            identity = identify(model_arguments)
+            identity = loaded.identity() if loaded else identify(model_arguments)
             reading = {"protocol": arguments.protocol, "max_tokens": model.max_tokens}
             depends_on: dict[str, Any] = {"model": identity.as_dict()} | reading
             if context and context.identity:
@@ -241,14 +246,17 @@ def _notes_of_self_check(folder: RunFolder) -> list[str]:
     return [note for note in known if str(note).startswith("self-check:")] if isinstance(known, list) else []
 
 
-def _model_to_score(model_arguments: ModelArguments, arguments: ScoreArguments) -> tuple[ModelToScore, tuple[str, ...]]:
+def _model_to_score(
+    model_arguments: ModelArguments, arguments: ScoreArguments, loaded: LoadedModel | None
+) -> tuple[ModelToScore, tuple[str, ...]]:
     """The model before it is loaded, and what has to be said of it."""
-    shape = countable_shape(model_arguments)
+    shape = countable_shape(loaded.model if loaded else model_arguments)
     model = ModelToScore(
         model_arguments,
-        load_tokenizer(model_arguments),
+        loaded.tokenizer if loaded else load_tokenizer(model_arguments),
         None if isinstance(shape, str) else shape,
-        usable_window(load_config(model_arguments), arguments.max_length),
+        usable_window(loaded.model.config if loaded else load_config(model_arguments), arguments.max_length),
         arguments.chunk_tokens,
+        loaded=loaded,
     )
     return model, (shape,) if isinstance(shape, str) else ()

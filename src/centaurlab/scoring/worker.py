@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.loaded import LoadedModel
 from centaurlab.models.loading import load_model
 from centaurlab.models.self_check import self_check
 from centaurlab.models.shape import ModelShape
@@ -30,6 +31,7 @@ class ModelToScore:
 
     ``shape``: None where it cannot be read. ``max_tokens``: its context window. ``chunk_tokens``: how many are computed
     at once; None: what suits it. ``fingerprint``: of its identity, under which its self-check is kept; None: it is not.
+    ``loaded``: the model itself, where it is in memory already.
     """
 
     arguments: ModelArguments
@@ -38,6 +40,7 @@ class ModelToScore:
     max_tokens: int
     chunk_tokens: int | None = None
     fingerprint: str | None = None
+    loaded: LoadedModel | None = None
 
 
 class Worker:
@@ -117,7 +120,8 @@ class Worker:
         return [shape.flops(length.n_tokens, length.n_tokens, length.n_response_tokens) for length in lengths]
 
     def _load(self) -> SessionScorer:
-        model = load_model(self.model.arguments, self.state.device)
+        loaded = self.model.loaded
+        model = loaded.model if loaded else load_model(self.model.arguments, self.state.device)
         check = self_check(model, self.model.fingerprint)
         if check.notes and check.notes != self.notes and self.state.is_main_process:
             tqdm.write("\n".join(f"note: {note}" for note in check.notes), file=sys.stderr)

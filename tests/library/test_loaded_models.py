@@ -1,0 +1,83 @@
+"""A model in memory instead of a name: the same NLLs, an identity of its own, and left as it was."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+
+import centaurlab as cl
+from centaurlab.runtime.errors import UserError
+
+ROWS = [
+    {"study": "slots", "participant": f"p{i}", "text": "Machines J and F. " + "You press <<J>>. " * 3} for i in (1, 2)
+]
+
+pytestmark = pytest.mark.usefixtures("offline")
+
+
+@pytest.fixture
+def held(tiny_llama_dir: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    model = AutoModelForCausalLM.from_pretrained(tiny_llama_dir, dtype=torch.float32)
+    return model, AutoTokenizer.from_pretrained(tiny_llama_dir)
+
+
+def nlls(scores: cl.Scores) -> pd.Series:
+    return scores.table()["nll"]
+
+
+def test_it_scores_as_its_folder_does_and_is_left_as_it_was(
+    held: tuple[PreTrainedModel, PreTrainedTokenizerFast], tiny_llama_dir: Path
+) -> None:
+    model, tokenizer = held
+    model.train()
+    attention = model.config._attn_implementation
+    scores = cl.score(model, ROWS, tokenizer=tokenizer)
+    pd.testing.assert_series_equal(nlls(scores), nlls(cl.score(tiny_llama_dir, ROWS, dtype="float32")), rtol=0, atol=0)
+    assert model.training
+    assert all(module.training for module in model.modules())
+    assert model.config._attn_implementation == attention
+    assert scores.record.model.dtype == "float32"
+
+
+def test_other_weights_are_another_model(held: tuple[PreTrainedModel, PreTrainedTokenizerFast], tmp_path: Path) -> None:
+    model, tokenizer = held
+    before = cl.score(model, ROWS, tmp_path / "scores", tokenizer=tokenizer)
+    known = before.record.model.fingerprint
+    with torch.no_grad():
+        model.get_output_embeddings().weight[0, 0] += 0.5
+    with pytest.raises(UserError, match="scores"):
+        cl.score(model, ROWS, tmp_path / "scores", tokenizer=tokenizer)
+    after = cl.score(model, ROWS, tokenizer=tokenizer)
+    assert after.record.model.fingerprint != known
+    assert not nlls(after).equals(nlls(before))
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # by PEFT
+def test_an_adapter_acts_where_it_is_switched_on(held: tuple[PreTrainedModel, PreTrainedTokenizerFast]) -> None:
+    model, tokenizer = held
+    plain = nlls(cl.score(model, ROWS, tokenizer=tokenizer))
+    torch.manual_seed(0)
+    adapted = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
+    on = cl.score(adapted, ROWS, tokenizer=tokenizer)
+    with adapted.disable_adapter():
+        off = cl.score(adapted, ROWS, tokenizer=tokenizer)
+    assert not nlls(on).equals(plain)
+    assert nlls(off).equals(plain)
+    assert on.record.model.fingerprint != off.record.model.fingerprint
+
+
+def test_what_cannot_be_scored_is_said(
+    held: tuple[PreTrainedModel, PreTrainedTokenizerFast], tiny_llama_dir: Path
+) -> None:
+    model, tokenizer = held
+    with pytest.raises(UserError, match="needs its tokenizer"):
+        cl.score(model, ROWS)
+    with pytest.raises(UserError, match="Linear is no causal language model"):
+        cl.score(torch.nn.Linear(2, 2), ROWS, tokenizer=tokenizer)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="goes with a model in memory"):
+        cl.score(tiny_llama_dir, ROWS, tokenizer=tokenizer)
+    with pytest.raises(UserError, match="no option 'dtype'"):
+        cl.score(model, ROWS, tokenizer=tokenizer, dtype="bfloat16")
