@@ -210,6 +210,14 @@ class TestContextWindow:
     ) -> None:
         assert usable_window(config, max_length) == expected
 
+    @pytest.mark.parametrize("kind", ["linear", "dynamic"])
+    def test_a_stretched_rope_is_used_as_far_as_is_asked_for(self, kind: str) -> None:
+        rope = {"rope_type": kind, "factor": 4.0, "rope_theta": 1e4}
+        config = LlamaConfig(max_position_embeddings=256, rope_parameters=rope)
+        assert [usable_window(config, n) for n in (None, 100, 256, 700, 1024)] == [256, 100, 256, 700, 1024]
+        with pytest.raises(UserError, match="give 1024 or less"):
+            usable_window(config, 1025)
+
     @pytest.mark.parametrize(("config", "max_length"), [(BloomConfig(), None), (LlamaConfig(), 0)])
     def test_what_remains_is_asked_for(self, config: PretrainedConfig, max_length: int | None) -> None:
         with pytest.raises(UserError, match="--max_length"):

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from centaurlab.models.checkpoints import Checkpoint
@@ -93,6 +94,15 @@ def load_model(args: ModelArguments, device: "torch.device | None" = None) -> "P
         model = _with_adapter(model, found.adapter, found.base)
     model.eval()
     return model
+
+
+def class_and_config(
+    args: ModelArguments,
+) -> "tuple[type[_BaseAutoModelClass], PretrainedConfig, Path]":
+    """What ``load_model`` loads a whole model with, and from where."""
+    base = _find(args, weights=True).base
+    config = _read_config(base, args.trust_remote_code)
+    return _auto_class(config, base), config, base.folder
 
 
 def load_without_weights(args: ModelArguments) -> "PreTrainedModel":

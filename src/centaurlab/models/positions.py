@@ -28,6 +28,11 @@ def length_of_short_rope(config: PretrainedConfig) -> int | None:
     return min(lengths, default=None)
 
 
+def grows_with_the_longest(config: PretrainedConfig) -> bool:
+    """Whether the frequencies also depend on the longest sequence so far (dynamic NTK scaling)."""
+    return any(_kind(rope) == "dynamic" for rope in _settings(config.get_text_config()))
+
+
 def counts_from_the_row(config: PretrainedConfig) -> bool:
     """Whether positions are counted from the start of a row, whatever position ids say."""
     return bool(getattr(config.get_text_config(), "alibi", False))

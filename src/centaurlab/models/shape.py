@@ -17,6 +17,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.loading import load_without_weights
+from centaurlab.models.positions import stretch
 from centaurlab.runtime.errors import UserError, one_line
 
 if TYPE_CHECKING:
@@ -179,13 +180,22 @@ def _key_heads(config: PretrainedConfig) -> int:
 
 
 def usable_window(config: "PretrainedConfig", max_length: int | None) -> int:
-    """The longest that a session may be: the context window, or ``max_length`` where that is shorter or alone known."""
+    """The longest that a session may be: the context window, or ``max_length`` where that is shorter or alone known.
+
+    With linear or dynamic scaling of the rotary embedding a config states the length before it or after, as its author
+    liked, so ``max_length`` may go beyond, up to the factor.
+    """
     if max_length is not None and max_length < 1:
         raise UserError(f"--max_length is {max_length}; it must be at least 1")
     if max_length is not None and not isinstance(_stated_window(config), int):
         return max_length
     window = context_window(config)
-    return min(window, max_length or window)
+    if max_length is None or max_length <= window:
+        return max_length or window
+    stretched = int(window * stretch(config))
+    if window < stretched < max_length:
+        raise UserError(f"--max_length is {max_length}, beyond what this model can read; give {stretched} or less")
+    return min(stretched, max_length)
 
 
 def _stated_window(config: "PretrainedConfig") -> Any:

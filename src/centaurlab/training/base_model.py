@@ -1,26 +1,30 @@
 """The base model as training needs it: on this process's device, or left to FSDP or DeepSpeed to shard."""
 
 import os
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from peft import LoraConfig
+from transformers import BitsAndBytesConfig
 from transformers.integrations import is_deepspeed_zero3_enabled, is_fsdp_enabled
-from trl import ModelConfig, SFTConfig
+from trl import ModelConfig, SFTConfig, get_peft_config
 
 from centaurlab.models.arguments import ModelArguments
-from centaurlab.models.attention import attend_in_blocks
 from centaurlab.models.checkpoints import find_checkpoint
-from centaurlab.models.loading import load_model
+from centaurlab.models.identity import identify
+from centaurlab.models.loading import class_and_config, load_model
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.quiet import ignore_renamed_checkpointing, quiet_transformers
+from centaurlab.training.batches import check_batches
 from centaurlab.training.merge import merged_if_adapter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+_NAME = re.compile(r"[\w-]+(\.[\w-]+)*")
 _QUANTISED_DEVICES = ("cpu", "cuda", "xpu", "hpu")  # of bitsandbytes 0.50
 
 
@@ -48,10 +52,13 @@ def base_arguments(model_args: ModelConfig, training_args: SFTConfig) -> ModelAr
         return merged_if_adapter(named, Path(training_args.output_dir))
 
 
-def load_base(args: ModelArguments, device: torch.device) -> "PreTrainedModel":
-    """The base model with its weights frozen, ready for an adapter.
+def load_base(
+    args: ModelArguments, device: torch.device, training_args: SFTConfig | None = None, packed: bool = False
+) -> "PreTrainedModel":
+    """The base model with its weights frozen, ready for an adapter, if batches of ``training_args`` are right with it.
 
-    Its ``name_or_path`` is what the adapter's configuration will name: a hub id or a folder.
+    ``training_args`` None: batches of one. ``packed``: sessions share rows. The model's ``name_or_path`` is what the
+    adapter's configuration will name: a hub id or a folder.
     """
     ignore_renamed_checkpointing()
     if args.load_in_4bit or args.load_in_8bit:
@@ -64,13 +71,38 @@ def load_base(args: ModelArguments, device: torch.device) -> "PreTrainedModel":
         raise UserError("8-bit weights cannot be sharded over devices; use --load_in_4bit, or DDP (recipes/accelerate)")
     if is_fsdp_enabled() and os.environ.get("FSDP_STATE_DICT_TYPE") != "FULL_STATE_DICT":
         raise UserError("under FSDP the trainer saves adapters only with fsdp_state_dict_type: FULL_STATE_DICT")
-    model = _load_for_sharding(args, str(checkpoint.folder)) if sharded else load_model(args, device)
+    model = _load_for_sharding(args) if sharded else load_model(args, device)
     if checkpoint.source != args.model_name_or_path or "/" not in checkpoint.source:
         model.name_or_path = str(checkpoint.folder)
     model.requires_grad_(False)
-    if device.type == "cpu" and model.config._attn_implementation == "sdpa":
-        attend_in_blocks(model)
+    check_batches(model, identify(args).fingerprint, training_args, packed, sharded)
     return model
+
+
+def lora_config(model_args: ModelConfig, model: "PreTrainedModel") -> LoraConfig | None:
+    """The adapter that is asked for; ``UserError`` where it would be put on nothing, or on the LM head.
+
+    TRL makes a list of one name into a pattern for whole names, which no module has.
+    """
+    config: Any = get_peft_config(model_args)
+    if config is None:
+        return None
+    wanted = config.target_modules
+    if isinstance(wanted, str) and wanted != "all-linear" and _NAME.fullmatch(wanted):
+        wanted = {wanted}
+    if wanted and not isinstance(wanted, str):
+        modules = [f".{name}" for name, _ in model.named_modules()]
+        if not any(name.endswith(tuple(f".{target}" for target in wanted)) for name in modules):
+            linear = {name.rpartition(".")[2] for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+            raise UserError(
+                f"lora_target_modules is {', '.join(sorted(wanted))}, of which the model has none; it has "
+                f"{', '.join(sorted(linear))}"
+            )
+        if "lm_head" in wanted:
+            raise UserError("LoRA on lm_head is not trained here; leave it out of lora_target_modules")
+        config.target_modules = set(wanted)
+    lora: LoraConfig = config
+    return lora
 
 
 def check_quantised_device(device_type: str) -> None:
@@ -82,8 +114,8 @@ def check_quantised_device(device_type: str) -> None:
         )
 
 
-def _load_for_sharding(args: ModelArguments, folder: str) -> "PreTrainedModel":
-    """Without a device map, and 4-bit weights stored in the model's dtype, which FSDP can shard.
+def _load_for_sharding(args: ModelArguments) -> "PreTrainedModel":
+    """The class that scoring loads, without a device map; 4-bit weights stored in a dtype that FSDP can shard.
 
     Source: https://huggingface.co/docs/bitsandbytes/main/en/fsdp_qlora
     """
@@ -96,11 +128,14 @@ def _load_for_sharding(args: ModelArguments, folder: str) -> "PreTrainedModel":
             bnb_4bit_compute_dtype=args.dtype,
             bnb_4bit_quant_storage=args.dtype,
         )
+    model_class, config, folder = class_and_config(args)
     with quiet_transformers():
-        return AutoModelForCausalLM.from_pretrained(
+        model: PreTrainedModel = model_class.from_pretrained(
             folder,
+            config=config,
             dtype=getattr(torch, args.dtype),
             quantization_config=quantization,
             attn_implementation=args.attn_implementation,
             trust_remote_code=args.trust_remote_code,
         )
+    return model

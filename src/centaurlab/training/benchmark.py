@@ -72,7 +72,7 @@ def _our_trainer(model_args: ModelArguments, rows: Dataset, settings: dict[str, 
     tokenizer = load_tokenizer(model_args)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     return CentaurTrainer(
-        model=load_base(model_args, args.device),
+        model=load_base(model_args, args.device, args),
         args=args,
         train_dataset=rows,
         processing_class=tokenizer,

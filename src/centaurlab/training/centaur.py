@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerFast
-from trl import ModelConfig, SFTConfig, get_peft_config, pack_dataset
+from trl import ModelConfig, SFTConfig, pack_dataset
 
 from centaurlab.data.held_out import as_by_session
 from centaurlab.display.terminal import show
@@ -21,7 +21,8 @@ from centaurlab.results.record import ModelIdentity
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.provenance import provenance
 from centaurlab.runtime.errors import UserError
-from centaurlab.training.base_model import base_arguments, load_base
+from centaurlab.training.base_model import base_arguments, load_base, lora_config
+from centaurlab.training.batches import check_lengths
 from centaurlab.training.data import TrainingData, prepare_data
 from centaurlab.training.model_card import HeldOutResult, held_out_results, model_card, results_table
 from centaurlab.training.options import CentaurArguments
@@ -59,8 +60,10 @@ def prepare_run(args: CentaurArguments, training_args: SFTConfig, model_args: Mo
     base_args = base_arguments(model_args, training_args)
     folder = RunFolder(Path(training_args.output_dir), "train")
     tokenizer = load_tokenizer(base_args)
-    max_length = usable_window(load_config(base_args), training_args.max_length)
+    config = load_config(base_args)
+    max_length = usable_window(config, training_args.max_length)
     seed = training_args.seed if training_args.data_seed is None else training_args.data_seed
+    check_lengths(config, max_length, training_args, training_args.packing)
     data = prepare_data(args, tokenizer, max_length, seed)
     identity = identify(base_args)
     settings = {"data": asdict(args), "training": training_args.to_dict(), "model": asdict(model_args)}
@@ -81,16 +84,18 @@ def build_trainer(
 ) -> CentaurTrainer:
     """The trainer of a base model with a fresh LoRA adapter; packs the sessions if ``packing`` is set."""
     train = data.train
+    model = load_base(base_args, training_args.device, training_args, packed=training_args.packing)
     if training_args.packing:
         train = pack_dataset(train, max_length, "bfd")
         training_args.packing = False
     training_args.dataset_kwargs = {"skip_prepare_dataset": True}
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    peft_config = get_peft_config(model_args)
+    peft_config = lora_config(model_args, model)
+    assert peft_config, "a Centaur is an adapter"
     peft_config.revision = base_args.model_revision
     stopping = [EarlyStoppingCallback(args.early_stopping_patience)] if args.early_stopping_patience else []
     return CentaurTrainer(
-        model=load_base(base_args, training_args.device),
+        model=model,
         args=training_args,
         train_dataset=train,
         eval_dataset=data.held_out,

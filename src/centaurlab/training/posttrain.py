@@ -10,7 +10,7 @@ from typing import Any
 
 from datasets import Dataset
 from transformers import PreTrainedTokenizerFast, Trainer
-from trl import ModelConfig, SFTConfig, get_peft_config
+from trl import ModelConfig, SFTConfig
 
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.identity import identify
@@ -22,7 +22,8 @@ from centaurlab.runs.folder import CONFIG, MODEL_RUN_CONFIG, RunFolder
 from centaurlab.runs.provenance import provenance
 from centaurlab.runtime.errors import UserError
 from centaurlab.training.arguments import dpo_config
-from centaurlab.training.base_model import base_arguments, load_base
+from centaurlab.training.base_model import base_arguments, load_base, lora_config
+from centaurlab.training.batches import check_lengths
 from centaurlab.training.conversations import (
     digest,
     encode_conversations,
@@ -66,7 +67,9 @@ def prepare_posttraining(args: PostTrainArguments, training_args: SFTConfig, mod
     base_args = _base_arguments(args, training_args, model_args)
     folder = RunFolder(Path(training_args.output_dir), "posttrain")
     tokenizer = _tokenizer(base_args, training_args)
-    max_length = usable_window(load_config(base_args), training_args.max_length)
+    config = load_config(base_args)
+    max_length = usable_window(config, training_args.max_length)
+    check_lengths(config, max_length, training_args, training_args.padding_free)
     rows = read_conversations(args, training_args.seed)
     data_digest = digest(rows)
     encoded = encode_conversations(rows, args.method, tokenizer, max_length, args.on_malformed == "skip")
@@ -130,13 +133,14 @@ def _build_trainer(
     tokenizer: PreTrainedTokenizerFast,
     rows: Dataset,
 ) -> Trainer:
-    model = load_base(base_args, training_args.device)
+    packed = training_args.padding_free
+    model = load_base(base_args, training_args.device, training_args, packed)
     reference = None
     if not model_args.use_peft:
         model.requires_grad_(True)
-        reference = load_base(base_args, training_args.device) if args.method == "dpo" else None
-    peft_config = get_peft_config(model_args)
-    collator = SessionCollator(tokenizer.pad_token_id, training_args.padding_free)
+        reference = load_base(base_args, training_args.device, training_args, packed) if args.method == "dpo" else None
+    peft_config = lora_config(model_args, model)
+    collator = SessionCollator(tokenizer.pad_token_id, packed)
     training_args.padding_free = False  # the collator does it, on every attention kernel
     if args.method == "dpo":
         return PreferenceTrainer(
