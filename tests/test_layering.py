@@ -86,3 +86,18 @@ def test_no_module_is_longer_than_four_hundred_lines(path: Path) -> None:
 def test_tests_lie_in_folders_named_after_packages() -> None:
     folders = {path.relative_to(TESTS).parts[0] for path in TEST_FILES if path.parent != TESTS}
     assert folders <= {*ORDER, *NO_PACKAGES}
+
+
+PRINT_NO_NAMES = {
+    *("runtime/errors.py", "prompts/template_process.py", "jobs/benchmark.py"),
+    *("cli/compare.py", "cli/main.py", "cli/completion.py"),
+}
+"""They print what is escaped already, or no names."""
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_names_are_printed_by_the_one_helper_that_shows_control_characters(path: Path) -> None:
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    raw = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
+    if str(path.relative_to(PACKAGE)) not in PRINT_NO_NAMES:
+        assert not [call.lineno for call in raw if not all(isinstance(one, ast.Constant) for one in call.args)]

@@ -3,9 +3,9 @@
 Runs come from run folders or from the MLflow store; one row each, columns named as everywhere else.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +19,8 @@ from centaurlab.runs.integrity import read_json
 from centaurlab.runs.mlflow_store import connect, experiment_name, store_address
 from centaurlab.runs.settings import as_text, flat_config
 from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.names import shown
+from centaurlab.runtime.terminal import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +88,7 @@ def read_folders(paths: Sequence[Path]) -> list[ComparedRun]:
         if not found and (len(paths) == 1 or not path.exists()):
             raise UserError(f"{missing}; check the name")
         if not found:
-            print(f"note: left out, as {missing}", file=sys.stderr)
+            say(f"note: left out, as {missing}", is_error=True)
         for folder in found:
             about = read_json(folder / "run.json")
             metrics: dict[str, float] = {}
@@ -166,7 +168,9 @@ def print_comparison(table: "pd.DataFrame", format: Format) -> None:
     In a terminal a run is a column and a quantity a line, as many runs side by side as there is room for.
     """
     if format == "csv":
-        write_csv(table, sys.stdout)
+        written = StringIO(newline="")
+        write_csv(table, written)
+        print("\n".join(map(shown, written.getvalue().split("\n"))), end="")
     elif format == "markdown":
         print(table_lines(table_of("", table, {str(name): str(name) for name in table.columns})))
     else:

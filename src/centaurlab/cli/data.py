@@ -1,6 +1,5 @@
 """What a set of transcripts holds, per study, and what is wrong in it: ``centaurlab data stats|validate``."""
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from centaurlab.display.tables import Table, rows_of
 from centaurlab.display.terminal import show
 from centaurlab.jobs.command import Command
 from centaurlab.models.arguments import ModelArguments
+from centaurlab.runs.csv_table import write_csv
 from centaurlab.runtime.disk import disk_errors
 from centaurlab.runtime.errors import UserError
 
@@ -170,14 +170,16 @@ def people_in_words(study: str, persons: Persons) -> str:
 
 def people_table(keys: Iterable[SessionKey], persons: Persons) -> str:
     """CSV with a row per person: name, study, ids, number of sessions; what is several is separated by semicolons."""
-    table = StringIO(newline="")
-    writer = csv.writer(table)
-    writer.writerow(["person", "study", "participant_ids", "sessions"])
+    import pandas as pd  # here: it takes half a second that --help need not wait for
+
+    rows = []
     for sessions in persons.by_person(keys).values():
         studies, ids = (
             {name: None for name in names} for names in zip(*((k.study, k.participant) for k in sessions), strict=True)
         )
-        writer.writerow([persons.name(sessions[0]), "; ".join(studies), "; ".join(ids), len(sessions)])
+        rows.append((persons.name(sessions[0]), "; ".join(studies), "; ".join(ids), len(sessions)))
+    table = StringIO(newline="")
+    write_csv(pd.DataFrame(rows, columns=["person", "study", "participant_ids", "sessions"]), table)
     return table.getvalue()
 
 

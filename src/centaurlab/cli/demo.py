@@ -23,6 +23,7 @@ from centaurlab.models.digests import content_digest, fingerprint
 from centaurlab.runs.integrity import read_sound_json
 from centaurlab.runs.mlflow_store import store_address
 from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.terminal import say
 
 _FINISHED = "demo.json"
 
@@ -177,7 +178,7 @@ def run_demo(settings: Settings) -> None:
     console.print(f"Seven steps and a report: {minutes} on two CPU cores. Interrupted, the same command goes on.")
     for number, step in enumerate(steps(settings), start=1):
         console.print(f"\n[bold]{number}. {step.title}[/bold]")
-        print("   centaurlab " + shlex.join(step.arguments), flush=True)
+        say(f"   centaurlab {shlex.join(step.arguments)}")
         if step.arguments in finished:
             console.print("   done before", style="dim")
             continue
@@ -189,7 +190,8 @@ def run_demo(settings: Settings) -> None:
     _report(settings.output_dir, console)
     console.print("\n[bold]Next[/bold]")
     for step in next_steps(settings):
-        print(f"{step.title}:\n   centaurlab {shlex.join(step.arguments)}")
+        say(f"{step.title}:")
+        say(f"   centaurlab {shlex.join(step.arguments)}")
     print("Your own models and data: README.md")
 
 
@@ -223,13 +225,16 @@ def _report(output_dir: Path, console: Console) -> None:
     report = output_dir / "report.html"
     console.print("\n[bold]What was found[/bold]")
     for section in write_report(folders, report, "html"):
-        print(section.title, *section.answers, sep="\n  ")
-    print(f"\nreport: {report}")
+        say(section.title)
+        for answer in section.answers:
+            say(f"  {answer}")
+    console.print()
+    say(f"report: {report}")
     store = store_address()
     if store.startswith("http"):
-        print(f"every run: {store}")
+        say(f"every run: {store}")
     else:
-        print(f"every run: mlflow ui --backend-store-uri {shlex.quote(store)}")
+        say(f"every run: mlflow ui --backend-store-uri {shlex.quote(store)}")
         print("then open: http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning")
 
 

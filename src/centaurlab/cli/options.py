@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from centaurlab.catalog.studies import Study, load_studies
 from centaurlab.data.options import (
@@ -24,6 +24,7 @@ from centaurlab.data.transcripts import SessionKey, Transcript
 from centaurlab.jobs.command import Command
 from centaurlab.runtime import terminal
 from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.names import shown
 
 DESCRIPTION = """Print what could have been answered, per study: by which rule, with examples and contradictions.
 
@@ -157,8 +158,8 @@ def _table(studies: Iterable[StudyOptions]) -> Table:
             f"{rule} ({number:,})" if len(counts.rules) > 1 else rule for rule, number in counts.rules.most_common()
         )
         table.add_row(
-            escape(counts.study),
-            rules,
+            Text(shown(counts.study)),
+            Text(shown(rules)),
             f"{counts.sessions:,}",
             f"{counts.responses:,}",
             f"{counts.share_with_options:.0%}",
@@ -182,13 +183,13 @@ def _print_places(console: Console, counts: StudyOptions) -> None:
 
 def _told(place: Place) -> str:
     before = " ".join(place.before.split())[-_SHOWN_CHARACTERS:]
-    shown = [*place.options[:_SHOWN_OPTIONS], *(["…"] if len(place.options) > _SHOWN_OPTIONS else [])]
+    options = [*place.options[:_SHOWN_OPTIONS], *(["…"] if len(place.options) > _SHOWN_OPTIONS else [])]
     role = f" ({place.role})" if place.role not in (None, place.answer) else ""
-    return f"…{before} <<{place.answer}>>{role}, of {len(place.options)}: {' | '.join(shown)}"
+    return f"…{before} <<{place.answer}>>{role}, of {len(place.options)}: {' | '.join(options)}"
 
 
 def _print(console: Console, text: str) -> None:
-    console.print(escape(text), soft_wrap=True, highlight=False)
+    console.print(Text(shown(text)), soft_wrap=True)
 
 
 @dataclass

@@ -7,6 +7,7 @@ from pathlib import Path
 from centaurlab.jobs.command import Command
 from centaurlab.runtime.arguments import RECIPES
 from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.terminal import say
 
 COPY_DESCRIPTION = """Write out the files that come with the package, to be read and changed.
 
@@ -38,7 +39,7 @@ def copy(asked: CopyArguments) -> None:
         for source, target in ours.items():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
-            print(target)
+            say(str(target))
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror or error}; name another folder") from error
 

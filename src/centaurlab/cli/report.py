@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from centaurlab.jobs.command import Command
+from centaurlab.runtime.terminal import say
 
 DESCRIPTION = """Write a page on finished runs: question, answer with its interval, figures, tables, commands.
 
@@ -34,7 +35,7 @@ def run(asked: ReportArguments) -> None:
     path = Path(asked.output or ("report.html" if asked.format == "html" else "report.md"))
     for section in write_report(list(map(Path, asked.folders)), path, asked.format):
         show(section.title, *(f"  {answer}" for answer in section.answers))
-    print(f"report: {path}")
+    say(f"report: {path}")
 
 
 COMMAND = Command(DESCRIPTION, (ReportArguments,), run)

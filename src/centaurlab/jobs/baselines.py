@@ -66,7 +66,7 @@ def run(
             finding = find_baselines(runs, {one.name: one.about for one in TASK_FREE}, estimates)
             write_finding(folder, finding, estimates, Scored({"": runs}))
     show(*finding.shown)
-    print(f"baselines: {folder.path / 'baselines.csv'}")
+    say(f"baselines: {folder.path / 'baselines.csv'}")
 
 
 def _people(data: DataArguments, adapter: str | None) -> People:

@@ -16,6 +16,7 @@ from centaurlab.runs.provenance import provenance
 from centaurlab.runs.tracker import Tracker, TrackingArguments
 from centaurlab.runtime.arguments import as_typed
 from centaurlab.runtime.processes import keep_freed_memory
+from centaurlab.runtime.terminal import say
 from centaurlab.scoring.arguments import BenchmarkArguments
 
 DESCRIPTION = """Time scoring against a plain loop over full logits, and against the machine's own ceiling; or training.
@@ -79,7 +80,7 @@ def run(model: ModelArguments, data: DataArguments, asked: BenchmarkArguments, t
             folder.log(figures | speed)
             about = {"job": folder.job, "model": identify(model).as_dict()}
             folder.finish(provenance() | about | {"figures": figures})
-    print(f"timings: {folder.path / 'timings.csv'}")
+    say(f"timings: {folder.path / 'timings.csv'}")
 
 
 def _contestant(name: str, model: ModelArguments, data: DataArguments, asked: BenchmarkArguments) -> dict[str, object]:

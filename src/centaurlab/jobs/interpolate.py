@@ -8,6 +8,7 @@ from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.provenance import provenance
 from centaurlab.runs.tracker import Tracker, TrackingArguments
 from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.terminal import say
 
 DESCRIPTION = """Models between a base and its post-trained version: weights base + alpha * (post - base).
 
@@ -51,7 +52,7 @@ def run(asked: InterpolateArguments, tracking: TrackingArguments) -> None:
                 interpolate(asked.post, asked.base, share, path)
             folder.finish(provenance() | {"job": folder.job, "post": asked.post, "models": folders})
     for model in folders.values():
-        print(f"model: {model}")
+        say(f"model: {model}")
 
 
 COMMAND = Command(DESCRIPTION, (InterpolateArguments, TrackingArguments), run)

@@ -22,6 +22,7 @@ from centaurlab.runs.provenance import provenance
 from centaurlab.runs.tracker import Tracker, TrackingArguments
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.processes import keep_freed_memory
+from centaurlab.runtime.terminal import say
 from centaurlab.scoring.arguments import ScoringArguments
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.estimate import CONFIDENCE
@@ -153,7 +154,7 @@ def _run(name: str, asked: Asked[Any], plan: Plan, tracking: TrackingArguments) 
             write_finding(folder, finding, asked.estimates, scored)
     show(*finding.shown)
     main_table = folder.path / next(iter(finding.tables))
-    print(f"{main_table.stem}: {main_table}")
+    say(f"{main_table.stem}: {main_table}")
     if scored.failures:
         raise UserError(
             f"{len(scored.failures)} of the models could not be scored and are left out, as the same command will try "

@@ -8,6 +8,7 @@ from centaurlab.models.identity import identify
 from centaurlab.runs.folder import MODEL_RUN_CONFIG, RunFolder
 from centaurlab.runs.provenance import provenance
 from centaurlab.runs.tracker import Tracker, TrackingArguments
+from centaurlab.runtime.terminal import say
 
 DESCRIPTION = """Merge an adapter into its base model: one bfloat16 model for serving.
 
@@ -37,7 +38,7 @@ def run(asked: MergeArguments, tracking: TrackingArguments) -> None:
         with Tracker(folder, tracking, asdict(asked)):
             about = {"job": folder.job, "model": identify(ModelArguments(str(model))).as_dict()}
             folder.finish(provenance() | about)
-    print(f"model: {model}")
+    say(f"model: {model}")
 
 
 COMMAND = Command(DESCRIPTION, (MergeArguments, TrackingArguments), run)

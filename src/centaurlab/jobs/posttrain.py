@@ -8,6 +8,7 @@ from centaurlab.jobs.command import Command
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.tracker import Tracker
 from centaurlab.runtime.processes import VARYING_BLOCK_BYTES, end_with_launcher, keep_freed_memory
+from centaurlab.runtime.terminal import say
 from centaurlab.training.options import PostTrainArguments, UsualSettings
 
 if TYPE_CHECKING:
@@ -57,13 +58,13 @@ def run(args: PostTrainArguments, training_args: "CentaurConfig", model_args: "M
         prepared = prepare_posttraining(args, training_args, model_args)
         left_out = prepared.about["left_out"]
         if is_main and left_out:
-            print(f"left out: {len(left_out)} conversations, listed in run.json; {left_out[0]}")
+            say(f"left out: {len(left_out)} conversations, listed in run.json; {left_out[0]}")
         with Tracker(folder, training_args.tracking, prepared.settings) if is_main else nullcontext():
             posttrain(prepared)
         if training_args.push_to_hub:
             prepared.trainer.push_to_hub()
         if is_main:
-            print(f"model: {folder.path}")
+            say(f"model: {folder.path}")
         prepared.trainer.end()
 
 

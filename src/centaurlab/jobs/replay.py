@@ -9,6 +9,7 @@ from centaurlab.display.tables import table_of
 from centaurlab.display.terminal import show
 from centaurlab.jobs.command import Command
 from centaurlab.results.run import read_run
+from centaurlab.runtime.terminal import say
 from centaurlab.stats.words import number, percent
 
 
@@ -27,7 +28,7 @@ def run(asked: PrecisionArguments) -> None:
     value = number(replays[0].value, signed=post is not None)
     show(table_of(f"{quantity} of {names}: {value}, {n_sessions:,} sessions", pd.DataFrame(rows)))
     drawn = f"{asked.people:,} people drawn in every study" if asked.people else "every person once"
-    print(f"{asked.orders:,} random orders, {drawn}")
+    say(f"{asked.orders:,} random orders, {drawn}")
 
 
 COMMAND = Command(DESCRIPTION, (PrecisionArguments,), run)

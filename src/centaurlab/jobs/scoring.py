@@ -13,6 +13,8 @@ from centaurlab.jobs.job import Round, Scored
 from centaurlab.results.run import ScoreRun, is_score_folder, read_run
 from centaurlab.runs.tracker import TrackingArguments
 from centaurlab.runtime.errors import IncompleteError, UserError
+from centaurlab.runtime.names import shown
+from centaurlab.runtime.terminal import say
 from centaurlab.scoring.arguments import ScoringArguments
 from centaurlab.scoring.run import measure
 
@@ -45,20 +47,22 @@ def _score(
         try:
             context = one.context_of(model) if one.context_of else None
             runs[name] = read_run(measure(model, one.data, scoring.into(folder), tracking, context))
-            PartialState().print(f"scored {name}: {folder}")
+            PartialState().print(shown(f"scored {name}: {folder}"))
         except IncompleteError:  # noted below, as for a folder that lacks sessions
             runs[name] = read_run(folder)
         except (UserError, torch.OutOfMemoryError) as error:
             if not one.tolerant or PartialState().num_processes > 1:
                 raise
             failures[name] = " ".join(str(error).split())
-            print(f"left out {name}: {failures[name]}")
+            say(f"left out {name}: {failures[name]}")
         gc.collect()  # or this model and the next are in memory together
     for run in runs.values():
         if run.n_failed:
             PartialState().print(
-                f"note: {run.folder} lacks {run.n_failed} sessions that could not be scored (run.json names them): "
-                "these are in no comparison"
+                shown(
+                    f"note: {run.folder} lacks {run.n_failed} sessions that could not be scored (run.json names them): "
+                    "these are in no comparison"
+                )
             )
     return runs, failures
 

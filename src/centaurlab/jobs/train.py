@@ -8,6 +8,7 @@ from centaurlab.jobs.command import Command
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.tracker import Tracker
 from centaurlab.runtime.processes import end_with_launcher, keep_freed_memory
+from centaurlab.runtime.terminal import say
 from centaurlab.training.options import CentaurArguments, UsualSettings
 
 if TYPE_CHECKING:
@@ -55,14 +56,14 @@ def run(args: CentaurArguments, training_args: "CentaurConfig", model_args: "Mod
         prepared = prepare_run(args, training_args, model_args)
         if is_main:
             for note in prepared.data.notes:
-                print(f"note: {note}")
+                say(f"note: {note}")
         with Tracker(folder, training_args.tracking, prepared.settings) if is_main else nullcontext():
             results = train(prepared)
         if training_args.push_to_hub:
             prepared.trainer.push_to_hub()
         if is_main:
             print_results(results)
-            print(f"adapter: {folder.path}")
+            say(f"adapter: {folder.path}")
         prepared.trainer.end()
 
 

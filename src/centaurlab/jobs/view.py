@@ -20,6 +20,7 @@ from centaurlab.results.run import ScoreRun, check_same, read_run
 from centaurlab.results.table import ENTROPY, N_TOKENS, NLL, OPTION_NLL, RESPONSE, SESSION
 from centaurlab.runs.folder import read_config
 from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.terminal import say
 
 DESCRIPTION = """Look at scored sessions: the text, with every response coloured by its NLL, as a page on this machine.
 
@@ -55,7 +56,7 @@ def run(asked: ViewArguments) -> None:
         raise UserError(f"--output {path}: the page is a file that ends in .html")
     sessions, note = viewed(runs, asked.max_sessions, asked.data)
     written = write_view(path, model_names(runs), sessions, note)
-    print(f"view: {path}" + (f", with its data in {written}" if written else ""))
+    say(f"view: {path}" + (f", with its data in {written}" if written else ""))
 
 
 def model_names(runs: Sequence[ScoreRun]) -> list[str]:

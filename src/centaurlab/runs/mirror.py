@@ -23,6 +23,7 @@ from centaurlab.runs.mlflow_run import MlflowRun
 from centaurlab.runs.settings import flat_config
 from centaurlab.runs.wandb_run import WandbRun
 from centaurlab.runtime.secrets import mask_secrets, masked
+from centaurlab.runtime.terminal import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +45,7 @@ def warn(folder: Path, what: str, trackers: Sequence[str]) -> None:
     """Say what is not logged of the run in ``folder`` to ``trackers``, and how to make up for it."""
     option = "" if trackers == ["mlflow"] else f" --report_to {trackers[0] if len(trackers) == 1 else 'all'}"
     later = f"The files in {folder} are complete; log them later with: centaurlab track {folder}{option}"
-    print(f"warning: {what}. {later}", file=sys.stderr, flush=True)
+    say(f"warning: {what}. {later}", is_error=True)
 
 
 def note_untracked(folder: RunFolder, tracker: str, what: str | None) -> None:

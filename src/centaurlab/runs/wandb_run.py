@@ -5,7 +5,6 @@ It never asks, and gives up on a silent server within a minute.
 
 import netrc
 import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 from centaurlab.runs.folder import MetricLine
 from centaurlab.runs.settings import Setting
+from centaurlab.runtime.terminal import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,5 +146,5 @@ class WandbRun:
     def end(self, failed: bool) -> None:
         """Close the run; say how to upload one that was written offline."""
         if self._run.offline:
-            print(f"W&B: no upload (offline); later: wandb sync {Path(self._run.dir).parent}", file=sys.stderr)
+            say(f"W&B: no upload (offline); later: wandb sync {Path(self._run.dir).parent}", is_error=True)
         self._run.finish(exit_code=1 if failed else 0)

@@ -8,12 +8,15 @@ from centaurlab.runtime.names import shown
 _WIDTH_ELSEWHERE = 160
 
 
-def console() -> Console:
-    """A console for standard output."""
-    found = Console()
-    return found if found.is_terminal else Console(width=_WIDTH_ELSEWHERE)
+def console(is_error: bool = False) -> Console:
+    """A console for standard output, or standard error."""
+    found = Console(stderr=is_error)
+    return found if found.is_terminal else Console(stderr=is_error, width=_WIDTH_ELSEWHERE)
 
 
-def say(text: str, style: str = "") -> None:
-    """Print a sentence as it is, without markup, highlighting or line breaks of our own."""
-    console().print(Text(shown(text), style), soft_wrap=True)
+def say(text: str, style: str = "", is_error: bool = False) -> None:
+    """Print a sentence as it is, without markup, highlighting or line breaks of our own; control characters shown.
+
+    Whatever holds a name of somebody else's (study, person, model, file, what a library says) is printed by this.
+    """
+    console(is_error).print(Text(shown(text), style), soft_wrap=True)

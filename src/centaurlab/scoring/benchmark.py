@@ -26,6 +26,7 @@ from centaurlab.models.loading import load_model, load_tokenizer
 from centaurlab.prompts.encoding import Encoding, encode
 from centaurlab.runs.provenance import peak_memory
 from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.names import shown
 from centaurlab.scoring.arguments import BenchmarkArguments
 from centaurlab.scoring.scorer import SessionScorer
 
@@ -121,7 +122,7 @@ def time_in_turn(contestants: Sequence[str], rounds: int, options: Sequence[str]
     turns = tqdm([name for _ in range(rounds) for name in contestants], unit="run", leave=False)
     fastest: dict[str, Timing] = {}
     for name in turns:
-        turns.set_description(f"timing {name}")
+        turns.set_description(shown(f"timing {name}"))
         timing = time_contestant(name, options)
         fastest[name] = min(timing, fastest.get(name, timing), key=lambda t: t.seconds)
     return fastest

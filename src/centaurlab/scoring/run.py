@@ -100,7 +100,7 @@ class Measurement:
     def report(self, words: str, number: int, look: Look) -> None:
         """Say what is known after a round, and log it."""
         if self._state.is_main_process:
-            print(words, flush=True)
+            say(words)
             known = {"value": look.value, "half_width": look.half_width, "sessions": float(look.sessions)}
             self.folder.log({f"precision/{name}": value for name, value in known.items()}, step=number)
 

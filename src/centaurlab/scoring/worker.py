@@ -18,6 +18,7 @@ from centaurlab.models.self_check import self_check
 from centaurlab.models.shape import ModelShape
 from centaurlab.prompts.encoding import Encoding, encode_prompt
 from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.names import shown
 from centaurlab.scoring.failures import Failure
 from centaurlab.scoring.order import divide
 from centaurlab.scoring.plan import PlannedSession, SessionPlan, estimate_lengths
@@ -80,7 +81,7 @@ class Worker:
                 mine = self._share(wanted)
                 left = sum(session.n_characters for session in mine) + later // self.state.num_processes
                 for session in mine:
-                    bar.set_postfix_str(session.key.study[:30], refresh=False)
+                    bar.set_postfix_str(shown(session.key.study[:30]), refresh=False)
                     n_tokens = self._score_session(session)
                     done, left = done + session.n_characters, left - session.n_characters
                     bar.total = round((bar.n + n_tokens) * (1 + left / done))
@@ -146,10 +147,10 @@ class Worker:
         except SessionError as error:
             failure = Failure(f"{name}: {error}", encoding.coverage.of_failed_session)
             self.failures[session.digest] = failure
-            tqdm.write(f"not scored: {failure.reason}", file=sys.stderr)
+            tqdm.write(shown(f"not scored: {failure.reason}"), file=sys.stderr)
             return len(encoding.input_ids_T)
         if scored.n_out_of_memory:
-            tqdm.write(f"note: {name}: computed in smaller chunks, as memory ran out", file=sys.stderr)
+            tqdm.write(shown(f"note: {name}: computed in smaller chunks, as memory ran out"), file=sys.stderr)
         self.tokens_computed += scored.n_computed
         seconds = time.perf_counter() - started
         n_tokens = len(encoding.input_ids_T)

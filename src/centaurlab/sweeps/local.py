@@ -27,6 +27,7 @@ from centaurlab.runs.folder import RunFolder, inheritable_lock, read_metrics
 from centaurlab.runs.integrity import read_json
 from centaurlab.runs.mirror import untracked
 from centaurlab.runtime.errors import IncompleteError, UserError
+from centaurlab.runtime.terminal import say
 from centaurlab.sweeps.file import Parameter, Sweep, Value
 from centaurlab.sweeps.reaper import Reaper, end_group
 
@@ -181,15 +182,15 @@ def _take(sweep: Sweep, study: "optuna.Study", slot: int, first: int, runs: Path
         history = _history(sweep, folder.path)
         if ended is None:
             study.tell(asked, state=TrialState.PRUNED)
-            print(f"{run_id}: pruned after {len(history)} values of {sweep.metric}", flush=True)
+            say(f"{run_id}: pruned after {len(history)} values of {sweep.metric}")
         elif ended or not history:
             why = f"exit code {ended}" if ended else f"it logged no {sweep.metric}"
             asked.set_user_attr("failure", why)
             study.tell(asked, state=TrialState.FAIL)
-            print(f"{run_id}: failed ({why}); see {folder.path / 'output.log'}", file=sys.stderr, flush=True)
+            say(f"{run_id}: failed ({why}); see {folder.path / 'output.log'}", is_error=True)
         else:
             study.tell(asked, history[-1])
-            print(f"{run_id}: {sweep.metric} = {history[-1]:.6g}  {varied}", flush=True)
+            say(f"{run_id}: {sweep.metric} = {history[-1]:.6g}  {varied}")
     return True
 
 
@@ -274,9 +275,9 @@ def finish(sweep: Sweep, study: "optuna.Study", folder: Path, count: int | None)
     if not done:
         raise UserError(f"no trial of {sweep.name} finished; see the output.log of each in {folder}")
     best = study.best_trial
-    print(f"best of {len(done)}: {study.user_attrs['id']}-{best.user_attrs['slot']}  {sweep.metric} = {best.value:.6g}")
+    say(f"best of {len(done)}: {study.user_attrs['id']}-{best.user_attrs['slot']}  {sweep.metric} = {best.value:.6g}")
     for name, value in best.params.items():
-        print(f"  {name}: {value}")
+        say(f"  {name}: {value}")
     varied = [name for name, p in sweep.parameters.items() if len(p.values) != 1]
     for kind, plot in (("importance", plot_param_importances), ("parallel", plot_parallel_coordinate)):
         if len({trial.value for trial in done}) < 2 or not varied:
@@ -290,7 +291,7 @@ def finish(sweep: Sweep, study: "optuna.Study", folder: Path, count: int | None)
             path = folder / f"{study.user_attrs['id']}-{kind}.png"
             figure.savefig(path, dpi=150, bbox_inches="tight")
             pyplot.close(figure)
-        print(f"plot: {path}")
+        say(f"plot: {path}")
     trials, total = study.get_trials(deepcopy=False), n_trials(sweep, count)
     failed = [slot for slot in range(total) if not _is_settled(trials, slot, first=len(trials))]
     if failed:
@@ -307,10 +308,10 @@ def _say_untracked(study: "optuna.Study", folder: Path, total: int) -> None:
     if missing:
         trackers = sorted({tracker for lacks in missing for tracker in lacks})
         option = "" if trackers == ["mlflow"] else f" --report_to {' '.join(trackers)}"
-        print(
+        say(
             f"warning: {len(missing)} of {total} trials are not wholly tracked ({next(iter(missing[0].values()))}). "
             f"Their files are complete; log them later with: centaurlab track {folder / name}-*/{option}",
-            file=sys.stderr,
+            is_error=True,
         )
 
 
