@@ -3,7 +3,10 @@
 The oracle is the value read before: every reader gives it again, or refuses the file in one sentence.
 """
 
+import itertools
+import os
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +15,9 @@ import pytest
 from centaurlab.analyses.finished import Run, read_table
 from centaurlab.data.held_out import read_split
 from centaurlab.data.transcripts import SessionKey
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.checkpoints import find_checkpoint
+from centaurlab.models.identity import identify
 from centaurlab.results.record import ModelIdentity, ScoredData, ScoredProtocol, ScoredStudy, ScoreRecord
 from centaurlab.results.run import read_run, write_record
 from centaurlab.results.table import write_scores
@@ -19,6 +25,8 @@ from centaurlab.runs.folder import RunFolder, read_config, read_metrics
 from centaurlab.runs.integrity import read_json
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.effect_table import read_effects
+from helpers.adapters import save_adapter
+from helpers.bits import flipped
 from helpers.commands import centaurlab
 from helpers.score_folders import random_scores, response_scores
 
@@ -59,12 +67,6 @@ def scored(folder: Path, seed: int) -> Path:
     return folder
 
 
-def flipped(content: bytes, choose: random.Random) -> bytes:
-    """``content`` with one bit turned over, of those that ``choose`` draws from."""
-    at, bit = choose.randrange(len(content)), choose.randrange(8)
-    return content[:at] + bytes([content[at] ^ (1 << bit)]) + content[at + 1 :]
-
-
 def believed(path: Path, read: Reader, flips: int) -> list[object]:
     """What a reader gives, of so many damaged files, that is not what it gave of the sound one."""
     sound, value, choose = path.read_bytes(), read(path.parent), random.Random(0)
@@ -85,6 +87,41 @@ def believed(path: Path, read: Reader, flips: int) -> list[object]:
 @pytest.mark.parametrize("name", READERS)
 def test_no_flipped_bit_is_believed_by_a_reader(tmp_path: Path, name: str) -> None:
     assert believed(scored(tmp_path / "run", 0) / name, READERS[name], 100) == []
+
+
+MODEL_FILES = ("adapter_model.safetensors", "adapter_config.json", "tokenizer_config.json", "run.json")
+
+
+@pytest.fixture
+def adapter(tiny_llama_dir: Path, tmp_path: Path, own_cache: Path) -> Path:
+    """The folder of a finished training."""
+    run = RunFolder(tmp_path / "adapter", "train")
+    save_adapter(tiny_llama_dir, run.path)
+    shutil.copy(tiny_llama_dir / "tokenizer_config.json", run.path)
+    run.finish({"job": "train"})
+    return run.path
+
+
+def adapter_identity(folder: Path) -> object:
+    """What scoring knows a model by, and its settings."""
+    later = folder.stat().st_mtime_ns + 1_000_000 * next(CLOCK)  # two flips fall into one tick of the file system
+    for file in folder.iterdir():
+        os.utime(file, ns=(later, later))
+    return identify(ModelArguments(str(folder))).fingerprint, find_checkpoint(str(folder), None, True, False).config()
+
+
+CLOCK = itertools.count(1)
+
+
+@pytest.mark.parametrize("name", MODEL_FILES)
+def test_no_flipped_bit_of_an_adapter_is_believed(adapter: Path, name: str) -> None:
+    assert believed(adapter / name, adapter_identity, 25) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODEL_FILES)
+def test_none_of_ten_thousand_flipped_bits_of_an_adapter_is_believed(adapter: Path, name: str) -> None:
+    assert believed(adapter / name, adapter_identity, 10_000) == []
 
 
 @pytest.mark.slow

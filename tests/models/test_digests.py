@@ -3,9 +3,11 @@
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
 from centaurlab.models import digests as fingerprints
 from centaurlab.models.digests import content_digest, fingerprint, json_digest, user_cache
@@ -56,7 +58,43 @@ def test_damaged_note_is_not_believed(tmp_path: Path, own_cache: Path) -> None:
         assert content_digest(file) == expected
 
 
-def test_hub_cache_file_is_named_by_its_digest_and_not_read(tmp_path: Path, reads: list[Path]) -> None:
+def test_a_file_that_was_replaced_under_its_size_and_time_is_read_again(tmp_path: Path, reads: list[Path]) -> None:
+    file, other = tmp_path / "weights", tmp_path / "other"
+    file.write_bytes(b"abc")
+    first, times = content_digest(file), file.stat()
+    other.write_bytes(b"abd")
+    os.utime(other, ns=(times.st_atime_ns, times.st_mtime_ns))
+    os.replace(other, file)
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (times.st_size, times.st_mtime_ns)
+    assert content_digest(file) != first
+    time.sleep(0.05)  # or the clock of the file system has not moved
+    file.write_bytes(b"abc")
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert content_digest(file) == first
+    assert len(reads) == 3
+
+
+def test_a_note_with_another_digest_is_not_believed(tmp_path: Path, own_cache: Path) -> None:
+    file = tmp_path / "weights"
+    file.write_bytes(b"abc")
+    expected = content_digest(file)
+    (note,) = (own_cache / "digests").glob("*.json")
+    note.write_text(note.read_text().replace(expected, "0" * 64))
+    assert content_digest(file) == expected
+
+
+def test_only_the_hubs_own_cache_is_trusted_to_name_files_by_their_digests(tmp_path: Path, reads: list[Path]) -> None:
+    (tmp_path / "blobs").mkdir()
+    blob = tmp_path / "blobs" / hashlib.sha256(b"any").hexdigest()
+    blob.write_bytes(b"abc")
+    assert content_digest(blob) == hashlib.sha256(b"abc").hexdigest()
+    assert reads == [blob]
+
+
+def test_hub_cache_file_is_named_by_its_digest_and_not_read(
+    tmp_path: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     name = hashlib.sha256(b"any").hexdigest()
     (tmp_path / "blobs").mkdir()
     (tmp_path / "blobs" / name).write_bytes(b"stands for gigabytes")

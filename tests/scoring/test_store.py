@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from centaurlab.data.transcripts import text_digest
 from centaurlab.results.record import Coverage
+from centaurlab.runs.integrity import read_sealed, sealed
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring import store as module
 from centaurlab.scoring.store import ScoreStore, SessionResult
@@ -215,14 +216,37 @@ def test_scores_of_something_else_are_refused_and_the_difference_named(
     assert "--output_dir" in str(refusal.value)
 
 
+def test_a_damaged_identity_costs_no_results_and_is_written_anew(tmp_path: Path) -> None:
+    filled(tmp_path, 3)
+    path = tmp_path / "identity.json"
+    sound = path.read_text()
+    for content in (sound[:-9], sound.replace("tiny", "tine"), ""):
+        path.write_text(content)
+        with pytest.raises(UserError, match="holds scores with protocol 'full', not 'paper'"):
+            ScoreStore(tmp_path, IDENTITY | {"protocol": "paper"})
+        path.write_text(content)
+        store = ScoreStore(tmp_path, IDENTITY)
+        assert "identity.json is damaged" in store.damaged[0]
+        assert all(same(store.find(digest(seed)), result(seed)) for seed in range(3))
+        assert path.read_text() == sound
+        store.close()
+
+
+def test_results_without_their_identity_are_not_taken_for_others(tmp_path: Path) -> None:
+    filled(tmp_path, 1)
+    (tmp_path / "identity.json").unlink()
+    with pytest.raises(UserError, match="holds scores with protocol"):
+        ScoreStore(tmp_path, IDENTITY | {"protocol": "paper"})
+
+
 def test_a_row_changes_its_layout_only_with_its_format() -> None:
     assert (module._FORMAT, module._ROW.itemsize) == (3, 121), "raise _FORMAT with every change of _ROW"
 
 
 def test_rows_of_another_layout_are_refused(tmp_path: Path) -> None:
     filled(tmp_path, 1)
-    known = json.loads((tmp_path / "identity.json").read_text())
-    (tmp_path / "identity.json").write_text(json.dumps(known | {"format": module._FORMAT - 1}))
+    known = read_sealed(tmp_path / "identity.json")
+    (tmp_path / "identity.json").write_text(json.dumps(sealed(known | {"format": module._FORMAT - 1})))
     with pytest.raises(UserError, match="format"):
         ScoreStore(tmp_path, IDENTITY)
 

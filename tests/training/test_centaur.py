@@ -1,5 +1,6 @@
 """A training resumes where it was cut, changes nothing by evaluating, and ends in a plain adapter with its card."""
 
+import random
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from centaurlab.models.loading import load_model
 from centaurlab.runtime.errors import UserError
 from centaurlab.training.centaur import train
 from centaurlab.training.options import CentaurArguments
+from helpers.bits import flipped
 from helpers.json_files import losses, read_json, run_json
 from helpers.tiny_models import in_float32
 from helpers.trainings import start_centaur
@@ -34,7 +36,10 @@ def test_evaluation_changes_no_gradient(four_bit: bool, tiny_llama_dir: Path, da
     assert len(set(curves[0])) == len(curves[0])
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(tiny_llama_dir: Path, data_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [None, "optimizer.pt", "adapter_model.safetensors"])
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    damage: str | None, tiny_llama_dir: Path, data_file: Path, tmp_path: Path
+) -> None:
     whole_run = start_centaur(tiny_llama_dir, tmp_path / "whole", on(data_file), max_steps=6)
     train(whole_run)
     (tmp_path / "cut").mkdir()
@@ -42,7 +47,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tiny_llama_dir: Path, data_fi
 
     class Stop(TrainerCallback):
         def on_step_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
-            if state.global_step == 3:
+            if state.global_step == (5 if damage else 3):
                 raise KeyboardInterrupt
 
     first.trainer.add_callback(Stop())
@@ -51,6 +56,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tiny_llama_dir: Path, data_fi
     torn = tmp_path / "cut" / "checkpoint-3"
     torn.mkdir()
     (torn / "trainer_state.json").write_text('{"global_step": 3')
+    if damage:
+        changed = tmp_path / "cut" / "checkpoint-4" / damage
+        changed.write_bytes(flipped(changed.read_bytes(), random.Random(0)))
     second = start_centaur(tiny_llama_dir, tmp_path / "cut", on(data_file), max_steps=6)
     assert second.checkpoint == tmp_path / "cut" / "checkpoint-2"
     train(second)

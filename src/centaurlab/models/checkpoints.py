@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.digests import content_digest
 from centaurlab.models.gguf import GEMMA, gemma_folder, gguf_folder, is_lost_gemma
 from centaurlab.models.sizes import check_config
+from centaurlab.runs.integrity import check_file
 from centaurlab.runtime.errors import UserError, failure
 
 ALIASES = (GEMMA,)
@@ -65,6 +67,11 @@ class Checkpoint:
         check_config(config, path)
         return config
 
+    def check_files(self) -> None:
+        """Raise ``UserError`` where a run or a checkpoint of ours holds a file that is not as it was written."""
+        for path in sorted(self.folder.glob("*")):
+            check_file(path, digest=content_digest)
+
     def weight_files(self, allow_pickle: bool = False) -> list[Path]:
         """The weight files that loading reads, in the order of their names.
 
@@ -100,6 +107,8 @@ def find_checkpoint(name: str, revision: str | None, weights: bool, allow_pickle
     page to ask for access at, or when the folder holds no model.
     """
     checkpoint = _locate(name, revision, weights, allow_pickle)
+    if weights:
+        checkpoint.check_files()
     checkpoint.config()
     return checkpoint
 

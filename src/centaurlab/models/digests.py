@@ -1,7 +1,8 @@
 """What identifies a model's files: their contents, never their names or dates.
 
-Weights are large, so a digest is kept in the user's cache and used again while the file's size and time of
-change stay the same; files of the hub's cache need no reading at all, since they are named by their digest.
+Weights are large, so a digest is kept in the user's cache and used again while the file is the same by its inode, its
+size and its times of change, of which no program can set the second; files of the hub's own cache need no reading at
+all, since they are named by their digest.
 """
 
 import hashlib
@@ -14,15 +15,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from centaurlab.runs.integrity import json_digest as json_digest
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-# Written by whoever saved the file; nothing that is computed depends on them.
-_NOT_IDENTIFYING = {
-    "transformers_version",
-    "_name_or_path",
-    "base_model_name_or_path",
-    "peft_version",
-    "revision",
-}
 
 
 def user_cache() -> Path:
@@ -39,35 +34,41 @@ def content_digest(path: Path) -> str:
     time.
     """
     target = path.resolve()
-    if target.parent.name == "blobs" and _SHA256.fullmatch(target.name):
+    if target.parent.name == "blobs" and _SHA256.fullmatch(target.name) and _is_in_hub_cache(target):
         return target.name
     status = target.stat()
-    state = {"path": str(target), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    state = {"path": str(target), "size": status.st_size, "inode": status.st_ino}
+    state |= {"mtime_ns": status.st_mtime_ns, "ctime_ns": status.st_ctime_ns}
     note = user_cache() / "digests" / f"{hashlib.sha256(str(target).encode()).hexdigest()}.json"
     try:
         note.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(note.with_suffix(".lock")):
             known = _read_note(note)
-            if {key: known.get(key) for key in state} == state:
-                return str(known["sha256"])
+            digest = str(known.get("sha256"))
+            if known == _answering(state, digest):
+                return digest
             digest = _sha256_of_file(target)
-            _write_note(note, {**state, "sha256": digest})
+            _write_note(note, _answering(state, digest))
             return digest
     except OSError:
         return _sha256_of_file(target)
 
 
-def json_digest(path: Path) -> str:
-    """SHA-256 of what a JSON file says, whatever its layout and the library version that wrote it."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if isinstance(content, dict):
-        content = {key: value for key, value in content.items() if key not in _NOT_IDENTIFYING}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
 def fingerprint(parts: Mapping[str, object]) -> str:
     """SHA-256 over named parts, hex; the order of the parts does not matter."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _answering(state: Mapping[str, object], digest: str) -> dict[str, object]:
+    """What is kept of a file's digest, with a digest of that, so that a damaged note is not believed."""
+    content = {**state, "sha256": digest}
+    return {**content, "note": fingerprint(content)}
+
+
+def _is_in_hub_cache(target: Path) -> bool:
+    from huggingface_hub import constants  # here: it takes a while to import
+
+    return target.is_relative_to(Path(constants.HF_HUB_CACHE).resolve())
 
 
 def _sha256_of_file(path: Path) -> str:

@@ -7,16 +7,28 @@ older versions and of other programs, are read as they are.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from centaurlab.runtime.disk import replace_durably
 from centaurlab.runtime.errors import UserError
 
 RECORD, MANIFEST = "run.json", "manifest.json"
 DIGEST, FILES = "digest", "files"
-_OWN = (RECORD, MANIFEST, "tracking.json")
-_KINDS = (".parquet", ".csv", ".json", ".safetensors", ".bin", ".pt", ".pth", ".jinja", ".model", ".txt", ".png")
+_OWN = (RECORD, MANIFEST, "tracking.json", "training_args.bin")  # the last is read by nobody, and written again
+_KINDS = (
+    *(".parquet", ".csv", ".json", ".png"),
+    *(".safetensors", ".bin", ".pt", ".pth", ".distcp", ".jinja", ".model", ".txt"),  # of a model
+)
+# Written by whoever saved the file, or changed by who moves it; nothing that is computed depends on them.
+_NOT_IDENTIFYING = {
+    "transformers_version",
+    "_name_or_path",
+    "base_model_name_or_path",
+    "peft_version",
+    "revision",
+}
 _REMEDY = "give the command that wrote it again, or take the file from a copy"
 
 
@@ -78,17 +90,56 @@ def digests(folder: Path, paths: Iterable[Path]) -> dict[str, str]:
     }
 
 
-def check_file(path: Path, remedy: str = _REMEDY) -> None:
-    """Raise ``UserError`` where a file is not the one that the record or manifest beside it, or above, tells of."""
+def write_manifest(folder: Path) -> None:
+    """Write ``manifest.json``, the last file of a checkpoint, with the digests of all that it is read with."""
+    temporary = folder / f".{MANIFEST}.tmp"
+    content = sealed({FILES: digests(folder, folder.rglob("*"))})
+    temporary.write_text(json.dumps(content, indent=2, sort_keys=True), encoding="utf-8")
+    replace_durably(temporary, folder / MANIFEST)
+
+
+def changed_file(folder: Path) -> str | None:
+    """The first file that is not the one of the folder's manifest, or is gone; None: none, or it has no manifest."""
+    files = read_sound_json(folder / MANIFEST).get(FILES)
+    known = files if isinstance(files, dict) else {}
+    paths = ((name, folder / name) for name in known)
+    return next((name for name, path in paths if not path.is_file() or file_digest(path) != known[name]), None)
+
+
+def check_file(path: Path, remedy: str = _REMEDY, digest: Callable[[Path], str] | None = None) -> None:
+    """Raise ``UserError`` where a file is not the one that the record or manifest beside it, or above, tells of.
+
+    ``digest`` gives the SHA-256 of a file; default: by reading it.
+    """
     for folder, name in ((folder, name) for folder in (path.parent, path.parent.parent) for name in (RECORD, MANIFEST)):
-        files = read_json(folder / name).get(FILES)
+        files = (read_json if name == RECORD else read_sound_json)(folder / name).get(FILES)
         known = files.get(path.relative_to(folder).as_posix()) if isinstance(files, dict) else None
-        if known and path.is_file() and known != file_digest(path):
-            raise damaged(path, f"its content is not what {folder / name} says", remedy)
+        if known and path.is_file() and known != _digest_with(digest, path):
+            changed = f"its content is not what {folder / name} says"
+            raise damaged(path, changed, f"{remedy}; where it was changed on purpose, copy it elsewhere")
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content, hex."""
+    """SHA-256 of a file's content, hex; of a JSON file, of what it says."""
+    return _digest_with(None, path)
+
+
+def json_digest(path: Path) -> str:
+    """SHA-256 of what a JSON file says, whatever its layout and the library version that wrote it."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(content, dict):
+        content = {key: value for key, value in content.items() if key not in _NOT_IDENTIFYING}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _digest_with(digest: Callable[[Path], str] | None, path: Path) -> str:
+    if path.suffix == ".json":
+        try:
+            return json_digest(path)
+        except (ValueError, RecursionError):
+            pass  # it is known by its bytes
+    if digest:
+        return digest(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

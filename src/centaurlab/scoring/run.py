@@ -34,7 +34,7 @@ from centaurlab.results.record import ScoredProtocol, ScoreRecord, ScoringSpeed
 from centaurlab.results.run import write_record
 from centaurlab.results.table import ResponseScores
 from centaurlab.runs.folder import RunFolder
-from centaurlab.runs.integrity import read_json
+from centaurlab.runs.integrity import read_sound_json
 from centaurlab.runs.provenance import peak_memory, provenance
 from centaurlab.runs.tracker import Tracker, TrackingArguments
 from centaurlab.runtime.processes import end_with_launcher
@@ -242,7 +242,7 @@ def measuring(
 
 def _notes_of_self_check(folder: RunFolder) -> list[str]:
     """Those of an earlier run into the folder, which loaded the model."""
-    known = read_json(folder.path / "run.json").get("notes")
+    known = read_sound_json(folder.path / "run.json").get("notes")
     return [note for note in known if str(note).startswith("self-check:")] if isinstance(known, list) else []
 
 

@@ -6,7 +6,8 @@ session's text: what is known is never computed again. ``scores.parquet`` is wri
 
 A file that the disk has changed is named and set aside whole, and what was in it is scored again; the files of the
 other processes are kept. Nothing is read out of it: a kill, a full disk and a power cut leave a sound file, so that
-this is for rare failures of the disk itself, where trust in the rest of the file would be misplaced.
+this is for rare failures of the disk itself, where trust in the rest of the file would be misplaced. Each file knows
+what its results depend on, so that a damaged ``identity.json`` costs none of them.
 """
 
 import json
@@ -22,6 +23,7 @@ import numpy as np
 
 from centaurlab.results.record import Coverage
 from centaurlab.results.table import TEMPERATURES, ResponseScores
+from centaurlab.runs.integrity import damaged, read_sealed, sealed
 from centaurlab.runtime.disk import disk_errors, replace_durably
 from centaurlab.runtime.errors import UserError
 
@@ -90,10 +92,14 @@ class ScoreStore:
         self.damaged: list[str] = []
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            self._check_identity(identity | {"format": _FORMAT})
+            identity |= {"format": _FORMAT}
+            self._check_identity(identity)
             own, *others = (folder / f"process-{n}.sqlite" for n in (writer, *range(n_writers)))
             self._parts = {path: self._open(path) for path in sorted({own, *others, *folder.glob("process-*.sqlite")})}
             self._own = self._parts[own]
+            said = json.dumps(identity, sort_keys=True)
+            with self._own:
+                self._own.execute("INSERT OR REPLACE INTO about VALUES (0, ?, ?)", (said, zlib.crc32(said.encode())))
 
     def add(self, digest: str, result: SessionResult) -> None:
         """Make a result durable; returns when it is on disk. Raises ``UserError`` when the disk is full."""
@@ -130,21 +136,44 @@ class ScoreStore:
 
     def _check_identity(self, identity: dict[str, Any]) -> None:
         path = self._folder / "identity.json"
-        if path.exists():
-            try:
-                known = json.loads(path.read_text())
-            except ValueError as error:
-                raise UserError(f"{path} is damaged ({error}); give another --output_dir") from error
+        known, is_sound = self._known_identity(path)
+        if known is not None:
             for name in [*identity, *known.keys() - identity.keys()]:
                 if known.get(name) != identity.get(name):
                     raise UserError(
                         f"{self._folder.parent} holds scores with {name} {known.get(name)!r}, not "
                         f"{identity.get(name)!r}; give another --output_dir"
                     )
-        else:
+        if not is_sound:
             temporary = path.with_suffix(f".{os.getpid()}.tmp")  # each writer's own: the last to rename wins
-            temporary.write_text(json.dumps(identity, indent=2, sort_keys=True))
+            temporary.write_text(json.dumps(sealed(identity), indent=2, sort_keys=True))
             replace_durably(temporary, path)
+
+    def _known_identity(self, path: Path) -> tuple[dict[str, Any] | None, bool]:
+        """What the results that are there depend on, as ``path`` says, and whether that is sound; else as they do."""
+        try:
+            return read_sealed(path), True
+        except FileNotFoundError:
+            return self._identity_of_results(), False
+        except ValueError as error:
+            known = self._identity_of_results()
+            if known is None:
+                raise damaged(path, error, "give another --output_dir") from error
+            self.damaged.append(f"{path} is damaged ({error}) and written anew from what the results beside it say")
+            return known, False
+
+    def _identity_of_results(self) -> dict[str, Any] | None:
+        """What a file of results says of itself; None where none does, as those of older versions."""
+        for path in sorted(self._folder.glob("process-*.sqlite")):
+            try:
+                with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as part:
+                    said, checksum = part.execute("SELECT identity, checksum FROM about").fetchone()
+                if checksum == zlib.crc32(said.encode()):
+                    known: dict[str, Any] = json.loads(said)
+                    return known
+            except (sqlite3.DatabaseError, ValueError, TypeError, AttributeError):
+                continue
+        return None
 
     def _open(self, path: Path) -> sqlite3.Connection:
         """A connection to a file whose results are sound, and ``known`` from now on; a damaged one is set aside."""
@@ -174,6 +203,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         "CREATE TABLE IF NOT EXISTS results "
         "(digest TEXT PRIMARY KEY, about TEXT, scores BLOB, checksum INTEGER) WITHOUT ROWID"
     )
+    part.execute("CREATE TABLE IF NOT EXISTS about (number INTEGER PRIMARY KEY, identity TEXT, checksum INTEGER)")
     return part
 
 

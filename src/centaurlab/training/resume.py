@@ -1,20 +1,25 @@
 """The last checkpoint that is whole: a run killed at any moment goes on from there, by the same command."""
 
 import json
+import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from safetensors import SafetensorError, safe_open
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTConfig
 
 from centaurlab.runs.folder import RunFolder, checkpoint_steps, read_metrics
+from centaurlab.runs.integrity import changed_file, write_manifest
 from centaurlab.runs.provenance import peak_memory
+from centaurlab.runtime.disk import disk_errors
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.secrets import masked
+from centaurlab.runtime.terminal import say
 
 _STATE = "trainer_state.json"  # the last file that a checkpoint gets
 
@@ -43,12 +48,23 @@ def as_read_back(content: Any) -> Any:
 
 
 def last_complete_checkpoint(output_dir: Path) -> Path | None:
-    """The checkpoint of the highest step in ``output_dir`` whose files can all be read, or None."""
-    return next((path for _, path in reversed(checkpoint_steps(output_dir)) if is_complete(path)), None)
+    """The checkpoint of the highest step in ``output_dir`` whose files are as they were written, or None.
+
+    One that has its manifest and is damaged all the same is named.
+    """
+    for _, path in reversed(checkpoint_steps(output_dir)):
+        if is_complete(path):
+            return path
+        changed = changed_file(path)
+        if changed and os.environ.get("RANK", "0") == "0":
+            say(f"note: {path} is damaged ({changed}); the one before it is used")
+    return None
 
 
 def is_complete(checkpoint: Path) -> bool:
-    """Whether no file of a checkpoint is missing or torn."""
+    """Whether no file of a checkpoint is missing, torn or, where it has a manifest, another than it was written."""
+    if changed_file(checkpoint):
+        return False
     try:
         json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
         for weights in [*checkpoint.glob("*model*.safetensors")] or [checkpoint / "model.safetensors"]:
@@ -77,7 +93,10 @@ def logged_until(metrics: Path, step: int) -> None:
 
 
 class RunFolderCallback(TrainerCallback):
-    """Appends every logged metric to ``metrics.jsonl``: ``train/loss``, ``eval/nll/<study>`` …, with its step."""
+    """Appends every logged metric to ``metrics.jsonl``: ``train/loss``, ``eval/nll/<study>`` …, with its step.
+
+    Every checkpoint gets its manifest once all processes have written their parts.
+    """
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
@@ -96,6 +115,14 @@ class RunFolderCallback(TrainerCallback):
             if "train_tokens_per_second" in logs:
                 metrics |= {"tokens_per_second": logs["train_tokens_per_second"]} | peak_memory()
             self._folder.log(metrics, state.global_step)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Write the manifest, on the main process."""
+        checkpoint = self._folder.path / f"checkpoint-{state.global_step}"
+        PartialState().wait_for_everyone()
+        if state.is_world_process_zero and checkpoint.is_dir():
+            with disk_errors(checkpoint):
+                write_manifest(checkpoint)
 
 
 def metric_name(logged: str) -> str:
