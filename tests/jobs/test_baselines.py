@@ -12,7 +12,7 @@ from helpers.commands import UNTRACKED, centaurlab
 from helpers.score_runs import options
 from helpers.transcripts import json_lines, sessions_of, two_keys
 
-ROWS = ("uniform", "role-marginal", "item-marginal", "own-history")
+ROWS = ("uniform", "role-marginal", "item-marginal", "own-history", "shared", "adaptive", "own")
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_the_report_says_which_row_predicts_best(rows: Path, tmp_path: Path) -> 
     (section,) = write_report([rows], tmp_path / "report.html", "html")
     assert "predicts best" in section.answers[0]
     assert section.figures
-    assert write_report([rows / row for row in ROWS], tmp_path / "rows.html", "html")
+    assert write_report([rows / row for row in ROWS[:6]], tmp_path / "rows.html", "html")
 
 
 def test_held_out_people_are_predicted_alone(data: Path, tmp_path: Path) -> None:
@@ -84,3 +84,36 @@ def test_held_out_people_are_predicted_alone(data: Path, tmp_path: Path) -> None
 def test_a_folder_of_another_job_is_kept(rows: Path, data: Path) -> None:
     done = centaurlab("baselines", "--data", str(data), "--output_dir", str(rows / "uniform"), *UNTRACKED)
     assert "holds a run of score" in done.error
+
+
+OWN_MODEL = """
+import numpy as np
+from centaurlab.cognitive.model import CognitiveModel, Prior, log_softmax, most_options
+
+def likelihood(trials, knowledge):
+    first = np.zeros((len(trials), most_options(trials)))
+    first[:, 0] = 1
+    return lambda theta: log_softmax(theta[:, :, None] * first)
+
+MODELS = (CognitiveModel("first", "named first", "me", ("keys",), (Prior("bias", 0, 1),), likelihood),)
+"""
+
+
+def test_a_model_of_ones_own_is_one_file(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "first.py").write_text(OWN_MODEL)
+    asked = ("--data", str(data), "--output_dir", str(tmp_path / "rows"), "--model_file", str(tmp_path / "first.py"))
+    done = centaurlab("baselines", *asked, *UNTRACKED)
+    assert done.returncode == 0, done.stderr
+    (row,) = pd.read_csv(tmp_path / "rows" / "models.csv").to_dict("records")
+    assert (row["model"], row["responses"]) == ("first", 144)
+    assert row["nll_own"] <= row["nll_adaptive"]
+    assert row["nll_adaptive"] == pytest.approx(
+        read_run(tmp_path / "rows" / "adaptive").table().to_pandas()["nll"].mean(), abs=1e-5
+    )
+
+
+@pytest.mark.parametrize(("text", "says"), [("x = 1", "defines no MODELS"), ("x = ", "fails when it is run")])
+def test_a_file_without_models_is_told(data: Path, tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "mine.py").write_text(text)
+    asked = ("--data", str(data), "--output_dir", str(tmp_path / "rows"), "--model_file", str(tmp_path / "mine.py"))
+    assert says in centaurlab("baselines", *asked, *UNTRACKED).error

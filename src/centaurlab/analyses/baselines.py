@@ -1,15 +1,16 @@
-"""What chance, other people's answers and a person's own history predict: the rows that a language model has to clear.
+"""What chance, other people, a person's own history and cognitive models predict: what a language model has to clear.
 
 The job computes and writes a folder of scores for each row (``jobs/baselines.py``); here they become one table.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
 
 from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.finished import Run, command, facts_of, folder_pictures, read_table
+from centaurlab.cognitive.rows import ModelResult
 from centaurlab.display.figures.intervals import Row, nll_rows
 from centaurlab.display.section import INTERVALS, NLL, Section
 from centaurlab.display.tables import Table, table_of
@@ -19,7 +20,7 @@ from centaurlab.stats.means import MEAN_COLUMNS, MeanNll, mean_nlls
 from centaurlab.stats.words import NLL as MEAN_NLL
 from centaurlab.stats.words import in_words, number
 
-DESCRIPTION = """Predict people without a language model: by chance, by other people's answers, by their own history.
+DESCRIPTION = """Predict people without a language model: by chance, other people, their own history, cognitive models.
 
 examples:
   centaurlab baselines --data starter --output_dir runs/baselines
@@ -28,9 +29,13 @@ examples:
   centaurlab misalignment --base runs/baselines/own-history --post runs/gemma --output_dir runs/against-history
 
 Each row is a folder of scores like a language model's, on the same responses. Rows learn from the training people of
-the split alone (--data_seed, or those of a Centaur: --adapter); nobody is predicted by his or her own later answers.
-Output: baselines.csv (NLL by study and row), a folder of scores for each row, run.json, figures.
+the split alone (--data_seed, or those of a Centaur: --adapter); nobody is predicted by his or her own later answers
+(but in "own", a bound). Output: baselines.csv (NLL by study and row), models.csv, a folder of scores for each row,
+run.json, figures.
 """
+
+_MODELS = "Cognitive models (nats per response that they speak of)"
+_NOT_DRAWN = ("role-marginal",)  # a figure tells six rows apart
 
 
 @dataclass
@@ -41,30 +46,49 @@ class BaselineArguments:
     adapter: str | None = field(
         default=None, metadata={"help": "folder of a Centaur: learn from the people that it was trained on"}
     )
+    model_file: str | None = field(
+        default=None, metadata={"help": "a Python file of your own with MODELS, cognitive models (it is run)"}
+    )
     like: str | None = field(
         default=None,
         metadata={"help": "folder of a language model's scores: predict the responses of its protocol"},
     )
 
 
-def find_baselines(runs: Mapping[str, ScoreRun], about: Mapping[str, str], estimates: EstimateArguments) -> Finding:
-    """The NLL of each row in each study; ``about`` says what a row knows."""
+def find_baselines(
+    runs: Mapping[str, ScoreRun], about: Mapping[str, str], models: Sequence[ModelResult], estimates: EstimateArguments
+) -> Finding:
+    """The NLL of each row in each study; ``about`` says what a row knows, ``models`` what each cognitive model says."""
     means = {
         name: mean_nlls(run.table(MEAN_COLUMNS), estimates.resamples, estimates.seed) for name, run in runs.items()
     }
     frame = pd.DataFrame(_row_of(name, mean) for name, of_row in means.items() for mean in of_row)
-    rows = [_drawn(mean, i) for i, of_row in enumerate(means.values()) for mean in of_row]
-    best = min(means, key=lambda name: means[name][0].nll.value)
+    drawn = [name for name in means if name not in _NOT_DRAWN]
+    rows = [_drawn(mean, i) for i, name in enumerate(drawn) for mean in means[name]]
+    of_models = model_table(models)
+    best = min((name for name in means if name != "own"), key=lambda name: means[name][0].nll.value)
     overall = means[best][0]
     nll = in_words(overall.nll, MEAN_NLL, "studies" if overall.n_studies > 1 else "people", these=overall.nll_these)
     verdict = f"of the rows without a language model, {best} predicts best: {nll}"
     return Finding(
-        tables={"baselines.csv": frame},
+        tables={"baselines.csv": frame, "models.csv": of_models},
         record={"verdict": verdict, "rows": dict(about)},
-        figures={"baselines": nll_rows(rows, list(means), "Without a language model")},
+        figures={"baselines": nll_rows(rows, drawn, "Without a language model")},
         metrics=[(None, {f"nll/{name}": of_row[0].nll.value for name, of_row in means.items()})],
-        shown=[_shown(frame), verdict],
+        shown=[_shown(frame), *([table_of(_MODELS, of_models)] if len(of_models) else []), verdict],
     )
+
+
+def model_table(models: Sequence[ModelResult]) -> pd.DataFrame:
+    """Each cognitive model in each study, in nats per response that it speaks of."""
+    columns = ["study", "model", "nll_shared", "nll_adaptive", "nll_own", "responses", "people"]
+    rows = []
+    for study, model in dict.fromkeys((one.key.study, one.model) for one in models):
+        of_model = [one for one in models if (one.key.study, one.model) == (study, model)]
+        n = sum(one.n for one in of_model)
+        nlls = [sum(one.nll_sum[row] for one in of_model) / n for row in ("shared", "adaptive", "own")]
+        rows.append((study, model, *nlls, n, len(of_model)))
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _row_of(name: str, mean: MeanNll) -> dict[str, object]:
@@ -106,7 +130,7 @@ def section(run: Run) -> Section:
             INTERVALS,
         ),
         figures=folder_pictures([run]),
-        tables=(_shown(read_table(run, "baselines")),),
+        tables=(_shown(read_table(run, "baselines")), table_of(_MODELS, read_table(run, "models"))),
         provenance=tuple(facts_of(run)),
         commands=(command(run),),
     )

@@ -1,38 +1,137 @@
-"""The sessions of one study into what every baseline says of each: learned from training people, lesson by lesson."""
+"""The sessions of one study into what every row says of each: learned from training people, lesson by lesson.
 
-from collections.abc import Collection, Mapping, Sequence
+Cognitive models speak of the studies that they are models of. Where several speak of a session, the row ``adaptive``
+weighs them by how well each has predicted the person so far, which is exact Bayes with equal weights at the start;
+``shared`` is the one with the best BIC on the training people, ``own`` the best in hindsight. Responses that no
+cognitive model speaks of get, in all three, what other people and the person's own history give, weighed likewise.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from centaurlab.cognitive.history import OWN_HISTORY
 from centaurlab.cognitive.marginals import ITEM_MARGINAL, ROLE_MARGINAL, UNIFORM
-from centaurlab.cognitive.prediction import Baseline, Prediction
-from centaurlab.cognitive.session import Session
+from centaurlab.cognitive.model import CognitiveModel
+from centaurlab.cognitive.particles import Fitted, Told, fit
+from centaurlab.cognitive.prediction import Prediction
+from centaurlab.cognitive.session import Session, is_predictable
 from centaurlab.cognitive.training_people import lessons
 from centaurlab.data.persons import Persons
 from centaurlab.data.transcripts import SessionKey
+from centaurlab.stats.estimate import FloatArray
 
 TASK_FREE = (UNIFORM, ROLE_MARGINAL, ITEM_MARGINAL, OWN_HISTORY)
 """The baselines that every study gets, from knowing nothing on."""
 
-Predictions = Mapping[str, Mapping[SessionKey, Prediction]]
-"""By row, the prediction of each session."""
+COGNITIVE = {
+    "shared": "the cognitive model of the study with one set of parameters for everybody, as published",
+    "adaptive": "the cognitive model of the study, which learns who the person is from answer to answer",
+    "own": "the cognitive model of the study with the parameters that fit the person best, in hindsight: a bound",
+}
+"""The rows of cognitive models, and what they know."""
 
 
-def task_free_rows(
+@dataclass(frozen=True)
+class ModelResult:
+    """What one model says of one session: Σ NLL in nats by row, over the ``n`` responses that it speaks of."""
+
+    model: str
+    key: SessionKey
+    n: int
+    nll_sum: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class StudyRows:
+    """By row the prediction of each session, and model by model what cognitive models say."""
+
+    predictions: Mapping[str, Mapping[SessionKey, Prediction]]
+    models: Sequence[ModelResult]
+
+
+def study_rows(
     sessions: Mapping[SessionKey, Session],
     predicted: Collection[SessionKey],
     training: Collection[SessionKey],
     persons: Persons,
     seed: int,
-    baselines: Sequence[Baseline] = TASK_FREE,
-) -> Predictions:
-    """What each baseline says of the sessions ``predicted`` of one study; ``sessions`` holds these and the training's.
+    models: Sequence[CognitiveModel],
+) -> StudyRows:
+    """What each row says of the sessions ``predicted`` of one study; ``sessions`` holds these and the training's.
 
-    ``seed`` is that of the split, by whose order the folds are dealt.
+    ``seed`` is that of the split, by whose order the folds are dealt. ``models`` are those of this study.
     """
-    rows: dict[str, dict[SessionKey, Prediction]] = {baseline.name: {} for baseline in baselines}
+    rows: dict[str, dict[SessionKey, Prediction]] = {name: {} for name in (*(b.name for b in TASK_FREE), *COGNITIVE)}
+    results: list[ModelResult] = []
+    starts: dict[str, FloatArray] = {}
     for lesson in lessons(predicted, training, persons, seed):
         learned_from = [sessions[key] for key in lesson.training]
-        for baseline in baselines:
-            predict = baseline.learn(learned_from)
-            rows[baseline.name] |= {key: predict(sessions[key]) for key in lesson.predicted}
-    return rows
+        learned = {baseline.name: baseline.learn(learned_from) for baseline in TASK_FREE}
+        fitted = [fit(model, learned_from, start_P=starts.get(model.name)) for model in models]
+        starts |= {one.model.name: one.z_P for one in fitted}
+        for key in lesson.predicted:
+            free = {name: predict(sessions[key]) for name, predict in learned.items()}
+            speaking = [one for one in fitted if any(_spoken_of(one.model, sessions[key]))]
+            told = {one.model.name: one.tell(sessions[key]) for one in speaking}
+            results += [_result(one.model, sessions[key], told[one.model.name]) for one in speaking]
+            for name, found in (free | _cognitive(sessions[key], speaking, told, free)).items():
+                rows[name][key] = found
+    return StudyRows(rows, results)
+
+
+def mixture(predictions: Sequence[Prediction]) -> Prediction:
+    """Several predictions weighed by how well each has predicted the session so far, from equal weights on."""
+    log_weight_C: FloatArray = np.full(len(predictions), -np.log(len(predictions)))
+    log_p_R = np.full(len(predictions[0].log_p_R), np.nan)
+    options = []
+    for t in range(len(log_p_R)):
+        logs = [one.options_R[t] for one in predictions]
+        known = [one for one in logs if one is not None]
+        options.append(
+            np.logaddexp.reduce(log_weight_C[:, None] + np.array(known)) if len(known) == len(logs) else None
+        )
+        log_p_C = np.array([one.log_p_R[t] for one in predictions])
+        if np.isfinite(log_p_C).any():
+            log_p_R[t] = np.logaddexp.reduce(log_weight_C + log_p_C)
+            log_weight_C = log_weight_C + log_p_C - log_p_R[t]
+    return Prediction(log_p_R, tuple(options))
+
+
+def _cognitive(
+    session: Session,
+    speaking: Sequence[Fitted],
+    told: Mapping[str, Mapping[str, Told]],
+    free: Mapping[str, Prediction],
+) -> dict[str, Prediction]:
+    """The rows ``shared``, ``adaptive`` and ``own`` of one session."""
+    others = mixture([free[one.name] for one in (ROLE_MARGINAL, ITEM_MARGINAL, OWN_HISTORY)])
+    if not speaking:
+        return {"shared": free[ITEM_MARGINAL.name], "adaptive": others, "own": others}
+    said = {
+        row: [_completed(session, one.model, told[one.model.name][row], others) for one in speaking]
+        for row in COGNITIVE
+    }
+    best = min(range(len(speaking)), key=lambda i: speaking[i].bic)
+    own = max(said["own"], key=lambda one: float(np.nansum(one.log_p_R)))
+    return {"shared": said["shared"][best], "adaptive": mixture(said["adaptive"]), "own": own}
+
+
+def _completed(session: Session, model: CognitiveModel, told: Told, others: Prediction) -> Prediction:
+    """What a model says where it speaks, and what others do elsewhere."""
+    spoken_R = np.array(list(_spoken_of(model, session)))
+    options = [
+        (told.log_RO[t, : len(trial.options)] if trial.options else None) if spoken_R[t] else others.options_R[t]
+        for t, trial in enumerate(session.trials)
+    ]
+    return Prediction(np.where(spoken_R, told.log_R, others.log_p_R), tuple(options))
+
+
+def _spoken_of(model: CognitiveModel, session: Session) -> Iterator[bool]:
+    return (is_predictable(trial) and model.covers(trial) for trial in session.trials)
+
+
+def _result(model: CognitiveModel, session: Session, told: Mapping[str, Told]) -> ModelResult:
+    n = sum(_spoken_of(model, session))
+    return ModelResult(model.name, session.key, n, {row: -float(one.log_R.sum()) for row, one in told.items()})

@@ -1,6 +1,6 @@
 """The command that predicts people without a language model: a folder of scores for each row, and one table of them."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -9,8 +9,10 @@ from typing import Any
 from centaurlab.analyses.baselines import ANALYSIS, BaselineArguments, find_baselines
 from centaurlab.catalog.studies import Study, load_studies
 from centaurlab.cognitive.folder import Asked, Reading, write_row
+from centaurlab.cognitive.model import CognitiveModel
+from centaurlab.cognitive.models.all import load_models, models_of
 from centaurlab.cognitive.prediction import Prediction
-from centaurlab.cognitive.rows import TASK_FREE, task_free_rows
+from centaurlab.cognitive.rows import COGNITIVE, TASK_FREE, ModelResult, StudyRows, study_rows
 from centaurlab.cognitive.session import Session, read_session
 from centaurlab.data.held_out import read_split
 from centaurlab.data.options import shared_labels
@@ -48,6 +50,7 @@ def run(
     """Learn, predict, and write a folder for each row."""
     folder = RunFolder(Path(asked.output_dir), ANALYSIS.name)
     own_studies = load_studies(Path(data.study_module)) if data.study_module else {}
+    own_models = load_models(Path(asked.model_file)) if asked.model_file else ()
     tracking = tracking.grouped(asked.output_dir)
     config = asdict(data) | asdict(estimates) | asdict(asked)
     with folder.lock():
@@ -58,12 +61,13 @@ def run(
         folder.write_json("config.json", config)
         (folder.path / "metrics.jsonl").unlink(missing_ok=True)  # those of an earlier call, computed anew
         with Tracker(folder, tracking, config):
-            rows = _rows(people, sessions, data.data_seed)
-            depends_on = _depends_on(people, data)
-            for name, predictions in rows.items():
+            rows = _rows(people, sessions, data.data_seed, own_models)
+            depends_on = _depends_on(people, data, own_models)
+            for name, predictions in rows.predictions.items():
                 write_row(RunFolder(folder.path / name, "score"), name, predictions, about, depends_on, (people.said,))
-            runs = {name: read_run(folder.path / name) for name in rows}
-            finding = find_baselines(runs, {one.name: one.about for one in TASK_FREE}, estimates)
+            runs = {name: read_run(folder.path / name) for name in rows.predictions}
+            told = {one.name: one.about for one in TASK_FREE} | COGNITIVE
+            finding = find_baselines(runs, told, rows.models, estimates)
             write_finding(folder, finding, estimates, Scored({"": runs}))
     show(*finding.shown)
     say(f"baselines: {folder.path / 'baselines.csv'}")
@@ -142,14 +146,20 @@ def _reading(text: str, protocol: str) -> Reading:
     return Reading(numbers, coverage)
 
 
-def _rows(people: People, sessions: Mapping[SessionKey, Session], seed: int) -> dict[str, dict[SessionKey, Prediction]]:
-    rows: dict[str, dict[SessionKey, Prediction]] = {baseline.name: {} for baseline in TASK_FREE}
-    predicted = _by_study(session.key for session in people.survey)
+def _rows(
+    people: People, sessions: Mapping[SessionKey, Session], seed: int, own_models: Sequence[CognitiveModel]
+) -> StudyRows:
+    """Every row over all studies."""
+    predictions: dict[str, dict[SessionKey, Prediction]] = {}
+    models: list[ModelResult] = []
     training = _by_study(people.training)
-    for study, keys in predicted.items():
-        for name, found in task_free_rows(sessions, keys, training.get(study, ()), people.persons, seed).items():
-            rows[name] |= found
-    return rows
+    for study, keys in _by_study(session.key for session in people.survey).items():
+        asked = models_of(study, own_models)
+        found = study_rows(sessions, keys, training.get(study, ()), people.persons, seed, asked)
+        for name, of_study in found.predictions.items():
+            predictions.setdefault(name, {}).update(of_study)
+        models += found.models
+    return StudyRows(predictions, models)
 
 
 def _by_study(keys: Iterable[SessionKey]) -> dict[str, list[SessionKey]]:
@@ -159,12 +169,13 @@ def _by_study(keys: Iterable[SessionKey]) -> dict[str, list[SessionKey]]:
     return found
 
 
-def _depends_on(people: People, data: DataArguments) -> dict[str, Any]:
+def _depends_on(people: People, data: DataArguments, own_models: Sequence[CognitiveModel]) -> dict[str, Any]:
     """What the rows depend on beside the sessions that are predicted."""
     return {
         "training": {study: _fingerprint(people, study) for study in people.texts},
         "data_seed": data.data_seed,
         "study_module": data.study_module,
+        "models": {study: [model.name for model in models_of(study, own_models)] for study in people.texts},
     }
 
 

@@ -1,0 +1,1 @@
+"""Cognitive models, a small file each: a likelihood, weak priors, a source."""

@@ -1,0 +1,183 @@
+"""A cognitive model and training people into three predictions of a new person: shared, adaptive, own.
+
+``shared``: one θ for everybody, by maximum likelihood of the training people, as models are published. ``adaptive``:
+many values of θ, weighed by how many training people are like each (the nonparametric maximum-likelihood estimate of
+the population; Kiefer & Wolfowitz 1956, doi:10.1214/aoms/1177728066), and reweighed by exact Bayes after every answer
+of the person who is predicted. ``own``: the value that turns out best for the person, in hindsight: a bound.
+
+Shapes: M values of θ, P parameters, I people, R responses, O options.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import logsumexp
+from scipy.stats import norm, qmc
+
+from centaurlab.cognitive.model import CognitiveModel, Likelihood
+from centaurlab.cognitive.session import Session, answer_index, is_predictable
+from centaurlab.stats.estimate import BoolArray, FloatArray, IntArray
+
+PARTICLES = 1000
+_RIDGE = 1e-3  # of the squared distance from the prior's mean: keeps θ finite where answers are all alike
+_STEP = 1e-4
+_EM_ROUNDS = 500
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One session's likelihood, and where in it the answers are: ``place_R`` among the options, ``covered_R``."""
+
+    likelihood: Likelihood
+    place_R: IntArray
+    covered_R: BoolArray
+
+    def log_p(self, theta_MP: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(M, R, O) of all options, and (M, R) of the answers, 0 where the model covers none."""
+        log_MRO = self.likelihood(theta_MP)
+        log_MR = np.take_along_axis(log_MRO, self.place_R[None, :, None], axis=2)[:, :, 0]
+        return log_MRO, np.where(self.covered_R, log_MR, 0.0)
+
+    def total(self, theta_MP: FloatArray) -> FloatArray:
+        """(M,) log-likelihood of the session."""
+        total_M: FloatArray = self.log_p(theta_MP)[1].sum(axis=1)
+        return total_M
+
+
+def answers_of(model: CognitiveModel, session: Session, knowledge: object) -> Answers:
+    """The session as the model sees it."""
+    place = [answer_index(trial) or 0 for trial in session.trials]
+    covered = [is_predictable(trial) and model.covers(trial) for trial in session.trials]
+    return Answers(model.likelihood(session.trials, knowledge), np.array(place, np.int64), np.array(covered, bool))
+
+
+@dataclass(frozen=True)
+class Told:
+    """What one row says of a session: (R, O) of all options, (R,) of the answers; where it is not covered, nothing."""
+
+    log_RO: FloatArray
+    log_R: FloatArray
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model that has seen the training people of a study.
+
+    ``theta_P`` is shared, the priors' values at ``z_P``; ``theta_MP`` with ``log_weight_M`` is the population. ``fit``:
+    log-likelihood of the training people under ``theta_P``, in nats; ``n_answers`` of them are covered.
+    """
+
+    model: CognitiveModel
+    knowledge: object
+    z_P: FloatArray
+    theta_P: FloatArray
+    theta_MP: FloatArray
+    log_weight_M: FloatArray
+    fit: float
+    n_answers: int
+
+    @property
+    def bic(self) -> float:
+        """Schwarz's criterion of the shared fit, in nats: lower is better."""
+        return -2 * self.fit + len(self.theta_P) * float(np.log(max(self.n_answers, 1)))
+
+    def tell(self, session: Session) -> dict[str, Told]:
+        """What ``shared``, ``adaptive`` and ``own`` say of a session."""
+        answers = answers_of(self.model, session, self.knowledge)
+        shared_MRO, shared_MR = answers.log_p(self.theta_P[None])
+        log_MRO, log_MR = answers.log_p(self.theta_MP)
+        adaptive = prequential(log_MRO, log_MR, self.log_weight_M)
+        best = int(np.argmax(log_MR.sum(axis=1)))
+        own = Told(log_MRO[best], log_MR[best])
+        shared = Told(shared_MRO[0], shared_MR[0])
+        return {"shared": shared, "adaptive": adaptive, "own": max(own, shared, key=lambda one: one.log_R.sum())}
+
+
+def prequential(log_MRO: FloatArray, log_MR: FloatArray, log_weight_M: FloatArray) -> Told:
+    """What is predicted of every answer by what was before it.
+
+    p(y_t | y_<t) = Σ_m w_m exp(Σ_{s≤t} ℓ_ms) / Σ_m w_m exp(Σ_{s<t} ℓ_ms), whose logarithms add up to that of the
+    evidence Σ_m w_m exp(Σ_s ℓ_ms).
+    """
+    before_MR = log_weight_M[:, None] + np.cumsum(log_MR, axis=1) - log_MR
+    before_MR = before_MR - logsumexp(before_MR, axis=0)
+    log_RO = logsumexp(before_MR[:, :, None] + log_MRO, axis=0)
+    return Told(log_RO, logsumexp(before_MR + log_MR, axis=0))
+
+
+def fit(
+    model: CognitiveModel,
+    training: Sequence[Session],
+    n_particles: int = PARTICLES,
+    start_P: FloatArray | None = None,
+) -> Fitted:
+    """Fit a model to the training people of a study; sessions of one person count as so many people.
+
+    ``start_P``: standard normal values to begin at, such as ``Fitted.z_P`` of a fit to other people of the study.
+    """
+    knowledge = model.know(training)
+    people = [answers_of(model, session, knowledge) for session in training]
+    people = [one for one in people if one.covered_R.any()]
+    z_P, fitted = _shared(model, people, start_P)
+    z_MP = _particles(z_P, n_particles)
+    theta_MP = model.theta(z_MP)
+    log_IM = np.array([one.total(theta_MP) for one in people]).reshape(len(people), len(theta_MP))
+    n_answers = int(sum(one.covered_R.sum() for one in people))
+    return Fitted(model, knowledge, z_P, model.theta(z_P[None])[0], theta_MP, population(log_IM), fitted, n_answers)
+
+
+def population(log_IM: FloatArray) -> FloatArray:
+    """(M,) log-weights that make the training people likeliest, by EM; a person unlike all of them counts as one more.
+
+    w_m ∝ Σ_i w_m L_im / Σ_m' w_m' L_im', to convergence; without people all weights are equal.
+    """
+    n_people, n_particles = log_IM.shape
+    weight_M = np.full(n_particles, 1 / n_particles)
+    if n_people:
+        likelihood_IM = np.exp(log_IM - log_IM.max(axis=1, keepdims=True))
+        known = -np.inf
+        for _ in range(_EM_ROUNDS):
+            evidence_I = likelihood_IM @ weight_M
+            weight_M = weight_M * (likelihood_IM / evidence_I[:, None]).mean(axis=0)
+            total = float(np.log(evidence_I).sum())
+            if total - known < 1e-6 * n_people:
+                break
+            known = total
+    log_M: FloatArray = np.log((n_people * weight_M + 1 / n_particles) / (n_people + 1))
+    return log_M
+
+
+def _shared(model: CognitiveModel, people: Sequence[Answers], start_P: FloatArray | None) -> tuple[FloatArray, float]:
+    """Standard normal values of the θ under which the training people are likeliest, and how likely they are."""
+    n = len(model.priors)
+    if not people:
+        return np.zeros(n), 0.0
+
+    def total(z_MP: FloatArray) -> FloatArray:
+        theta_MP = model.theta(z_MP)
+        total_M: FloatArray = np.sum([one.total(theta_MP) for one in people], axis=0)
+        return total_M
+
+    def descent(z_P: FloatArray) -> tuple[float, FloatArray]:
+        steps_PP = _STEP * np.eye(n)
+        found = total(np.concatenate([z_P[None], z_P + steps_PP, z_P - steps_PP]))
+        slope_P = (found[1 : n + 1] - found[n + 1 :]) / (2 * _STEP)
+        return float(-found[0] + _RIDGE * z_P @ z_P), -slope_P + 2 * _RIDGE * z_P
+
+    if start_P is None:
+        starts_MP = norm.ppf(qmc.Sobol(n, seed=0).random(32))
+        start_P = starts_MP[int(np.argmax(total(starts_MP)))]
+    found = minimize(descent, start_P, jac=True, method="L-BFGS-B", bounds=[(-8, 8)] * n, options={"maxiter": 60})
+    return found.x, float(total(found.x[None])[0])
+
+
+def _particles(z_P: FloatArray, n_particles: int) -> FloatArray:
+    """Half of them over the weak prior, half nearer to the shared θ, from the same low-discrepancy sequence always."""
+    sobol = qmc.Sobol(len(z_P), seed=1).random(2 ** int(np.ceil(np.log2(n_particles))))[:n_particles]
+    z_MP = norm.ppf(np.clip(sobol, 1e-6, 1 - 1e-6))
+    z_MP[1::2] = z_P + 0.5 * z_MP[1::2]
+    z_MP[0] = z_P
+    result: FloatArray = np.clip(z_MP, -8, 8)
+    return result
