@@ -20,7 +20,7 @@ def save_adapter(base: Path, folder: Path, seed: int = 0, std: float = 0.1, **lo
     with quiet_transformers():  # PEFT 0.21 uses names that transformers 5.24 gave up
         adapted = get_peft_model(model, LoraConfig(**settings)).eval()
     for name, parameter in adapted.named_parameters():
-        if "lora_B" in name or "modules_to_save" in name:
+        if any(part in name for part in ("lora_B", "lora_embedding_B", "modules_to_save", "tokens_delta")):
             torch.nn.init.normal_(parameter, std=std)
     adapted.save_pretrained(folder)
     return adapted

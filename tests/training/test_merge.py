@@ -58,3 +58,40 @@ def test_modules_that_an_adapter_replaces_are_merged_too(
     folder = merge(str(tmp_path / "adapter"), None, str(tmp_path / "merged"))
     merged, whole = (logits(load_model(in_float32(path))) for path in (folder, tmp_path / "adapter"))
     torch.testing.assert_close(merged, whole, atol=0.1, rtol=0.02)
+
+
+@pytest.mark.parametrize(
+    "lora",
+    [
+        {"target_modules": ["q_proj", "embed_tokens"]},
+        {"target_modules": ["q_proj", "lm_head"]},
+        {"target_modules": ["q_proj", "embed_tokens", "lm_head"]},
+        {"target_modules": ["q_proj"], "trainable_token_indices": [30, 31, 77]},
+        {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"]},
+        {"target_modules": ["q_proj"], "use_dora": True},
+        {"target_modules": ["q_proj"], "use_rslora": True},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", ["llama", "gemma"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_embeddings_and_head_of_one_matrix_are_merged_into_two(
+    name: str, lora: dict[str, object], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """The Gemma's head is its embedding, the Llama's is not."""
+    base = request.getfixturevalue(f"tiny_{name}_dir")
+    save_adapter(base, tmp_path / "adapter", std=0.3, **lora)
+    folder = merge(str(tmp_path / "adapter"), None, str(tmp_path / "merged"))
+    merged, whole, alone = (logits(load_model(in_float32(path))) for path in (folder, tmp_path / "adapter", base))
+    torch.testing.assert_close(merged, whole, atol=0.3, rtol=0.03)  # merged weights are bfloat16
+    assert (whole - alone).abs().max() > 1
+
+
+def test_a_merge_that_changes_the_logits_is_refused(
+    tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_adapter(tiny_llama_dir, tmp_path / "adapter")
+    monkeypatch.setattr("peft.tuners.lora.layer.Linear.merge", lambda _: None)
+    with pytest.raises(UserError, match="the logits would differ by"):
+        merge(str(tmp_path / "adapter"), None, str(tmp_path / "merged"))
+    assert not list((tmp_path / "merged").iterdir())

@@ -3,15 +3,25 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
 
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import find_checkpoint
 from centaurlab.models.identity import identify
 from centaurlab.models.loading import load_model, load_tokenizer
+from centaurlab.models.passes import evaluating, logits_of
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.integrity import read_json
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.quiet import quiet_transformers
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_LARGEST_DIFFERENCE = 1e-3  # of logits, in float32; a base that is quantised anew, or tied weights, give 0.1 and more
+_TEXT = "You will see two slot machines, J and F. You choose <<J>> and win 7 points. You choose <<F>> and win 3 points."
 
 _MERGED_BASE, _MERGED_FROM = "merged-base", "merged_from.json"
 
@@ -41,33 +51,73 @@ def merged_if_adapter(args: ModelArguments, run: Path) -> ModelArguments:
 def merge(adapter: str, base: str | None, output_dir: str, revision: str | None = None) -> Path:
     """Add the adapter's weights to the base model's in float32, save the sum in bfloat16 and return the folder.
 
-    Raises ``UserError`` when ``adapter`` is none, does not fit ``base``, or ``output_dir`` is not empty.
+    Raises ``UserError`` when ``adapter`` is none or does not fit ``base``, ``output_dir`` is not empty, or what was
+    merged gives other logits than what it was merged from.
     """
-    from peft.tuners.tuners_utils import BaseTunerLayer
-    from peft.utils import ModulesToSaveWrapper
-
     folder = RunFolder(Path(output_dir), "merge").path
     if any(folder.iterdir()):
         raise UserError(f"{folder} is not empty; give another --output_dir")
     args = ModelArguments(base or adapter, revision, adapter_name_or_path=adapter if base else None, dtype="float32")
-    model = load_model(args)
-    layers = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, BaseTunerLayer)]
-    if not layers:
-        raise UserError(f"{adapter} is not an adapter; give the folder that 'centaurlab train' wrote")
-    for name, layer in layers:
-        layer.merge()
-        model.set_submodule(name, layer.get_base_layer())
-    whole = [(name, module) for name, module in model.named_modules() if isinstance(module, ModulesToSaveWrapper)]
-    for name, module in whole:
-        model.set_submodule(name, module.modules_to_save[module.active_adapters[0]])
-    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
-    if whole and head.weight is not embeddings.weight:
-        model.config.tie_word_embeddings = False
+    model, tokenizer = load_model(args), load_tokenizer(args)
+    ids_BT = tokenizer(_TEXT, return_tensors="pt").input_ids
+    with evaluating(model):
+        expected_TV = logits_of(model, ids_BT)[0]
+        _merge_layers(model, adapter)
+        difference = _relative_difference(logits_of(model, ids_BT)[0], expected_TV)
+    if not difference <= _LARGEST_DIFFERENCE:
+        raise UserError(
+            f"{adapter} cannot be merged: the logits would differ by {difference:.1%} of their spread; use it as an "
+            "adapter, or merge it into a base that is not quantised (--base)"
+        )
     model._hf_peft_config_loaded = False
     with quiet_transformers():
         model.bfloat16().save_pretrained(folder)
-    load_tokenizer(args).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     template = find_checkpoint(adapter, revision, False, False).folder / "chat_template.jinja"
     if template.is_file():  # of a post-trained model, whose base may have none
         shutil.copyfile(template, folder / template.name)
     return folder
+
+
+def _merge_layers(model: "PreTrainedModel", adapter: str) -> None:
+    """Replace every module that the adapter changed by one with its weights.
+
+    Embeddings and LM head that were one matrix become two where the adapter changes one of them or each in its way.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
+    adapted = {n: m for n, m in model.named_modules() if isinstance(m, BaseTunerLayer | AuxiliaryTrainingWrapper)}
+    outermost = {n: m for n, m in adapted.items() if not any(n.startswith(f"{other}.") for other in adapted)}
+    if not outermost:
+        raise UserError(f"{adapter} is not an adapter; give the folder that 'centaurlab train' wrote")
+    inner = {name: _without_adapter(module) for name, module in outermost.items()}
+    embeddings, head = (_without_adapter(m) for m in (model.get_input_embeddings(), model.get_output_embeddings()))
+    is_tied = head.weight is embeddings.weight
+    if is_tied and any(module in (embeddings, head) for module in inner.values()):
+        head.weight = torch.nn.Parameter(head.weight.detach().clone())
+    for name, module in outermost.items():
+        if isinstance(module, AuxiliaryTrainingWrapper):
+            merged = module.unload_and_optionally_merge_module(merge=True, safe_merge=False, adapter_names=None)
+        else:
+            module.merge()
+            merged = module.get_base_layer()
+        model.set_submodule(name, merged)
+    embeddings, head = (_without_adapter(m) for m in (model.get_input_embeddings(), model.get_output_embeddings()))
+    if is_tied and head.weight.shape == embeddings.weight.shape and torch.equal(head.weight, embeddings.weight):
+        head.weight = embeddings.weight
+    elif is_tied:
+        model.config.tie_word_embeddings = model.config.get_text_config().tie_word_embeddings = False
+
+
+def _without_adapter(module: Any) -> Any:
+    """The module of the base model that an adapter's layers are around."""
+    while (inner := getattr(module, "original_module", None) or getattr(module, "base_layer", None)) is not None:
+        module = inner
+    return module
+
+
+def _relative_difference(logits_TV: torch.Tensor, expected_TV: torch.Tensor) -> float:
+    """Of the position that differs most, to how much logits vary between positions."""
+    spread = (expected_TV - expected_TV.mean(0)).square().mean().sqrt()
+    return float((logits_TV - expected_TV).square().mean(1).sqrt().max() / spread)
