@@ -189,5 +189,5 @@ def test_no_choice_at_all_is_a_user_error(tmp_path: Path) -> None:
     base_NV = logits()
     answer_N = answers(base_NV)
     base, post = (run(tmp_path / name, base_NV, answer_N, n_options=0) for name in ("base", "post"))
-    with pytest.raises(UserError, match="no session in which both models"):
+    with pytest.raises(UserError, match="no response in which both models"):
         diagnose(base, post, 200)

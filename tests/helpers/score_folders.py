@@ -27,6 +27,7 @@ def random_scores(seed: int, n: int = 4) -> ResponseScores:
         n_options_R=draw.integers(0, 4, n).astype(np.int32),
         option_nll_R=draw.normal(size=n).astype(np.float32),
         option_nll_RK=draw.normal(size=(n, len(TEMPERATURES))).astype(np.float32),
+        item_R=draw.integers(1, 9, n),
     )
 
 
@@ -43,6 +44,7 @@ def response_scores(nlls: Mapping[int, float]) -> ResponseScores:
         np.zeros(n, np.int32),
         np.zeros(n, np.float32),
         np.zeros((n, len(TEMPERATURES)), np.float32),
+        np.zeros(n, np.int64),
     )
 
 

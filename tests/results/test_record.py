@@ -69,8 +69,10 @@ def test_its_fields_have_the_names_that_every_version_gave_them(tmp_path: Path) 
     about = run_json(write(tmp_path / "run", RECORD))
     assert {part: " ".join(sorted(about[part] if part else about)) for part in KEYS} == KEYS
     assert about["job"] == "score"
-    of_study = "accuracy fingerprint nll of_sessions people responses sessions"
-    assert " ".join(sorted(about["data"]["studies"]["a"])) == of_study
+    assert " ".join(sorted(about["data"]["studies"]["a"])) == (
+        "accuracy fingerprint nll of_sessions option_rules options_fingerprint options_problem people responses "
+        "sessions sessions_without_options"
+    )
     assert " ".join(sorted(about["coverage"]["a"])) == "cut empty failed images malformed responses scored straddling"
 
 

@@ -13,6 +13,7 @@ from centaurlab.data.transcripts import SessionKey
 from centaurlab.results.joined import join_scores, join_tables
 from centaurlab.results.table import (
     GREEDY_CORRECT,
+    ITEM,
     MEASURES,
     NLL,
     RESPONSE,
@@ -48,7 +49,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         n_options_R=np.array([0, 2, 2], np.int32),
     )
     write_scores(tmp_path, [(SessionKey("s", "e", "1"), scores)])
-    table = read_scores(tmp_path)
+    table = read_scores(tmp_path, if_there=[ITEM])
     assert table.schema == SCORE_SCHEMA
     assert table.column(NLL).to_numpy().tobytes() == scores.nll_R.tobytes()
     for k, temperature in enumerate(TEMPERATURES):
@@ -151,7 +152,7 @@ def test_the_table_has_a_row_per_response_in_the_order_given(tmp_path: Path) -> 
         *("nll_t2.38", "nll_t2.83", "nll_t3.36", "nll_t4.00", "n_options", "option_nll"),
         *("option_nll_t0.50", "option_nll_t0.59", "option_nll_t0.71", "option_nll_t0.84", "option_nll_t1.19"),
         *("option_nll_t1.41", "option_nll_t1.68", "option_nll_t2.00", "option_nll_t2.38", "option_nll_t2.83"),
-        *("option_nll_t3.36", "option_nll_t4.00"),
+        *("option_nll_t3.36", "option_nll_t4.00", "item"),
     ]
     expected = [
         (key.study, key.participant, r, scores.nll_R[r], scores.nll_RK[r, 11])

@@ -13,6 +13,7 @@ from centaurlab.models.loading import load_without_weights
 from centaurlab.models.shape import model_shape
 from centaurlab.prompts.context import Reading
 from centaurlab.prompts.encoding import encode
+from centaurlab.scoring.options import OptionRules
 from centaurlab.scoring.order import divide
 from centaurlab.scoring.plan import SAMPLED_PER_STUDY, PlannedSession, SessionLength, estimate_lengths, plan_window
 from helpers.paths import PSYCH_201
@@ -25,7 +26,7 @@ def transcript(study: str, participant: int, text: str) -> Transcript:
 
 def planned(sessions: Sequence[Transcript]) -> list[PlannedSession]:
     """The sessions with their prompts, in the order given."""
-    found = plan_window(sessions, [text_digest(s.text) for s in sessions], Reading("full"))
+    found = plan_window(sessions, [text_digest(s.text) for s in sessions], Reading("full"), OptionRules({}))
     return sorted(found, key=lambda one: one.index)
 
 

@@ -11,8 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from centaurlab.prompts.encoding import Encoding, encode
 from centaurlab.results.table import TEMPERATURES, ResponseScores
 from centaurlab.scoring import scorer as scoring
-from centaurlab.scoring.scorer import NonFiniteError, SessionScorer, best_chunk, session_options
-from helpers.tokenizers_zoo import FAMILIES
+from centaurlab.scoring.scorer import NonFiniteError, SessionScorer, best_chunk
 from helpers.transcripts import INSTRUCTIONS, bandit
 
 ANSWERS = ("J", "F", "-3", "très bien", "左 🙂")
@@ -140,7 +139,7 @@ def test_a_session_whose_responses_are_all_empty_has_no_scores(
 ) -> None:
     model, tokenizer = loaded
     scores = SessionScorer(model).score(encode("You choose << >>", tokenizer)).scores
-    assert [len(column) for column in vars(scores).values()] == [0] * 9
+    assert [len(column) for column in vars(scores).values()] == [0] * 10
     assert scores.nll_RK.shape == (0, len(TEMPERATURES))
 
 
@@ -162,11 +161,3 @@ def test_chunks_on_a_cpu_are_no_longer_than_a_sliding_window(
     model, _ = loaded
     window = getattr(model.config, "sliding_window", None)
     assert best_chunk(model) == (window or 512)
-
-
-@pytest.mark.parametrize(("answers", "n_options"), [("JF", 2), ("Jj", 0), ("J☃", 2), ("J☃☂", 0), ("JFJ", 2)])
-def test_a_token_that_stands_for_two_answers_makes_no_set_of_options(answers: str, n_options: int) -> None:
-    """This tokenizer reads all in lower case, and has one token for all that it does not know."""
-    tokenizer = next(family for family in FAMILIES if family.name == "WordPiece").build()
-    encoding = encode("".join(f"You choose << {answer} >>. " for answer in answers), tokenizer)
-    assert len(session_options(encoding)) == n_options

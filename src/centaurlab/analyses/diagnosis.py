@@ -1,7 +1,7 @@
 """Why one model predicts choices worse than another: format, calibration or preference.
 
 At a choice of one token y let NLL(T) be its negative log-likelihood with all logits divided by T, and F(T) the
-negative log of the probability of the session's options together. T* is one temperature per model, the best for people
+negative log of the probability of the options together. T* is one temperature per model, the best for people
 other than the one it is used for. Then
 
     NLL(1) = [NLL(1) - NLL(T*)] + F(T*) + [NLL(T*) - F(T*)]
@@ -10,11 +10,9 @@ other than the one it is used for. Then
 and so the difference of two models is the sum of the differences of the three. A model whose logits are another's
 divided by a constant is the other at T*: the two differ in calibration alone.
 
-Options are the answers that a session holds, where these are single tokens, two to ten of them (``scoring.py``); an
-option that a person never chose counts as none of them. Sessions without such a set are left out, and counted. So are
-those whose sets differ in size between the models: where one was cut by a shorter context window, and another answer
-comes later. Sets of one size are the same answers, as one model's scored answers are the first of the other's, and no
-token stands for two of them.
+Options are what could be answered, per response (``data.options``): by the study's module, by the labels that everybody
+used, or, where neither is known, the session's own answers. Responses whose options are not single tokens are left out,
+and counted. So are those whose sets differ in size between the models, as one token stands for two of them in one.
 Both functions of T are read off a cubic spline in log T through the temperatures that are scored. Halfway between
 them it is off by at most 0.0041 nats for a response and 0.0033 for a study's mean (96 responses of five starter
 studies, Gemma 3 270M and SmolLM2 135M Instruct, against the whole vocabulary). T* lies between the lowest and the
@@ -83,9 +81,9 @@ examples:
   centaurlab diagnosis --base Qwen/Qwen3-8B-Base --post Qwen/Qwen3-8B --data starter --output_dir runs/diagnosis
 
 The difference of the two models' NLLs is the sum of three parts. Calibration: what one temperature per model, fitted on
-other participants, makes good. Format: at that temperature, probability outside the options that the session uses.
-Preference: the rest, which option is thought likely. Defined where a session's answers are two to ten single tokens for
-both models; other responses are left out and counted. Positive: the second model (--post) is worse.
+other participants, makes good. Format: at that temperature, probability outside the options. Preference: the rest,
+which option is thought likely. Defined where the options are single tokens for both models; other responses are left
+out and counted. Positive: the second model (--post) is worse.
 Output: diagnosis.csv, excluded.csv, run.json, a figure. Models that are named and not folders are scored first.
 """
 
@@ -156,6 +154,7 @@ def diagnose(base: ScoreRun, post: ScoreRun, n_resamples: int = 2000, seed: int 
     other = _read(post.folder).drop(columns=PERSON, errors="ignore")
     both = _read(base.folder).merge(other, on=[*SESSION, RESPONSE], suffixes=("_base", "_post"))
     is_choice_R = (both["n_options_base"] > 0) & (both["n_options_base"] == both["n_options_post"])
+    is_choice_R &= both[["option_nll_base", "option_nll_post"]].notna().all(axis=1)
     excluded = [
         Exclusion(str(study), int((~is_covered).sum()), len(is_covered))
         for study, is_covered in is_choice_R.groupby(both["study"])
@@ -164,8 +163,8 @@ def diagnose(base: ScoreRun, post: ScoreRun, n_resamples: int = 2000, seed: int 
     choices = both[is_choice_R]
     if choices.empty:
         raise UserError(
-            f"{base.folder} and {post.folder} hold no session in which both models see a choice among two to ten "
-            "single tokens; the split is not defined for them"
+            f"{base.folder} and {post.folder} hold no response in which both models see a choice among options of "
+            "one token each; the split is not defined for them"
         )
     found = decompose(choices, n_resamples, seed)
     rows = [
@@ -299,9 +298,8 @@ def section(run: Run) -> Section:
         answers=(_sentence(verdict(contrast, *read_diagnosis(rows))),),
         explanation=(
             "Calibration: what one temperature per model, fitted on other participants, makes good. Format: at that "
-            "temperature, probability outside the options that the session uses. Preference: the rest, which option "
-            "is thought likely. The three sum to the difference of the mean NLLs. It is defined for sessions whose "
-            "answers are two to ten single tokens.",
+            "temperature, probability outside the options. Preference: the rest, which option is thought likely. The "
+            "three sum to the difference of the mean NLLs. It is defined where the options are single tokens.",
             f"Best temperatures, by fold of participants: {'; '.join(temperatures)}.",
             *([_sentence(_AT_BOUND)] if run.about["at_bound"] else []),
             INTERVALS,
@@ -318,7 +316,7 @@ def section(run: Run) -> Section:
 
 
 _RIGHT = "right: share of choices that were the likeliest token"
-_LEFT_OUT = "no choice among two to ten single tokens for both models"
+_LEFT_OUT = "no choice among options of one token each for both models"
 _AT_BOUND = "a temperature lies at the end of the range that was scored: calibration is understated"
 
 

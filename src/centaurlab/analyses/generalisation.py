@@ -67,8 +67,9 @@ Gain = Mapping[Any, Any]
 """A row of ``studies.csv``, or a summary of ``run.json``."""
 
 _BASELINES = (
-    "uniform: every answer of the session equally likely; marginal: as often as training participants gave it (says "
-    "nothing where the letters of options are drawn anew for each participant)"
+    "uniform: every option equally likely (where options are not known, every answer of the session); marginal: as "
+    "often as training participants gave it (says nothing where the letters of options are drawn anew for each "
+    "participant)"
 )
 
 
@@ -139,7 +140,7 @@ def study_gains(
             d=e.d.value,
             d_low=e.d.low,
             d_high=e.d.high,
-            nll_uniform=uniform_nll(judged_on[e.name]),
+            nll_uniform=e.chance if math.isfinite(e.chance) else uniform_nll(judged_on[e.name]),
             nll_marginal=marginal_nll(fitted.get(e.name, []), judged_on[e.name]),
             q=e.q,
         )

@@ -1,6 +1,6 @@
 """A folder of scores as a table to look at."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from centaurlab.runtime.errors import UserError
 from centaurlab.stats.answers import ALL, ANSWER_COLUMNS, Answers, answer_kinds, tail_notes
 from centaurlab.stats.means import MEAN_COLUMNS, MeanNll, mean_nlls
 from centaurlab.stats.sequential import sample_note
-from centaurlab.stats.words import INTERVAL, in_words
+from centaurlab.stats.words import INTERVAL, in_words, percent
 from centaurlab.stats.words import NLL as MEAN_NLL
 
 
@@ -68,6 +68,19 @@ def _counts(answers: Answers) -> dict[str, int]:
 _CHANCE = "chance: NLL of guessing among the options, over the responses that have options"
 
 
+_OPTIONS = (
+    "options by: how it is known what could be answered (module: the study's own, whatever was answered); no choice: "
+    "sessions without a set of one-token options, which a diagnosis leaves out"
+)
+
+
+def rules_in_words(rules: Mapping[str, int]) -> str:
+    """By which rule it is known what could be answered; of several, with how many sessions each."""
+    if len(rules) == 1:
+        return next(iter(rules))
+    return ", ".join(f"{rule} ({n:,})" for rule, n in sorted(rules.items()))
+
+
 def run_table(record: ScoreRecord) -> Table:
     """What a run of scoring says of itself as a table: a row per study, the mean over studies below."""
     counted = ("responses", "scored", "cut", "empty", "failed")
@@ -75,10 +88,16 @@ def run_table(record: ScoreRecord) -> Table:
     for study, about in record.data.studies.items():
         row = {"study": study, "NLL": about.nll, "accuracy": about.accuracy, "sessions": about.sessions}
         coverage = asdict(record.coverage[study])
-        rows.append(row | {name: coverage[name] for name in counted})
-    frame = pd.DataFrame(rows, columns=["study", "NLL", "accuracy", "sessions", *counted], dtype=object)
+        known = {"options by": rules_in_words(about.option_rules)} if about.option_rules else {}
+        if about.option_rules and about.sessions:
+            known["no choice"] = percent(about.sessions_without_options / about.sessions)
+        rows.append(row | {name: coverage[name] for name in counted} | known)
+    said = ["options by", "no choice"] if any(about.option_rules for about in record.data.studies.values()) else []
+    frame = pd.DataFrame(rows, columns=["study", "NLL", "accuracy", "sessions", *counted, *said], dtype=object)
     title = f"{record.model.name} on {record.data.name} ({record.protocol.name} protocol)"
     note = "NLL: nats, mean over responses, lower is more human-like; accuracy: single-token responses only"
+    if said:
+        note += f"; {_OPTIONS}"
     if n_images := sum(coverage.images for coverage in record.coverage.values()):
         note += f"; {n_images:,} images that the texts name were not shown to the model"
     return table_of(title, frame, note=note, n_summary=1)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from centaurlab.cognitive.session import Session, answer_index, is_predictable
-from centaurlab.results.table import MAX_OPTIONS, TEMPERATURES, ResponseScores
+from centaurlab.results.table import TEMPERATURES, ResponseScores
 from centaurlab.stats.estimate import FloatArray
 
 OptionLogs = FloatArray | None
@@ -75,7 +75,7 @@ def scores_of(session: Session, prediction: Prediction, numbers: Sequence[int]) 
         correct_R[row] = int(np.argmax(logs) == place)
         tempered = logs[None, :] / np.asarray(TEMPERATURES)[:, None]
         nll_RK[row] = np.logaddexp.reduce(tempered, axis=1) - tempered[:, place]
-        if 2 <= len(logs) <= MAX_OPTIONS:
+        if len(logs) >= 2:
             n_options_R[row] = len(logs)
             option_nll_R[row], option_nll_RK[row] = 0.0, 0.0
     return ResponseScores(
@@ -88,4 +88,5 @@ def scores_of(session: Session, prediction: Prediction, numbers: Sequence[int]) 
         n_options_R=n_options_R.astype(np.int32),
         option_nll_R=option_nll_R.astype(np.float32),
         option_nll_RK=option_nll_RK.astype(np.float32),
+        item_R=np.zeros(n, np.int64),
     )

@@ -102,11 +102,27 @@ def shared_labels(
     Labels are those that at least two sessions used. They count as everybody's where they make up 99 % of the
     responses and one person used all of them: with letters drawn per person, nobody uses everybody's letters.
     """
-    seen: dict[str, _Labels] = {}
+    seen = LabelsSeen(own_studies or {})
     for transcript in transcripts:
-        if find_study(transcript.study, own_studies) is None:
-            seen.setdefault(transcript.study, _Labels()).add(cut_at_responses(transcript.text)[1])
-    return {study: labels for study, answers in seen.items() if (labels := answers.shared())}
+        seen.add(transcript)
+    return seen.shared()
+
+
+@dataclass
+class LabelsSeen:
+    """``shared_labels``, session by session."""
+
+    own_studies: Mapping[str, Study] = field(default_factory=dict)
+    _of_study: dict[str, "_Labels"] = field(default_factory=dict)
+
+    def add(self, transcript: Transcript) -> None:
+        """Note the answers of a session of a study that no module reads."""
+        if find_study(transcript.study, self.own_studies) is None:
+            self._of_study.setdefault(transcript.study, _Labels()).add(cut_at_responses(transcript.text)[1])
+
+    def shared(self) -> dict[str, tuple[str, ...]]:
+        """Per study, the labels that everybody chose among, where it seems so."""
+        return {study: labels for study, answers in self._of_study.items() if (labels := answers.shared())}
 
 
 def session_items(transcript: Transcript, options: SessionOptions, study: Study | None) -> list[str | None]:

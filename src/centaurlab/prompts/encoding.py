@@ -36,7 +36,6 @@ class Encoding:
 
     ``response_R``: index among all responses of the text, from 0; its tokens are
     ``input_ids_T[start_R[r] : end_R[r]]``. ``end_character_T``: where each token ends in the protocol's text.
-    ``n_answers``: how many different answers the scored responses are, white space around them apart.
     """
 
     input_ids_T: Ints
@@ -44,7 +43,6 @@ class Encoding:
     response_R: Ints
     start_R: Ints
     end_R: Ints
-    n_answers: int
     coverage: Coverage
 
 
@@ -88,9 +86,6 @@ def encode_prompt(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, max_tokens
         response_R=index_R[fits_R],
         start_R=start_R[fits_R],
         end_R=end_R[fits_R],
-        n_answers=len(
-            {prompt.text[r.start : r.end].strip() for r, fits in zip(responses, fits_R, strict=True) if fits}
-        ),
         coverage=Coverage(
             responses=prompt.n_responses,
             scored=scored,

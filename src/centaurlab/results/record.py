@@ -81,6 +81,9 @@ class ScoredStudy:
     those that were to be scored, of ``people``, with ``responses`` in all. ``nll``: mean over scored responses in nats.
     ``accuracy``: share of single-token responses that were the likeliest token. None: there was no response to take it
     over; of ``people``: an older version did not count them.
+    ``option_rules``: of how many sessions it is known by which rule what could have been answered
+    (``data.options``), with a fingerprint of it; ``options_problem``: why the study's module could not read one.
+    ``sessions_without_options``: those in which no response has options of one token each.
     """
 
     fingerprint: str
@@ -90,6 +93,10 @@ class ScoredStudy:
     nll: float | None = None
     accuracy: float | None = None
     people: int | None = None
+    option_rules: Mapping[str, int] = field(default_factory=dict)
+    options_fingerprint: str = ""
+    options_problem: str | None = None
+    sessions_without_options: int = 0
 
 
 @dataclass(frozen=True)

@@ -34,9 +34,6 @@ SCORES = "scores.parquet"
 TEMPERATURES = tuple(2 ** (step / 4) for step in range(-4, 9) if step)
 """Beside 1, from 0.5 to 4: the grid on which the NLL of each response is recorded."""
 
-MAX_OPTIONS = 10
-"""A session whose responses are single tokens, two to so many different ones, is a choice among these options."""
-
 STUDY, EXPERIMENT, PARTICIPANT, RESPONSE = "study", "experiment", "participant", "response"
 SESSION = (STUDY, EXPERIMENT, PARTICIPANT)
 """The columns that name a session, as ``SessionKey`` does; with ``RESPONSE`` they name a row."""
@@ -48,7 +45,7 @@ A table in which every person has one session in a study has no such column. Ses
 """
 
 NLL, N_TOKENS, GREEDY_CORRECT, ENTROPY = "nll", "n_tokens", "greedy_correct", "entropy"
-N_OPTIONS, OPTION_NLL = "n_options", "option_nll"
+N_OPTIONS, OPTION_NLL, ITEM = "n_options", "option_nll", "item"
 
 
 def at_temperature(column: str, temperature: float) -> str:
@@ -68,17 +65,19 @@ SCORE_SCHEMA = pa.schema(
         (N_OPTIONS, pa.int32()),
         (OPTION_NLL, pa.float32()),
         *((at_temperature(OPTION_NLL, t), pa.float32()) for t in TEMPERATURES),
+        (ITEM, pa.int64()),
     ]
 )
 """One row per response; NLLs and entropy in nats, NLLs summed over the response's tokens.
 
 ``response`` counts all responses of the session from 0, scored or not. ``greedy_correct`` is null for responses of
-several tokens. ``n_options`` and -log of the probability of all options together are null where the session is no
-choice among a few single tokens.
+several tokens. ``n_options``, how many answers there were to choose from, is null where that is not known; -log of the
+probability of all options together, also where they are not one token each. ``item``: a number for what was asked, the
+same for everybody who was asked it; null where nothing recurs.
 """
 
-MEASURES = tuple(name for name in SCORE_SCHEMA.names if name not in (*SESSION, RESPONSE))
-"""The columns beside those that name the response."""
+MEASURES = tuple(name for name in SCORE_SCHEMA.names if name not in (*SESSION, RESPONSE, ITEM))
+"""The columns beside those that name the response, and the item, which older tables lack."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +87,10 @@ class ResponseScores:
     ``response_R``: number of each among all responses of the session, from 0. ``nll_R`` sums over a response's
     ``n_tokens_R`` tokens; ``nll_RK`` is the same at each of ``TEMPERATURES``. ``entropy_R`` is that of the next-token
     distribution at the response's first token. ``greedy_correct_R``: 1 or 0 whether the likeliest token was given, -1
-    for responses of several tokens. ``n_options_R``: size of the session's set of options (``MAX_OPTIONS``), 0 where it
-    has none. ``option_nll_R`` and ``option_nll_RK``: negative log of the probability of all options together at
-    temperature 1 and at each of ``TEMPERATURES``, NaN without options; never above the response's own NLL.
+    for responses of several tokens. ``n_options_R``: how many options there were, 0 where that is not known.
+    ``option_nll_R`` and ``option_nll_RK``: negative log of the probability of all options together at temperature 1 and
+    at each of ``TEMPERATURES``, NaN where there are none of one token each; never above the response's own NLL.
+    ``item_R``: a number for what was asked, 0 where nothing recurs.
     """
 
     response_R: Ints
@@ -102,6 +102,7 @@ class ResponseScores:
     n_options_R: Ints
     option_nll_R: Floats
     option_nll_RK: Floats
+    item_R: npt.NDArray[np.int64]
 
 
 _PERSON_FIELD = pa.field(PERSON, pa.dictionary(pa.int32(), pa.string()))
@@ -258,7 +259,7 @@ def _record_batch(
     scores = ResponseScores(
         *(np.concatenate(column) for column in zip(*(vars(scores).values() for _, scores in group), strict=True))
     )
-    no_options_R = scores.n_options_R == 0
+    no_options_R, no_nll_R = scores.n_options_R == 0, np.isnan(scores.option_nll_R)
     numbers = [
         pa.array(scores.response_R),
         pa.array(scores.n_tokens_R),
@@ -267,8 +268,9 @@ def _record_batch(
         pa.array(scores.entropy_R),
         *(pa.array(column) for column in np.ascontiguousarray(scores.nll_RK.T)),
         pa.array(scores.n_options_R, mask=no_options_R),
-        pa.array(scores.option_nll_R, mask=no_options_R),
-        *(pa.array(column, mask=no_options_R) for column in np.ascontiguousarray(scores.option_nll_RK.T)),
+        pa.array(scores.option_nll_R, mask=no_nll_R),
+        *(pa.array(column, mask=no_nll_R) for column in np.ascontiguousarray(scores.option_nll_RK.T)),
+        pa.array(scores.item_R, mask=scores.item_R == 0),
     ]
     names = [_repeated(names_S, n_S) for names_S in zip(*(astuple(key) for key, _ in group), strict=True)]
     batch = pa.RecordBatch.from_arrays([*names, *numbers], schema=SCORE_SCHEMA)

@@ -21,6 +21,7 @@ from centaurlab.models.shape import ModelShape
 from centaurlab.prompts.context import Reading
 from centaurlab.results.run import read_run
 from centaurlab.runtime.errors import UserError
+from centaurlab.scoring.options import OptionRules
 from centaurlab.scoring.order import divide, windows
 from centaurlab.scoring.plan import estimate_lengths, plan_window
 from centaurlab.scoring.scorer import CPU_CHUNK_TOKENS, HEAD_ROWS, WHOLE_SEQUENCE_TOKENS
@@ -164,7 +165,7 @@ def estimate_work(
             if digest not in scored:
                 scored.add(digest)
                 new[digest] = transcript
-        planned = plan_window(list(new.values()), list(new), reading)
+        planned = plan_window(list(new.values()), list(new), reading, OptionRules({}))
         lengths = estimate_lengths(planned, tokenizer, max_tokens)
         costs = [shape.flops(n.n_tokens, n.n_tokens, n.n_response_tokens) for n in lengths]
         for process, share in enumerate(divide(costs, n_processes, loads)):

@@ -4,17 +4,21 @@ Ordering, dividing, scoring and the table all ask for a session's prompt or its 
 takes two renderings. What a window holds is therefore decided here, in one reading of its texts.
 """
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
+from centaurlab.data.options import SessionOptions
 from centaurlab.data.transcripts import SessionKey, Transcript
 from centaurlab.prompts.context import Reading
 from centaurlab.prompts.encoding import encode_prompt
 from centaurlab.prompts.prompt import Prompt
+from centaurlab.scoring.options import OptionRules, OptionsFound
 from centaurlab.scoring.order import order_texts
 from centaurlab.scoring.survey import Survey
 
@@ -29,9 +33,10 @@ class PlannedSession:
     """A session as it will be scored.
 
     ``index``: its place in its window, in the source's order. ``key`` and ``origin`` say which it is and where it was
-    read, ``n_characters`` how long its text is. ``prompt`` is what the model reads, and ``digest`` (hex) the key of its
-    result in the store. ``shared``: numbers of leading characters of the prompt that it has in common with neighbours,
-    increasing; ``reused``: how many of these the session before it leaves in the cache.
+    read, ``n_characters`` how long its text is. ``prompt`` is what the model reads, ``options`` what each response
+    could have been, ``items_R`` what recurs over people at each, and ``digest`` (hex) the key of the result in the
+    store. ``shared``: numbers of leading characters of the prompt that it has in common with neighbours, increasing;
+    ``reused``: how many of these the session before it leaves in the cache.
     """
 
     index: int
@@ -39,6 +44,8 @@ class PlannedSession:
     origin: str
     n_characters: int
     prompt: Prompt
+    options: SessionOptions
+    items_R: npt.NDArray[np.int64]
     digest: str
     shared: tuple[int, ...]
     reused: int
@@ -60,7 +67,9 @@ class SessionPlan:
         self.survey = survey
         self._reading = reading
         self._only_window: list[PlannedSession] | None = None
-        self._digests = bytearray()  # of results, in the source's order, where they are not those of the texts
+        self._digests = bytearray()  # of results, in the source's order
+        self.options: dict[str, OptionsFound] = {}
+        """By study, how the options of its sessions are known; once all windows have been gone through."""
 
     def windows(self) -> Iterator[list[PlannedSession]]:
         """All sessions; the prompts of one window are in memory at a time.
@@ -71,12 +80,15 @@ class SessionPlan:
             yield self._only_window
             return
         self._digests.clear()
+        self.options.clear()
         text_digests = (session.text_digest for session in self.survey)
         for transcripts in self.survey.windows():
-            planned = plan_window(transcripts, [next(text_digests) for _ in transcripts], self._reading)
-            if self._reading.context:
-                in_order = sorted(planned, key=lambda session: session.index)
-                self._digests += b"".join(bytes.fromhex(session.digest) for session in in_order)
+            digests = [next(text_digests) for _ in transcripts]
+            planned = plan_window(transcripts, digests, self._reading, self.survey.options)
+            for session in sorted(planned, key=lambda session: session.index):
+                self._digests += bytes.fromhex(session.digest)
+                found = self.options.setdefault(session.key.study, OptionsFound())
+                found.add(session.options, str(session.key))
             if self.survey.is_one_window:
                 self._only_window = planned
             yield planned
@@ -84,21 +96,22 @@ class SessionPlan:
     def digests(self) -> Iterator[tuple[SessionKey, str]]:
         """Every session in the source's order, with the key of its result in the store.
 
-        In a context, prompts have to be built for it: once all windows have been gone through.
+        Once all windows have been gone through: it is that of the prompt and of the options.
         """
+        if not self._digests:
+            for _ in self.windows():
+                pass
         for number, session in enumerate(self.survey):
-            if self._reading.context:
-                start = number * _DIGEST_BYTES
-                yield session.key, self._digests[start : start + _DIGEST_BYTES].hex()
-            else:
-                yield session.key, session.text_digest
+            start = number * _DIGEST_BYTES
+            yield session.key, self._digests[start : start + _DIGEST_BYTES].hex()
 
 
 def plan_window(
-    transcripts: Sequence[Transcript], text_digests: Sequence[str], reading: Reading
+    transcripts: Sequence[Transcript], text_digests: Sequence[str], reading: Reading, rules: OptionRules
 ) -> list[PlannedSession]:
     """The sessions of a window in the order of scoring, each with its prompt; ``text_digests`` are of their texts."""
     prompts = [reading.prompt(transcript) for transcript in transcripts]
+    options = [rules.of(transcript) for transcript in transcripts]
     return [
         PlannedSession(
             index=ordered.index,
@@ -106,12 +119,19 @@ def plan_window(
             origin=transcripts[ordered.index].origin,
             n_characters=len(transcripts[ordered.index].text),
             prompt=prompts[ordered.index],
-            digest=reading.digest(prompts[ordered.index], text_digests[ordered.index]),
+            options=options[ordered.index],
+            items_R=rules.items(transcripts[ordered.index], options[ordered.index]),
+            digest=_digest(reading.digest(prompts[ordered.index], text_digests[ordered.index]), options[ordered.index]),
             shared=ordered.shared,
             reused=ordered.reused,
         )
         for ordered in order_texts([reading.beginning(prompt) for prompt in prompts])
     ]
+
+
+def _digest(of_prompt: str, options: SessionOptions) -> str:
+    """The key of a result: it depends on what the model reads, and on what could have been answered."""
+    return hashlib.sha256(f"{of_prompt} {options.digest()}".encode()).hexdigest()
 
 
 def estimate_lengths(

@@ -20,6 +20,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
+from centaurlab.catalog.studies.find import load_studies
 from centaurlab.data.held_out import check_held_out
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.splits import Order, person_order
@@ -190,7 +191,8 @@ def measuring(
         wait_for_all(state)
         source = open_source(data_arguments, context.sessions if context else None)
         check_held_out(model_arguments.model_name_or_path, data_arguments, source)
-        survey = Survey(source)
+        own_studies = load_studies(Path(data_arguments.study_module)) if data_arguments.study_module else {}
+        survey = Survey(source, own_studies)
         model, notes = _model_to_score(model_arguments, arguments, loaded)
         with state.main_process_first():  # a damaged file is set aside by one of them
             identity = loaded.identity() if loaded else identify(model_arguments)
@@ -225,7 +227,7 @@ def measuring(
                 record = ScoreRecord(
                     model=identity,
                     protocol=ScoredProtocol(arguments.protocol, model.max_tokens),
-                    data=scored_data(survey, totals),
+                    data=scored_data(plan, totals),
                     coverage={study: t.coverage for study, t in totals.items()},
                     context=depends_on.get("context"),
                     sample=run.sample.as_dict() if run.sample else None,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from transformers import DynamicCache, PreTrainedModel
@@ -19,8 +20,9 @@ from transformers import DynamicCache, PreTrainedModel
 from centaurlab.models.passes import HeadRows, logits_of, new_cache
 from centaurlab.models.self_check import SelfCheck, self_check
 from centaurlab.prompts.encoding import Encoding, Ints, pairs
-from centaurlab.results.table import MAX_OPTIONS, TEMPERATURES, ResponseScores
+from centaurlab.results.table import TEMPERATURES, ResponseScores
 from centaurlab.runtime.errors import UserError, one_line
+from centaurlab.scoring.options import ResponseOptions
 from centaurlab.scoring.token_statistics import TokenStatistics, token_statistics
 
 WHOLE_SEQUENCE_TOKENS = 4_096
@@ -95,7 +97,9 @@ class SessionScorer:
         self._prefixes: list[tuple[Ints, DynamicCache]] = []
 
     @torch.inference_mode()
-    def score(self, encoding: Encoding, shared: Sequence[int] = ()) -> ScoredSession:
+    def score(
+        self, encoding: Encoding, shared: Sequence[int] = (), options: ResponseOptions | None = None
+    ) -> ScoredSession:
         """Score all responses of a session.
 
         Parameters
@@ -105,6 +109,8 @@ class SessionScorer:
         shared
             Increasing numbers of leading tokens that the session has in common with neighbours; each ends before the
             position that predicts the first response. Their keys and values are kept for the next session.
+        options
+            What each response could have been; None: not known.
 
         Returns
         -------
@@ -126,7 +132,7 @@ class SessionScorer:
         for n_failed, divisor in enumerate(_SMALLER_CHUNKS[:1] if is_whole else _SMALLER_CHUNKS):
             try:
                 chunk_tokens = n_tokens if is_whole else max(1, self._chunk_tokens // divisor)
-                scores, n_computed = self._score(encoding, shared, chunk_tokens)
+                scores, n_computed = self._score(encoding, shared, chunk_tokens, options or _no_options(encoding))
                 return ScoredSession(scores, n_computed, n_failed)
             except (RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error):
@@ -141,11 +147,13 @@ class SessionScorer:
             "memory, or try --load_in_4bit, --device_map auto or a shorter --max_length"
         )
 
-    def _score(self, encoding: Encoding, shared: Sequence[int], chunk_tokens: int) -> tuple[ResponseScores, int]:
+    def _score(
+        self, encoding: Encoding, shared: Sequence[int], chunk_tokens: int, options: ResponseOptions
+    ) -> tuple[ResponseScores, int]:
         """The scores, and how many tokens went through the model for them."""
         targets_N = np.concatenate([np.arange(s, e) for s, e in zip(encoding.start_R, encoding.end_R, strict=True)])
         target_ids_N = torch.from_numpy(encoding.input_ids_T[targets_N].astype(np.int64))
-        options_O = session_options(encoding)
+        is_option_NO = np.repeat(options.is_option_RO, encoding.end_R - encoding.start_R, axis=0)
         positions_N = targets_N - 1
         n_inputs = int(positions_N[-1]) + 1
         by_length = self._check.is_whole_by_length(len(encoding.input_ids_T))
@@ -166,13 +174,13 @@ class SessionScorer:
                 in_chunk_N = (positions_N >= first) & (positions_N < last)
                 rows.positions_N, rows.are_last = torch.from_numpy(positions_N[in_chunk_N] - first), last == n_inputs
                 logits_NV = self._logits(ids_T[None, first:last], cache)
-                targets_of_logits_N = target_ids_N[n_scored : n_scored + len(logits_NV)]
-                parts.append(token_statistics(logits_NV, targets_of_logits_N, options_O))
+                here = slice(n_scored, n_scored + len(logits_NV))
+                parts.append(token_statistics(logits_NV, target_ids_N[here], options.ids_O, is_option_NO[here]))
                 n_scored += len(logits_NV)
                 if cache is not None and last in shared:
                     self._prefixes.append((encoding.input_ids_T[:last], copy.deepcopy(cache)))
         statistics = TokenStatistics(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-        return _per_response(encoding, statistics, len(options_O)), n_inputs - start
+        return _per_response(encoding, statistics, options), n_inputs - start
 
     def _logits(self, ids_1T: torch.Tensor, cache: DynamicCache | None) -> torch.Tensor:
         """(N, V) logits of the rows that the LM head sees."""
@@ -209,32 +217,26 @@ def _chunks(start: int, end: int, shared: Sequence[int], chunk_tokens: int) -> l
     return chunks
 
 
-def session_options(encoding: Encoding) -> Ints:
-    """Find the (O,) token ids that a session's responses are a choice among; none where it is no such session.
-
-    It is none either where one token stands for two answers, unknown ones or such as differ in capitals.
-    """
-    is_single = bool((encoding.end_R - encoding.start_R == 1).all())
-    options_O = np.unique(encoding.input_ids_T[encoding.start_R])
-    is_choice = is_single and 2 <= len(options_O) <= MAX_OPTIONS and len(options_O) >= encoding.n_answers
-    return options_O if is_choice else options_O[:0]
+def _no_options(encoding: Encoding) -> ResponseOptions:
+    n = len(encoding.response_R)
+    return ResponseOptions(np.empty(0, np.int32), np.zeros((n, 0), bool), np.zeros(n, np.int32))
 
 
 def _no_scores() -> ResponseScores:
     ints, floats = np.empty(0, np.int32), np.empty(0, np.float32)
     by_temperature = np.empty((0, len(TEMPERATURES)), np.float32)
     return ResponseScores(
-        *(ints, ints, floats, np.empty(0, np.int8), floats, by_temperature), *(ints, floats, by_temperature)
+        *(ints, ints, floats, np.empty(0, np.int8), floats, by_temperature),
+        *(ints, floats, by_temperature, np.empty(0, np.int64)),
     )
 
 
-def _per_response(encoding: Encoding, tokens: TokenStatistics, n_options: int) -> ResponseScores:
+def _per_response(encoding: Encoding, tokens: TokenStatistics, options: ResponseOptions) -> ResponseScores:
     n_tokens_R = encoding.end_R - encoding.start_R
     first_R = np.concatenate([[0], np.cumsum(n_tokens_R)[:-1]])
     nll_R = np.add.reduceat(-tokens.log_probability_N.astype(np.float64), first_R)
-    option_nll_R1K = (
-        tokens.option_nll_N1K[first_R] if n_options else np.full_like(tokens.option_nll_N1K[first_R], np.nan)
-    )
+    has_options_R: npt.NDArray[np.bool_] = np.asarray(options.is_option_RO.any(axis=1))
+    option_nll_R1K = np.where(has_options_R[:, None], tokens.option_nll_N1K[first_R], np.float32(np.nan))
     scores = ResponseScores(
         response_R=encoding.response_R,
         n_tokens_R=n_tokens_R.astype(np.int32),
@@ -242,19 +244,20 @@ def _per_response(encoding: Encoding, tokens: TokenStatistics, n_options: int) -
         greedy_correct_R=np.where(n_tokens_R == 1, tokens.greedy_N[first_R], -1).astype(np.int8),
         entropy_R=tokens.entropy_N[first_R].astype(np.float32),
         nll_RK=np.add.reduceat(tokens.nll_NK.astype(np.float64), first_R, axis=0).astype(np.float32),
-        n_options_R=np.full(len(first_R), n_options, np.int32),
+        n_options_R=options.n_options_R,
         option_nll_R=option_nll_R1K[:, 0],
         option_nll_RK=option_nll_R1K[:, 1:],
+        item_R=np.zeros(len(first_R), np.int64),
     )
-    _check_finite(encoding, scores)
+    _check_finite(encoding, scores, has_options_R)
     return scores
 
 
-def _check_finite(encoding: Encoding, scores: ResponseScores) -> None:
+def _check_finite(encoding: Encoding, scores: ResponseScores, has_options_R: npt.NDArray[np.bool_]) -> None:
     """An infinite logit of another token shows in the entropy, where the response's own NLL is finite."""
     columns = {"NLL": scores.nll_R, "entropy": scores.entropy_R, "NLL at another temperature": scores.nll_RK}
-    if scores.n_options_R.any():
-        columns |= {"NLL of its options": np.column_stack([scores.option_nll_R, scores.option_nll_RK])}
+    options_RK = np.column_stack([scores.option_nll_R, scores.option_nll_RK])
+    columns |= {"NLL of its options": np.where(has_options_R[:, None], options_RK, np.float32(0))}
     for name, column in columns.items():
         bad_R = np.flatnonzero(~np.isfinite(column.reshape(len(column), -1)).all(axis=1))
         if len(bad_R):

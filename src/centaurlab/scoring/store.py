@@ -38,9 +38,10 @@ _ROW = np.dtype(
         ("n_options", "<i4"),
         ("option_nll", "<f4"),
         ("option_nll_t", "<f4", (len(TEMPERATURES),)),
+        ("item", "<i8"),
     ]
 )
-_FORMAT = 3  # raised with every change of _ROW, so that rows of another layout are refused and never misread
+_FORMAT = 4  # raised with every change of _ROW, so that rows of another layout are refused and never misread
 _DAMAGE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _PROBLEM_CHARACTERS = 200
 _LOCK_SECONDS = 60  # to wait while another process writes to its file on a slow disk
@@ -232,6 +233,7 @@ def _to_bytes(scores: ResponseScores) -> bytes:
         scores.n_options_R,
         scores.option_nll_R,
         scores.option_nll_RK,
+        scores.item_R,
     )
     for name, column in zip(_ROW.names or (), columns, strict=True):
         rows[name] = column

@@ -5,18 +5,21 @@ there is to do, and gives the fingerprints that runs are compared by. Texts are 
 one window: then they need not be read again.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from centaurlab.catalog.studies import Study
 from centaurlab.data.lookalikes import Lookalikes
+from centaurlab.data.options import LabelsSeen
 from centaurlab.data.source import TranscriptSource
 from centaurlab.data.transcripts import SessionKey, Transcript, study_fingerprint, text_digest, told
 from centaurlab.results.table import EXPERIMENT, PARTICIPANT, STUDY
 from centaurlab.runtime.errors import UserError
+from centaurlab.scoring.options import OptionRules
 from centaurlab.scoring.order import fits_window, session_size, windows
 
 _BATCH_SESSIONS = 1_000
@@ -43,22 +46,23 @@ class Survey:
     """The sessions of a source in its own order, kept in about 60 bytes of memory each.
 
     ``skipped`` says of each session that the source leaves out as malformed where it stands and what is wrong with it.
-    ``n_sessions`` counts the others, ``doubts`` says what is doubtful in them.
+    ``n_sessions`` counts the others, ``doubts`` says what is doubtful in them, ``options`` what could be answered.
     """
 
-    def __init__(self, source: TranscriptSource) -> None:
+    def __init__(self, source: TranscriptSource, own_studies: Mapping[str, Study] | None = None) -> None:
         """Read ``source``; raises ``UserError`` as ``TranscriptSource.read`` does."""
         self.source = source
         self._batches: list[pa.RecordBatch] = []
         self._held: list[Transcript] | None = []
         rows: list[tuple[str, str, str, bytes, int]] = []
-        skipped, doubts = [], Lookalikes()
+        skipped, doubts, labels = [], Lookalikes(), LabelsSeen(own_studies or {})
         held_size = 0
         for session in source.read():
             if not isinstance(session, Transcript):
                 skipped.append(str(session))
                 continue
             doubts.add(session)
+            labels.add(session)
             digest = bytes.fromhex(text_digest(session.text))
             rows.append((session.study, session.experiment, session.participant, digest, len(session.text)))
             if len(rows) == _BATCH_SESSIONS:
@@ -72,6 +76,7 @@ class Survey:
         if rows:
             self._batches.append(_batch(rows))
         self.skipped, self.doubts = tuple(skipped), doubts.notes
+        self.options = OptionRules(labels.shared(), own_studies)
         self.n_sessions = sum(map(len, self._batches))
 
     def __iter__(self) -> Iterator[SurveyedSession]:

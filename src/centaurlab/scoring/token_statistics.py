@@ -26,7 +26,12 @@ class TokenStatistics(NamedTuple):
     option_nll_N1K: Floats
 
 
-def token_statistics(logits_NV: torch.Tensor, targets_N: torch.Tensor, options_O: Ints) -> TokenStatistics:
+def token_statistics(
+    logits_NV: torch.Tensor,
+    targets_N: torch.Tensor,
+    options_O: Ints,
+    is_option_NO: npt.NDArray[np.bool_] | None = None,
+) -> TokenStatistics:
     """Compute the statistics of response tokens from the logits that predict them.
 
     The log-softmax is float32, whatever the logits' dtype. With l the log-probabilities, the NLL at temperature T is
@@ -40,6 +45,8 @@ def token_statistics(logits_NV: torch.Tensor, targets_N: torch.Tensor, options_O
         The tokens that were given.
     options_O
         The tokens that responses are a choice among; of none, their NLL is infinite.
+    is_option_NO
+        Which of them are options at each position; None: all.
 
     Returns
     -------
@@ -63,6 +70,8 @@ def token_statistics(logits_NV: torch.Tensor, targets_N: torch.Tensor, options_O
         maximum_N[block] = log_p_BV.amax(-1)
         option_NO[block] = log_p_BV[:, ids_O]
         sums_NK1[block] = _temperature_sums(log_p_BV)
+    if is_option_NO is not None:
+        option_NO.masked_fill_(torch.from_numpy(~is_option_NO).to(device), -torch.inf)
     log_sum_NK = sums_NK1[:, :-1].log()
     nll_NK = log_sum_NK - target_N[:, None] * inverse_temperature_K
     option_nll_NK = log_sum_NK - (option_NO[:, None] * inverse_temperature_K[:, None]).logsumexp(-1)

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from centaurlab.data.persons import Unit
 from centaurlab.data.transcripts import SessionKey, data_fingerprint
 from centaurlab.models.shape import ModelShape
@@ -13,7 +15,6 @@ from centaurlab.results.table import ResponseScores, write_scores
 from centaurlab.scoring.failures import Failure
 from centaurlab.scoring.plan import SessionPlan
 from centaurlab.scoring.store import ScoreStore, SessionResult
-from centaurlab.scoring.survey import Survey
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class StudyTotals:
 
     sessions: int = 0
     people: set[Unit] = field(default_factory=set)
+    without_options: int = 0
     nll_sum: float = 0.0
     n_single: int = 0
     n_correct: int = 0
@@ -69,6 +71,7 @@ class StudyTotals:
             self.failed.append(outcome.reason)
             return
         scores = outcome.scores
+        self.without_options += not np.isfinite(scores.option_nll_R).any()
         self.nll_sum += float(scores.nll_R.sum(dtype="float64"))
         self.n_single += int((scores.greedy_correct_R >= 0).sum())
         self.n_correct += int((scores.greedy_correct_R == 1).sum())
@@ -105,8 +108,9 @@ def write_table(folder: Path, outcomes: Outcomes, shape: ModelShape | None) -> T
     return {study: totals[study] for study in outcomes.plan.survey.n_by_study()}
 
 
-def scored_data(survey: Survey, totals: Totals) -> ScoredData:
+def scored_data(plan: SessionPlan, totals: Totals) -> ScoredData:
     """What the record says of the data; fingerprints are those of all sessions, scored or not."""
+    survey = plan.survey
     studies = {
         study: ScoredStudy(
             fingerprint=survey.fingerprint(study),
@@ -116,6 +120,10 @@ def scored_data(survey: Survey, totals: Totals) -> ScoredData:
             people=len(totals[study].people),
             nll=_ratio(totals[study].nll_sum, totals[study].coverage.scored),
             accuracy=_ratio(totals[study].n_correct, totals[study].n_single),
+            option_rules=dict(plan.options[study].rules),
+            options_fingerprint=plan.options[study].fingerprint,
+            options_problem=plan.options[study].problem,
+            sessions_without_options=totals[study].without_options,
         )
         for study, of_sessions in survey.n_by_study().items()
     }

@@ -3,7 +3,7 @@
 import gc
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from accelerate import PartialState
@@ -17,9 +17,11 @@ from centaurlab.models.loading import load_model
 from centaurlab.models.self_check import self_check
 from centaurlab.models.shape import ModelShape
 from centaurlab.prompts.encoding import Encoding, encode_prompt
+from centaurlab.results.table import ResponseScores
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.names import shown
 from centaurlab.scoring.failures import Failure
+from centaurlab.scoring.options import OptionTokens
 from centaurlab.scoring.order import divide
 from centaurlab.scoring.plan import PlannedSession, SessionPlan, estimate_lengths
 from centaurlab.scoring.scorer import SessionError, SessionScorer
@@ -65,6 +67,7 @@ class Worker:
         self._tolerant = tolerant
         self._settled = store.known  # and what some process has been given since, the same on all
         self._loads = [0.0] * state.num_processes
+        self._options = OptionTokens(model.tokenizer)
         self._scorer: SessionScorer | None = None
 
     def score(self, sessions: frozenset[SessionKey] | None, title: str) -> None:
@@ -143,7 +146,8 @@ class Worker:
             )
         name = f"{self.model.arguments.model_name_or_path}: {session.origin}: {session.key}"
         try:
-            scored = self._scorer.score(encoding, _shared_tokens(encoding, session.shared))
+            options = self._options.of(session.prompt, encoding, session.options)
+            scored = self._scorer.score(encoding, _shared_tokens(encoding, session.shared), options)
         except SessionError as error:
             failure = Failure(f"{name}: {error}", encoding.coverage.of_failed_session)
             self.failures[session.digest] = failure
@@ -155,9 +159,14 @@ class Worker:
         seconds = time.perf_counter() - started
         n_tokens = len(encoding.input_ids_T)
         self.store.add(
-            session.digest, SessionResult(scored.scores, encoding.coverage, n_tokens, scored.n_computed, seconds)
+            session.digest,
+            SessionResult(_with_items(scored.scores, session), encoding.coverage, n_tokens, scored.n_computed, seconds),
         )
         return n_tokens
+
+
+def _with_items(scores: ResponseScores, session: PlannedSession) -> ResponseScores:
+    return replace(scores, item_R=session.items_R[scores.response_R])
 
 
 def _shared_tokens(encoding: Encoding, characters: tuple[int, ...]) -> list[int]:
