@@ -20,7 +20,7 @@ from centaurlab.cli.main import split
 from centaurlab.jobs.job import job
 from centaurlab.runtime.arguments import option_parser
 from helpers.paths import ROOT
-from helpers.readme import lines_of_python
+from helpers.readme import blocks, lines_of_python
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINES = {"README.md": 150, "CONTRIBUTING.md": 150}
@@ -34,12 +34,6 @@ SCRIPTS = {"centaur": "train", "run": "sweep"}
 """Scripts of a clone that are not called as their command is."""
 
 page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-
-
-def blocks(text: str) -> Iterator[str]:
-    """Lines that begin in the first column within fences, with those that continue them."""
-    for block in re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-        yield from (line for line in block.replace("\\\n", " ").splitlines() if not line.startswith(" "))
 
 
 def spans(text: str) -> Iterator[str]:

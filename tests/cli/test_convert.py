@@ -103,7 +103,7 @@ def test_a_person_without_a_response_is_named(folder):
 def test_answers_that_look_like_none_are_pointed_out(folder):
     (folder / "t.jinja").write_text("{% for t in trials %}{{ respond(t.answer) }} {% endfor %}")
     done = convert(folder, "--output", "out.jsonl")
-    assert "1 answers are 'timeout'; if that means no answer, say --missing timeout" in done.stdout
+    assert "look: 'timeout' is the answer 1 times; if it means none, say --missing timeout" in done.stdout
 
 
 def test_a_preview_shows_markers_and_counts_and_writes_nothing(folder):

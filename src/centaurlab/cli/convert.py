@@ -38,7 +38,7 @@ examples:
     --where "task == 'choice'" --metadata age gender --study me2026task --rt_unit ms --output study.jsonl
 
 TRIALS is .csv, .tsv, .xlsx, .parquet, what jsPsych or JATOS write as JSON, a folder with one such file per person, or a
-Psych-DS folder; --long 'Q*' takes one row per person (Qualtrics). docs/data.md says what a template may hold.
+Psych-DS folder; --long 'Q*' takes one row per person (Qualtrics). docs/my-own-csv.md tells it from the start.
 """
 
 _LIKE_NOTHING = {"na", "n/a", "nan", "null", "none", "undefined", "missing", "timeout", "-99", "-999"}
@@ -61,7 +61,7 @@ class ConvertArguments:
 
 def run(asked: ConvertArguments, table: TableArguments) -> None:
     """Write the sessions, a first template, or show some."""
-    trials = read_trials(Path(asked.trials))
+    trials = read_trials(found_recipe(Path(asked.trials)))
     participant = _participant(table, trials, asked.trials)
     rows = prepared(trials, table)
     if asked.init:
@@ -219,7 +219,7 @@ def _summary(told: Sequence[PersonSession], rows: PreparedTable, asked: TableArg
     for answer, number in answers.items():
         if answer.strip().casefold() in _LIKE_NOTHING:
             lines.append(
-                f"look: {number:,} answers are {answer!r}; if that means no answer, say --missing {answer.strip()}"
+                f"look: {answer!r} is the answer {number:,} times; if it means none, say --missing {answer.strip()}"
             )
     return lines
 
