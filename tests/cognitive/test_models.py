@@ -9,10 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import minimize
+from scipy.special import expit
+from scipy.stats import norm
 
 from centaurlab.catalog.studies import Trial, catalog_studies
 from centaurlab.cognitive.model import CognitiveModel
 from centaurlab.cognitive.models.all import MODELS, models_of
+from centaurlab.cognitive.models.graded_response import fit_items
 from centaurlab.cognitive.models.logit import MODELS as LOGITS
 from centaurlab.cognitive.models.logit import trip_features
 from centaurlab.cognitive.particles import answers_of, fit
@@ -61,8 +65,15 @@ def inks() -> Session:
     return session_of(with_(said, stimuli=lambda i: {"ink": ("red", "blue")[i % 2], "word": "green"}))
 
 
+def words() -> Session:
+    shown = ("starfish", "Bookxyz", "doorbell", "qqq")
+    said = choices("YNYN", "YN", items=shown, roles=("word", "nonword"))
+    return session_of(with_(said, stimuli=lambda i: {"word": shown[i]}))
+
+
 def sessions_for(model: CognitiveModel) -> list[Session]:
     made = {"shahar2019twosteptask": two_step, "spektor2019contexteffects": gamble}
+    made |= {"guenther2020LDT": words}
     made |= {"thoma2025riskychoice": draws, "busch2024_stroop": inks}
     study = model.studies[0]
     return [made[study]()] if study in made else starter(study)
@@ -129,6 +140,38 @@ def test_the_conditional_logit_is_that_of_newtons_method() -> None:
     chosen = np.array([(trial.options or ()).index(trial.answer) for trial in trials])
     expected = newton(trip_features(trials), chosen)
     assert fit(LOGITS[0], sessions, n_particles=16).theta_P == pytest.approx(expected, abs=1e-3)
+
+
+def test_items_are_those_of_a_direct_maximisation() -> None:
+    """The marginal likelihood of a 2PL over a plain grid of abilities, maximised without a gradient."""
+    draw = np.random.default_rng(3)
+    ability = draw.normal(size=250)
+    a, b = np.array([0.8, 1.5, 1.1]), np.array([-0.7, 0.2, 1.0])
+    grade_IJ = (draw.random((250, 3)) < expit(a * ability[:, None] - b)).astype(np.int64)
+    grid = np.linspace(-7, 7, 281)
+    weight = norm.pdf(grid) / norm.pdf(grid).sum()
+
+    def negative(x: FloatArray) -> float:
+        p_QJ = expit(x[:3] * grid[:, None] - x[3:])
+        each = np.where(grade_IJ[:, None] == 1, p_QJ, 1 - p_QJ).prod(axis=2) @ weight
+        return -float(np.log(each).sum()) + 1e-3 * float(x @ x)
+
+    expected = minimize(
+        negative, np.ones(6), method="Nelder-Mead", options={"maxiter": 9000, "xatol": 1e-6, "fatol": 1e-9}
+    )
+    found_a, found_b = fit_items(grade_IJ, 2)
+    assert np.concatenate([found_a, found_b[:, 0]]) == pytest.approx(expected.x, abs=1e-3)
+
+
+def test_items_of_four_grades_are_recovered() -> None:
+    draw = np.random.default_rng(5)
+    b = np.array([[-1.5, 0.0, 1.2], [-0.5, 0.5, 2.0], [-1.0, -0.3, 0.4], [0.0, 1.0, 2.5]])
+    a = np.array([1.0, 2.0, 1.5, 0.7])
+    above = expit(a[None, :, None] * draw.normal(size=3000)[:, None, None] - b)
+    grade_IJ = (draw.random((3000, 4))[:, :, None] < above).sum(axis=2)
+    found_a, found_b = fit_items(grade_IJ, 4)
+    assert found_a == pytest.approx(a, abs=0.25)
+    assert found_b == pytest.approx(b, abs=0.25)
 
 
 @pytest.mark.slow

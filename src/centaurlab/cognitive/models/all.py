@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from centaurlab.cognitive.model import CognitiveModel
-from centaurlab.cognitive.models import delta_rule, logit, matching, stroop, two_step
+from centaurlab.cognitive.models import delta_rule, graded_response, logit, matching, stroop, two_step, word_form
 from centaurlab.runtime.errors import UserError, one_line
 
 MODELS: tuple[CognitiveModel, ...] = (
@@ -14,6 +14,8 @@ MODELS: tuple[CognitiveModel, ...] = (
     *matching.MODELS,
     *stroop.MODELS,
     *logit.MODELS,
+    *graded_response.MODELS,
+    *word_form.MODELS,
 )
 
 
