@@ -17,7 +17,7 @@ import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
 from centaurlab.data.transcripts import count_images
-from centaurlab.prompts.prompt import Prompt, Protocol, session_prompt
+from centaurlab.prompts.prompt import Prompt, PromptResponse, Protocol, beginning, session_prompt
 from centaurlab.results.record import Coverage
 from centaurlab.runtime.errors import UserError
 
@@ -28,6 +28,10 @@ Ints = npt.NDArray[np.int32]
 # session: without, SentencePiece tokenizers and ByteLevel(add_prefix_space=True) would invent a leading space. T5's
 # and BERT's do so after white space as well, which they drop; and after a letter, BERT's would go on with its word.
 _CONTEXTS = ("\n", ".", "|", "a", "0", "ж", "一", " ")
+
+
+_CHARACTERS, _TOKENS_TO_SPARE = 16, 256
+"""Characters of a text that are read for each token of the window: English has 4 to 5 a token, white space more."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,7 @@ def encode_prompt(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, max_tokens
             f"{type(tokenizer).__name__} is a slow tokenizer, which cannot say which characters a token holds; "
             "use the model's fast tokenizer (tokenizer.json)"
         )
-    responses = prompt.responses
-    boundaries = sorted({c for r in responses for c in (r.start, r.end)})
-    tokens, cuts = _tokenize(prompt, tokenizer, boundaries)
+    tokens, cuts, responses = _tokenize_window(prompt, tokenizer, max_tokens)
 
     index_R = np.array([r.number for r in responses], np.int32)
     first_R = np.array([r.start for r in responses], np.int64)
@@ -77,7 +79,7 @@ def encode_prompt(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, max_tokens
     has_tokens_R = end_R > start_R
     fits_R = has_tokens_R & (end_R <= (len(tokens.ids_T) if max_tokens is None else max_tokens))
     straddling = sum(r.start in cuts or r.end in cuts for r, fits in zip(responses, fits_R, strict=True) if fits)
-    empty = prompt.n_empty + len(responses) - int(has_tokens_R.sum())
+    empty = prompt.n_empty + len(responses) - int(has_tokens_R.sum())  # beyond the window they count as cut
     scored = int(fits_R.sum())
     n_tokens = int(end_R[fits_R].max()) if scored else 0
     return Encoding(
@@ -105,6 +107,27 @@ class _Tokens:
     ids_T: Ints
     starts_T: npt.NDArray[np.int64]
     ends_T: npt.NDArray[np.int64]
+
+
+def _tokenize_window(
+    prompt: Prompt, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None
+) -> tuple[_Tokens, set[int], tuple[PromptResponse, ...]]:
+    """Tokens, cuts, and the responses looked for: of the whole text, or of a beginning that fills the window for sure.
+
+    A text may be a thousand times as long as the window, and its tokens take far more memory than it does. What is
+    beyond the beginning moves no token but those just before its end, so that some are asked for in addition.
+    """
+    begun = prompt if max_tokens is None else likely_window(prompt, max_tokens)
+    while True:
+        tokens, cuts = _tokenize(begun, tokenizer, sorted({c for r in begun.responses for c in (r.start, r.end)}))
+        if max_tokens is None or begun is prompt or len(tokens.ids_T) >= max_tokens + _TOKENS_TO_SPARE:
+            return tokens, cuts, begun.responses
+        begun = beginning(prompt, 4 * len(begun.text))
+
+
+def likely_window(prompt: Prompt, max_tokens: int) -> Prompt:
+    """As much of a prompt as usually fills the window, and much less than a text far beyond it."""
+    return beginning(prompt, _CHARACTERS * (max_tokens + _TOKENS_TO_SPARE))
 
 
 def _tokenize(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, boundaries: list[int]) -> tuple[_Tokens, set[int]]:

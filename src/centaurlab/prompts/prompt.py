@@ -6,7 +6,7 @@ responses are numbered, stays as in the data, so that two ways of reading are co
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from centaurlab.data.transcripts import CLOSE, OPEN, find_responses, text_digest
@@ -41,6 +41,15 @@ class Prompt:
         """SHA-256 over the text and what in it is a response: equal prompts are scored once."""
         spans = [[r.number, r.start, r.end] for r in self.responses]
         return text_digest(json.dumps([self.text, self.n_responses, spans], ensure_ascii=False))
+
+
+def beginning(prompt: Prompt, n_characters: int) -> Prompt:
+    """The first ``n_characters`` of a prompt, with the responses that end there; itself where it has no more."""
+    if n_characters >= len(prompt.text):
+        return prompt
+    scaffold = prompt.scaffold and tuple((a, min(b, n_characters)) for a, b in prompt.scaffold if a < n_characters)
+    responses = tuple(response for response in prompt.responses if response.end <= n_characters)
+    return replace(prompt, text=prompt.text[:n_characters], responses=responses, scaffold=scaffold)
 
 
 Protocol = Literal["full", "paper"]

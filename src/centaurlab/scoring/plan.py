@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from centaurlab.data.options import SessionOptions
 from centaurlab.data.transcripts import SessionKey, Transcript
 from centaurlab.prompts.context import Reading
-from centaurlab.prompts.encoding import encode_prompt
+from centaurlab.prompts.encoding import encode_prompt, likely_window
 from centaurlab.prompts.prompt import Prompt
 from centaurlab.scoring.options import OptionRules, OptionsFound
 from centaurlab.scoring.order import order_texts
@@ -150,8 +150,9 @@ def estimate_lengths(
     for members in by_study.values():
         ranks = np.linspace(0, len(members) - 1, min(SAMPLED_PER_STUDY, len(members))).round().astype(int)
         sample = [members[rank] for rank in ranks]
-        encodings = [encode_prompt(sessions[i].prompt, tokenizer) for i in sample]
-        n_read, n_answered = np.sum([characters[i] for i in sample], axis=0).tolist()
+        begun = [likely_window(sessions[i].prompt, max_tokens) for i in sample]
+        encodings = [encode_prompt(prompt, tokenizer) for prompt in begun]
+        n_read, n_answered = np.sum([_characters(prompt) for prompt in begun], axis=0).tolist()
         per_character = sum(len(e.input_ids_T) for e in encodings) / max(n_read, 1)
         per_answered = sum(int((e.end_R - e.start_R).sum()) for e in encodings) / max(n_answered, 1)
         for i in members:
