@@ -11,7 +11,7 @@ from helpers.paths import PACKAGE, ROOT, TESTS
 
 FOUNDATION = ("runtime", "runs", "catalog", "data")
 STATISTICS = ("results", "stats", "cognitive", "display", "analyses", "reporting")
-GPU = ("models", "prompts", "scoring", "training")
+GPU = ("models", "prompts", "scoring", "simulation", "training")
 ORDER = (*FOUNDATION, *STATISTICS, *GPU, "sweeps", "jobs", "cli", "library")
 """A package imports only what stands before it."""
 HEAVY = {"torch", "transformers", "trl", "accelerate", "peft", "mlflow", "wandb"}

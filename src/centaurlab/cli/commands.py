@@ -35,6 +35,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Measure": {
         "score": (f"{_JOBS}.score:COMMAND", "one NLL per human response"),
         **{name: (f"{_JOBS}.{name}:COMMAND" if name in _PLANNED else "", line) for name, line in ANALYSES.items()},
+        "simulate": (f"{_JOBS}.simulate:COMMAND", "a model acts: people's sessions answered anew"),
         "precision": (f"{_JOBS}.replay:COMMAND", "what --precision would have saved on finished scores"),
         "benchmark": (f"{_JOBS}.benchmark:COMMAND", "speed and memory against a plain loop"),
     },

@@ -100,6 +100,16 @@ def encode_prompt(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, max_tokens
     )
 
 
+def encode_stretch(text: str, tokenizer: PreTrainedTokenizerBase, is_first: bool) -> list[int]:
+    """Token ids of a stretch of a session between two boundaries of responses, markers included.
+
+    Stretch by stretch they are those of ``encode_prompt`` for the whole, since no token holds characters on both sides
+    of a boundary. ``is_first``: it begins the session, after what the tokenizer puts in front.
+    """
+    ids: list[int] = _tokenize(Prompt(text, (), 0, scaffold=None if is_first else ()), tokenizer, [])[0].ids_T.tolist()
+    return ids
+
+
 @dataclass(frozen=True)
 class _Tokens:
     """Ids with their extents in characters; white space that a token's offsets leave out counts to the next."""

@@ -135,7 +135,7 @@ class SessionScorer:
                 scores, n_computed = self._score(encoding, shared, chunk_tokens, options or _no_options(encoding))
                 return ScoredSession(scores, n_computed, n_failed)
             except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 reason = " ".join(str(error).split()) or "out of memory"
             # Only here, where the error no longer holds the tensors of the attempt, is their memory free.
@@ -189,7 +189,7 @@ class SessionScorer:
         except UserError:
             raise
         except Exception as error:
-            if _is_out_of_memory(error):
+            if is_out_of_memory(error):
                 raise
             raise ModelFailureError(f"the model's own code fails: {type(error).__name__}: {one_line(error)}") from error
 
@@ -203,7 +203,7 @@ class SessionScorer:
         return 0, None
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Whether memory ran out: that of the device, of PyTorch's allocator on a CPU, or of Python and NumPy."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or should_reduce_batch_size(error)
 

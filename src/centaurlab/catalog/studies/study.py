@@ -112,11 +112,24 @@ def read_trials(study: Study, segments: Sequence[str], answers: Sequence[str]) -
         The text is not told as the module expects; the message names the response, counted from 1.
     """
     past: list[Trial] = []
-    for number, (segment, answer, after) in enumerate(zip(segments, answers, segments[1:], strict=False), start=1):
-        with _saying_where(f"response {number}"):
-            past.append(_answered(study.ask(segment, past, segments[0]), past, answer, after))
+    for segment, answer, after in zip(segments, answers, segments[1:], strict=False):
+        past.append(answered(ask_next(study, segment, past, segments[0]), past, answer, after))
     with _saying_where("the session as a whole"):
         return study.finish(past)
+
+
+def ask_next(study: Study, segment: str, past: Sequence[Trial], opening: str) -> Ask:
+    """What the next response answers, as ``Study.ask`` has it; ``UnreadableError`` names the response."""
+    with _saying_where(f"response {len(past) + 1}"):
+        return study.ask(segment, past, opening)
+
+
+def answered(asked: Ask, past: Sequence[Trial], answer: str, after: str) -> Trial:
+    """``asked`` as a trial record, once it is answered; what it leaves open is as in the trial before."""
+    number = past[-1].trial + (not asked.continues) if past else 1
+    block = asked.block or (past[-1].block if past else 1)
+    known = {**vars(asked), "block": block}
+    return Trial(**known, answer=answer, role=asked.role_of(answer), trial=number, after=after)
 
 
 def instructions(study: Study, opening: str) -> str:
@@ -146,14 +159,6 @@ def _saying_where(place: str) -> Iterator[None]:
         raise UnreadableError(f"{place}: {error}") from error
     except Exception as error:  # a module, which may be a user's own, fails in its own ways at an unexpected text
         raise UnreadableError(f"{place}: {type(error).__name__}: {error}") from error
-
-
-def _answered(asked: Ask, past: Sequence[Trial], answer: str, after: str) -> Trial:
-    """``asked`` as a trial record; what it leaves open is as in the trial before."""
-    number = past[-1].trial + (not asked.continues) if past else 1
-    block = asked.block or (past[-1].block if past else 1)
-    known = {**vars(asked), "block": block}
-    return Trial(**known, answer=answer, role=asked.role_of(answer), trial=number, after=after)
 
 
 def _shortened(text: str, width: int = 80) -> str:

@@ -1,0 +1,101 @@
+"""A model and people into sessions that the model answered."""
+
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import finalize
+
+from centaurlab.data.source import DataArguments
+from centaurlab.library.options import of_kind, options_of
+from centaurlab.library.people import People, load
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.runs.integrity import read_json
+from centaurlab.runs.tracker import TrackingArguments
+from centaurlab.simulation.arguments import SimulateArguments
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from centaurlab.library.people import Sessions
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Sessions that a model answered in the place of people; ``folder`` lasts as long as this object if temporary."""
+
+    folder: Path
+
+    @property
+    def people(self) -> People:
+        """The sessions, for ``score``, ``train`` and whatever else takes people."""
+        return load(self.folder / "simulated.jsonl.gz")
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What ``run.json`` says: model, seed, what became of each study, provenance."""
+        return read_json(self.folder / "run.json")
+
+    def table(self) -> "pd.DataFrame":
+        """A row per answer: who, which, the answer, its probability, and what the model gave to no option (nats)."""
+        import pandas as pd
+
+        return pd.read_parquet(self.folder / "simulated.parquet")
+
+    def __repr__(self) -> str:
+        return f"Simulation({self.record['model']['name']}: {self.record['verdict']}; {self.folder})"
+
+
+def simulate(
+    model: str | Path, people: "Sessions | People" = "starter", folder: str | Path | None = None, **options: Any
+) -> Simulation:
+    """Let a model answer people's sessions anew, its own answers in the history.
+
+    Parameters
+    ----------
+    model : str or path
+        A hub id, a folder, a GGUF file, an adapter, or ``"gemma-3-270m"``.
+    people : People, or whatever load takes
+        Whose sessions.
+    folder : str or path, optional
+        Where the sessions go; by default a temporary folder, which ends with the result.
+    **options
+        Those of ``centaurlab simulate --help``: ``replicates``, ``seed``, ``temperature``, ``yoked`` and others.
+
+    Returns
+    -------
+    Simulation
+        With ``people``, ``table()``, ``record`` and ``folder``.
+
+    Raises
+    ------
+    UserError
+        For whatever can be mended; ``IncompleteError`` where some sessions could not be simulated, the others are.
+
+    Examples
+    --------
+    >>> acted = cl.simulate(model, sessions, replicates=2)
+    note: slots: no module of the study says whether its text answers what was done; what is told is the person's
+    >>> acted.people
+    People('simulated.jsonl.gz': 1 studies, 4 sessions, 8 responses)
+    >>> acted.table()[["participant", "response", "n_options"]].head(2).to_dict("records")
+    [{'participant': 'p1#r1', 'response': 0, 'n_options': 2}, {'participant': 'p1#r1', 'response': 1, 'n_options': 2}]
+    """
+    from centaurlab.simulation.run import simulate as run
+
+    kinds = (ModelArguments, SimulateArguments, DataArguments, TrackingArguments)
+    given = options_of(options, *kinds, but=("model_name_or_path", "output_dir", "data"))
+    with ExitStack() as kept:
+        if folder is None:
+            folder = kept.enter_context(tempfile.TemporaryDirectory(prefix="centaurlab-simulated-"))
+        place = Path(folder)
+        run(
+            ModelArguments(str(model), **of_kind(given, ModelArguments)),
+            load(people, **of_kind(given, DataArguments)).kept_in(place),
+            SimulateArguments(str(place), **of_kind(given, SimulateArguments)),
+            TrackingArguments(**{"report_to": ["none"]} | of_kind(given, TrackingArguments)),
+        )
+        simulation = Simulation(place)
+        finalize(simulation, kept.pop_all().close)
+    return simulation

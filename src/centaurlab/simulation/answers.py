@@ -1,0 +1,170 @@
+"""What a model predicts after a question into an answer: one of the options offered, or words up to the marker."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from centaurlab.data.transcripts import CLOSE, OPEN
+from centaurlab.prompts.encoding import encode_stretch
+from centaurlab.simulation.draws import draw, draw_token
+
+# O: options, N: places in their tree, V: vocabulary.
+Bools = npt.NDArray[np.bool_]
+Doubles = npt.NDArray[np.float64]
+_SPACES = "▁Ġ ĊĉČ\t\n\r"
+
+
+class AnswerError(ValueError):
+    """A session that cannot be simulated, while others may be: says which answer, and why."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was answered, and how likely it was in the model's own terms.
+
+    ``p``: its probability among what could be drawn. ``off_option_nats``: −log of the probability of all that could be
+    drawn, over the tokens of the answer: what the model would have said beside the options, or beside words that a
+    session can hold. ``is_complete``: whether words ended by themselves, before they became too many.
+    """
+
+    text: str
+    p: float
+    off_option_nats: float
+    n_options: int | None
+    is_complete: bool = True
+
+
+@dataclass(frozen=True)
+class OptionTree:
+    """Options as tokens: what has to be computed after the question to know the probability of each.
+
+    ``ids`` and ``parents`` are those of a ``packed.Stretch``; both are empty where the first token tells the options
+    apart. ``paths``: of each option, its tokens with the place before each, −1 for the question itself.
+    """
+
+    options: tuple[str, ...]
+    ids: tuple[int, ...]
+    parents: tuple[int, ...]
+    paths: tuple[tuple[tuple[int, int], ...], ...]
+
+    def log_probabilities(self, root_V: torch.Tensor, log_p_NV: torch.Tensor | None) -> Doubles:
+        """log p of each option (O,) from log-probabilities after the question and after each of ``ids``."""
+        places = [place for path in self.paths for place, _ in path]
+        tokens = [token for path in self.paths for _, token in path]
+        rows = root_V[None] if log_p_NV is None else torch.cat([root_V[None].to(log_p_NV.device), log_p_NV])
+        found = rows[torch.tensor(places) + 1, torch.tensor(tokens)].double().cpu().numpy()
+        starts = np.cumsum([0, *(len(path) for path in self.paths[:-1])])
+        sums: Doubles = np.add.reduceat(found, starts)
+        return sums
+
+
+def option_tree(options: Sequence[str], after: str, tokenizer: PreTrainedTokenizerBase) -> OptionTree:
+    """The options of a question as tokens.
+
+    Where one option begins with another ("1" and "10"), all of them include the first token of the closing marker,
+    which stands before ``after``. Raises ``AnswerError`` where two options are the same tokens.
+    """
+    sequences = [tuple(encode_stretch(option, tokenizer, is_first=False)) for option in options]
+    if any(b.startswith(a) for a in options for b in options if a != b):
+        end = encode_stretch(CLOSE + after, tokenizer, is_first=False)[0]
+        sequences = [(*ids, end) for ids in sequences]
+    if len(set(sequences)) < len(sequences) or not all(sequences):
+        raise AnswerError(f"the model's tokens do not tell the options {', '.join(options)} apart; use another model")
+    places: dict[tuple[int, ...], int] = {(): -1}
+    ids: list[int] = []
+    parents: list[int] = []
+    paths = []
+    for sequence in sequences:
+        path = []
+        for n, token in enumerate(sequence):
+            before = sequence[:n]
+            if before not in places:
+                places[before] = len(ids)
+                ids.append(before[-1])
+                parents.append(places[before[:-1]])
+            path.append((places[before], token))
+        paths.append(tuple(path))
+    return OptionTree(tuple(options), tuple(ids), tuple(parents), tuple(paths))
+
+
+def choose(tree: OptionTree, log_p_O: Doubles, generator: np.random.Generator) -> Answer:
+    """Draw one of the options, whose probabilities are made to sum to one. ``AnswerError`` for a NaN or infinity."""
+    if np.isnan(log_p_O).any() or np.isneginf(log_p_O).all():
+        raise AnswerError("the model gives its options NaN or no probability; try --dtype float32")
+    which, log_p = draw(log_p_O, generator.random())
+    off_option_nats = max(0.0, -float(np.logaddexp.reduce(log_p_O)))
+    return Answer(tree.options[which], float(np.exp(log_p)), off_option_nats, len(tree.options))
+
+
+class Vocabulary:
+    """What each token of a vocabulary of ``size`` would do in an answer of free words."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, size: int) -> None:
+        self._tokenizer = tokenizer
+        pieces = tokenizer.convert_ids_to_tokens(list(range(min(len(tokenizer), size))))
+        never = [piece is None or OPEN in piece for piece in pieces] + [True] * (size - len(pieces))
+        self._never_V = np.array(never)
+        self._never_V[[i for i in tokenizer.all_special_ids if i < size]] = True
+        self._opens_V = _flags([piece is not None and piece.startswith("<") for piece in pieces], size)
+        self._closes_V = _flags([piece is not None and piece.lstrip(_SPACES).startswith(">") for piece in pieces], size)
+        self._context = encode_stretch(".", tokenizer, is_first=False)
+
+    def impossible(self, answer: str) -> Bools:
+        """Which tokens (V,) cannot go on with an answer: special ones, markers within it, an end while it is blank."""
+        found = self._never_V.copy()
+        if answer.endswith("<"):
+            found |= self._opens_V
+        if not answer.strip():
+            found |= self._closes_V
+        return found
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Tokens as they read after others."""
+        before, whole = (
+            self._tokenizer.decode(part, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+            for part in (self._context, [*self._context, *ids])
+        )
+        return str(whole[len(before) :])
+
+
+def _flags(flags: Sequence[bool], size: int) -> Bools:
+    return np.array([*flags, *([False] * (size - len(flags)))], dtype=bool)
+
+
+class FreeWords:
+    """An answer of free words, token by token; ``answer`` is set when it ends."""
+
+    def __init__(self, vocabulary: Vocabulary, generator: np.random.Generator, max_new_tokens: int) -> None:
+        self.ids: list[int] = []
+        self.answer: Answer | None = None
+        self._vocabulary = vocabulary
+        self._generator = generator
+        self._max_new_tokens = max_new_tokens
+        self._text = ""
+        self._log_p = self._off_option_nats = 0.0
+
+    def add(self, log_p_V: torch.Tensor) -> None:
+        """Draw the next token, of which ``log_p_V`` are the log-probabilities; ``AnswerError`` for a NaN."""
+        weights_V = log_p_V.double().cpu().numpy()
+        if np.isnan(weights_V).any():
+            raise AnswerError("the model gives NaN for a token; try --dtype float32")
+        weights_V[self._vocabulary.impossible(self._text)] = -np.inf
+        if np.isneginf(weights_V).all():
+            raise AnswerError("the model gives no probability to any word; try --dtype float32")
+        token, log_p = draw_token(weights_V, self._generator)
+        self._log_p += log_p
+        self._off_option_nats += max(0.0, -float(np.logaddexp.reduce(weights_V)))
+        self.ids.append(token)
+        text = self._vocabulary.text(self.ids)
+        is_closed = CLOSE in text
+        self._text = text.partition(CLOSE)[0]
+        if is_closed or len(self.ids) == self._max_new_tokens:
+            if OPEN in self._text or not self._text.strip():
+                raise AnswerError(f"the model's answer {self._text!r} is blank or holds a marker, and is none")
+            self.answer = Answer(
+                self._text, float(np.exp(self._log_p)), self._off_option_nats, n_options=None, is_complete=is_closed
+            )

@@ -1,0 +1,59 @@
+"""Randomness that belongs to an answer: who gave it and in which run, never what was computed beside it or before.
+
+Each answer has a generator of its own, keyed by seed, session, replicate and number, so that the size of a batch, the
+number of processes and a run that was broken off and continued change no draw.
+"""
+
+import hashlib
+import json
+
+import numpy as np
+import numpy.typing as npt
+
+from centaurlab.data.transcripts import SessionKey
+
+# O: options of an answer, V: vocabulary.
+
+
+def generator_of(seed: int, key: SessionKey, replicate: int, number: int) -> np.random.Generator:
+    """The generator of answer ``number`` (from 0) of a simulated session.
+
+    References
+    ----------
+    Philox, a counter-based generator whose streams are told apart by their key: Salmon et al. 2011,
+    doi:10.1145/2063384.2063405.
+    """
+    named = json.dumps([seed, key.study, key.experiment, key.participant, replicate, number])
+    digest = hashlib.sha256(named.encode("utf-8", "surrogatepass")).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "big")))
+
+
+def draw(log_weight_O: npt.NDArray[np.float64], uniform: float) -> tuple[int, float]:
+    """Draw by the inverse distribution function: which, and its log-probability in nats.
+
+    Parameters
+    ----------
+    log_weight_O
+        Logarithm of the weight of each, up to a constant; −inf: never drawn.
+    uniform
+        A draw from [0, 1).
+    """
+    weight_O = np.exp(log_weight_O - log_weight_O.max())
+    sum_O = weight_O.cumsum()
+    drawn = int(np.searchsorted(sum_O, uniform * sum_O[-1], side="right"))
+    drawn = min(drawn, int(np.flatnonzero(weight_O)[-1]))
+    return drawn, float(np.log(weight_O[drawn] / sum_O[-1]))
+
+
+def draw_token(log_weight_V: npt.NDArray[np.float64], generator: np.random.Generator) -> tuple[int, float]:
+    """Draw by a race of as many exponential variables: which, and its log-probability in nats.
+
+    The last bits of a matrix product change the winner where two are as good as equal. Inverting a distribution
+    function of 260,000 steps, they would change it wherever steps are smaller than they are.
+
+    References
+    ----------
+    The Gumbel-max trick: Maddison et al. 2014, arXiv:1411.0030, section 2.
+    """
+    drawn = int(np.argmax(log_weight_V + generator.gumbel(size=len(log_weight_V))))
+    return drawn, float(log_weight_V[drawn] - np.logaddexp.reduce(log_weight_V))

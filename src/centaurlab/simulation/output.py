@@ -1,0 +1,127 @@
+"""Simulated sessions into files: transcripts like people's, a row per answer, and what the run says of itself."""
+
+import gzip
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from centaurlab.data.transcripts import SessionKey, data_fingerprint, study_fingerprint, text_digest, told
+from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.provenance import peak_memory, provenance
+from centaurlab.runtime.disk import disk_errors, replace_durably
+from centaurlab.simulation.player import Simulated
+from centaurlab.simulation.questions import OpenLoop
+
+SESSIONS, ANSWERS = "simulated.jsonl.gz", "simulated.parquet"
+_OF_THE_PERSON_ALONE = frozenset({"text", "rt", "participant_id"})
+COLUMNS = (
+    *("study", "experiment", "participant", "replicate", "response"),
+    *("answer", "p", "off_option_nats", "n_options", "is_complete"),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a replicate of a person's session; ``failure``: why nothing did."""
+
+    person: OpenLoop
+    replicate: int
+    simulated: Simulated | None
+    failure: str | None
+
+    @property
+    def participant(self) -> str:
+        """The name of the simulated participant."""
+        return f"{self.person.transcript.participant}#r{self.replicate}"
+
+
+def write_output(folder: RunFolder, data: str, outcomes: Sequence[Outcome], about: Mapping[str, Any]) -> None:
+    """Write transcripts, table and, last, ``run.json``; ``about`` joins it."""
+    done = [(outcome, outcome.simulated) for outcome in outcomes if outcome.simulated]
+    _write_sessions(folder.path, done)
+    rows = [
+        (*_key(outcome), outcome.replicate, number, *vars(answer).values())
+        for outcome, simulated in done
+        for number, answer in enumerate(simulated.answers)
+    ]
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"n_options": "Int32"})
+    folder.write_table(ANSWERS, table)
+    studies = _studies(outcomes)
+    fingerprints = _fingerprints(outcomes)
+    seconds = about["speed"]["wall_seconds"]
+    record = {
+        "job": folder.job,
+        "data": {"name": data, "fingerprint": data_fingerprint(fingerprints), "studies": fingerprints},
+        "studies": studies,
+        "failed_sessions": [outcome.failure for outcome in outcomes if outcome.failure],
+        "verdict": _verdict(studies),
+    }
+    folder.write_json("run.json", provenance() | record | dict(about) | {"memory": peak_memory()})
+    said = {f"off_option_nats/{study}": known["off_option_nats"] for study, known in studies.items()}
+    folder.log({"answers": len(table), "wall_seconds": seconds} | said)
+
+
+def _key(outcome: Outcome) -> tuple[str, str, str]:
+    told = outcome.person.transcript
+    return told.study, told.experiment, outcome.participant
+
+
+def _write_sessions(folder: Path, done: Iterable[tuple[Outcome, Simulated]]) -> None:
+    path = folder / SESSIONS
+    temporary = path.with_name(f".{SESSIONS}.tmp")
+    with disk_errors(folder):
+        with temporary.open("wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+            for outcome, simulated in done:
+                study, experiment, participant = _key(outcome)
+                known = outcome.person.transcript.metadata
+                kept = {name: value for name, value in known.items() if name not in _OF_THE_PERSON_ALONE}
+                session = {"study": study, "experiment": experiment, "participant": participant}
+                line = kept | session | {"text": simulated.text}
+                packed.write(json.dumps(line, default=str).encode() + b"\n")
+        replace_durably(temporary, path)
+
+
+def _studies(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
+    """What was simulated of each study, and how."""
+    by_study: dict[str, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        by_study[outcome.person.transcript.study].append(outcome)
+    found = {}
+    for study, of_study in sorted(by_study.items()):
+        done = [outcome.simulated for outcome in of_study if outcome.simulated]
+        answers = [answer for simulated in done for answer in simulated.answers]
+        chosen = [answer.off_option_nats for answer in answers if answer.n_options is not None]
+        found[study] = {
+            "feedback": of_study[0].person.fit,
+            "options": of_study[0].person.options.rule,
+            "people": len({outcome.person.transcript.key for outcome in of_study}),
+            "sessions": len(done),
+            "failed": len(of_study) - len(done),
+            "answers": len(answers),
+            "cut": sum(simulated.n_cut for simulated in done),
+            "incomplete": sum(not answer.is_complete for answer in answers),
+            "off_option_nats": sum(chosen) / len(chosen) if chosen else math.nan,
+            "sessions_with_other_tokens": sum(not simulated.same_tokens for simulated in done),
+        }
+    return found
+
+
+def _fingerprints(outcomes: Sequence[Outcome]) -> dict[str, str]:
+    by_study: dict[str, set[bytes]] = defaultdict(set)
+    for outcome in outcomes:
+        person = outcome.person.transcript
+        key = SessionKey(person.study, person.experiment, person.participant)
+        by_study[person.study].add(told(key, text_digest(person.text)))
+    return {study: study_fingerprint(sorted(sessions)) for study, sessions in by_study.items()}
+
+
+def _verdict(studies: Mapping[str, Mapping[str, Any]]) -> str:
+    sessions, answers, cut = (sum(of[name] for of in studies.values()) for name in ("sessions", "answers", "cut"))
+    said = f"{sessions:,} sessions of {len(studies)} studies, {answers:,} answers"
+    return said + (f"; {cut:,} more lay beyond the context window" if cut else "")

@@ -1,0 +1,309 @@
+"""Stretches of many sessions through a model at once, each onto the keys and values of its own session alone.
+
+The tokens of all stretches stand in one row without padding; what is computed for each token apart sees them together,
+and attention session by session. So sessions of any lengths wait for one pass, nothing is computed twice, sliding
+windows are exact, and a session's numbers depend on its neighbours in the last bits of a matrix product alone.
+"""
+
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from centaurlab.runtime.errors import UserError
+from centaurlab.scoring.scorer import CPU_CHUNK_TOKENS
+
+# N: new tokens of a session or of all, K: its keys so far and new, H: query heads, G: key heads, D: size of a head,
+# V: vocabulary.
+NAME = "sessions_side_by_side"
+GPU_CHUNK_TOKENS = 4_096
+TRUNCATED_TOKENS = 256
+"""How many of its last tokens a session can take back (``SessionCache.truncate``)."""
+_TOLERANCE = {torch.float32: 1e-4}
+_TOLERANCE_ROUNDED = 0.05
+
+
+class _LayerCache:
+    """Keys and values of one layer; with a window, those that no later query sees are let go of."""
+
+    def __init__(self, window: int | None) -> None:
+        self.window = window
+        self.first, self.n = 0, 0
+        self.key_GKD = self.value_GKD = torch.empty(0, 0, 0)
+
+    def append(self, key_GND: torch.Tensor, value_GND: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        n_new = key_GND.shape[1]
+        if self.n + n_new > self.key_GKD.shape[1]:
+            self.key_GKD, self.value_GKD = self._grown(key_GND, value_GND, self.n + n_new + self.n // 2)
+        self.key_GKD[:, self.n : self.n + n_new] = key_GND
+        self.value_GKD[:, self.n : self.n + n_new] = value_GND
+        self.n += n_new
+        return self.key_GKD[:, : self.n], self.value_GKD[:, : self.n]
+
+    def _grown(self, key: torch.Tensor, value: torch.Tensor, capacity: int) -> tuple[torch.Tensor, torch.Tensor]:
+        kept = self.n if self.window is None else min(self.n, self.window - 1 + TRUNCATED_TOKENS)
+        dropped = self.n - kept
+        new_key, new_value = (like.new_empty(like.shape[0], capacity - dropped, like.shape[2]) for like in (key, value))
+        if kept:
+            new_key[:, :kept] = self.key_GKD[:, dropped : self.n]
+            new_value[:, :kept] = self.value_GKD[:, dropped : self.n]
+        self.first, self.n = self.first + dropped, kept
+        return new_key, new_value
+
+    def copy(self) -> "_LayerCache":
+        new = _LayerCache(self.window)
+        new.first, new.n = self.first, self.n
+        new.key_GKD, new.value_GKD = self.key_GKD[:, : self.n].clone(), self.value_GKD[:, : self.n].clone()
+        return new
+
+
+class SessionCache:
+    """The keys and values of one session of ``length`` tokens, layer by layer; tokens are put at its end."""
+
+    def __init__(self, windows: Sequence[int | None]) -> None:
+        self.layers = [_LayerCache(window) for window in windows]
+        self.length = 0
+
+    def copy(self) -> "SessionCache":
+        """One of its own for a session that goes on otherwise."""
+        new = SessionCache([])
+        new.layers, new.length = [layer.copy() for layer in self.layers], self.length
+        return new
+
+    def truncate(self, length: int) -> None:
+        """Take back all tokens after the first ``length``, at most ``TRUNCATED_TOKENS`` or what came last."""
+        for layer in self.layers:
+            layer.n -= self.length - length
+            assert layer.n >= 0
+        self.length = length
+
+
+@dataclass
+class Stretch:
+    """Tokens to put at a session's end, and what is done with what they predict.
+
+    ``take`` gets logits (rows, V): a row after the last token, or with ``parents`` one after every token. ``parents``:
+    for tokens that continue the session in several ways, the place of the token before each among them, −1 for the
+    session itself; such tokens are taken back when their logits are.
+    """
+
+    cache: SessionCache
+    ids: Sequence[int]
+    take: Callable[[torch.Tensor], None]
+    parents: Sequence[int] | None = None
+
+
+@dataclass
+class _Part:
+    """The tokens of a stretch that go through the model in one pass."""
+
+    stretch: Stretch
+    ids: Sequence[int]
+    is_last: bool
+    masks: dict[int | None, torch.Tensor | None] = field(default_factory=dict)
+
+    def depths(self) -> list[int]:
+        """How many of its tokens each token continues."""
+        if self.stretch.parents is None:
+            return list(range(len(self.ids)))
+        depths: list[int] = []
+        for parent in self.stretch.parents:
+            depths.append(0 if parent < 0 else depths[parent] + 1)
+        return depths
+
+    def visible(self, layer: _LayerCache, device: torch.device) -> torch.Tensor | None:
+        """Which keys each of its tokens sees (N, K), the same in all layers of a window; None: all of them."""
+        if layer.window not in self.masks:
+            self.masks[layer.window] = self._visible(layer, device)
+        return self.masks[layer.window]
+
+    def _visible(self, layer: _LayerCache, device: torch.device) -> torch.Tensor | None:
+        n_new, before = len(self.ids), layer.n - len(self.ids)
+        length = self.stretch.cache.length
+        if n_new == 1 and (layer.window is None or layer.n <= layer.window):
+            return None
+        query_N = length + torch.tensor(self.depths())
+        key_K = torch.cat([layer.first + torch.arange(before), query_N])
+        mask_NK = key_K[None] <= query_N[:, None]
+        if layer.window is not None:
+            mask_NK &= key_K[None] > query_N[:, None] - layer.window
+        if self.stretch.parents is not None:
+            ancestors_NN = torch.eye(n_new, dtype=torch.bool)
+            for token, parent in enumerate(self.stretch.parents):
+                if parent >= 0:
+                    ancestors_NN[token] |= ancestors_NN[parent]
+            mask_NK[:, before:] &= ancestors_NN
+        return mask_NK.to(device)
+
+
+_PARTS: ContextVar[Sequence[_Part]] = ContextVar("parts of the pass under way")
+
+
+class PackedModel:
+    """A model that takes stretches of many sessions at once.
+
+    ``chunk_tokens``: how many tokens go through it in one pass; default: what suits its device. Raises ``UserError``
+    for a model that keeps anything but the keys and values of every token and layer.
+    """
+
+    def __init__(self, model: PreTrainedModel, chunk_tokens: int | None = None) -> None:
+        self.model = model
+        self.device = next(model.parameters()).device
+        self.tokens_computed = 0
+        self._windows = _windows(model)
+        default = CPU_CHUNK_TOKENS if self.device.type == "cpu" else GPU_CHUNK_TOKENS
+        self._chunk_tokens = chunk_tokens or default
+
+    def new_cache(self) -> SessionCache:
+        """That of a session of no token."""
+        return SessionCache(self._windows)
+
+    @torch.inference_mode()
+    def prepare(self, ids: Sequence[int]) -> None:
+        """Have the model attend session by session, and see on some tokens that this changes nothing.
+
+        Raises ``UserError`` where it does.
+        """
+        ids = (list(ids) * 4)[: min(self._chunk_tokens, max(4, len(ids)))]
+        if self.model.config._attn_implementation == NAME:  # it has simulated before
+            self.model.set_attn_implementation("sdpa")
+        whole_V = self.model(input_ids=self._tensor(ids), use_cache=False).logits[0, -1].float().softmax(-1)
+        AttentionInterface.register(NAME, _attention)
+        AttentionMaskInterface.register(NAME, lambda *_, **__: None)
+        self.model.set_attn_implementation(NAME)
+        found: list[torch.Tensor] = []
+        cache, half = self.new_cache(), len(ids) // 2
+        self.compute([Stretch(self.new_cache(), ids[half:], _ignore), Stretch(cache, ids[:half], _ignore)])
+        self.compute([Stretch(self.new_cache(), ids[:1], _ignore), Stretch(cache, ids[half:], found.append)])
+        self.tokens_computed = 0
+        distance = 0.5 * float((found[0][0].float().softmax(-1) - whole_V).abs().sum())
+        if not distance <= _TOLERANCE.get(self.model.dtype, _TOLERANCE_ROUNDED):
+            raise UserError(
+                f"{self.model.name_or_path} ({self.model.config.model_type}) gives other numbers where sessions are "
+                f"computed side by side (total variation {distance:.1e}), so it cannot simulate; use another model"
+            )
+
+    @torch.inference_mode()
+    def compute(self, stretches: Sequence[Stretch]) -> None:
+        """Put every stretch at the end of its session, in as many passes as it takes."""
+        waiting: list[_Part] = []
+        room = self._chunk_tokens
+        for stretch in stretches:
+            start = 0
+            while start < len(stretch.ids):
+                end = len(stretch.ids) if stretch.parents is not None else min(start + room, len(stretch.ids))
+                waiting.append(_Part(stretch, stretch.ids[start:end], end == len(stretch.ids)))
+                room -= end - start
+                start = end
+                if room <= 0:
+                    self._pass(waiting)
+                    waiting, room = [], self._chunk_tokens
+        if waiting:
+            self._pass(waiting)
+
+    def _pass(self, parts: Sequence[_Part]) -> None:
+        ids: list[int] = []
+        positions: list[int] = []
+        rows: list[int] = []
+        counts: list[int] = []
+        for part in parts:
+            if part.stretch.parents is not None:
+                wanted = range(len(part.ids))
+            else:
+                wanted = range(len(part.ids) - 1, len(part.ids)) if part.is_last else range(0)
+            rows += [len(ids) + row for row in wanted]
+            counts.append(len(wanted))
+            ids += part.ids
+            positions += [part.stretch.cache.length + depth for depth in part.depths()]
+        rows_R = torch.tensor(rows, dtype=torch.long)
+        head = self.model.get_output_embeddings()
+        hook = head.register_forward_pre_hook(lambda _, inputs: (inputs[0][:, rows_R.to(inputs[0].device)],))
+        token = _PARTS.set(parts)
+        try:
+            logits_RV = self.model(
+                input_ids=self._tensor(ids), position_ids=self._tensor(positions), use_cache=False
+            ).logits[0]
+        finally:
+            _PARTS.reset(token)
+            hook.remove()
+        self.tokens_computed += len(ids)
+        for part, logits in zip(parts, logits_RV.split(counts), strict=True):
+            cache = part.stretch.cache
+            cache.length += len(part.ids)
+            if part.stretch.parents is not None:
+                cache.truncate(cache.length - len(part.ids))
+            if part.is_last:
+                part.stretch.take(logits)
+
+    def _tensor(self, numbers: Sequence[int]) -> torch.Tensor:
+        return torch.tensor(numbers, dtype=torch.long, device=self.device)[None]
+
+
+def _ignore(logits_RV: torch.Tensor) -> None:
+    """For a stretch of which nothing is predicted."""
+
+
+def _windows(model: PreTrainedModel) -> list[int | None]:
+    """The window of each layer (None: it attends to all), as the model's own cache has them."""
+    config = model.config.get_text_config(decoder=True)
+    kinds = {type(layer) for layer in DynamicCache(config=model.config).layers}
+    rope = getattr(config, "rope_parameters", None) or {}
+    scaled = {str(rope.get("rope_type"))} | {str(r.get("rope_type")) for r in rope.values() if isinstance(r, dict)}
+    if kinds - {DynamicLayer, DynamicSlidingWindowLayer} or scaled & {"longrope", "dynamic"}:
+        raise UserError(
+            f"{model.name_or_path} is a {config.model_type} model, which keeps more of a session than keys and values, "
+            "or turns them by the session's length; it cannot simulate yet, use another model"
+        )
+    layers = DynamicCache(config=model.config).layers
+    windows = [layer.sliding_window if isinstance(layer, DynamicSlidingWindowLayer) else None for layer in layers]
+    if layers and len(layers) != config.num_hidden_layers:
+        raise UserError(f"{model.name_or_path} shares keys between layers; it cannot simulate yet, use another model")
+    return windows or [None] * config.num_hidden_layers
+
+
+def _attention(
+    module: torch.nn.Module,
+    query_1HND: torch.Tensor,
+    key_1GND: torch.Tensor,
+    value_1GND: torch.Tensor,
+    mask: torch.Tensor | None,
+    scaling: float | None = None,
+    softcap: float | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Outputs (1, N, H, D) of the parts of the pass, each over its own session."""
+    if kwargs.get("s_aux") is not None:
+        raise UserError("a model with attention sinks cannot simulate yet; use another model")
+    query_1HND = query_1HND * (query_1HND.shape[-1] ** -0.5 if scaling is None else scaling)
+    outputs, start = [], 0
+    for part in _PARTS.get():
+        new = slice(start, start + len(part.ids))
+        layer = part.stretch.cache.layers[int(module.layer_idx)]  # type: ignore[arg-type]
+        key_GKD, value_GKD = layer.append(key_1GND[0, :, new], value_1GND[0, :, new])
+        visible_NK = part.visible(layer, query_1HND.device)
+        outputs.append(_attend(query_1HND[0, :, new], key_GKD, value_GKD, visible_NK, softcap))
+        start = new.stop
+    return torch.cat(outputs, dim=1).transpose(0, 1)[None].contiguous(), None
+
+
+def _attend(
+    query_HND: torch.Tensor,
+    key_GKD: torch.Tensor,
+    value_GKD: torch.Tensor,
+    visible_NK: torch.Tensor | None,
+    softcap: float | None,
+) -> torch.Tensor:
+    """softmax(query · keyᵀ) · value: (H, N, D); heads that share keys are rows of one matrix product."""
+    n_heads, n_new, size = query_HND.shape
+    n_groups = key_GKD.shape[0]
+    scores_HNK = torch.matmul(query_HND.reshape(n_groups, -1, size), key_GKD.mT).view(n_heads, n_new, -1)
+    if softcap is not None:
+        scores_HNK = softcap * torch.tanh(scores_HNK / softcap)
+    if visible_NK is not None:
+        scores_HNK = scores_HNK.masked_fill(~visible_NK, float("-inf"))
+    weights_HNK = scores_HNK.softmax(-1, dtype=torch.float32).to(value_GKD.dtype)
+    return torch.matmul(weights_HNK.view(n_groups, -1, weights_HNK.shape[-1]), value_GKD).view(n_heads, n_new, -1)

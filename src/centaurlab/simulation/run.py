@@ -1,0 +1,212 @@
+"""Let a model answer people's sessions anew: data and model in, sessions in the people's own format out.
+
+The people are divided among the processes of ``accelerate launch``; each simulated session is durable at once. At the
+end ``simulated.jsonl.gz`` (ordinary transcripts, ``participant`` with ``#r`` and the replicate), ``simulated.parquet``
+(a row per answer) and ``run.json`` are written. Given again, the same command simulates only what is missing.
+"""
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Collection
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from tqdm.auto import tqdm
+
+from centaurlab.catalog.studies import load_studies
+from centaurlab.data.held_out import check_held_out
+from centaurlab.data.options import shared_labels
+from centaurlab.data.source import DataArguments, TranscriptSource, open_source
+from centaurlab.data.transcripts import Transcript
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.identity import identify
+from centaurlab.models.loading import load_config, load_model, load_tokenizer
+from centaurlab.models.shape import usable_window
+from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.tracker import Tracker, TrackingArguments
+from centaurlab.runtime.errors import IncompleteError, UserError
+from centaurlab.runtime.processes import end_with_launcher
+from centaurlab.runtime.terminal import say
+from centaurlab.scoring.failures import wait_for_all
+from centaurlab.scoring.order import divide
+from centaurlab.scoring.scorer import is_out_of_memory
+from centaurlab.simulation.answers import AnswerError
+from centaurlab.simulation.arguments import SimulateArguments
+from centaurlab.simulation.output import Outcome, write_output
+from centaurlab.simulation.packed import PackedModel
+from centaurlab.simulation.player import Person, Player, Settings, Simulated
+from centaurlab.simulation.questions import OpenLoop, open_loop
+from centaurlab.simulation.store import SimulationStore
+
+_PATIENCE = timedelta(days=14)  # of processes that wait for the slowest
+_SESSIONS_AT_ONCE = {"cpu": 32}
+_SESSIONS_AT_ONCE_GPU = 128
+
+
+def simulate(
+    model_arguments: ModelArguments,
+    data_arguments: DataArguments,
+    arguments: SimulateArguments,
+    tracking: TrackingArguments | None = None,
+) -> Path:
+    """Answer every session of the data anew; call it on every process of the launch.
+
+    Parameters
+    ----------
+    model_arguments, data_arguments
+        Which model, and whose sessions.
+    arguments
+        How often, how, and into which folder.
+    tracking
+        The trackers that the run is mirrored to; None: none.
+
+    Returns
+    -------
+    Path
+        ``arguments.output_dir``.
+
+    Raises
+    ------
+    UserError
+        For whatever a user can mend, such as a study whose feedback answers what was done.
+    IncompleteError
+        When all is written but sessions that could not be simulated.
+    """
+    started = time.monotonic()
+    end_with_launcher()
+    state = PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
+    folder = RunFolder(Path(arguments.output_dir), "simulate")
+    with folder.lock() if state.is_main_process else nullcontext():
+        wait_for_all(state)
+        source = open_source(data_arguments)
+        check_held_out(model_arguments.model_name_or_path, data_arguments, source)
+        sessions = _sessions(data_arguments, source, arguments.yoked)
+        tokenizer = load_tokenizer(model_arguments)
+        max_tokens = usable_window(load_config(model_arguments), arguments.max_length)
+        settings = Settings(arguments.seed, arguments.temperature, max_tokens, arguments.max_new_tokens)
+        with state.main_process_first():
+            identity = identify(model_arguments)
+            depends_on = {"model": identity.as_dict()} | asdict(settings)
+            store = SimulationStore(folder.path / "store", depends_on, state.process_index)
+        wait_for_all(state)
+        known = store.read()
+        wait_for_all(state)  # all see the same sessions as missing
+        config = asdict(model_arguments) | asdict(data_arguments) | asdict(arguments)
+        if state.is_main_process:
+            folder.write_json("config.json", config)
+            _say_fits(sessions)
+        with Tracker(folder, tracking, config) if tracking else nullcontext():
+            people = [_missing(session, arguments.replicates, known.keys()) for session in sessions]
+            mine = _share([person for person in people if person.replicates], state)
+            work = _Work(store, model_arguments.model_name_or_path, {})
+            n_computed = 0
+            if mine:
+                model = PackedModel(load_model(model_arguments, state.device))
+                at_once = arguments.sessions_at_once or _SESSIONS_AT_ONCE.get(state.device.type, _SESSIONS_AT_ONCE_GPU)
+                _play(Player(model, tokenizer, settings, at_once), mine, work, at_once, state)
+                n_computed = model.tokens_computed
+            failures = {name: why for part in gather_object([work.failures]) for name, why in part.items()}
+            n_computed = sum(gather_object([n_computed]))
+            if state.is_main_process:
+                found = store.read()
+                outcomes = [
+                    Outcome(session, number, found.get(digest), failures.get(digest))
+                    for session in sessions
+                    for number in range(1, arguments.replicates + 1)
+                    for digest in [_digest(session, number)]
+                ]
+                speed = {
+                    "processes": state.num_processes,
+                    "tokens_computed_now": n_computed,
+                    "wall_seconds": round(time.monotonic() - started, 2),
+                }
+                about = {"model": identity.as_dict(), "simulation": asdict(arguments) | asdict(settings)}
+                write_output(folder, data_arguments.data, outcomes, about | {"speed": speed})
+        wait_for_all(state)
+    if failures:
+        raise IncompleteError(
+            f"{len(failures)} session{'s' * (len(failures) > 1)} could not be simulated, and the folder holds the "
+            f"others; {next(iter(failures.values()))}"
+        )
+    return folder.path
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Where what has ended goes; ``failures``: why sessions could not be simulated, by digest."""
+
+    store: SimulationStore
+    model: str
+    failures: dict[str, str]
+
+    def keep(self, person: Person, replicate: int, ended: Simulated | AnswerError) -> None:
+        digest = _digest(person.session, replicate)
+        if isinstance(ended, Simulated):
+            self.store.add(digest, ended)
+            return
+        origin = person.session.transcript.origin
+        self.failures[digest] = f"{self.model}: {origin}: {person.key}, replicate {replicate}: {ended}"
+        tqdm.write(f"not simulated: {self.failures[digest]}", file=sys.stderr)
+
+
+def _play(player: Player, people: list[Person], work: _Work, at_once: int, state: PartialState) -> None:
+    total = sum(person.session.n_answers * len(person.replicates) for person in people)
+    with tqdm(desc="simulating", total=total, unit="answer", disable=not state.is_main_process) as bar:
+
+        def keep(person: Person, replicate: int, ended: Simulated | AnswerError) -> None:
+            work.keep(person, replicate, ended)
+            bar.update(person.session.n_answers)
+
+        try:
+            player.play(people, keep)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise UserError(
+                f"memory does not suffice for {at_once} sessions at once; give --sessions_at_once "
+                f"{max(1, at_once // 4)}: what is simulated is kept, and answers do not depend on it"
+            ) from error
+
+
+def _sessions(data: DataArguments, source: TranscriptSource, yoked: bool) -> list[OpenLoop]:
+    """Every session as questions. Raises ``UserError`` where a study's feedback answers what was done."""
+    own_studies = load_studies(Path(data.study_module)) if data.study_module else None
+    transcripts: list[Transcript] = list(source)
+    labels = shared_labels(transcripts, own_studies)
+    return [open_loop(transcript, labels, own_studies, yoked) for transcript in transcripts]
+
+
+def _say_fits(sessions: list[OpenLoop]) -> None:
+    studies = {session.transcript.study: session.fit for session in sessions}
+    said = {
+        "yoked": "what is told after an answer is what followed from the person's answer, not the model's (--yoked)",
+        "unknown": "no module of the study says whether its text answers what was done; what is told is the person's",
+    }
+    for fit, words in said.items():
+        if named := [study for study, of_study in studies.items() if of_study == fit]:
+            say(f"note: {', '.join(named)}: {words}")
+
+
+def _missing(session: OpenLoop, replicates: int, known: Collection[str]) -> Person:
+    missing = tuple(n for n in range(1, replicates + 1) if _digest(session, n) not in known)
+    return Person(session.transcript.key, session, missing)
+
+
+def _share(people: list[Person], state: PartialState) -> list[Person]:
+    """This process's share of the people; every process divides alike."""
+    costs = [float(len(person.session.transcript.text) * len(person.replicates)) for person in people]
+    return [people[i] for i in divide(costs, state.num_processes)[state.process_index]]
+
+
+def _digest(session: OpenLoop, replicate: int) -> str:
+    """What a simulated session depends on beside the store's identity: who, whose text, which options, which run."""
+    told = session.transcript
+    named = [told.study, told.experiment, told.participant, told.text, session.options.digest(), session.fit, replicate]
+    return hashlib.sha256(json.dumps(named).encode()).hexdigest()

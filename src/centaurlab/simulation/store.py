@@ -1,0 +1,82 @@
+"""Simulated sessions that survive a kill: a line each, written as soon as the session has ended."""
+
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from centaurlab.runtime.disk import disk_errors, replace_durably
+from centaurlab.runtime.errors import UserError
+from centaurlab.simulation.answers import Answer
+from centaurlab.simulation.player import Simulated
+
+
+class SimulationStore:
+    """Simulated sessions by the digest of what they depend on; each process appends to its own file, and reads all.
+
+    ``identity`` says what all of them depend on (model, seed, temperature, window); a folder that was made with another
+    one is refused with a ``UserError`` that names the difference. A line that a kill has torn, or that a disk has
+    changed, is passed over: its session is simulated again, with the same answers.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any], writer: int = 0) -> None:
+        self._folder = folder
+        self._own = folder / f"process-{writer}.jsonl"
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._check_identity(json.loads(json.dumps(identity)))
+
+    def read(self) -> dict[str, Simulated]:
+        """All that any process has written, by digest."""
+        found: dict[str, Simulated] = {}
+        with disk_errors(self._folder):
+            for path in sorted(self._folder.glob("process-*.jsonl")):
+                with path.open("rb") as file:
+                    for line in file:
+                        try:
+                            checksum, _, content = line.rstrip(b"\n").partition(b" ")
+                            if int(checksum) != zlib.crc32(content):
+                                continue
+                            about = json.loads(content)
+                        except ValueError:
+                            continue
+                        answers = tuple(Answer(**answer) for answer in about.pop("answers"))
+                        digest = about.pop("digest")
+                        found[digest] = Simulated(answers=answers, **about)
+        return found
+
+    def add(self, digest: str, session: Simulated) -> None:
+        """Make a session durable; returns when it is on disk. Raises ``UserError`` when the disk is full."""
+        content = json.dumps({"digest": digest} | asdict(session)).encode()
+        with disk_errors(self._folder), self._own.open("ab") as file:
+            torn = file.tell() > 0 and not _ends_with_newline(self._own)
+            file.write(b"\n" * torn + f"{zlib.crc32(content)} ".encode() + content + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _check_identity(self, identity: Mapping[str, Any]) -> None:
+        path = self._folder / "identity.json"
+        if not path.exists():
+            temporary = path.with_suffix(f".{os.getpid()}.tmp")
+            temporary.write_text(json.dumps(identity, indent=2, sort_keys=True))
+            replace_durably(temporary, path)
+            return
+        try:
+            known = json.loads(path.read_text())
+        except ValueError as error:
+            raise UserError(f"{path} is damaged ({error}); give another --output_dir") from error
+        for name, value in identity.items():
+            if known.get(name) != value:
+                raise UserError(
+                    f"{self._folder.parent} holds sessions simulated with {name} {known.get(name)!r}, not {value!r}; "
+                    "give another --output_dir"
+                )
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"

@@ -1,0 +1,181 @@
+"""Free runs against independent oracles: all paths enumerated, scoring's probabilities, other batches."""
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+
+from centaurlab.data.options import session_options
+from centaurlab.data.transcripts import Transcript, find_responses
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.loading import load_model, load_tokenizer
+from centaurlab.prompts.encoding import encode
+from centaurlab.scoring.scorer import SessionScorer
+from centaurlab.simulation.answers import AnswerError
+from centaurlab.simulation.packed import PackedModel
+from centaurlab.simulation.player import Person, Player, Settings, Simulated
+from centaurlab.simulation.questions import OpenLoop
+from helpers.transcripts import bandit
+
+SETTINGS = Settings(seed=0, temperature=1.0, max_tokens=2048, max_new_tokens=8)
+
+
+@pytest.fixture(params=["llama", "gemma"], scope="module")
+def loaded(
+    request: pytest.FixtureRequest, tiny_llama_dir: Path, tiny_gemma_dir: Path
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    folder = tiny_llama_dir if request.param == "llama" else tiny_gemma_dir
+    arguments = ModelArguments(str(folder), dtype="float32")
+    return load_model(arguments), load_tokenizer(arguments)
+
+
+def person(text: str, replicates: int = 1, name: str = "p", study: str = "alpha") -> Person:
+    told = Transcript(text, study, "exp1", name)
+    session = OpenLoop(told, None, session_options(told, {}), "unknown")
+    return Person(told.key, session, tuple(range(1, replicates + 1)))
+
+
+def run(
+    loaded: tuple[PreTrainedModel, PreTrainedTokenizerFast],
+    people: Sequence[Person],
+    settings: Settings = SETTINGS,
+    at_once: int = 64,
+    chunk_tokens: int | None = None,
+) -> dict[tuple[str, int], Simulated | AnswerError]:
+    found: dict[tuple[str, int], Simulated | AnswerError] = {}
+    player = Player(PackedModel(loaded[0], chunk_tokens), loaded[1], settings, at_once)
+    player.play(people, lambda person, replicate, ended: found.update({(person.key.participant, replicate): ended}))
+    return found
+
+
+def simulated(found: dict[tuple[str, int], Simulated | AnswerError]) -> dict[tuple[str, int], Simulated]:
+    assert all(isinstance(ended, Simulated) for ended in found.values()), found
+    return {name: ended for name, ended in found.items() if isinstance(ended, Simulated)}
+
+
+def answers(found: dict[tuple[str, int], Simulated | AnswerError]) -> dict[tuple[str, int], list[str]]:
+    return {name: [answer.text for answer in ended.answers] for name, ended in simulated(found).items()}
+
+
+def log_p(folder: Path, ids: list[int]) -> torch.Tensor:
+    """Log-probabilities after ``ids`` by transformers alone, without a cache, in float64."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval()
+    with torch.inference_mode():
+        found: torch.Tensor = model(torch.tensor(ids)[None], use_cache=False).logits[0, -1].log_softmax(-1)
+    return found
+
+
+@pytest.mark.parametrize("model", ["llama", "gemma"])
+def test_paths_are_taken_as_often_as_enumeration_says(model: str, tiny_llama_dir: Path, tiny_gemma_dir: Path) -> None:
+    folder = tiny_llama_dir if model == "llama" else tiny_gemma_dir
+    arguments = ModelArguments(str(folder), dtype="float32")
+    text = "Three keys, J, F and K. You press <<J>>. You press <<F>>, then <<K>>."
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    segments = ["Three keys, J, F and K. You press <<", ">>. You press <<", ">>, then <<"]
+    expected = {}
+    for path in itertools.product("FJK", repeat=3):
+        total, ids = 0.0, tokenizer(segments[0]).input_ids
+        for n, key in enumerate(path):
+            options = [tokenizer(option, add_special_tokens=False).input_ids for option in "FJK"]
+            assert all(len(option) == 1 for option in options)
+            log_p_V = log_p(folder, ids)
+            log_p_O = torch.stack([log_p_V[option[0]] for option in options]).log_softmax(-1)
+            total += log_p_O["FJK".index(key)].item()
+            following = segments[n + 1] if n < 2 else ""
+            ids = ids + options["FJK".index(key)] + tokenizer(following, add_special_tokens=False).input_ids
+        expected[path] = np.exp(total)
+    assert sum(expected.values()) == pytest.approx(1)
+    n_runs = 4_000
+    found = run((load_model(arguments), load_tokenizer(arguments)), [person(text, n_runs)], at_once=500)
+    counts = Counter(tuple(of_run) for of_run in answers(found).values())
+    observed = np.array([counts[path] for path in expected])
+    assert stats.chisquare(observed, np.array([*expected.values()]) * n_runs).pvalue > 0.001
+
+
+def test_option_probabilities_are_those_of_scoring(
+    loaded: tuple[PreTrainedModel, PreTrainedTokenizerFast], tiny_llama_dir: Path
+) -> None:
+    people = [person(bandit(i, 12, "JF", n_instructions=2), 3, str(i)) for i in range(4)]
+    found = simulated(run(loaded, people, chunk_tokens=37))
+    plain = AutoModelForCausalLM.from_pretrained(loaded[0].name_or_path, dtype=torch.float32).eval()
+    scorer = SessionScorer(plain)
+    for ended in found.values():
+        assert ended.same_tokens
+        encoding = encode(ended.text, loaded[1])
+        if len({answer.text for answer in ended.answers}) < 2:
+            continue  # scoring knows no options that were never chosen
+        scores = scorer.score(encoding).scores
+        p = np.exp(scores.option_nll_R - scores.nll_R)
+        np.testing.assert_allclose([answer.p for answer in ended.answers], p, atol=1e-5)
+        np.testing.assert_allclose([answer.off_option_nats for answer in ended.answers], scores.option_nll_R, atol=1e-4)
+
+
+def test_options_of_several_tokens_have_the_probability_of_all_their_tokens_and_the_end(tiny_llama_dir: Path) -> None:
+    arguments = ModelArguments(str(tiny_llama_dir), dtype="float32")
+    options = ("1", "10", "left")
+    text = "How many? <<1>>. How many? <<10>>. Where? <<left>>."
+    (ended,) = simulated(run((load_model(arguments), load_tokenizer(arguments)), [person(text)])).values()
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama_dir)
+    ids, log_p_O = tokenizer("How many? <<").input_ids, []
+    for option in options:
+        total, tokens = 0.0, tokenizer(option, add_special_tokens=False).input_ids
+        for n, token in enumerate([*tokens, tokenizer(">>. How", add_special_tokens=False).input_ids[0]]):
+            total += log_p(tiny_llama_dir, ids + tokens[:n])[token].item()
+        log_p_O.append(total)
+    first = ended.answers[0]
+    together = np.logaddexp.reduce(log_p_O)
+    assert np.log(first.p) == pytest.approx(log_p_O[options.index(first.text)] - together, abs=1e-4)
+    assert first.off_option_nats == pytest.approx(-together, abs=1e-4)
+
+
+def test_neither_batches_nor_chunks_change_an_answer(loaded: tuple[PreTrainedModel, PreTrainedTokenizerFast]) -> None:
+    words = ("J", "F", "-3", "très bien", "左 🙂", *"abcdefghijklmnopqrstuvwxyz")  # too many to be options: free words
+    people = [person(bandit(i, 3 + 4 * i, "JF"), 3, f"a{i}") for i in range(4)]
+    people += [person(bandit(i, 20, words), 2, f"b{i}", "beta") for i in range(2)]
+    first, *others = (
+        answers(run(loaded, people, at_once=at_once, chunk_tokens=chunk))
+        for at_once, chunk in ((1, None), (7, 64), (64, 33))
+    )
+    assert all(other == first for other in others)
+    assert any(len(set(said)) > 2 for name, said in first.items() if name[0].startswith("b"))
+
+
+def test_free_words_leave_a_session_that_scoring_reads_as_it_was_simulated(
+    loaded: tuple[PreTrainedModel, PreTrainedTokenizerFast],
+) -> None:
+    people = [person(bandit(i, 20, [*"abcdefghijklmnopqrstuvwxyz"]), 2, str(i)) for i in range(3)]
+    for ended in simulated(run(loaded, people)).values():
+        assert ended.same_tokens
+        told = [ended.text[r.start : r.end] for r in find_responses(ended.text)]
+        assert told == [answer.text for answer in ended.answers]
+        assert len(told) == 20
+        assert all(answer.n_options is None and 0 < answer.p <= 1 for answer in ended.answers)
+
+
+def test_a_session_ends_at_the_last_answer_that_fits_the_window(
+    loaded: tuple[PreTrainedModel, PreTrainedTokenizerFast],
+) -> None:
+    text = bandit(0, 30, "JF", n_instructions=1)
+    whole = len(encode(text, loaded[1]).input_ids_T)
+    settings = Settings(0, 1.0, whole // 2, 8)
+    (ended,) = simulated(run(loaded, [person(text)], settings)).values()
+    assert 0 < len(ended.answers) < 30
+    assert ended.n_cut == 30 - len(ended.answers)
+    assert ended.text.endswith(">>")
+    encoding = encode(ended.text, loaded[1], settings.max_tokens)
+    assert encoding.coverage.cut == 0
+    (failed,) = run(loaded, [person(text)], Settings(0, 1.0, 10, 8)).values()
+    assert "beyond the context window of 10 tokens" in str(failed)
+
+
+def test_temperature_near_zero_takes_the_likeliest_option(
+    loaded: tuple[PreTrainedModel, PreTrainedTokenizerFast],
+) -> None:
+    found = answers(run(loaded, [person(bandit(1, 8, "JF"), 5)], Settings(0, 1e-4, 2048, 8)))
+    assert len({tuple(of_run) for of_run in found.values()}) == 1

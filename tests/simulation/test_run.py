@@ -1,0 +1,117 @@
+"""The command: files, resumption, processes, refusals."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from centaurlab.data.source import DataArguments, open_source
+from centaurlab.data.transcripts import find_responses
+from helpers.commands import centaurlab, installed, run_process
+from helpers.json_files import run_json
+from helpers.paths import EVAL
+from helpers.transcripts import sessions_of, two_keys, write_transcripts
+
+OPTIONS = ("--dtype", "float32", "--report_to", "none")
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows = sessions_of(["a2020", "b2021"], 3, lambda study, person: two_keys(person, 5))
+    return write_transcripts(tmp_path_factory.mktemp("people") / "people.jsonl", rows)
+
+
+def simulate(model: Path, people: Path, folder: Path, *options: object) -> list[dict[str, object]]:
+    done = centaurlab(*("simulate", "--model", model, "--data", people, "--output_dir", folder, *OPTIONS, *options))
+    assert done.returncode == 0, done.stderr
+    with gzip.open(folder / "simulated.jsonl.gz", "rt") as file:
+        return [json.loads(line) for line in file]
+
+
+@pytest.mark.usefixtures("offline")
+def test_simulated_sessions_are_ordinary_ones_with_a_table_of_their_answers(
+    tiny_llama_dir: Path, people: Path, tmp_path: Path
+) -> None:
+    lines = simulate(tiny_llama_dir, people, tmp_path / "run", "--replicates", 2)
+    assert [line["participant"] for line in lines] == [f"{p}#r{r}" for _ in "ab" for p in range(3) for r in (1, 2)]
+    read = list(open_source(DataArguments(str(tmp_path / "run/simulated.jsonl.gz"))))
+    told = {transcript.key: transcript.text for transcript in open_source(DataArguments(str(people)))}
+    table = pd.read_parquet(tmp_path / "run/simulated.parquet")
+    for transcript in read:
+        answers = [transcript.text[r.start : r.end] for r in find_responses(transcript.text)]
+        of_session = table.query("study == @transcript.study and participant == @transcript.participant")
+        assert of_session["answer"].tolist() == answers
+        person = next(text for key, text in told.items() if transcript.participant.startswith(f"{key.participant}#"))
+        assert len(find_responses(person)) == len(answers)
+        assert set(answers) <= {"J", "F"}
+    assert table["p"].between(0, 1).all()
+    assert (table["off_option_nats"] >= 0).all()
+    about = run_json(tmp_path / "run")
+    assert about["job"] == "simulate"
+    assert about["studies"]["a2020"] | {"off_option_nats": 0} == {
+        **{"feedback": "unknown", "options": "labels of the study", "people": 3, "sessions": 6, "failed": 0},
+        **{"answers": 30, "cut": 0, "incomplete": 0, "off_option_nats": 0, "sessions_with_other_tokens": 0},
+    }
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_run_continues_where_it_was_broken_off_and_keeps_its_answers(
+    tiny_llama_dir: Path, people: Path, tmp_path: Path
+) -> None:
+    whole = simulate(tiny_llama_dir, people, tmp_path / "whole", "--replicates", 2, "--sessions_at_once", 3)
+    simulate(tiny_llama_dir, people, tmp_path / "parts", "--studies", "b2021")
+    store = tmp_path / "parts/store/process-0.jsonl"
+    kept = store.read_bytes()
+    store.write_bytes(kept[: len(kept) // 2])  # as a kill would leave it
+    assert simulate(tiny_llama_dir, people, tmp_path / "parts", "--replicates", 2) == whole
+    assert run_json(tmp_path / "parts")["speed"]["tokens_computed_now"] > 0
+    assert simulate(tiny_llama_dir, people, tmp_path / "parts", "--replicates", 2) == whole
+    assert run_json(tmp_path / "parts")["speed"]["tokens_computed_now"] == 0
+    other = ("--seed", 1, "--output_dir", tmp_path / "parts", *OPTIONS)
+    refused = centaurlab("simulate", "--model", tiny_llama_dir, "--data", people, *other)
+    assert "simulated with seed 0, not 1" in refused.error
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_answers_of_one(tiny_llama_dir: Path, people: Path, tmp_path: Path) -> None:
+    options = ("--model", tiny_llama_dir, "--data", people, "--replicates", 2, *OPTIONS)
+    found = []
+    for n in (1, 2):
+        folder = tmp_path / str(n)
+        launch = ("launch", "--cpu", "--num_processes", n, EVAL / "simulate.py", "--output_dir", folder)
+        done = run_process(installed("accelerate"), *launch, *options)
+        assert done.returncode == 0, done.stderr
+        found.append((folder / "simulated.jsonl.gz").read_bytes())
+    assert found[0] == found[1]
+
+
+@pytest.mark.usefixtures("offline")
+def test_feedback_on_what_was_done_is_refused_or_labelled(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    text = (
+        "The second-stage states: K and L. There is a choice between two options: A and B.\n"
+        "You are presented with first-stage options X and Y. You choose <<X>>. This leads to state L. In state L, you "
+        "choose <<A>>. You receive a reward.\n"
+    )
+    rows = [{"text": text, "study": "shahar2019twosteptask", "experiment": "e", "participant": 1}]
+    data = write_transcripts(tmp_path / "twostep.jsonl", rows)
+    ask = ("simulate", "--model", tiny_llama_dir, "--data", data, "--output_dir", tmp_path / "run", *OPTIONS)
+    assert "shahar2019twosteptask tells people what followed from their own answers" in centaurlab(*ask).error
+    assert centaurlab(*ask, "--yoked").returncode == 0
+    assert run_json(tmp_path / "run")["studies"]["shahar2019twosteptask"]["feedback"] == "yoked"
+
+
+@pytest.mark.usefixtures("offline")
+def test_sessions_that_do_not_fit_are_named_and_the_others_kept(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    texts = ["You press <<J>>, then <<F>>.", "A long story. " * 40 + "You press <<J>>, then <<F>>."]
+    rows = [{"text": text, "study": "a", "experiment": "e", "participant": n} for n, text in enumerate(texts)]
+    data = write_transcripts(tmp_path / "people.jsonl", rows)
+    folder = tmp_path / "run"
+    done = centaurlab(
+        *("simulate", "--model", tiny_llama_dir, "--data", data, "--output_dir", folder, "--max_length", 60, *OPTIONS)
+    )
+    assert done.returncode == 1
+    assert "1 session could not be simulated" in done.stderr
+    assert "beyond the context window of 60 tokens" in done.stderr
+    assert pd.read_parquet(folder / "simulated.parquet")["participant"].unique().tolist() == ["0#r1"]
