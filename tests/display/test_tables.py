@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+import math
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -19,7 +20,7 @@ from centaurlab.display.tables import Table, facts_table, table_of
 from centaurlab.display.terminal import print_table
 from centaurlab.runs.csv_table import write_csv
 from centaurlab.runtime.names import shown
-from centaurlab.stats.words import INTERVAL, NOTHING
+from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, NOTHING
 
 NASTY = [
     "[bold]x[/bold]",
@@ -190,3 +191,31 @@ def test_a_cell_of_a_csv_file_is_no_formula(formula: str) -> None:
     rows = csv_rows(frame)
     assert rows[1] == [f"'{formula}", "-1", "-0.25"]
     assert rows[2] == ["plain", "+0.5e-3", "1.0"]
+
+
+def test_other_intervals_of_a_summary_are_rows_below_it() -> None:
+    """The mean over studies has two intervals, a study one: no column repeats the latter."""
+    frame = pd.DataFrame(
+        {
+            "study": ["all studies", "a", "b"],
+            "d": [0.2, 0.1, 0.3],
+            **{"d_low": [-0.1, -0.1, 0.2], "d_high": [0.5, 0.3, 0.4]},
+            **{"d_low_these": [0.1, -0.1, 0.2], "d_high_these": [0.3, 0.3, 0.4]},
+            **{"d_low_models": math.nan, "d_high_models": math.nan},
+            **{"p": [0.6, 0.5, 0.7], "p_low": [0.5, 0.4, 0.6], "p_high": [0.7, 0.6, 0.8]},
+            "responses": [30, 10, 20],
+        }
+    )
+    table = table_of("t", frame, {"study": "study", "d": "d", "p": "p", "responses": "responses"}, n_summary=1)
+    assert table.columns == ("study", "d", INTERVAL, "p", INTERVAL, "responses")
+    assert [[cell.text for cell in row] for row in table.summary] == [
+        ["all studies", "+0.200", "-0.100 to +0.500", "0.600", "0.500 to 0.700", "30"],
+        [f"all studies: {NEW_PEOPLE}", "+0.200", "+0.100 to +0.300", NOTHING, NOTHING, NOTHING],
+    ]
+    assert [row[-1].text for row in table.rows] == ["10", "20"]
+
+
+def test_other_intervals_of_rows_are_columns() -> None:
+    frame = pd.DataFrame({"pair": ["x"], "d": [0.2], "d_low": [0.0], "d_high": [0.4]})
+    table = table_of("t", frame.assign(d_low_these=0.1, d_high_these=0.3))
+    assert table.columns == ("pair", "d", INTERVAL, f"{INTERVAL}, {NEW_PEOPLE}")

@@ -328,7 +328,7 @@ def _labelled(effect: Effect) -> Effect:
 
 
 _DIFFERENCES = ("nll_difference", "d", "d_within", "d_paired")
-_NOT_SHOWN = ["p_worse_low_these", "p_worse_high_these", "d_within_low", "d_within_high"]
+_NOT_SHOWN = ["d_within_low", "d_within_high"]
 _LOST = ("post_trained", "base", "study", "experiment", "participant", "response", "difference", "nll_base", "nll_post")
 
 

@@ -16,6 +16,9 @@ from centaurlab.stats.words import INTERVAL, MODELS_LIKE_THESE, NEW_PEOPLE, NOTH
 if TYPE_CHECKING:
     import pandas as pd
 
+_OTHER_INTERVALS = {"these": NEW_PEOPLE, "models": MODELS_LIKE_THESE}
+"""How the bounds of an estimate's other intervals end, and what each is of."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -56,8 +59,9 @@ def table_of(
         Above the table.
     frame : pandas.DataFrame
         A column ``x`` with two others, ``x_low`` and ``x_high``, holds estimates: it is followed by a column of
-        intervals, and by more where there are also ``x_low_these`` and ``x_high_these``, or ``x_low_models`` and
-        ``x_high_models``. Integers are counts, other numbers quantities, None and NaN are not defined.
+        intervals. Where there are also ``x_low_these`` and ``x_high_these``, or ``x_low_models`` and ``x_high_models``,
+        these are rows below the summary if they say anything new of summary rows alone, else more columns. Integers
+        are counts, other numbers quantities, None and NaN are not defined.
     columns : mapping of str to str, optional
         Names of columns and their titles; by default all, under their names.
     note : str
@@ -70,6 +74,7 @@ def table_of(
     """
     names = list(columns or frame.columns)
     names = [name for name in names if not _is_bound(name, names)]
+    frame, n_summary = _with_rows_below(frame, names, n_summary)
     titles, numbers, found = [], [], []
     for name in names:
         values: Sequence[Any] = frame[name].tolist()
@@ -84,9 +89,9 @@ def table_of(
             titles.append(INTERVAL)
             numbers.append(True)
             found += [[value for value, _ in pairs], [interval for _, interval in pairs]]
-            for about, of_what in (("these", NEW_PEOPLE), ("models", MODELS_LIKE_THESE)):
+            for about, of_what in _OTHER_INTERVALS.items():
                 ends = [f"{name}_{end}_{about}" for end in ("low", "high")]
-                if not set(ends) <= set(frame.columns) or (about == "models" and frame[ends].isna().all(axis=None)):
+                if not set(ends) <= set(frame.columns):
                     continue
                 others = zip(values, *(frame[end].tolist() for end in ends), strict=True)
                 titles.append(f"{INTERVAL}, {of_what}")
@@ -98,9 +103,40 @@ def table_of(
     return Table(shown(title), tuple(titles), tuple(numbers), rows[n_summary:], rows[:n_summary], shown(note))
 
 
+def _with_rows_below(frame: "pd.DataFrame", names: Sequence[str], n_summary: int) -> tuple["pd.DataFrame", int]:
+    """The table with a summary row for each other interval of summary rows, and no column for what says nothing new."""
+    import pandas as pd
+
+    summary, rest = frame[:n_summary].astype(object), frame[n_summary:]
+    below = []
+    for about, of_what in _OTHER_INTERVALS.items():
+        ends = {f"{name}_{end}": f"{name}_{end}_{about}" for name in names for end in ("low", "high")}
+        ends = {own: other for own, other in ends.items() if {own, other} <= set(frame.columns)}
+        if any(not (rest[other].isna().all() or rest[own].equals(rest[other])) for own, other in ends.items()):
+            continue
+        frame = frame.drop(columns=list(ends.values()))
+        if not ends or not n_summary:
+            continue
+        rows = summary.loc[summary[list(ends.values())].notna().any(axis=1)].copy()
+        for own, other in ends.items():
+            rows[own] = rows[other]
+        rows[[name for name in frame.columns if name != names[0] and not _has_interval(name, ends)]] = None
+        rows[names[0]] = [f"{label}: {of_what}" for label in rows[names[0]]]
+        below.append(rows)
+    if not below:
+        return frame, n_summary
+    parts = [frame[:n_summary].astype(object), *below, frame[n_summary:].astype(object)]
+    joined = pd.concat([part[frame.columns] for part in parts if len(part)], ignore_index=True)
+    return joined, n_summary + sum(map(len, below))
+
+
+def _has_interval(name: str, ends: Mapping[str, str]) -> bool:
+    return name in ends or f"{name}_low" in ends
+
+
 def _is_bound(name: str, names: Collection[str]) -> bool:
     """Whether a column is an end of the interval of another."""
-    ends = ("_low", "_high", "_low_these", "_high_these", "_low_models", "_high_models")
+    ends = [f"_{end}{about}" for end in ("low", "high") for about in ("", *(f"_{a}" for a in _OTHER_INTERVALS))]
     return any(name.endswith(end) and name.removesuffix(end) in names for end in ends)
 
 
