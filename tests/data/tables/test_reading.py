@@ -1,6 +1,7 @@
 """Tables as experiment software writes them: every cell the text that stands in the file, and errors name the line."""
 
 import json
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -88,6 +89,14 @@ def test_excel_numbers_and_texts_stay_what_they_are(tmp_path):
         read_trials(tmp_path / "t.xlsx")
     with pytest.raises(UserError, match="not a readable Excel file"):
         read_trials(written(tmp_path / "u.xlsx", b"PK\3\4 no"))
+
+
+def test_a_workbook_that_unpacks_to_hundreds_of_times_its_size_is_refused(tmp_path):
+    pytest.importorskip("openpyxl")
+    with zipfile.ZipFile(tmp_path / "t.xlsx", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/workbook.xml", b" " * (80 << 20))
+    with pytest.raises(UserError, match="unpacks to more than 200 times its size"):
+        read_trials(tmp_path / "t.xlsx")
 
 
 def test_parquet_floats_that_are_whole_numbers_are_whole_numbers(tmp_path):

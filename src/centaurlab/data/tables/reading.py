@@ -7,9 +7,11 @@ names say ``subject-01``.
 import csv
 import io
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from centaurlab.data.files import MAX_RATIO, RATIO_APPLIES_FROM_BYTES
 from centaurlab.data.tables.jspsych import read_json_trials
 from centaurlab.data.tables.table import Row, TrialTable, stacked
 from centaurlab.runtime.errors import UserError, one_line
@@ -149,8 +151,14 @@ def _read_workbook(path: Path) -> TrialTable:
             f'{path}: Excel files need the package openpyxl; run: pip install "centaurlab[excel]", or save it as CSV'
         ) from None
     try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > max(RATIO_APPLIES_FROM_BYTES, MAX_RATIO * path.stat().st_size):
+            raise UserError(f"{path}: refused: it unpacks to more than {MAX_RATIO} times its size")
         # Formulas as they stand, and what they came to when the file was last saved.
         books = [openpyxl.load_workbook(path, data_only=values) for values in (False, True)]
+    except UserError:
+        raise
     # openpyxl passes on whatever zipfile and its own reader of XML raise.
     except Exception as error:
         raise UserError(f"{path}: is not a readable Excel file ({one_line(error)}); save it as CSV") from error
