@@ -51,8 +51,8 @@ def test_a_conversation_in_a_template_is_cut_alike() -> None:
     session = "You see J and F.\n" + "You press <<J>> and win 3.\n" * 500
     for context in CONTEXTS.values():
         prompt = context.prompt(told(session), "full")
-        whole, cut = encode_prompt(prompt, context.tokenizer), encode_prompt(prompt, context.tokenizer, 60)
-        fits = whole.end_R <= 60
+        whole, cut = encode_prompt(prompt, context.tokenizer), encode_prompt(prompt, context.tokenizer, 150)
+        fits = whole.end_R <= 150
         assert fits.any()
         assert np.array_equal(cut.end_R, whole.end_R[fits])
         assert np.array_equal(cut.input_ids_T, whole.input_ids_T[: len(cut.input_ids_T)])
