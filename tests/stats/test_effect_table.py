@@ -65,6 +65,7 @@ def test_first_and_second_are_post_and_base_in_the_file(tmp_path) -> None:
         *("p_worse", "p_worse_low", "p_worse_high", "d_within", "d_within_low", "d_within_high"),
         *("p_worse_low_these", "p_worse_high_these", "tail_base", "tail_post"),
         *("d_low_models", "d_high_models", "nll_difference_low_models", "nll_difference_high_models"),
+        *("d_low_items", "d_high_items", "nll_difference_low_items", "nll_difference_high_items", "item_share"),
     ]
     row = effects_table([dataclasses.replace(EFFECT, unmatched_first=7)]).iloc[0]
     assert (row["group_name"], row["base"], row["nll_post"], row["nll_base"]) == ("org/chat", "org/base", 1.5, 1.1)

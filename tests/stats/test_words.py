@@ -231,7 +231,7 @@ def test_one_study_is_judged_by_its_people_and_speaks_for_itself() -> None:
     assert verdict_of([overall, study]) == (
         "in a2020, people are predicted worse by org/post than by org/base (difference = +0.600 nats (+0.866 bits) per "
         "response, 95 % interval +0.200 to +1.000, which excludes zero; d = +0.300, 95 % interval +0.100 to +0.500, "
-        "which excludes zero); this says nothing of other studies"
+        "which excludes zero); this says nothing of other studies; it is about these items"
     )
     unclear = verdict_of([overall, replace(study, d=Estimate(0.3, -0.1, 0.7))])
     assert unclear.startswith("in a2020, no clear difference between org/post and org/base (difference = +0.600 nats")

@@ -16,10 +16,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from centaurlab.data.transcripts import SessionKey
-from centaurlab.results.table import N_OPTIONS, N_TOKENS, NLL, PERSON, RESPONSE, SESSION, read_batches
+from centaurlab.results.table import ITEM, N_OPTIONS, N_TOKENS, NLL, PERSON, RESPONSE, SESSION, read_batches
 from centaurlab.runtime.errors import UserError
 
-_KINDS = (N_TOKENS, N_OPTIONS)
+_KINDS = (N_TOKENS, N_OPTIONS, ITEM)
 """Columns that tables of other programs may lack: answers then count as single tokens without options."""
 
 
@@ -37,18 +37,21 @@ class ResponseDetails:
 
     ``session_R``: which of the ``sessions`` each is of; ``response_R``: its number there. ``is_long_R``: several tokens
     for one of the models at least. ``n_options_R``: how many options there were, 0 where that is not known.
+    ``item_R``: a number for what was asked, the same for everybody; 0 where nothing recurs.
     """
 
     sessions: Sequence[SessionKey]
     session_R: npt.NDArray[np.int64]
     response_R: npt.NDArray[np.int64]
     is_long_R: npt.NDArray[np.bool_]
-    n_options_R: npt.NDArray[np.int32]
+    n_options_R: npt.NDArray[np.int64]
+    item_R: npt.NDArray[np.int64]
 
     def chosen(self, rows: npt.NDArray[np.intp]) -> "ResponseDetails":
         """Those of some of the responses."""
         numbers = (self.session_R[rows], self.response_R[rows])
-        return ResponseDetails(self.sessions, *numbers, self.is_long_R[rows], self.n_options_R[rows])
+        kinds = (self.n_options_R[rows], self.item_R[rows])
+        return ResponseDetails(self.sessions, *numbers, self.is_long_R[rows], *kinds)
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,9 @@ class _Responses:
 
     key_R: npt.NDArray[np.int64]
     nll_R: npt.NDArray[np.float32]
-    n_tokens_R: npt.NDArray[np.int32]
-    n_options_R: npt.NDArray[np.int32]
+    n_tokens_R: npt.NDArray[np.int64]
+    n_options_R: npt.NDArray[np.int64]
+    item_R: npt.NDArray[np.int64]
 
 
 def join_scores(base: Path, post: Path) -> list[StudyScores]:
@@ -139,7 +143,8 @@ def _join(base: Iterable[pa.RecordBatch], post: Iterable[pa.RecordBatch], names:
     is_long_R = (first.n_tokens_R[in_first] > 1) | (second.n_tokens_R[in_second] > 1)
     response_R = first.key_R[in_first] & 0xFFFFFFFF
     n_options_R = np.maximum(first.n_options_R[in_first], second.n_options_R[in_second])
-    details = ResponseDetails(list(sessions.number), session_R, response_R, is_long_R, n_options_R)
+    item_R = np.maximum(first.item_R[in_first], second.item_R[in_second])
+    details = ResponseDetails(list(sessions.number), session_R, response_R, is_long_R, n_options_R, item_R)
     study_R = study_of[session_R]
     order = np.argsort(study_R, kind="stable")
     bounds = np.searchsorted(study_R, np.arange(len(studies) + 1), sorter=order)
@@ -161,7 +166,7 @@ def _join(base: Iterable[pa.RecordBatch], post: Iterable[pa.RecordBatch], names:
 def _sorted(batches: Iterable[pa.RecordBatch], sessions: _Sessions, name: str) -> _Responses:
     """The responses of a table's pieces; sessions not yet in ``sessions`` are numbered there."""
     keys, nlls = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
-    kinds: tuple[list[npt.NDArray[np.int32]], ...] = tuple([np.empty(0, np.int32)] for _ in _KINDS)
+    kinds: tuple[list[npt.NDArray[np.int64]], ...] = tuple([np.empty(0, np.int64)] for _ in _KINDS)
     for batch in batches:
         response_R = batch.column(RESPONSE).to_numpy().astype(np.int64)
         keys.append((_number_sessions(batch, sessions) << 32) + response_R)
@@ -169,12 +174,12 @@ def _sorted(batches: Iterable[pa.RecordBatch], sessions: _Sessions, name: str) -
         for name, found in zip(_KINDS, kinds, strict=True):
             found.append(_numbers(batch, name))
     key_R, nll_R = np.concatenate(keys), np.concatenate(nlls)
-    n_tokens_R, n_options_R = (np.concatenate(found) for found in kinds)
+    n_tokens_R, n_options_R, item_R = (np.concatenate(found) for found in kinds)
     steps = np.diff(key_R)
     if (steps <= 0).any():
         order = np.argsort(key_R, kind="stable")
         key_R, nll_R = key_R[order], nll_R[order]
-        n_tokens_R, n_options_R = n_tokens_R[order], n_options_R[order]
+        n_tokens_R, n_options_R, item_R = n_tokens_R[order], n_options_R[order], item_R[order]
         steps = np.diff(key_R)
     if not steps.all():
         where = int(key_R[np.argmin(steps)])
@@ -182,14 +187,14 @@ def _sorted(batches: Iterable[pa.RecordBatch], sessions: _Sessions, name: str) -
             f"{name} holds response {where & 0xFFFFFFFF} of {list(sessions.number)[where >> 32]} more than once; "
             "delete its table and give its 'centaurlab score' command again"
         )
-    return _Responses(key_R, nll_R, n_tokens_R, n_options_R)
+    return _Responses(key_R, nll_R, n_tokens_R, n_options_R, item_R)
 
 
-def _numbers(batch: pa.RecordBatch, name: str) -> npt.NDArray[np.int32]:
+def _numbers(batch: pa.RecordBatch, name: str) -> npt.NDArray[np.int64]:
     """(R,) a column of whole numbers; 0 for null and for a column that is not there."""
     if name not in batch.schema.names:
-        return np.zeros(len(batch), np.int32)
-    return np.asarray(batch.column(name).fill_null(0).to_numpy(zero_copy_only=False), np.int32)
+        return np.zeros(len(batch), np.int64)
+    return np.asarray(batch.column(name).fill_null(0).to_numpy(zero_copy_only=False), np.int64)
 
 
 def _matching(

@@ -20,6 +20,7 @@ _THESE = ("d_these", "nll_difference_these")
 _MORE = ("p_worse", "d_within")
 _NUMBERS = ("d_paired_raw", "q", "chance", "top_share")
 _MODELS = ("d_models", "nll_difference_models")
+_ITEMS = ("d_items", "nll_difference_items")
 _TAILS = {"tail_base": "tail_second", "tail_post": "tail_first"}
 _COUNTS = ("n_pairs", "n_responses", "n_participants", "n_studies", "n_studies_d", "n_studies_paired")
 
@@ -50,7 +51,8 @@ def effect_record(effect: Effect) -> dict[str, Any]:
     record |= {name: {"value": getattr(effect, name).value} | _ends(getattr(effect, name)) for name in _MORE}
     record["p_worse_these"] = _ends(effect.p_worse_these)
     record |= {name: getattr(effect, field) for name, field in _TAILS.items()}
-    return record | {name: _ends(getattr(effect, name)) for name in _MODELS}
+    record |= {name: _ends(getattr(effect, name)) for name in (*_MODELS, *_ITEMS)}
+    return record | {"item_share": effect.item_share}
 
 
 def _ends(estimate: Estimate) -> dict[str, float]:
@@ -74,7 +76,8 @@ def _effect(row: Mapping[Any, Any]) -> Effect:
     values["contrast"] = Contrast(row["group_name"], row["base"]) if row["group"] == "pair" else POST_TRAINING
     values |= {name: Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in _ESTIMATES}
     values |= {name: _estimate(row, name) for name in _MORE}
-    values |= {name: interval_of(row, *name.rsplit("_", 1)) for name in (*_THESE, "p_worse_these", *_MODELS)}
+    values |= {name: interval_of(row, *name.rsplit("_", 1)) for name in (*_THESE, "p_worse_these", *_MODELS, *_ITEMS)}
+    values["item_share"] = float(row.get("item_share", NAN))
     values |= {name: float(row.get(name, NAN)) for name in _NUMBERS}
     values |= {field: float(row.get(name, NAN)) for name, field in _TAILS.items()}
     return Effect(**values, **{field: row[name] for name, field in (_SIDES | _UNMATCHED).items()})

@@ -31,7 +31,7 @@ import numpy as np
 
 from centaurlab.catalog.tables import domains_of
 from centaurlab.stats import bootstrap
-from centaurlab.stats.bootstrap import Draws, draw_people, draw_studies, mean, over_these
+from centaurlab.stats.bootstrap import Draws, Spread, draw_people, draw_studies, mean, over_these
 from centaurlab.stats.contrast import POST_TRAINING, Contrast
 from centaurlab.stats.estimate import NAN, UNKNOWN, Estimate, FloatArray
 from centaurlab.stats.multiplicity import q_values
@@ -51,6 +51,9 @@ from centaurlab.stats.sums import (
     statistics_of,
 )
 from centaurlab.stats.two_way import models_like_these
+
+RECURRING = 0.2
+"""Of a study's items, met by two people or more: from here on intervals over items are given."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,9 @@ class Effect:
     within experiments and kinds of answers. ``chance``: the NLL where all options are equally likely, over responses
     that have options. ``top_share``: of the difference, what the 1 % of each study's responses that lost most hold.
     ``d_models`` and ``nll_difference_models``: averages over models with the interval of models like these, whose base
-    models are drawn as well. ``tail_first``, ``tail_second``: of a study's NLL, what the 5 % with the highest hold, the
-    largest over studies.
+    models are drawn as well. ``d_items`` and ``nll_difference_items``: of one pair in one study, with the interval of
+    new people and new items, where at least a fifth of the items recur (``item_share``). ``tail_first``,
+    ``tail_second``: of a study's NLL, what the 5 % with the highest hold, the largest over studies.
     """
 
     group: str
@@ -107,6 +111,9 @@ class Effect:
     tail_second: float = NAN
     d_models: Estimate = UNKNOWN
     nll_difference_models: Estimate = UNKNOWN
+    d_items: Estimate = UNKNOWN
+    nll_difference_items: Estimate = UNKNOWN
+    item_share: float = NAN
 
 
 def estimate_effects(
@@ -259,6 +266,7 @@ def _effect(
     nll_first, nll_second = mean(mean(np.array([[[s.mean_first, s.mean_second] for s in of] for of in sums_SM])))
     chance = mean(mean(np.array([[s.chance for s in of_study] for of_study in sums_SM])))
     every = [sums for of_study in sums_SM for sums in of_study]
+    d_items, difference_items, item_share = _of_items(every, level)
     return Effect(
         group,
         group_name,
@@ -286,11 +294,27 @@ def _effect(
         d_within=level.draws.estimate(D_WITHIN, members),
         chance=float(chance) if np.isfinite(chance) else NAN,
         top_share=_top_share(every),
+        d_items=d_items,
+        nll_difference_items=difference_items,
+        item_share=item_share,
         d_models=models_like_these(of_studies, D, members, bases).estimate(),
         nll_difference_models=models_like_these(of_studies, DIFFERENCE, members, bases).estimate(),
         tail_first=max((s.tail_first for s in every if np.isfinite(s.tail_first)), default=NAN),
         tail_second=max((s.tail_second for s in every if np.isfinite(s.tail_second)), default=NAN),
     )
+
+
+def _of_items(every: Sequence[StudySums], level: _Level) -> tuple[Estimate, Estimate, float]:
+    """d and the difference of one pair in one study, for new people and new items, where enough of these recur."""
+    items = every[0].items if len(every) == 1 else None
+    if items is None:
+        return UNKNOWN, UNKNOWN, NAN
+    if items.share < RECURRING:
+        return UNKNOWN, UNKNOWN, items.share
+    column = next(m for m, sums in enumerate(level.studies[0].sums_M) if sums is every[0])
+    value = level.draws.value_QM[:, column]
+    d = Spread(float(value[D]), items.d, items.freedom).estimate()
+    return d, Spread(float(value[DIFFERENCE]), items.difference, items.freedom).estimate(), items.share
 
 
 def _top_share(every: Sequence[StudySums]) -> float:

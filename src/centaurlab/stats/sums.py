@@ -23,9 +23,10 @@ import numpy.typing as npt
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.results.joined import StudyScores, join_scores
 from centaurlab.results.run import ScoreRun, check_same
-from centaurlab.stats.bootstrap import divide
+from centaurlab.stats.bootstrap import divide, effective_units
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.estimate import NAN, FloatArray, IntArray
+from centaurlab.stats.two_way import two_way_variance
 
 STATISTICS = 5
 D, D_PAIRED, DIFFERENCE, WORSE, D_WITHIN = range(STATISTICS)
@@ -58,6 +59,19 @@ class Lost:
 
 
 @dataclass(frozen=True)
+class ItemErrors:
+    """How d and the difference of NLLs vary over new people and new items: standard errors, and degrees of freedom.
+
+    ``share``: how many of the items were met by two people or more.
+    """
+
+    share: float
+    d: float
+    difference: float
+    freedom: float
+
+
+@dataclass(frozen=True)
 class StudySums:
     """What the effects of a study need to know of each of its P participants, whatever the number of responses.
 
@@ -86,6 +100,7 @@ class StudySums:
     tail_first: float = NAN
     tail_second: float = NAN
     lost: tuple[Lost, ...] = ()
+    items: ItemErrors | None = None
 
 
 @dataclass(frozen=True)
@@ -221,9 +236,35 @@ def _with_few(found: StudySums, scores: StudyScores) -> StudySums:
         for r in most
         if difference_R[r] > 0
     ]
+    found = replace(found, items=_items(scores, details.item_R, first_R, second_R))
     options_R = details.n_options_R[details.n_options_R > 0]
     chance = float(np.log(options_R).mean()) if len(options_R) else NAN
     return replace(found, lost=tuple(lost), chance=chance, n_with_options=len(options_R))
+
+
+def _items(scores: StudyScores, item_R: IntArray, first_R: FloatArray, second_R: FloatArray) -> ItemErrors | None:
+    """Two-way standard errors, by what each response contributes to the estimates (the delta method).
+
+    None where there are no items, or fewer than two people. A response without an item is an item of its own.
+    """
+    person_R = np.unique(scores.participant_R, return_inverse=True)[1].astype(np.int64)
+    has_item_R, n = item_R != 0, len(item_R)
+    if not has_item_R.any() or person_R.max() < 1:
+        return None
+    label_R = np.unique(np.where(has_item_R, item_R, -1 - np.arange(n)), return_inverse=True)[1].astype(np.int64)
+    met = np.unique(np.stack([label_R[has_item_R], person_R[has_item_R]]), axis=1)[0]
+    n_met = np.unique(met, return_counts=True)[1]
+    change_R = first_R - second_R
+    difference = float(change_R.mean())
+    spread_R = ((first_R - first_R.mean()) ** 2 + (second_R - second_R.mean()) ** 2) / 2
+    variance = float(spread_R.mean())
+    if variance <= 0 or label_R.max() < 1:
+        return None
+    of_difference_R = (change_R - difference) / n
+    of_d_R = of_difference_R / variance**0.5 - difference / (2 * variance**1.5) * (spread_R - variance) / n
+    units = min(effective_units(np.bincount(one).astype(np.float64)) for one in (person_R, label_R))
+    of_d, of_difference = (two_way_variance(of_R, person_R, label_R) ** 0.5 for of_R in (of_d_R, of_difference_R))
+    return ItemErrors(float((n_met > 1).mean()), of_d, of_difference, units - 1)
 
 
 def n_top(n: int, share: float) -> int:

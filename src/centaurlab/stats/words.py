@@ -287,7 +287,16 @@ def verdict_of(effects: Sequence[Effect], contrast: Contrast | None = None) -> s
     one = [e for e in of_studies if e.d.is_defined] if not overall.d.has_interval else []
     beside = nats_in_words(one[0], "people") if len(one) == 1 else nats_in_words(overall)
     said = verdict_over(contrast or overall.contrast, overall.d, studies, these=overall.d_these, beside=beside)
+    if len(one) == 1:
+        said += f"; {_of_items(one[0])}"
     return several + said + (f"; {_of_models(overall)}" if several else "")
+
+
+def _of_items(study: Effect) -> str:
+    """What a single study says of other items than its own."""
+    if not study.d_items.has_interval:
+        return "it is about these items"
+    return f"for new people and new items, {in_words(study.d_items, D, 'people')}"
 
 
 def _of_models(average: Effect) -> str:
