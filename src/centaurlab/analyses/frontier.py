@@ -15,7 +15,7 @@ from centaurlab.runtime.errors import UserError
 from centaurlab.stats.effect_table import interval_of
 from centaurlab.stats.effects import Effect
 from centaurlab.stats.estimate import Accuracy, Estimate
-from centaurlab.stats.words import listed, no_interval
+from centaurlab.stats.words import listed, no_interval, percent
 
 DESCRIPTION = """Hold models against each other by two qualities: predicting people, and being a good assistant.
 
@@ -45,6 +45,10 @@ class FrontierArguments:
             raise UserError(f"--items is {self.items}; it must be at least 1")
 
 
+_LIKELY = 0.05
+"""Of the resamples, in which a model is on the frontier: named even if it is not."""
+
+
 @dataclass(frozen=True)
 class Standing:
     """A model against the base: ``overall`` is its effect over all studies, None for the base model itself."""
@@ -55,9 +59,12 @@ class Standing:
     accuracy: Accuracy
 
 
-def find_frontier(standings: Sequence[Standing], record: Mapping[str, Any]) -> Finding:
-    """Models side by side as table, figure and sentence; ``record``: what ``run.json`` says of them besides."""
-    table = frontier_table(standings)
+def find_frontier(standings: Sequence[Standing], record: Mapping[str, Any], p_frontier: Sequence[float]) -> Finding:
+    """Models side by side as table, figure and sentence; ``record``: what ``run.json`` says of them besides.
+
+    ``p_frontier``: of each, in what share of joint resamples it is on the frontier.
+    """
+    table = frontier_table(standings).assign(p_frontier=list(p_frontier))
     metrics: dict[str, float] = {}
     for row in table.to_dict("records"):
         metrics |= {f"d/{row['name']}": row["d"], f"assistant/{row['name']}": row["accuracy"]}
@@ -102,7 +109,11 @@ def verdict(table: pd.DataFrame) -> str:
     """Which models are on the frontier, and which predict people clearly worse or better than the base, in words."""
     base, *others = table.to_dict("records")
     front = [str(row["name"]) for row in table.to_dict("records") if row["on_frontier"]]
-    parts = [f"on the frontier, where no other is at least as good in both: {listed(front)}"]
+    sure = dict(zip(table["name"].astype(str), table["p_frontier"], strict=True)) if "p_frontier" in table else {}
+    named = [f"{name} (in {percent(sure[name])} of joint resamples)" if name in sure else name for name in front]
+    parts = [f"on the frontier, where no other is at least as good in both: {listed(named)}"]
+    likely = [f"{name} ({percent(p)})" for name, p in sure.items() if name not in front and p > _LIKELY]
+    parts += [f"others that are on it in some resamples: {listed(likely)}"] if likely else []
     is_one = base["studies"] == 1
     said: dict[str, list[str]] = {}
     for row in others:

@@ -14,7 +14,7 @@ from centaurlab.runtime.errors import UserError
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effects import Effect
 from centaurlab.stats.estimate import Accuracy, Estimate
-from centaurlab.stats.words import ACCURACY, in_words, number, verdict_of
+from centaurlab.stats.words import ACCURACY, in_words, listed, number, percent, verdict_of
 
 DESCRIPTION = """Follow a training run: how well each checkpoint predicts people, and how good an assistant it is.
 
@@ -100,12 +100,24 @@ def metrics_at(point: Point, table: pd.DataFrame) -> dict[str, float]:
     return metrics | ({"assistant/accuracy": point.accuracy.value} if point.accuracy else {})
 
 
-def find_trajectory(points: Sequence[Point], record: Mapping[str, Any]) -> Finding:
-    """The points of a run as table, figure and sentence; ``record``: what ``run.json`` says of them besides."""
+def find_trajectory(
+    points: Sequence[Point], record: Mapping[str, Any], p_frontier: Sequence[float] | None = None
+) -> Finding:
+    """The points of a run as table, figure and sentence; ``record``: what ``run.json`` says of them besides.
+
+    ``p_frontier``: of each point, in what share of joint resamples no other is at least as good an assistant and as
+    near to people, and better in one; None where the assistant was not asked.
+    """
     table = trajectory_table(points)
+    sure = dict(zip((point.step for point in points), p_frontier or (), strict=False))
+    if sure:
+        table["p_frontier"] = [sure[step] for step in table["step"]]
     overall = table[table["level"] == "overall"].drop(columns=["model", "level", "name"])
     shown = table_of("Checkpoints against the base model, over all studies", overall, signed=["d"])
     said = verdict(points[0], points[-1])
+    if sure:
+        each = [f"step {step} in {percent(p)}" for step, p in sure.items()]
+        said += f". On the frontier of the two qualities, of joint resamples: {listed(each)}"
     return Finding(
         tables={"trajectory.csv": table},
         record={"verdict": said, **record},

@@ -1,14 +1,17 @@
 """Models side by side: each is scored and asked, and stands in the table by a name of its own."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+
+import numpy as np
 
 from centaurlab.analyses.analysis import Finding
 from centaurlab.analyses.frontier import ANALYSIS, FrontierArguments, Standing, find_frontier
 from centaurlab.jobs.job import Asked, Plan, Scored, job, one_round
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.effect_table import effect_record
-from centaurlab.stats.effects import estimate_effects
+from centaurlab.stats.effects import estimate_effects, joint_draws
+from centaurlab.stats.frontier import share_on_frontier
 from centaurlab.stats.sums import compare
 
 
@@ -22,17 +25,21 @@ def plan(asked: Asked[FrontierArguments]) -> Plan:
         from centaurlab.scoring.assistant import assistant_quality, held_out_items
 
         items, estimates = held_out_items(own.items), asked.estimates
-        standings, about = [], []
+        standings, about, pairs, solved = [], [], [], []
         for number, known in enumerate(models):
             run = scored.runs[known.model]
             quality = assistant_quality(asked.load.of(known.model), items, run.folder)
             pair = compare(run, scored.runs[base])
             overall = estimate_effects([pair], estimates.resamples, estimates.seed)[0] if number else None
+            pairs.append(pair)
+            solved.append(quality.solved)
             standings.append(Standing(known.name, known.model, overall, quality.overall))
             identity = {"name": known.name, "folder": str(run.folder), "model": run.about["model"]}
             against_base = effect_record(overall) if overall else None
-            about.append(identity | {"assistant": asdict(quality), "overall": against_base})
-        return find_frontier(standings, {"models": about})
+            about.append(identity | {"assistant": quality.as_dict(), "overall": against_base})
+        d_MB = np.nan_to_num(joint_draws(pairs, estimates.resamples, estimates.seed))
+        sure = share_on_frontier(d_MB, np.array(solved, bool), estimates.seed)
+        return find_frontier(standings, {"models": about}, sure.tolist())
 
     return Plan({"": one_round(asked, [known.model for known in models])}, compute, joins=base)
 

@@ -1,14 +1,16 @@
 """A training run into its checkpoints, which are scored and asked one by one."""
 
-from dataclasses import asdict
 from pathlib import Path
+
+import numpy as np
 
 from centaurlab.analyses.analysis import Finding
 from centaurlab.analyses.trajectory import ANALYSIS, Point, TrajectoryArguments, find_trajectory
 from centaurlab.jobs.job import Asked, Plan, Scored, job, one_round
 from centaurlab.runs.folder import checkpoint_steps, read_config
 from centaurlab.runtime.errors import UserError
-from centaurlab.stats.effects import estimate_effects
+from centaurlab.stats.effects import estimate_effects, joint_draws
+from centaurlab.stats.frontier import share_on_frontier
 from centaurlab.stats.sums import compare
 
 
@@ -26,7 +28,7 @@ def plan(asked: Asked[TrajectoryArguments]) -> Plan:
 
         items = held_out_items(own.items) if own.items else []
         estimates = asked.estimates
-        points, about = [], []
+        points, about, pairs, solved = [], [], [], []
         for name, step in steps.items():
             scores = scored.runs[name]
             quality = None
@@ -35,9 +37,15 @@ def plan(asked: Asked[TrajectoryArguments]) -> Plan:
             pair = compare(scores, scored.runs[base])
             effects = estimate_effects([pair], estimates.resamples, estimates.seed) if step else []
             points.append(Point(step, name, effects, quality.overall if quality else None))
-            assistant = asdict(quality) if quality else None
+            pairs.append(pair)
+            solved.append(quality.solved if quality else ())
+            assistant = quality.as_dict() if quality else None
             about.append({"step": step, "model": scores.about["model"], "assistant": assistant})
-        return find_trajectory(points, {"run": own.run, "points": about})
+        sure = None
+        if items:
+            d_MB = np.nan_to_num(joint_draws(pairs, estimates.resamples, estimates.seed))
+            sure = share_on_frontier(d_MB, np.array(solved, bool), estimates.seed).tolist()
+        return find_trajectory(points, {"run": own.run, "points": about}, sure)
 
     return Plan({"": one_round(asked, list(steps))}, compute, joins=own.run)
 

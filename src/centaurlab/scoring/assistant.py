@@ -6,7 +6,7 @@ the foil, each with the full stop that ends it (so that 4 is not a part of 40). 
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,11 +46,21 @@ _BATCH = 8  # questions at once
 
 @dataclass(frozen=True)
 class AssistantQuality:
-    """Accuracy on held-out items: all, known templates with new cases, new templates, and per topic."""
+    """Accuracy on held-out items: all, known templates with new cases, new templates, and per topic.
+
+    ``solved``: each item, in the order of ``held_out_items``.
+    """
 
     overall: Accuracy
     by_split: dict[str, Accuracy]
     by_topic: dict[str, Accuracy]
+    solved: tuple[bool, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The accuracies, as they stand in ``run.json``."""
+        known = asdict(self)
+        del known["solved"]
+        return known
 
 
 def held_out_items(count: int, seed: int = 0) -> list[AssistantItem]:
@@ -130,6 +140,7 @@ def quality(solved: Sequence[bool], items: Sequence[AssistantItem]) -> Assistant
         accuracy(solved),
         {name: accuracy(values) for name, values in by_split.items()},
         {name: accuracy(values) for name, values in by_topic.items()},
+        tuple(solved),
     )
 
 

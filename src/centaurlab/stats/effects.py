@@ -172,6 +172,19 @@ def estimate_effects(
     ]
 
 
+def joint_draws(pairs: Sequence[ComparedPair], n_resamples: int = 2000, seed: int = 0) -> FloatArray:
+    """(M, B) the mean d over studies of every pair in the same resamples: of studies or, where there is one, people."""
+    names = sorted({sums.study for pair in pairs for sums in pair.studies})
+    studies = [_draw_study(name, [_of_pair(name, pair) for pair in pairs], n_resamples, seed) for name in names]
+    if len(studies) == 1:
+        draws, n = studies[0].draws, len(studies[0].n_MP[0])
+    else:
+        draws, n = _over_studies("overall", "all studies", studies, seed).draws, len(studies)
+    value_M, replicate_MB = draws.value_QM[D], draws.replicate_QMB[D]
+    wider = (n / max(n - 1, 1)) ** 0.5
+    return np.asarray(value_M[:, None] + wider * (replicate_MB - value_M[:, None]), np.float64)
+
+
 def _with_q(effects: Sequence[Effect]) -> Iterator[Effect]:
     """The effects of a group, its studies with their q."""
     q_S = q_values([effect.d if effect.level == "study" else UNKNOWN for effect in effects])
