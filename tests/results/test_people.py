@@ -16,7 +16,7 @@ from centaurlab.data.transcripts import SessionKey
 from centaurlab.library.comparing import estimate
 from centaurlab.results.joined import join_scores
 from centaurlab.results.run import ScoreRun, read_run
-from centaurlab.results.table import PERSON, SCORE_SCHEMA, ResponseScores, by_person, read_scores, write_scores
+from centaurlab.results.table import ITEM, PERSON, SCORE_SCHEMA, ResponseScores, by_person, read_scores, write_scores
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effects import estimate_effects
 from centaurlab.stats.estimate import Estimate
@@ -71,7 +71,7 @@ def of_sessions(tmp_path_factory: pytest.TempPathFactory) -> tuple[ScoreRun, Sco
 
 
 def test_the_person_is_written_where_somebody_has_several_sessions_and_read_back(of_people, of_sessions) -> None:
-    people, plain = (read_scores(run.folder) for run, _ in (of_people, of_sessions))
+    people, plain = (read_scores(run.folder, if_there=[ITEM]) for run, _ in (of_people, of_sessions))
     assert plain.schema == SCORE_SCHEMA
     assert people.column(PERSON).to_pylist() == [
         person_of(key) for key, scores in sessions(0) for _ in scores.response_R
