@@ -21,6 +21,7 @@ from centaurlab.stats.words import (
     listed,
     nats_in_words,
     number,
+    of_responses,
     plus_minus,
     verdict,
     verdict_of,
@@ -265,3 +266,11 @@ def test_an_average_names_how_many_pairs_it_is_over() -> None:
         "includes zero"
     )
     assert verdict_of([replace(overall, n_pairs=1)]).startswith("on average over these 1 pair, people")
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.125, "12 % of the"), (9.8, "more than the whole of the"), (-2.0, None)])
+def test_what_few_responses_hold_is_a_share_of_what_there_is(share: float, said: str | None) -> None:
+    overall = effects_of(["a2020"], Estimate(0.1, -0.1, 0.3))[0]
+    found = of_responses(replace(overall, top_share=share), "post")
+    assert (f"the 1 % of responses that lost most hold {said} difference" in found) == (said is not None)
+    assert ("lost most" in found) == (said is not None)

@@ -319,8 +319,9 @@ def of_responses(effect: Effect, first: str) -> str:
     units = "people" if effect.level == "study" else "studies"
     said = in_words(effect.p_worse, P_WORSE, units, None if units == "people" else effect.p_worse_these)
     parts = [f"share of responses that {first} predicts worse: {said}"] if effect.p_worse.is_defined else []
-    if math.isfinite(effect.top_share):
-        parts.append(f"the 1 % of responses that lost most hold {percent(effect.top_share)} of the difference")
+    if effect.top_share > 0:  # not where the second side loses as a whole
+        held = f"{percent(effect.top_share)} of" if effect.top_share <= 1 else "more than the whole of"
+        parts.append(f"the 1 % of responses that lost most hold {held} the difference")
     if effect.d_within.is_defined:
         within = in_words(effect.d_within, Quantity("d", is_difference=True), units)
         parts.append(f"within experiments and kinds of answers, {within}")
