@@ -88,7 +88,11 @@ def test_a_novel_study_of_the_people_trained_on_is_named(
     known = {name: StudyFacts(name, sample="lab2020") for name in ("alpha", "beta")}
     monkeypatch.setattr(facts, "study_facts", lambda: known)
     data = prepared(tiny_llama_dir, path, novel_studies="beta")
-    assert any(note.startswith("novel study beta: 1") and "are trained on, in alpha" in note for note in data.notes)
+    (note,) = [note for note in data.notes if note.startswith("novel study beta: nearest training study alpha, ")]
+    assert int(note.partition("alpha, ")[2].partition(" of 20 people shared")[0]) >= 16
+    assert note.endswith("both are of one sample (a sibling)")
+    (novelty,) = data.split["novelty"]
+    assert (novelty["study"], novelty["training_study"], novelty["sibling"]) == ("beta", "alpha", True)
 
 
 def test_an_adapter_that_was_split_by_session_says_whom_it_knows(path: Path, tmp_path: Path) -> None:
@@ -116,4 +120,50 @@ def test_a_run_of_an_older_version_goes_on_where_its_people_are_the_same(path: P
     assert older["studies"]["beta"] == {
         name: split["studies"]["beta"][name] for name in ("fingerprint", "train", "test")
     }
-    assert older.keys() | {"held_out_by"} == split.keys()
+    assert older.keys() | {"held_out_by", "split", "novelty"} == split.keys()
+
+
+def families_file(folder: Path) -> Path:
+    """Six studies in three pairs, each pair told with the same sentences."""
+    rows = []
+    for number, told in enumerate(
+        (
+            "Slot machines and cards lie in a bright casino by night",
+            "You read long words that nobody knows and guess what they mean",
+            "Find the shortest way home on an old grey map",
+        )
+    ):
+        for study in (f"a{number}", f"b{number}"):
+            rows += [
+                {
+                    "text": f"{told}.\n{study} {i} asks you. You press <<J>>.\n",
+                    "experiment": study,
+                    "participant": f"{study}-{i}",
+                }
+                for i in range(4)
+            ]
+    return write_transcripts(folder / "families.jsonl", rows)
+
+
+def test_by_study_a_tenth_of_the_studies_is_held_out_and_by_paradigm_with_all_siblings(
+    tmp_path: Path, tiny_llama_dir: Path
+) -> None:
+    path = families_file(tmp_path)
+    by_study, by_paradigm, named = (
+        prepared(tiny_llama_dir, path, **settings)
+        for settings in ({"split": "study"}, {"split": "paradigm"}, {"split": "paradigm", "novel_studies": "a1"})
+    )
+    (drawn,) = by_study.split["novel_studies"]
+    (near,) = by_study.split["novelty"]
+    assert near["sibling"]
+    assert near["training_study"] == drawn.translate(str.maketrans("ab", "ba"))
+    assert by_paradigm.split["novel_studies"] == sorted((drawn, near["training_study"]))
+    assert not any(one["sibling"] for one in by_paradigm.split["novelty"])
+    assert named.split["novel_studies"] == ["a1", "b1"]
+    assert set(named.split["studies"]) == {"a0", "b0", "a2", "b2"}
+
+
+def test_where_all_studies_are_siblings_nothing_is_left_to_train_on(tmp_path: Path, tiny_llama_dir: Path) -> None:
+    path = write_transcripts(tmp_path / "s.jsonl", [*days("a", range(4), [1]), *days("b", range(4), [1])])
+    with pytest.raises(UserError, match="nothing is left to train on"):
+        prepared(tiny_llama_dir, path, split="paradigm", novel_studies="a")

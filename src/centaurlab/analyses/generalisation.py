@@ -22,13 +22,14 @@ from centaurlab.analyses.finished import (
     folder_tables,
 )
 from centaurlab.data.held_out import KINDS
+from centaurlab.data.novelty import NEAR, Likeness
 from centaurlab.data.transcripts import Transcript, find_responses
 from centaurlab.display.figures.intervals import (
     gain_forest,
 )
 from centaurlab.display.figures.style import model_label
 from centaurlab.display.section import INTERVALS, NLL, Section
-from centaurlab.display.tables import Table, table_of
+from centaurlab.display.tables import Table, rows_of, table_of
 from centaurlab.results.run import ScoreRun
 from centaurlab.runs.integrity import read_json
 from centaurlab.stats.accuracy import accuracy
@@ -70,6 +71,12 @@ _BASELINES = (
     "uniform: every option equally likely (where options are not known, every answer of the session); marginal: as "
     "often as training participants gave it (says nothing where the letters of options are drawn anew for each "
     "participant)"
+)
+
+
+_NOVELTY = (
+    "instructions: n-grams of five words that both have, by those that either has; catalog: what is known to be alike; "
+    f"sibling: people, {NEAR:.0%} of items or instructions, or something by the catalog are shared: it is not novel"
 )
 
 
@@ -166,13 +173,23 @@ def study_gains(
     )
 
 
-def find_gains(asked: GeneralisationArguments, gains: Sequence[StudyGain], summaries: Sequence[Summary]) -> Finding:
-    """What an adapter gains on people and on studies that it was not trained on, as table, figure and sentences."""
+def find_gains(
+    asked: GeneralisationArguments,
+    gains: Sequence[StudyGain],
+    summaries: Sequence[Summary],
+    novelty: Sequence[Likeness] = (),
+    notes: Sequence[str] = (),
+) -> Finding:
+    """What an adapter gains on people and on studies that it was not trained on, as table, figure and sentences.
+
+    ``novelty``: what the novel studies share with those trained on. ``notes``: what else is to be known.
+    """
+    near = [one.as_dict() for one in novelty]
     rows, over_studies = [*map(asdict, gains)], [*map(asdict, summaries)]
     contrast = _contrast(asked.base, asked.adapter)
     return Finding(
-        tables={"studies.csv": pd.DataFrame(rows)},
-        record={"summaries": over_studies, "studies": rows},
+        tables={"studies.csv": pd.DataFrame(rows)} | ({"novelty.csv": pd.DataFrame(near)} if near else {}),
+        record={"summaries": over_studies, "studies": rows, "novelty": near, "notes": list(notes)},
         figures={"gains": gain_forest(rows, over_studies, contrast)},
         metrics=[
             (
@@ -185,7 +202,9 @@ def find_gains(asked: GeneralisationArguments, gains: Sequence[StudyGain], summa
         ],
         shown=[
             gain_table(pd.DataFrame(rows)),
+            *novelty_tables(near),
             *gain_answers(rows, over_studies, contrast),
+            *notes,
         ],
     )
 
@@ -203,6 +222,21 @@ def gain_table(gains: pd.DataFrame) -> Table:
     columns |= {"nll_uniform": "uniform", "nll_marginal": "marginal"}
     shown = gains.assign(kind=gains["kind"].map(lambda kind: KINDS.get(kind, kind)))
     return table_of("Studies", shown, columns, _BASELINES, signed=["d"])
+
+
+def novelty_tables(novelty: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
+    """How novel the novel studies are, a row each, from ``run.json``; nothing where there are none."""
+    if novelty:
+        rows = [
+            [
+                *(one["study"], one["training_study"]),
+                *(f"{one[f'shared_{what}']:,} of {one[what]:,}" for what in ("people", "items")),
+                *(f"{one['instructions']:.2f}", one["catalog"] or None, "yes" if one["sibling"] else "no"),
+            ]
+            for one in novelty
+        ]
+        columns = ("novel study", "nearest trained on", "shared people", "items", "instructions", "catalog", "sibling")
+        yield rows_of("Novel studies", columns, rows, _NOVELTY)
 
 
 def gain_answers(gains: Sequence[Gain], summaries: Sequence[Gain], contrast: Contrast) -> Iterator[str]:
@@ -298,6 +332,7 @@ def section(run: Run) -> Section:
         ),
         tables=(
             gain_table(gains),
+            *novelty_tables(run.about.get("novelty") or ()),
             *coverage_tables([part.folder.name for part in scored], scored),
             *folder_tables([run], _OWN_of_jobs),
         ),

@@ -74,7 +74,8 @@ def as_by_session(split: Mapping[str, Any]) -> dict[str, Any]:
         study: {name: value for name, value in known.items() if name != "people"}
         for study, known in split["studies"].items()
     }
-    return {name: value for name, value in split.items() if name != "held_out_by"} | {"studies": studies}
+    newer = ("held_out_by", "split", "novelty")
+    return {name: value for name, value in split.items() if name not in newer} | {"studies": studies}
 
 
 def read_split(adapter: Path) -> Split:

@@ -118,7 +118,7 @@ def find_persons(sessions: Iterable[tuple[SessionKey, Mapping[str, object]]]) ->
             continue
         if study not in samples:
             samples[study] = facts_of(study).sample
-        traits = _traits(fields)
+        traits = traits_of(fields)
         session = _Session(names.setdefault(key.experiment, key.experiment), shared.setdefault(traits, traits))
         by_id.setdefault((study, key.participant), []).append(session)
     known: dict[SessionKey, _Known] = {}
@@ -208,7 +208,7 @@ def _matched(first: Mapping[_Traits, list[int]], second: Mapping[_Traits, list[i
     return (first[values] + second[values] for values in first if values in second)
 
 
-def _traits(fields: Mapping[str, object]) -> _Traits:
+def traits_of(fields: Mapping[str, object]) -> _Traits:
     """What a session's metadata say of the person: fields with one known value that do not tell of the session."""
     known = ("text", PERSON_FIELD, "participant", *key_fields(fields))
     return tuple(

@@ -40,6 +40,11 @@ def person_order(keys: Iterable[SessionKey], persons: Persons, seed: int) -> Ord
     return {study: _ranked(by_study[study], persons, seed) for study in sorted(by_study)}
 
 
+def study_order(keys: Iterable[SessionKey], seed: int) -> list[str]:
+    """The studies in a seeded order, whatever the order of ``keys``."""
+    return sorted({key.study for key in keys}, key=lambda study: _rank((study,), seed))
+
+
 def first_people(keys: Iterable[SessionKey], persons: Persons, count: int | None, seed: int) -> frozenset[SessionKey]:
     """The sessions of the first ``count`` people of each study (None: all) in the seeded order."""
     return _sessions(person_order(keys, persons, seed), count)

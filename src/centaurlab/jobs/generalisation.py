@@ -1,5 +1,6 @@
 """An adapter and its base into scores on the people and the studies that it was not trained on, and into gains."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from itertools import chain, product
 from pathlib import Path
@@ -14,6 +15,7 @@ from centaurlab.analyses.generalisation import (
     study_gains,
 )
 from centaurlab.data.held_out import KINDS, Split, read_split
+from centaurlab.data.novelty import Likeness, nearest, study_prints
 from centaurlab.data.persons import Persons, find_persons
 from centaurlab.data.source import DataArguments, TranscriptSource, open_source
 from centaurlab.data.splits import first_people
@@ -73,8 +75,8 @@ def plan(asked: Asked[GeneralisationArguments]) -> Plan:
             )
             gains += rows
             summaries.append(summary)
-        found = find_gains(asked.own, gains, summaries)
-        return replace(found, record={**found.record, "notes": notes}, shown=[*found.shown, *notes])
+        novelty = find_novelty(split, trained, novel_studies)
+        return find_gains(asked.own, gains, summaries, novelty, notes)
 
     return Plan(rounds, compute, joins=asked.own.adapter)
 
@@ -92,6 +94,16 @@ def _asked_studies(data: DataArguments) -> frozenset[str] | None:
         return None
     everybody = replace(data, max_participants=None)
     return frozenset(key.study for key in open_source(everybody).ranked_keys())
+
+
+def find_novelty(split: Split, data: DataArguments, novel: Collection[str]) -> list[Likeness]:
+    """What each novel study shares with the nearest of those that an adapter was trained on."""
+    if not novel:
+        return []
+    source = open_source(replace(data, on_malformed="skip"))
+    trained = {key.study for key in split.train}
+    prints = study_prints(source.everybody(), source, source.persons, trained.union(novel))
+    return nearest(novel, trained, prints)
 
 
 def check_people(people: frozenset[SessionKey], source: TranscriptSource, remedy: str) -> None:

@@ -5,7 +5,7 @@ use, so that no choice of studies, shares or counts moves a person from one side
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from typing import Any
@@ -17,10 +17,11 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from centaurlab.data.held_out import people_of
+from centaurlab.data.novelty import Prints, families, nearest, study_prints
 from centaurlab.data.persons import Persons, find_persons
 from centaurlab.data.records import Problem
 from centaurlab.data.source import DataArguments, TranscriptSource, open_source
-from centaurlab.data.splits import first_people, partition, person_order
+from centaurlab.data.splits import first_people, partition, person_order, study_order
 from centaurlab.data.transcripts import SessionKey, Transcript, data_fingerprint, study_fingerprint, text_digest, told
 from centaurlab.prompts.encoding import Encoding, Ints, encode
 from centaurlab.results.record import Coverage
@@ -76,29 +77,33 @@ def prepare_data(
     novel study, an overlap of what is trained on and what is held out, and sessions without a response left.
     """
     source = _training_source(args)
+    novel, prints = _novel_studies(args, source)
     responses: dict[SessionKey, int] = {}
     skipped: list[str] = []
     for session in source.read():
         if isinstance(session, Problem):
             skipped.append(str(session))
-        elif session.study not in args.novel:
+        elif session.study not in novel:
             responses[session.key] = session.text.count("<<")
     if comma := sorted({key.study for key in responses if "," in key.study}):
         raise UserError(f"the name of study {comma[0]!r} holds a comma, by which studies are listed; rename it")
     # Of all sessions, also those left out as malformed: so does '--participants test', which must find the same people.
     persons = source.persons
-    parts = partition((key for key, _ in source.everybody()), persons, args.split_seed, args.novel)
+    parts = partition((key for key, _ in source.everybody()), persons, args.split_seed, novel)
     test_source = source
     test, train = parts.test & responses.keys(), parts.train & responses.keys()
-    notes = _shared_notes(parts.novel, train, persons)
+    notes: tuple[str, ...] = ()
     if args.eval_data:
         test_source = open_source(DataArguments(data=args.eval_data, on_malformed=args.on_malformed))
         persons = find_persons(chain(source.everybody(), test_source.everybody()))
         train = frozenset(responses)
-        test, note = _of_others(frozenset(transcript.key for transcript in test_source), train, persons, args)
+        found = frozenset(transcript.key for transcript in test_source)
+        test, note = _of_others(found, train, novel, persons, args)
         notes += note
     chosen = _subset(train, persons, responses, args)
     studies = tuple(sorted({key.study for key in chosen}))
+    novelty = nearest(novel, studies, prints)
+    notes += tuple(f"novel study {one.in_words()}" for one in novelty)
     of_studies = (key for key in test if key.study in studies)
     shown = first_people(of_studies, persons, args.eval_participants, args.split_seed)
 
@@ -123,7 +128,9 @@ def prepare_data(
             }
             for study in studies
         },
-        "novel_studies": list(args.novel),
+        "split": args.split,
+        "novel_studies": list(novel),
+        "novelty": [one.as_dict() for one in novelty],
         "coverage": asdict(sum((row.coverage for row in train_rows), Coverage())),
     }
     return TrainingData(
@@ -213,8 +220,25 @@ def _training_source(args: CentaurArguments) -> TranscriptSource:
     return open_source(replace(everyone, studies=args.studies, domains=args.domains))
 
 
+def _novel_studies(args: CentaurArguments, source: TranscriptSource) -> tuple[tuple[str, ...], Prints]:
+    """The studies held out whole, by ``--split``; and what is compared of all studies, where there are such."""
+    novel = args.novel
+    if args.split != "person" and not novel:
+        order = study_order((key for key, _ in source.everybody()), args.split_seed)
+        novel = tuple(order[: max(1, len(order) // 10)])
+    if not novel:
+        return (), {}
+    texts = open_source(DataArguments(args.data, args.data_split, on_malformed="skip"))
+    prints = study_prints(source.everybody(), texts, source.persons)
+    return (tuple(sorted(families(novel, prints))) if args.split == "paradigm" else novel), prints
+
+
 def _of_others(
-    test: frozenset[SessionKey], train: frozenset[SessionKey], persons: Persons, args: CentaurArguments
+    test: frozenset[SessionKey],
+    train: frozenset[SessionKey],
+    novel: Collection[str],
+    persons: Persons,
+    args: CentaurArguments,
 ) -> tuple[frozenset[SessionKey], tuple[str, ...]]:
     """The sessions of ``--eval_data`` of people who are not trained on; and a note on those of people who are."""
     overlap = sorted(train & test, key=str)
@@ -223,9 +247,9 @@ def _of_others(
             f"{overlap[0]} and {len(overlap) - 1} more are in --data {args.data} to train on and in --eval_data "
             f"{args.eval_data} to be tested; take them out of one"
         )
-    novel = sorted({key.study for key in train | test} & set(args.novel))
-    if novel:
-        raise UserError(f"study {novel[0]!r} is in --novel_studies and in --eval_data {args.eval_data}; leave one away")
+    both = sorted({key.study for key in train | test}.intersection(novel))
+    if both:
+        raise UserError(f"study {both[0]!r} is held out whole and in --eval_data {args.eval_data}; leave one away")
     trained = {persons.unit(key) for key in train}
     known = sorted((key for key in test if persons.unit(key) in trained), key=str)
     if not known:
@@ -240,21 +264,6 @@ def _of_others(
         f"other sessions, such as {known[0]}: they are not held out"
     )
     return test.difference(known), (note,)
-
-
-def _shared_notes(novel: Iterable[SessionKey], train: Iterable[SessionKey], persons: Persons) -> tuple[str, ...]:
-    """A note on each novel study that shares people with those trained on."""
-    trained = {persons.unit(key): key.study for key in train}
-    by_study: dict[str, set[tuple[str, ...]]] = {}
-    for key in novel:
-        by_study.setdefault(key.study, set()).add(persons.unit(key))
-    notes = []
-    for study, people in sorted(by_study.items()):
-        shared = people & trained.keys()
-        if shared:
-            others = ", ".join(sorted({trained[person] for person in shared}))
-            notes.append(f"novel study {study}: {len(shared)} of {len(people)} people are trained on, in {others}")
-    return tuple(notes)
 
 
 def _subset(

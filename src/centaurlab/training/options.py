@@ -24,6 +24,13 @@ class CentaurArguments(DataArguments):
     novel_studies: str | None = field(
         default=None, metadata={"help": "studies held out whole, comma separated: to judge generalisation"}
     )
+    split: str = field(
+        default="person",
+        metadata={
+            "help": "what is held out beside a tenth of the people. person: --novel_studies; study: these or, where "
+            "none, a tenth of the studies; paradigm: these and all siblings by text, items, people or catalog"
+        },
+    )
     eval_data: str | None = field(
         default=None,
         metadata={"help": "held-out participants as a source of their own (default: held out of --data)"},
@@ -57,6 +64,7 @@ class CentaurArguments(DataArguments):
         for name, value, choices in (
             ("study_weighting", self.study_weighting, ("natural", "balanced")),
             ("long_sessions", self.long_sessions, ("cut", "split")),
+            ("split", self.split, ("person", "study", "paradigm")),
         ):
             if value not in choices:
                 raise UserError(f"--{name} is {value!r}; choose {' or '.join(choices)}")
