@@ -20,6 +20,7 @@ _PLANNED = (
     "trajectory",
     "frontier",
     "baselines",
+    "ceiling",
     "personas",
     "templates",
 )

@@ -94,8 +94,8 @@ def learn_item_marginal(training: Sequence[Session]) -> Predict:
                 item, symbol = (cell_of(trial), trial.item), symbol_of(trial)
                 counts[item][symbol] += 1
                 own[session.person, item][symbol] += 1
-                seen.append((session.person, item, symbol, _prior(roles, trial, symbol)))
-    weight = _best_weight(counts, own, seen)
+                seen.append((session.person, item, symbol, prior_of(roles, trial)))
+    weight = best_weight(counts, own, seen)
 
     def logs_of(trial: Trial) -> OptionLogs:
         if trial.options is None:
@@ -120,13 +120,14 @@ def learn_item_marginal(training: Sequence[Session]) -> Predict:
     return predict
 
 
-def _prior(roles: RoleMarginal, trial: Trial, symbol: str) -> float:
+def prior_of(roles: RoleMarginal, trial: Trial) -> float:
+    """Probability of the answer by how often it is given to this kind of question."""
     if trial.options is None:
         return math.exp(roles.log_p_open(trial))
-    return float(roles.of_options(trial)[labels_of(trial).index(symbol)])
+    return float(roles.of_options(trial)[labels_of(trial).index(symbol_of(trial))])
 
 
-def _best_weight(
+def best_weight(
     counts: dict[_Item, Counter[str]],
     own: dict[tuple[object, _Item], Counter[str]],
     seen: Sequence[tuple[object, _Item, str, float]],

@@ -1,0 +1,162 @@
+"""How predictable people are where everybody meets the same items: the NLL that no context-free model can go below.
+
+The truth is the entropy of the answers to an item, H. From below it is bounded by its estimate from the counts
+(plug-in with Miller & Madow's correction, which still tends to be too small), from above by what predicting each
+person from the others at the item achieves. Both meet as people per item grow. A model that sees who a person is, by
+earlier answers, may go below either.
+
+Shapes: R responses.
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from centaurlab.catalog.studies import Trial
+from centaurlab.cognitive.marginals import RoleMarginal, best_weight, prior_of
+from centaurlab.cognitive.session import Cell, Session, cell_of, is_predictable, symbol_of
+from centaurlab.data.transcripts import SessionKey
+from centaurlab.stats.estimate import Estimate, FloatArray
+
+_Z = 1.959964
+FEW_PEOPLE = 10
+"""Of fewer people at the typical item it is said that they are few."""
+_WIDE = 0.1  # of the NLL of chance
+
+Item = tuple[Cell, str | None]
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """The bracket of one study, in nats per response, over the ``responses`` (by session and number) at its items.
+
+    ``chance``: of a guess among the options. ``bound`` and ``achieved`` are the two ends, with 95 % intervals over
+    people; ``chao_shen`` is another estimate of the entropy. ``n_items`` have at least two people; ``people_per_item``
+    is their median; ``n_other`` responses are at no such item.
+    """
+
+    study: str
+    chance: float
+    bound: Estimate
+    achieved: Estimate
+    chao_shen: float
+    n_items: int
+    people_per_item: float
+    n_people: int
+    responses: tuple[tuple[SessionKey, int], ...]
+    n_other: int
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether there are too few people per item to say how predictable people are."""
+        width = self.achieved.value - self.bound.value
+        return self.people_per_item < FEW_PEOPLE or width > _WIDE * self.chance
+
+    def completeness(self, nll: float) -> tuple[float, float]:
+        """(chance − NLL) / (chance − end) at the bound and at what is achieved (Fudenberg et al. 2022).
+
+        NaN where an end is no better than chance: then there is nothing to be complete about.
+        """
+        low, high = (
+            (self.chance - nll) / gain if (gain := self.chance - end.value) > 0 else math.nan
+            for end in (self.bound, self.achieved)
+        )
+        return low, high
+
+
+def ceiling(study: str, sessions: Sequence[Session]) -> Ceiling | None:
+    """The bracket of a study; None where no item with options is answered by two people.
+
+    References
+    ----------
+    Miller 1955 (the correction); Chao & Shen 2003, doi:10.1023/A:1026096204727; Fudenberg, Kleinberg, Liang &
+    Mullainathan 2022, doi:10.1086/718371 (completeness).
+    """
+    answered = [
+        (session, number, trial, (cell_of(trial), trial.item))
+        for session in sessions
+        for number, trial in enumerate(session.trials)
+        if trial.options is not None and len(trial.options) > 1 and is_predictable(trial)
+    ]
+    people: dict[Item, set[object]] = defaultdict(set)
+    for session, _, trial, item in answered:
+        if trial.item is not None:
+            people[item].add(session.person)
+    kept = [one for one in answered if one[2].item is not None and len(people[one[3]]) > 1]
+    if not kept:
+        return None
+    person_R = [session.person for session, *_ in kept]
+    items = {item for *_, item in kept}
+    return Ceiling(
+        study=study,
+        chance=float(np.mean([math.log(len(trial.options or ())) for _, _, trial, _ in kept])),
+        bound=_clustered(_entropy_R([(item, symbol_of(trial)) for _, _, trial, item in kept]), person_R),
+        achieved=_clustered(_left_out_R(sessions, [(s.person, trial, item) for s, _, trial, item in kept]), person_R),
+        chao_shen=_chao_shen([(item, symbol_of(trial)) for _, _, trial, item in kept]),
+        n_items=len(items),
+        people_per_item=float(np.median([len(people[item]) for item in items])),
+        n_people=len(set(person_R)),
+        responses=tuple((session.key, number) for session, number, *_ in kept),
+        n_other=len(answered) - len(kept),
+    )
+
+
+def _entropy_R(answers: Sequence[tuple[Item, str]]) -> FloatArray:
+    """(R,) −log of the answer's share at its item, plus Miller & Madow's (answers seen − 1) / 2n: the mean is H."""
+    counts = _counts(answers)
+    return np.array(
+        [
+            -math.log(counts[item][symbol] / counts[item].total())
+            + (len(counts[item]) - 1) / (2 * counts[item].total())
+            for item, symbol in answers
+        ]
+    )
+
+
+def _chao_shen(answers: Sequence[tuple[Item, str]]) -> float:
+    total = 0.0
+    for found in _counts(answers).values():
+        n = found.total()
+        once = min(sum(count == 1 for count in found.values()), n - 1)
+        share = (1 - once / n) * np.array(list(found.values())) / n
+        total += n * float(-np.sum(share * np.log(share) / (1 - (1 - share) ** n)))
+    return total / len(answers)
+
+
+def _left_out_R(sessions: Sequence[Session], answers: Sequence[tuple[object, Trial, Item]]) -> FloatArray:
+    """(R,) NLL of each answer by the other people's at its item, drawn towards the role marginal."""
+    roles = RoleMarginal(sessions)
+    counts = _counts([(item, symbol_of(trial)) for _, trial, item in answers])
+    own: dict[tuple[object, Item], Counter[str]] = defaultdict(Counter)
+    for person, trial, item in answers:
+        own[person, item][symbol_of(trial)] += 1
+    seen = [(person, item, symbol_of(trial), prior_of(roles, trial)) for person, trial, item in answers]
+    m = best_weight(counts, own, seen)
+    p_R = [
+        (counts[item][symbol] - own[person, item][symbol] + m * prior)
+        / (counts[item].total() - own[person, item].total() + m)
+        for person, item, symbol, prior in seen
+    ]
+    nll_R: FloatArray = -np.log(np.array(p_R))
+    return nll_R
+
+
+def _counts(answers: Sequence[tuple[Item, str]]) -> dict[Item, Counter[str]]:
+    counts: dict[Item, Counter[str]] = defaultdict(Counter)
+    for item, symbol in answers:
+        counts[item][symbol] += 1
+    return counts
+
+
+def _clustered(value_R: FloatArray, person_R: Sequence[object]) -> Estimate:
+    """The mean with a 95 % interval over people, by their sums of deviations (Liang & Zeger 1986); not below zero."""
+    mean = float(value_R.mean())
+    number = {person: i for i, person in enumerate(dict.fromkeys(person_R))}
+    if len(number) < 2:
+        return Estimate(mean)
+    sums = np.bincount([number[person] for person in person_R], weights=value_R - mean)
+    error = math.sqrt(float((sums**2).sum()) * len(number) / (len(number) - 1)) / len(value_R)
+    return Estimate(mean, max(mean - _Z * error, 0.0), mean + _Z * error)

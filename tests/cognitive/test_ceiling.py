@@ -1,0 +1,75 @@
+"""The bracket against known truth: people whose probabilities at each item are known."""
+
+import numpy as np
+import pytest
+from scipy.stats import entropy
+
+from centaurlab.cognitive.ceiling import ceiling
+from centaurlab.cognitive.session import Session
+from helpers.trials import choices, session_of
+
+OPTIONS = "abc"
+
+
+def study(seed: int, n_people: int, n_items: int, options: str = OPTIONS) -> tuple[list[Session], float]:
+    """People who answer each item with the same known probabilities, and the entropy of these."""
+    draw = np.random.default_rng(seed)
+    p_IO = draw.dirichlet(np.ones(len(options)), n_items)
+    items = [f"item {i}" for i in range(n_items)]
+    people = [
+        session_of(choices([draw.choice(list(options), p=p_O) for p_O in p_IO], options, items), f"p{person}")
+        for person in range(n_people)
+    ]
+    return people, float(entropy(p_IO, axis=1).mean())
+
+
+def test_the_bracket_holds_the_entropy_of_nineteen_studies_in_twenty() -> None:
+    held = 0
+    for seed in range(100):
+        people, truth = study(seed, n_people=int(5 + seed % 40), n_items=20)
+        found = ceiling("s", people)
+        assert found is not None
+        held += found.bound.low <= truth <= found.achieved.high
+    assert held >= 95
+
+
+def test_the_ends_meet_as_people_per_item_grow() -> None:
+    widths = []
+    for n_people in (6, 30, 300):
+        people, truth = study(1, n_people, n_items=12)
+        found = ceiling("s", people)
+        assert found is not None
+        widths.append(found.achieved.value - found.bound.value)
+    assert widths == sorted(widths, reverse=True)
+    assert found.bound.value == pytest.approx(truth, abs=0.03)
+    assert found.achieved.value == pytest.approx(truth, abs=0.03)
+    assert found.chao_shen == pytest.approx(truth, abs=0.03)
+    assert not found.is_wide
+
+
+def test_few_people_per_item_are_said_to_be_few() -> None:
+    found = ceiling("s", study(0, n_people=4, n_items=20)[0])
+    assert found is not None
+    assert found.is_wide
+
+
+def test_completeness_is_zero_at_chance_and_one_at_the_ends() -> None:
+    found = ceiling("s", study(0, n_people=50, n_items=10)[0])
+    assert found is not None
+    assert found.chance == pytest.approx(np.log(3))
+    assert found.completeness(found.chance) == pytest.approx((0, 0))
+    assert found.completeness(found.bound.value)[0] == pytest.approx(1)
+    assert found.completeness(found.achieved.value)[1] == pytest.approx(1)
+
+
+def test_nobody_is_predicted_by_his_own_answers_at_an_item() -> None:
+    """Each of two people always answers alike, and otherwise than the other: nothing is achieved but chance."""
+    people = [session_of(choices(answer * 6, "ab", ["one"] * 6), answer) for answer in "ab"]
+    found = ceiling("s", people)
+    assert found is not None
+    assert found.achieved.value >= np.log(2) - 1e-9
+
+
+def test_a_study_without_items_has_no_ceiling() -> None:
+    assert ceiling("s", [session_of(choices("abab", "ab"), name) for name in ("p1", "p2")]) is None
+    assert ceiling("s", [session_of(choices("a", "ab", ["one"]))]) is None
