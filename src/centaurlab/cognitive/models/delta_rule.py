@@ -2,7 +2,8 @@
 
     Q_j ← Q_j + α (outcome_j − Q_j) for the chosen, + α_c for the others;  u_j = β Q_j + π · [j was chosen before].
 
-Outcomes are in units of the training people's standard deviation, from their mean. A new block begins anew.
+Outcomes are in units of the standard deviation of all that the person was told so far, from its mean: experiments
+differ in what a point is worth. A new block begins anew.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import numpy as np
 
 from centaurlab.catalog.studies import Trial
 from centaurlab.cognitive.model import CognitiveModel, Likelihood, Prior, log_softmax, most_options, numbers
-from centaurlab.cognitive.session import Session, answer_index
+from centaurlab.cognitive.session import answer_index
 from centaurlab.stats.estimate import FloatArray
 
 _ALPHA, _BETA = Prior("learning rate", -1, 1.5, "unit"), Prior("inverse temperature", 0, 1.5, "positive")
@@ -20,15 +21,21 @@ _COUNTERFACTUAL = Prior("counterfactual learning rate", -1, 1.5, "unit")
 _PERSEVERATION = Prior("perseveration", 0, 1)
 
 
-def _scale(training: Sequence[Session]) -> tuple[float, float]:
-    points = [x for session in training for trial in session.trials for x in numbers(trial.outcome.get("points"))]
-    return (float(np.mean(points)), float(np.std(points)) or 1.0) if points else (0.0, 1.0)
+def scaled(trials: Sequence[Trial]) -> list[list[float]]:
+    """The outcomes of each trial, from the mean and in units of the standard deviation of all that was told so far."""
+    told: list[float] = []
+    found = []
+    for trial in trials:
+        points = numbers(trial.outcome.get("points"))
+        told += points
+        mean, sd = (float(np.mean(told)), float(np.std(told)) or 1.0) if told else (0.0, 1.0)
+        found.append([(x - mean) / sd for x in points])
+    return found
 
 
-def likelihood(counterfactual: bool, trials: Sequence[Trial], scale: tuple[float, float]) -> Likelihood:
+def likelihood(counterfactual: bool, trials: Sequence[Trial], knowledge: None) -> Likelihood:
     """θ: α, β, then π, then α_c of a model that learns from what it did not choose."""
-    n_options, (mean, sd) = most_options(trials), scale
-    points = [[(x - mean) / sd for x in numbers(trial.outcome.get("points"))] for trial in trials]
+    n_options, points = most_options(trials), scaled(trials)
     chosen = [answer_index(trial) for trial in trials]
 
     def log_p(theta_MP: FloatArray) -> FloatArray:
@@ -86,7 +93,6 @@ MODELS = tuple(
         priors,
         partial(likelihood, counterfactual),
         _covers,
-        _scale,
     )
     for name, about, counterfactual, priors in _MODELS
 )
