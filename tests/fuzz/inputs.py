@@ -9,6 +9,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import fields
 
 import pyarrow as pa
@@ -83,6 +84,42 @@ SCALARS = (
 """Of settings, as YAML spells them."""
 
 
+CHECKPOINT = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 32,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 2,
+    "max_position_embeddings": 64,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e4},
+    "vocab_size": 99,
+}
+ADAPTER = {"peft_type": "LORA", "base_model_name_or_path": "m", "r": 4, "target_modules": ["q_proj"]}
+CHECKPOINT_KEYS = (
+    *CHECKPOINT,
+    *ADAPTER,
+    *("auto_map", "quantization_config", "layer_types", "head_dim", "num_labels", "id2label", "text_config", "dtype"),
+    *("_attn_implementation", "tie_word_embeddings", "rank_pattern", "alpha_pattern", "modules_to_save", "revision"),
+    *("sliding_window", "is_encoder_decoder", "transformers_version", "torch_dtype", "init_lora_weights", "task_type"),
+)
+CHECKPOINT_VALUES = (
+    *(0, 1, -1, 2, 10**8, 10**30, 1.5, float("nan"), float("inf"), True, None, "", "x", "9", "llama", "bert", "LORA"),
+    *([], [1], ["x"], {}, {"x": 1}, {"rope_type": "nope"}, {"rope_type": "yarn", "factor": 0}, [[]], {"model_type": 3}),
+    *("float16", "../x", "a.b", {"": "x"}, {"quant_method": "gptq"}, {"num_hidden_layers": 10**9}, HALF, "eager"),
+)
+"""Of configs of models and adapters."""
+
+
+def checkpoint_of_bytes(data: bytes) -> bytes:
+    """A config of a model or adapter with other values, two bytes each; where the first byte is odd, as it stands."""
+    if _is_odd(data):
+        return data[1:]
+    config = dict((CHECKPOINT, ADAPTER)[data[0] // 2 % 2 if data else 0])
+    for key, value in _two_by_two(data[1:]):
+        config[CHECKPOINT_KEYS[key % len(CHECKPOINT_KEYS)]] = CHECKPOINT_VALUES[value % len(CHECKPOINT_VALUES)]
+    return json.dumps(config).encode()
+
+
 def text_of_bytes(data: bytes) -> str:
     """Text of pieces or, where the first byte is odd, of UTF-8 as it stands."""
     return data[1:].decode("utf-8", "ignore") if _is_odd(data) else _pieces(data[1:])
@@ -121,6 +158,50 @@ FILES: tuple[tuple[str, Callable[[bytes], bytes]], ...] = (
     ("prompts.parquet", bytes),
 )
 """How bytes become a file: as sessions in a container, or as the container itself."""
+
+
+RUN = {
+    "job": "score",
+    "model": {
+        "name": "m",
+        "fingerprint": "f",
+        "tokenizer_fingerprint": "t",
+        "dtype": "float32",
+        "quantization": "none",
+    },
+    "protocol": {"name": "full", "max_tokens": 64},
+    "coverage": {"a": dict.fromkeys(("responses", "scored", "cut", "empty", "malformed", "straddling", "failed"), 1)},
+    "data": {"name": "d", "fingerprint": "f", "notes": [], "studies": {"a": {"fingerprint": "f", "sessions": 1}}},
+}
+"""What a run of scores says of itself."""
+
+
+def run_of_bytes(data: bytes) -> bytes:
+    """A record of a run; where the first byte is odd, with values at other places, two bytes each, as in configs."""
+    if not _is_odd(data):
+        return data[1:]
+    record = json.loads(json.dumps(RUN))
+    for place, value in _two_by_two(data[1:]):
+        inner = record
+        path = RUN_PATHS[place % len(RUN_PATHS)]
+        for key in path[:-1]:
+            inner = inner.get(key) if isinstance(inner, dict) else None
+        if isinstance(inner, dict):
+            inner[path[-1]] = deepcopy(CHECKPOINT_VALUES[value % len(CHECKPOINT_VALUES)])
+    return json.dumps(record).encode()
+
+
+def _paths(content: dict[str, object], before: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Where anything stands in a record."""
+    found = []
+    for key, value in content.items():
+        found.append((*before, key))
+        if isinstance(value, dict):
+            found += _paths(value, (*before, key))
+    return found
+
+
+RUN_PATHS = _paths(RUN)
 
 
 def people_of_bytes(data: bytes) -> list[dict[str, object]]:
@@ -214,6 +295,19 @@ SEEDS = {
         b"\x00\x00" + bytes([0, 1, 1, 11, 255, 0, 0, 5, 1, 255, 26, 2]),
         b"\x00" + _TABLE + bytes([0, 0, 0, 30, 11, 255, 0, 1]),
     ),
+    "checkpoint": (
+        bytes(2),
+        bytes([2]),
+        bytes([0, 3, 3]),
+        bytes([2, 10, 3]),
+        b"\x01" + json.dumps(CHECKPOINT).encode(),
+        b"\x01" + json.dumps(ADAPTER).encode(),
+    ),
+    "run": (
+        b"\x00" + json.dumps(RUN).encode(),
+        b"\x01" + bytes(8),
+        b"\x01" + bytes([3, 7, 9, 12]),
+    ),
     "yaml": (
         b"\x00model_name_or_path: a\noutput_dir: b\nprotocol: paper\nmax_participants: 3\nreport_to: [mlflow]\n",
         b"\x00env:\n  A: 1\nmodel_name_or_path: 'a'\noutput_dir: b\nload_in_4bit: true\nstudies: null\n",
@@ -227,6 +321,8 @@ WORDS = {
     "reader": ('"text"', '"study"', '"experiment"', '"participant"', "<<", ">>", "\\ud83d", "null", "NaN", "1e999"),
     "spans": ("<<", ">>", "->>", "<<-", "🙂", "\u0301"),
     "persona": ("field,question\n", "{}", "{:.2f}", "{:9}", "|", "<<", ">>", '"age"', "null", "\\n", "\\u2028", "N/A"),
+    "checkpoint": ('"model_type"', '"llama"', '"r"', '"peft_type"', "null", "1e999", "[]", "{}", "NaN"),
+    "run": ('"model"', '"coverage"', '"data"', '"studies"', "null", "1e999", "[]", "{}", '"notes"'),
     "yaml": (
         *("model_name_or_path: ", "output_dir: ", "protocol: ", "report_to: ", "load_in_8bit: ", "data_seed: "),
         *("env: ", "!!int ", "!!timestamp ", "!!binary ", "!!set ", "&a ", "*a", "null", "2001-02-30", "0x_", "<<: "),

@@ -19,11 +19,25 @@ from centaurlab.data.persons import SEPARATE
 from centaurlab.data.records import KEY_FIELDS, Problem
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.transcripts import Transcript, find_responses, marker_problem
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.checkpoints import Checkpoint
+from centaurlab.models.loading import load_config
+from centaurlab.models.sizes import MAX_LAYERS, check_ranks
 from centaurlab.prompts.personas import PersonaField, own_context, persona_fields, read_personas, shuffled_context
+from centaurlab.results.run import read_run
 from centaurlab.runtime.arguments import parse_arguments
 from centaurlab.runtime.errors import UserError
 from centaurlab.sweeps.file import Sweep, Value, read_sweep
-from fuzz.inputs import ARGUMENTS, FILES, config_of_bytes, people_of_bytes, sweep_of_bytes, text_of_bytes
+from fuzz.inputs import (
+    ARGUMENTS,
+    FILES,
+    checkpoint_of_bytes,
+    config_of_bytes,
+    people_of_bytes,
+    run_of_bytes,
+    sweep_of_bytes,
+    text_of_bytes,
+)
 from helpers.span_checks import check_tokens, responses_by_hand
 from helpers.tokenizers_zoo import FAMILIES
 
@@ -171,6 +185,41 @@ def check_yaml(data: bytes, folder: Path) -> bool:
     return True
 
 
+def check_checkpoint(data: bytes, folder: Path) -> bool:
+    """A config of a model or adapter is read with plain sizes, or refused."""
+    content = checkpoint_of_bytes(data)
+    for name in ("config.json", "adapter_config.json"):
+        (folder / name).unlink(missing_ok=True)
+    (folder / ("adapter_config.json" if b'"peft_type"' in content else "config.json")).write_bytes(content)
+    checkpoint = Checkpoint("stranger", folder)
+    try:
+        config = checkpoint.config()
+        if checkpoint.is_adapter:
+            check_ranks(config, folder / "adapter_config.json", [])
+            ranks = (config.get("r"), *(config.get("rank_pattern") or {}).values())
+            assert all(rank is None or type(rank) is int for rank in ranks)
+            return True
+        with contextlib.redirect_stderr(io.StringIO()):
+            read = load_config(ModelArguments(str(folder)))
+    except UserError:
+        return False
+    assert read._attn_implementation is None
+    layers = getattr(read.get_text_config(), "num_hidden_layers", 1)
+    assert not isinstance(layers, int) or layers <= MAX_LAYERS
+    return True
+
+
+def check_run(data: bytes, folder: Path) -> bool:
+    """What a run says of itself is read, or refused."""
+    (folder / "run.json").write_bytes(run_of_bytes(data))
+    (folder / "scores.parquet").touch()
+    try:
+        read_run(folder)
+    except UserError:
+        return False
+    return True
+
+
 def check_sweep(sweep: Sweep) -> None:
     """Names are texts, values plain, ranges not empty."""
     for name, parameter in sweep.parameters.items():
@@ -218,4 +267,6 @@ TARGETS: dict[str, Callable[[bytes, Path], bool]] = {
     "spans": check_spans,
     "persona": check_persona,
     "yaml": check_yaml,
+    "checkpoint": check_checkpoint,
+    "run": check_run,
 }

@@ -1,4 +1,4 @@
-"""No file breaks the package: a few hundred inputs of each kind here, a hundred thousand of each in the slow part."""
+"""No file breaks the package: hundreds of inputs of each kind here, thousands in the slow part, 10^6 for a release."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ from fuzz.inputs import PIECES, SEEDS
 from fuzz.targets import TARGETS, check_transcript
 from helpers.paths import TESTS
 
-INPUTS = 100_000
+INPUTS, INPUTS_OF_A_RELEASE = 20_000, 170_000
 each_target = pytest.mark.parametrize("name", TARGETS)
 
 
@@ -41,12 +41,16 @@ def test_any_text_comes_back_from_its_spans(text: str) -> None:
 
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
+    """What ``fuzz`` gives for the slow part."""
+    return fuzz(tmp_path_factory.mktemp("fuzz"), INPUTS)
+
+
+def fuzz(folder: Path, inputs: int) -> dict[str, tuple[int, str]]:
     """Exit code and output of a fuzzer for each target; they run side by side."""
     pytest.importorskip("atheris", reason="has no wheel for this system")
-    folder = tmp_path_factory.mktemp("fuzz")
     running = {}
     for name in TARGETS:
-        command = [sys.executable, str(TESTS / "fuzz" / "fuzz.py"), name, f"-runs={INPUTS}", "-seed=1"]
+        command = [sys.executable, str(TESTS / "fuzz" / "fuzz.py"), name, f"-runs={inputs}", "-seed=1"]
         with (folder / f"{name}.txt").open("w") as output:
             running[name] = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
     return {
@@ -57,9 +61,20 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str
 
 @pytest.mark.slow
 @each_target
-def test_a_hundred_thousand_inputs_do_no_harm(name: str, fuzzed: dict[str, tuple[int, str]]) -> None:
-    code, output = fuzzed[name]
+def test_thousands_of_inputs_do_no_harm(name: str, fuzzed: dict[str, tuple[int, str]]) -> None:
+    check_harmless(*fuzzed[name], INPUTS)
+
+
+@pytest.mark.release
+def test_a_million_inputs_do_no_harm(tmp_path: Path) -> None:
+    for code, output in fuzz(tmp_path, INPUTS_OF_A_RELEASE).values():
+        check_harmless(code, output, INPUTS_OF_A_RELEASE)
+    assert len(TARGETS) * INPUTS_OF_A_RELEASE > 10**6
+
+
+def check_harmless(code: int, output: str, inputs: int) -> None:
+    """All inputs were read, and enough of them go all the way."""
     assert code == 0, output[-4000:]
     accepted, seen = map(int, re.findall(r"(\d+) of (\d+) inputs accepted", output)[-1])
-    assert seen >= INPUTS
-    assert accepted >= INPUTS // 50, "enough inputs go all the way"
+    assert seen >= inputs
+    assert accepted >= inputs // 50

@@ -86,7 +86,7 @@ def read_run(folder: Path) -> ScoreRun:
         about = read_sealed(path)
         job = about["job"]
         record = ScoreRecord.from_dict(about) if job == JOB else None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else error
         raise UserError(f"{path} is damaged ({reason}); give its 'centaurlab score' command again") from error
     if record is None:
