@@ -12,9 +12,13 @@ import pytest
 from centaurlab.results.joined import join_scores
 from centaurlab.results.run import read_run
 from centaurlab.runs.folder import RunFolder
+from centaurlab.runtime.errors import UserError
+from centaurlab.training.centaur import train
+from centaurlab.training.options import CentaurArguments
 from helpers.commands import error_in
 from helpers.json_files import run_json
 from helpers.score_runs import command, ended, n_stored, start, table_bytes
+from helpers.trainings import start_centaur
 from helpers.transcripts import write_bandits
 
 pytestmark = pytest.mark.usefixtures("offline")
@@ -144,3 +148,19 @@ def test_a_store_that_a_disk_changed_is_said_and_scored_again(
     assert ended(start(argv, log)) == 0
     assert "note: " not in log.read_text()
     assert run_json(run)["speed"]["tokens_computed_now"] == 0
+
+
+def test_a_disk_that_fills_up_in_training_is_one_sentence_and_training_goes_on_from_its_checkpoint(
+    tmp_path: Path, tiny_llama_dir: Path, disk: Path
+) -> None:
+    data = write_bandits(tmp_path / "data.jsonl", 12, n_trials=10)
+    arguments = CentaurArguments(data=str(data))
+    begun = start_centaur(tiny_llama_dir, disk / "run", arguments, save_steps=1, save_total_limit=1)
+    ballast = fill(disk, 60 << 10)
+    with pytest.raises(
+        UserError, match=r"cannot write to .*: the disk is full; free space, then give the same command"
+    ):
+        train(begun)
+    ballast.unlink()
+    train(start_centaur(tiny_llama_dir, disk / "run", arguments, save_steps=4))
+    assert run_json(disk / "run")["steps"] == 4

@@ -94,22 +94,29 @@ def test_mistakes(adapter: Path, whole: Path, tiny_gemma_dir: Path, tmp_path: Pa
         interpolate(str(whole), str(tiny_gemma_dir), 0.5, tmp_path / "b")
     with pytest.raises(UserError, match="give a number"):
         interpolate(str(adapter), None, float("nan"), tmp_path / "c")
-    with pytest.raises(UserError, match="is not empty"):
+    with pytest.raises(UserError, match=r"holds something else; leave 0.5 out of --alpha"):
         interpolate(str(adapter), None, 0.5, adapter)
     edit_json(adapter / "adapter_config.json", use_dora=True)
     with pytest.raises(UserError, match=r"not a plain LoRA adapter \(use_dora\)"):
         interpolate(str(adapter), None, 0.5, tmp_path / "d")
 
 
-def test_the_recipe_writes_no_model_where_one_of_them_is_there(adapter: Path, tmp_path: Path) -> None:
+def test_the_recipe_given_again_makes_what_is_missing(adapter: Path, tmp_path: Path) -> None:
     def recipe(*alphas: str) -> Done:
         options = ("--post", adapter, "--output_dir", tmp_path / "out", *UNTRACKED)
         return run_script(RECIPES / "interpolate.py", *options, "--alpha", *alphas)
 
     assert recipe("0.5").returncode == 0
+    model = tmp_path / "out" / "alpha-0.5" / "adapter_model.safetensors"
+    made = model.stat().st_mtime_ns
+    (tmp_path / "out" / ".alpha-0.25.tmp").mkdir()  # as a kill would leave it
+    again = recipe("0.25", "0.5")
+    assert again.returncode == 0
+    assert f"kept: {model.parent}" in again.stdout
+    assert model.stat().st_mtime_ns == made
+    assert sorted(path.name for path in (tmp_path / "out").glob("*alpha-*")) == ["alpha-0.25", "alpha-0.5"]
+    edit_json(adapter / "adapter_config.json", lora_alpha=64)
     config = (tmp_path / "out" / "config.json").read_text()
-    assert "alpha-0.5 is not empty; leave 0.5 out of --alpha" in recipe("0.25", "0.5").error
-    assert not (tmp_path / "out" / "alpha-0.25").exists()
+    assert "alpha-0.5 holds something else; leave 0.5 out" in recipe("0.75", "0.5").error
+    assert not (tmp_path / "out" / "alpha-0.75").exists()
     assert (tmp_path / "out" / "config.json").read_text() == config
-    assert recipe("0.25").returncode == 0
-    assert (tmp_path / "out" / "alpha-0.25" / "adapter_model.safetensors").exists()

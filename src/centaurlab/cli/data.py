@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from centaurlab.catalog.tables import domains_of
 from centaurlab.data.checks import doubts
@@ -24,6 +24,7 @@ from centaurlab.models.arguments import ModelArguments
 from centaurlab.runs.csv_table import write_csv
 from centaurlab.runtime.disk import disk_errors
 from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.terminal import say
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -77,7 +78,8 @@ class ValidateArguments:
 
 
 def run_stats(asked: StatsArguments, data: DataArguments) -> None:
-    """Count, and print."""
+    """Count, and print; what is read is said at once, for libraries and a large file take their time."""
+    say(f"reading {asked.of or data.data} …", is_error=True)
     # Here and not above: it imports transformers, and --help answers without it.
     from centaurlab.models.gguf import GEMMA, gemma_is_installed
     from centaurlab.models.loading import load_tokenizer
@@ -142,9 +144,16 @@ def print_stats(
     """
     errors = Console(stderr=True)
     source = open_source(args)
-    sessions = track(source.examine(), "reading", transient=True, console=errors, disable=not errors.is_terminal)
+    counted = Progress(
+        *(TextColumn("reading: {task.completed:,} sessions"), TimeElapsedColumn()),
+        console=errors,
+        transient=True,
+        disable=not errors.is_terminal,
+    )
     keys: list[SessionKey] = []
-    studies, problems, lookalikes = collect(_noted(sessions, keys), source.persons, tokenizer)
+    with counted:
+        sessions = counted.track(source.examine())
+        studies, problems, lookalikes = collect(_noted(sessions, keys), source.persons, tokenizer)
     if studies:
         show(_table(studies, "tokens" if tokenizer is not None else "characters"))
         show(*(people_in_words(stats.study, source.persons) for stats in studies if stats.study in source.persons.how))

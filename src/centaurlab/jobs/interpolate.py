@@ -18,7 +18,8 @@ examples:
       --output_dir runs/qwen3-interpolated
 
 Each model goes into a folder of its own: <output_dir>/alpha-0.5. From a LoRA adapter comes an adapter again; from
-whole models, one in float32. Next: centaurlab frontier, or centaurlab score --model <output_dir>/alpha-0.5.
+whole models, one in float32. The same command again makes those that are missing.
+Next: centaurlab frontier, or centaurlab score --model <output_dir>/alpha-0.5.
 """
 
 
@@ -36,15 +37,16 @@ class InterpolateArguments:
 
 def run(asked: InterpolateArguments, tracking: TrackingArguments) -> None:
     """Make each model in turn."""
-    from centaurlab.training.interpolate import interpolate  # here: it imports torch, and --help answers without it
+    # Here and not above: it imports torch, and --help answers without it.
+    from centaurlab.training.interpolate import interpolate, is_there
 
     folder = RunFolder(Path(asked.output_dir), "interpolate")
     folders = {f"{alpha:g}": folder.path / f"alpha-{alpha:g}" for alpha in asked.alpha}
     if len(folders) < len(asked.alpha):
         raise UserError(f"--alpha names a number twice: {' '.join(f'{alpha:g}' for alpha in asked.alpha)}")
-    for alpha, path in folders.items():
-        if path.exists() and any(path.iterdir()):
-            raise UserError(f"{path} is not empty; leave {alpha} out of --alpha, or give another --output_dir")
+    for alpha, path in zip(asked.alpha, folders.values(), strict=True):
+        if is_there(asked.post, asked.base, alpha, path):
+            say(f"kept: {path}")
     with folder.lock():
         folder.write_json("config.json", asdict(asked))
         with Tracker(folder, tracking, asdict(asked)):

@@ -67,6 +67,21 @@ class OptionParser(HfArgumentParser):
         """A bad or missing value as one sentence, like every other mistake of a user."""
         raise UserError(f"{message.removeprefix('argument ')}; --help lists the options")
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As argparse does, but an unknown option is named before whatever is missing without it."""
+        for word in args or ():
+            name = word.partition("=")[0]
+            if word == "--":
+                break
+            if name.startswith("--") and name not in self._option_string_actions:
+                known = {option.lstrip("-") for option in self._option_string_actions if option.startswith("--")}
+                raise UserError(f"unknown option {name!r}{_nearest(name.lstrip('-'), known, '--')}")
+        parsed, rest = super().parse_known_args(args, namespace)
+        output_dir = getattr(parsed, "output_dir", None)
+        if isinstance(output_dir, str) and not output_dir.strip():
+            raise UserError("--output_dir is empty; name a folder")
+        return parsed, rest
+
     def take(self, dataclass_types: Sequence[Any]) -> None:
         """Add the options of more dataclasses."""
         for kind in dataclass_types:

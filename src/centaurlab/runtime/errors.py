@@ -4,16 +4,22 @@ Everything a user can get wrong (a file, a line, a name, a setting) raises ``Use
 says where and what to do. Anything else is a bug of ours and keeps its traceback.
 """
 
+import os
+import select
+import signal
 import sys
 import textwrap
+import threading
 from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn
 
 from centaurlab.runtime.names import shown
 from centaurlab.runtime.secrets import mask_secrets
 
 _WORDLESS = (LookupError, TypeError, AttributeError, NameError, ArithmeticError, AssertionError, RecursionError)
 
-EXIT_INCOMPLETE, EXIT_USER_ERROR = 1, 2
+EXIT_INCOMPLETE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 
 
 class UserError(Exception):
@@ -32,16 +38,64 @@ class IncompleteError(UserError):
     exit_code = EXIT_INCOMPLETE
 
 
+class _Interrupt:
+    """Ctrl-C, remembered: libraries turn a KeyboardInterrupt into errors of their own, or pass over it."""
+
+    def __init__(self) -> None:
+        self.came = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.came = True
+        raise KeyboardInterrupt
+
+
 def exit_on_user_error(main: Callable[[], None]) -> None:
-    """Run a script's ``main``; print a ``UserError`` as one line on stderr and exit with its code."""
+    """Run a script's ``main``; print a ``UserError`` as one line on stderr and exit with its code.
+
+    Ctrl-C, at whatever moment, is one line too. Where nobody reads the output any more (``| head``), the script ends as
+    other programs do, without a word.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    interrupt = before if isinstance(before, _Interrupt) else _Interrupt()
+    if before is signal.default_int_handler and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, interrupt)
     try:
         main()
-    except UserError as error:
-        print(f"error: {shown(mask_secrets(str(error)))}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted: what is done is saved, the same command continues", file=sys.stderr)
-        sys.exit(130)
+        sys.stdout.flush()
+    except SystemExit:
+        raise
+    except BaseException as error:
+        if interrupt.came or isinstance(error, KeyboardInterrupt):
+            _end_interrupted(interrupt.came)
+        if isinstance(error, UserError):
+            print(f"error: {shown(mask_secrets(str(error)))}", file=sys.stderr)
+            sys.exit(error.exit_code)
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            sys.exit(128 + signal.SIGPIPE)
+        raise
+    finally:
+        if signal.getsignal(signal.SIGINT) is interrupt and before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, before)
+
+
+def _end_interrupted(by_signal: bool) -> NoReturn:
+    if by_signal:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left to do is short
+    print("interrupted: what is done is saved, the same command continues", file=sys.stderr)
+    sys.exit(EXIT_INTERRUPTED)
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output is a pipe that was closed; from now on it then leads nowhere."""
+    pipe = select.poll()
+    try:
+        pipe.register(sys.stdout.fileno(), select.POLLOUT)
+    except (OSError, ValueError):  # it is no file
+        return False
+    if not any(events & select.POLLERR for _, events in pipe.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def one_line(error: BaseException, width: int = 300) -> str:

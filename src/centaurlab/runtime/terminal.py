@@ -8,10 +8,18 @@ from centaurlab.runtime.names import shown
 _WIDTH_ELSEWHERE = 160
 
 
+class _Console(Console):
+    """Leaves it to the command how it ends where nobody reads its output."""
+
+    def on_broken_pipe(self) -> None:
+        """As ``print`` does, where Rich would end the process."""
+        raise BrokenPipeError
+
+
 def console(is_error: bool = False) -> Console:
     """A console for standard output, or standard error."""
-    found = Console(stderr=is_error)
-    return found if found.is_terminal else Console(stderr=is_error, width=_WIDTH_ELSEWHERE)
+    found = _Console(stderr=is_error)
+    return found if found.is_terminal else _Console(stderr=is_error, width=_WIDTH_ELSEWHERE)
 
 
 def say(text: str, style: str = "", is_error: bool = False) -> None:

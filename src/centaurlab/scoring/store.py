@@ -44,6 +44,7 @@ _ROW = np.dtype(
 _FORMAT = 4  # raised with every change of _ROW, so that rows of another layout are refused and never misread
 _DAMAGE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _PROBLEM_CHARACTERS = 200
+_DIGESTS = {"fingerprint": "other weights or settings", "tokenizer_fingerprint": "another tokenizer"}
 _LOCK_SECONDS = 60  # to wait while another process writes to its file on a slow disk
 
 
@@ -141,10 +142,8 @@ class ScoreStore:
         if known is not None:
             for name in [*identity, *known.keys() - identity.keys()]:
                 if known.get(name) != identity.get(name):
-                    raise UserError(
-                        f"{self._folder.parent} holds scores with {name} {known.get(name)!r}, not "
-                        f"{identity.get(name)!r}; give another --output_dir"
-                    )
+                    differing = _difference(name, known.get(name), identity.get(name))
+                    raise UserError(f"{self._folder.parent} holds scores with {differing}; give another --output_dir")
         if not is_sound:
             temporary = path.with_suffix(f".{os.getpid()}.tmp")  # each writer's own: the last to rename wins
             temporary.write_text(json.dumps(sealed(identity), indent=2, sort_keys=True))
@@ -194,6 +193,15 @@ class ScoreStore:
         for digest in digests:
             self.known.add(digest)
         return _connect(path)
+
+
+def _difference(name: str, known: object, asked: object) -> str:
+    """What differs between two values of what results depend on; of mappings, which of their parts."""
+    if not (isinstance(known, dict) and isinstance(asked, dict)):
+        return f"{name} {known!r}, not {asked!r}"
+    parts = [part for part in {**known, **asked} if known.get(part) != asked.get(part)]
+    named = [f"{part} {known.get(part)!r}, not {asked.get(part)!r}" for part in parts if part not in _DIGESTS]
+    return f"another {name}: {'; '.join([*named, *(_DIGESTS[part] for part in parts if part in _DIGESTS)])}"
 
 
 def _connect(path: Path) -> sqlite3.Connection:

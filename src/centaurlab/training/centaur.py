@@ -20,6 +20,7 @@ from centaurlab.models.shape import usable_window
 from centaurlab.results.record import ModelIdentity
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.provenance import provenance
+from centaurlab.runtime.disk import full_disk_errors
 from centaurlab.runtime.errors import UserError
 from centaurlab.training.base_model import base_arguments, load_base, lora_config
 from centaurlab.training.batches import check_lengths
@@ -110,8 +111,9 @@ def build_trainer(
 def train(run: Run) -> list[HeldOutResult]:
     """Train to the end, from the checkpoint if there is one; write the adapter, its card and ``run.json``."""
     trainer, folder = run.trainer, run.folder
-    trainer.train(resume_from_checkpoint=str(run.checkpoint) if run.checkpoint else None)
-    trainer.save_model()
+    with full_disk_errors(folder.path):
+        trainer.train(resume_from_checkpoint=str(run.checkpoint) if run.checkpoint else None)
+        trainer.save_model()
     final, base = trainer.final_session_nll(), trainer.base_session_nll()
     results = held_out_results(run.data, base.nll, final.nll, final.responses)
     trainer.model_card = model_card(run.base, run.data, run.settings, results)

@@ -14,28 +14,33 @@ from safetensors.torch import load_file, save_file
 
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import Checkpoint, find_checkpoint
+from centaurlab.models.identity import identify
 from centaurlab.models.loading import load_model, load_tokenizer
 from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.integrity import read_json
 from centaurlab.runtime.errors import UserError
 
 _ADAPTER = "adapter_model.safetensors"
+_MADE_OF = "made_of.json"  # the last file that a model gets
 _NOT_LINEAR = ("use_dora", "modules_to_save", "trainable_token_indices", "lora_bias")
 
 
 def interpolate(post: str, base: str | None, alpha: float, output_dir: Path) -> Path:
     """Write the model at ``alpha`` between ``base`` and ``post`` into ``output_dir``, which is returned.
 
-    ``base`` is needed only where ``post`` is no adapter. Raises ``UserError`` where the two do not fit, for adapters
-    that are more than a LoRA, and when ``output_dir`` is not empty.
+    ``base`` is needed only where ``post`` is no adapter. A model that is there already is kept. Raises ``UserError``
+    where the two do not fit, for adapters that are more than a LoRA, and when ``output_dir`` holds anything else.
     """
     if not math.isfinite(alpha):
         raise UserError(f"--alpha is {alpha}; give a number, 0 for the base and 1 for the post-trained model")
     found = find_checkpoint(post, None, True, False)
     if not found.is_adapter and not base:
         raise UserError(f"{post} is a whole model; name the one it was trained from: --base")
-    folder = RunFolder(output_dir, "interpolate").path
-    if any(folder.iterdir()):
-        raise UserError(f"{folder} is not empty; give another --output_dir")
+    if is_there(post, base, alpha, output_dir):
+        return output_dir
+    unfinished = output_dir.with_name(f".{output_dir.name}.tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    folder = RunFolder(unfinished, "interpolate").path
     if found.is_adapter:
         _scale_adapter(found, alpha, folder)
     else:
@@ -44,7 +49,25 @@ def interpolate(post: str, base: str | None, alpha: float, output_dir: Path) -> 
     template = found.folder / "chat_template.jinja"
     if template.is_file():
         shutil.copyfile(template, folder / template.name)
-    return folder
+    RunFolder(folder, "interpolate").write_json(_MADE_OF, _made_of(post, base, alpha))
+    folder.rename(output_dir)
+    return output_dir
+
+
+def is_there(post: str, base: str | None, alpha: float, output_dir: Path) -> bool:
+    """Whether ``output_dir`` holds this very model; ``UserError`` where it holds something else."""
+    if not output_dir.exists() or not any(output_dir.iterdir()):
+        return False
+    if read_json(output_dir / _MADE_OF) != _made_of(post, base, alpha):
+        raise UserError(
+            f"{output_dir} holds something else; leave {alpha:g} out of --alpha, or give another --output_dir"
+        )
+    return True
+
+
+def _made_of(post: str, base: str | None, alpha: float) -> dict[str, object]:
+    prints = {name: identify(ModelArguments(name)).fingerprint for name in (post, base) if name}
+    return {"alpha": alpha, "post": prints[post], "base": prints[base] if base else None}
 
 
 def _scale_adapter(post: Checkpoint, alpha: float, folder: Path) -> None:

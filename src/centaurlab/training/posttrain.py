@@ -20,6 +20,7 @@ from centaurlab.prompts.chat import chat_tokenizer, read_template
 from centaurlab.results.record import ModelIdentity
 from centaurlab.runs.folder import CONFIG, MODEL_RUN_CONFIG, RunFolder
 from centaurlab.runs.provenance import provenance
+from centaurlab.runtime.disk import full_disk_errors
 from centaurlab.runtime.errors import UserError
 from centaurlab.training.arguments import dpo_config
 from centaurlab.training.base_model import base_arguments, load_base, lora_config
@@ -92,8 +93,9 @@ def prepare_posttraining(args: PostTrainArguments, training_args: SFTConfig, mod
 def posttrain(run: PostTrainRun) -> None:
     """Train to the end, from the checkpoint if there is one; write the model, its card and ``run.json``."""
     trainer = run.trainer
-    trainer.train(resume_from_checkpoint=str(run.checkpoint) if run.checkpoint else None)
-    trainer.save_model()
+    with full_disk_errors(run.folder.path):
+        trainer.train(resume_from_checkpoint=str(run.checkpoint) if run.checkpoint else None)
+        trainer.save_model()
     if trainer.is_world_process_zero():
         (run.folder.path / "README.md").write_text(_card(run), encoding="utf-8")
         steps = {"steps": trainer.state.global_step, "epochs": trainer.state.epoch}

@@ -1,0 +1,86 @@
+"""However a user ends a command, it ends in one sentence or none, and never in a traceback."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from helpers.commands import ENVIRONMENT, centaurlab
+from helpers.score_runs import options
+from helpers.transcripts import write_bandits
+
+pytestmark = pytest.mark.usefixtures("offline")
+
+COMMAND = (sys.executable, "-m", "centaurlab")
+SENTENCE = "interrupted: what is done is saved, the same command continues\n"
+
+
+def interrupted(model: Path, data: Path, folder: Path, moments: list[float]) -> list[tuple[int, str]]:
+    """Exit codes and last words of so many scorings, each of which meets Ctrl-C so many seconds after its start."""
+    started = [
+        subprocess.Popen(
+            [*COMMAND, "score", *options(model, data, folder / str(number))],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        for number in range(len(moments))
+    ]
+    begun, ends = time.monotonic(), []
+    for moment, process in zip(moments, started, strict=True):
+        time.sleep(max(0.0, begun + moment - time.monotonic()))
+        process.send_signal(signal.SIGINT)
+    for process in started:
+        _, said = process.communicate(timeout=120)
+        ends.append((process.returncode, said))
+    return ends
+
+
+def test_ctrl_c_is_one_sentence(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    data = write_bandits(tmp_path / "data.jsonl", 200, n_trials=40)
+    ends = interrupted(tiny_llama_dir, data, tmp_path, [1.5, 4.0])
+    assert ends == [(130, SENTENCE)] * 2
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_one_sentence_at_any_moment(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    data = write_bandits(tmp_path / "data.jsonl", 200, n_trials=40)
+    for first in (0.5, 0.8, 1.1, 1.4):
+        ends = interrupted(tiny_llama_dir, data, tmp_path, [first + 1.3 * n for n in range(4)])
+        assert [end for end in ends if end != (130, SENTENCE)] == []
+
+
+@pytest.mark.parametrize("words", [("--help",), ("models",), ("score", "--help")])
+def test_where_nobody_reads_the_output_nothing_is_said(words: tuple[str, ...]) -> None:
+    receiver, sender = os.pipe()
+    os.close(receiver)
+    environment = os.environ | ENVIRONMENT
+    done = subprocess.run([*COMMAND, *words], stdout=sender, stderr=subprocess.PIPE, text=True, env=environment)
+    os.close(sender)
+    assert done.stderr == ""
+    assert done.returncode in (0, 128 + signal.SIGPIPE)  # argparse passes over it
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("score", "--modle", "x"), "error: unknown option '--modle'; did you mean '--model'?"),
+        (("score", "--dada=x", "--model", "x"), "error: unknown option '--dada'; did you mean '--data'?"),
+        (
+            ("score", "--model", "x", "--data", "starter", "--output_dir", ""),
+            "error: --output_dir is empty; name a folder",
+        ),
+        (
+            ("misalignment", "--base", "a", "--post", "b", "--output_dir= "),
+            "error: --output_dir is empty; name a folder",
+        ),
+        (("train", "--output_dir", ""), "error: --output_dir is empty; name a folder"),
+    ],
+)
+def test_what_was_mistyped_is_named(words: tuple[str, ...], sentence: str) -> None:
+    assert centaurlab(*words).error == sentence
