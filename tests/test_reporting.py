@@ -25,8 +25,8 @@ def test_the_table_of_studies_is_the_effects_table(page: Page, runs: dict[str, P
     for name, row in effects.iterrows():
         cells = next(cells for cells in shown.rows if cells[0][0] == name)
         keys = [float(number) for _, key in cells[1:] for number in (key or "").split()]
-        expected = [f"{name}{end}" for name in ("nll_difference", "d") for end in ("", *ENDS)]
-        expected += ["p_worse", "p_worse_low", "p_worse_high", "d_within", "d_paired", "d_paired_low", "d_paired_high"]
+        expected = [f"{name}{end}" for name in ("nll_difference", "d", "p_worse") for end in ("", *ENDS)]
+        expected += ["d_within", "d_paired", "d_paired_low", "d_paired_high"]
         expected += ["nll_base", "nll_post", "q", "n_responses", "n_participants"]
         assert keys == [row[column] for column in expected]
         assert cells[1][0] == f"{row['nll_difference']:+.3f}"
@@ -115,5 +115,5 @@ def test_several_pairs_are_listed_and_averaged(tmp_path: Path) -> None:
         in section.answers[0]
     )
     pairs = Page(tmp_path / "report.html").table("post-trained", "base")
-    assert [row[0][0] for row in pairs.rows] == ["one", "two", "all pairs"]
+    assert [row[0][0] for row in pairs.rows][:3] == ["one", "two", "all pairs"]
     assert [figure.name for figure in section.figures] == ["forest", "pairs", "domains"]
