@@ -102,7 +102,7 @@ def test_what_is_said_of_scoring_has_no_place_where_nothing_is_scored(
     assert not (tmp_path / "effect").exists()
     assert misalignment(*arguments, cwd=tmp_path).returncode == 0
     recorded = read_json(tmp_path / "effect/config.json")
-    assert recorded.keys() == {"base", "post", "pairs", "resamples", "seed", "precision", "output_dir"}
+    assert recorded.keys() == {"base", "post", "pairs", "resamples", "seed", "precision", "output_dir", "digest"}
 
 
 @pytest.mark.parametrize(

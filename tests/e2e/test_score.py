@@ -218,7 +218,7 @@ def test_a_full_disk_is_one_sentence_and_what_is_scored_is_kept(
 ) -> None:
     data = write_bandits(tmp_path / "data.jsonl", 4)
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as disk:

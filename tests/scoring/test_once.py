@@ -4,10 +4,11 @@ import json
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer
 
 from centaurlab.data import source as source_module
 from centaurlab.data.persons import SEPARATE
@@ -16,6 +17,7 @@ from centaurlab.data.transcripts import Transcript
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.loading import load_without_weights
 from centaurlab.models.shape import model_shape
+from centaurlab.prompts import templates as templates_module
 from centaurlab.prompts.context import Context, PlainContext, Reading
 from centaurlab.prompts.personas import own_context, persona_fields, read_personas
 from centaurlab.prompts.templates import template_context
@@ -71,7 +73,7 @@ class Counts:
         read, build, render = (
             source_module.files.read_files,
             Reading.prompt,
-            PreTrainedTokenizerBase.apply_chat_template,
+            templates_module.render,
         )
 
         def counted_read(*args: object, keys_only: bool = False) -> object:
@@ -82,13 +84,13 @@ class Counts:
             self.prompts[transcript.participant] += 1
             return build(reading, transcript)
 
-        def counted_render(*args: object, **options: object) -> object:
+        def counted_render(*args: Any, **options: Any) -> str:
             self.n_renderings += 1
             return render(*args, **options)
 
         monkeypatch.setattr(source_module.files, "read_files", counted_read)
         monkeypatch.setattr(Reading, "prompt", counted_build)
-        monkeypatch.setattr(PreTrainedTokenizerBase, "apply_chat_template", counted_render)
+        monkeypatch.setattr(templates_module, "render", counted_render)
 
 
 ONCE_EACH = Counter({str(i): 1 for i in range(N_PEOPLE)})
