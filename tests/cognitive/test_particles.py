@@ -70,6 +70,7 @@ def test_the_shared_parameter_is_the_maximum_of_the_likelihood() -> None:
 def test_own_is_never_below_adaptive_nor_shared() -> None:
     fitted = fit(COIN, [session_of(choices("aab", "ab"), f"p{i}") for i in range(5)], n_particles=64)
     told = fitted.tell(session_of(choices("bbbbab", "ab")))
+    assert told["own"].log_RO.base is None  # or every session would keep what was computed for all values of θ
     assert told["own"].log_R.sum() >= max(told["adaptive"].log_R.sum(), told["shared"].log_R.sum())
 
 

@@ -90,7 +90,7 @@ class Fitted:
         log_MRO, log_MR = answers.log_p(self.theta_MP)
         adaptive = prequential(log_MRO, log_MR, self.log_weight_M)
         best = int(np.argmax(log_MR.sum(axis=1)))
-        own = Told(log_MRO[best], log_MR[best])
+        own = Told(log_MRO[best].copy(), log_MR[best].copy())  # views would keep all values of θ in memory
         shared = Told(shared_MRO[0], shared_MR[0])
         return {"shared": shared, "adaptive": adaptive, "own": max(own, shared, key=lambda one: one.log_R.sum())}
 
