@@ -16,6 +16,8 @@ from centaurlab.data.transcripts import Transcript, find_responses
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.loading import load_model, load_tokenizer
 from centaurlab.prompts.encoding import encode
+from centaurlab.prompts.prompt import session_prompt
+from centaurlab.scoring.options import OptionTokens
 from centaurlab.scoring.scorer import SessionScorer
 from centaurlab.simulation.answers import AnswerError
 from centaurlab.simulation.packed import PackedModel
@@ -105,12 +107,12 @@ def test_option_probabilities_are_those_of_scoring(
     found = simulated(run(loaded, people, chunk_tokens=37))
     plain = AutoModelForCausalLM.from_pretrained(loaded[0].name_or_path, dtype=torch.float32).eval()
     scorer = SessionScorer(plain)
-    for ended in found.values():
+    options = {one.key.participant: one.session.options for one in people}
+    for (name, _), ended in found.items():
         assert ended.same_tokens
         encoding = encode(ended.text, loaded[1])
-        if len({answer.text for answer in ended.answers}) < 2:
-            continue  # scoring knows no options that were never chosen
-        scores = scorer.score(encoding).scores
+        offered = OptionTokens(loaded[1]).of(session_prompt(ended.text), encoding, options[name])
+        scores = scorer.score(encoding, options=offered).scores
         p = np.exp(scores.option_nll_R - scores.nll_R)
         np.testing.assert_allclose([answer.p for answer in ended.answers], p, atol=1e-5)
         np.testing.assert_allclose([answer.off_option_nats for answer in ended.answers], scores.option_nll_R, atol=1e-4)

@@ -16,6 +16,7 @@ ANALYSES = {
     "learning": "whether people are predicted better as a session goes on: NLL by trial number",
     "baselines": "chance, other people's answers, a person's own history: what a model has to clear",
     "ceiling": "how predictable people are: the NLL that no model can go below that does not know them",
+    "fidelity": "simulated behaviour against people's: distances, effects that are lost",
     "personas": "whether a person is predicted better when the model knows who it is",
     "templates": "sessions in a model's chat template against plain text",
 }

@@ -3,8 +3,10 @@
 Two letters, drawn for each person, name the first and the second trip; each attribute is a pair in their order.
 """
 
+import math
 import re
 from collections.abc import Sequence
+from functools import partial
 
 from centaurlab.catalog.studies.study import Ask, Study, Trial, UnreadableError, Value
 
@@ -30,4 +32,23 @@ def _ask(segment: str, past: Sequence[Trial], opening: str) -> Ask:
     )
 
 
-STUDIES = (Study("benakiva1993trains", _ask, first_trial=r"Choice 1: "),)
+def _less(name: str, trials: Sequence[Trial]) -> float:
+    """The share of choices of the trip with less of an attribute, where the two differ in it, minus a half."""
+    chosen = []
+    for trial in trials:
+        values = trial.stimuli[name]
+        assert isinstance(values, tuple)
+        first, second = (float(value) for value in values if isinstance(value, float))
+        if first != second and trial.role in ("first", "second"):
+            chosen.append((trial.role == "first") == (first < second))
+    return sum(chosen) / len(chosen) - 0.5 if chosen else math.nan
+
+
+STUDIES = (
+    Study(
+        "benakiva1993trains",
+        _ask,
+        first_trial=r"Choice 1: ",
+        effects={"cheaper trip": partial(_less, "guilders"), "faster trip": partial(_less, "minutes")},
+    ),
+)

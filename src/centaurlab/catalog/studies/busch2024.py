@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from centaurlab.catalog.studies.study import Ask, Study, Trial, Value, search
+from centaurlab.catalog.studies.study import Ask, Study, Trial, Value, contrast, search
 
 
 def _ask(segment: str, past: Sequence[Trial], opening: str) -> Ask:
@@ -32,6 +32,14 @@ def _outcome(trial: Trial) -> dict[str, Value]:
     return {"rt": float(told[1]), "correct": float(told[2] == trial.answer), "correct_answer": told[2]}
 
 
+def _congruency(trials: Sequence[Trial]) -> float:
+    """Accuracy on congruent minus that on incongruent words."""
+    told = [(trial.stimuli["congruency"], trial.outcome["correct"] == 1) for trial in trials if trial.outcome]
+    return contrast(
+        (right for kind, right in told if kind == "congruent"), (right for kind, right in told if kind != "congruent")
+    )
+
+
 STUDIES = (
     Study(
         "busch2024_stroop",
@@ -39,5 +47,6 @@ STUDIES = (
         first_trial=r" ?The stimulus on the next trial",
         feedback="full",
         finish=_finish,
+        effects={"congruency": _congruency},
     ),
 )

@@ -7,6 +7,7 @@ The role of a word is its place in the list ("1" to "16"), "repetition" if it wa
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from centaurlab.catalog.studies.study import Ask, Study, Trial, Value, search
 
@@ -50,4 +51,20 @@ def _role(word: str, words: tuple[Value, ...], said: list[str], earlier: set[Val
     return "earlier list" if word in earlier else "intrusion"
 
 
-STUDIES = (Study("healey2014recall", _ask, first_trial=r"List 1\. You see: ", finish=_class_words),)
+def _recalled(places: range, trials: Sequence[Trial]) -> float:
+    """Words at these places of their lists that are recalled, minus words in the middle, each as a share."""
+    n_lists = sum(not trial.continues for trial in trials)
+    said = [int(trial.role) for trial in trials if trial.role and trial.role.isdecimal()]
+    shares = [sum(place in of for place in said) / (n_lists * len(of)) for of in (places, range(5, 13))]
+    return shares[0] - shares[1]
+
+
+STUDIES = (
+    Study(
+        "healey2014recall",
+        _ask,
+        first_trial=r"List 1\. You see: ",
+        finish=_class_words,
+        effects={"primacy": partial(_recalled, range(1, 5)), "recency": partial(_recalled, range(13, 17))},
+    ),
+)

@@ -4,8 +4,10 @@ Four letters, drawn for each household, stand for the brands; all four are on sa
 promotions are tuples in the order of the options; all households of a shop on a day see the same ones.
 """
 
+import math
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from centaurlab.catalog.studies.study import Ask, Study, Trial, UnreadableError, Value, search
 
@@ -28,6 +30,33 @@ def _ask(segment: str, past: Sequence[Trial], opening: str) -> Ask:
     return Ask(options=options, roles=roles, stimuli=stimuli, item="; ".join(offered))
 
 
+def _loyalty(trials: Sequence[Trial]) -> float:
+    """How much more often the brand of the trip before is bought than brands are bought twice by chance."""
+    brands = [trial.role for trial in trials]
+    if len(brands) < 2:
+        return math.nan
+    by_chance = sum((brands.count(brand) / len(brands)) ** 2 for brand in set(brands))
+    return sum(a == b for a, b in pairwise(brands)) / (len(brands) - 1) - by_chance
+
+
+def _price(trials: Sequence[Trial]) -> float:
+    """How much dearer than the mean of what is offered the brand is that is bought: below zero, prices count."""
+    dearer = []
+    for trial in trials:
+        prices = trial.stimuli["price"]
+        assert isinstance(prices, tuple)
+        if trial.options and trial.answer in trial.options:
+            numbers = [price for price in prices if isinstance(price, float)]
+            dearer.append(numbers[trial.options.index(trial.answer)] - sum(numbers) / len(numbers))
+    return sum(dearer) / len(dearer) if dearer else math.nan
+
+
 STUDIES = tuple(
-    Study(f"jain1994{product}", _ask, first_trial=r"Trip 1: ") for product in ("crackers", "ketchup", "yogurt")
+    Study(
+        f"jain1994{product}",
+        _ask,
+        first_trial=r"Trip 1: ",
+        effects={"brand loyalty": _loyalty, "price paid over the mean": _price},
+    )
+    for product in ("crackers", "ketchup", "yogurt")
 )

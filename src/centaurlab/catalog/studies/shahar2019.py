@@ -8,8 +8,9 @@ session here: a trial's transition is "common" or "rare" by that. Trials that a 
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
-from centaurlab.catalog.studies.study import Ask, Study, Trial, letters, search
+from centaurlab.catalog.studies.study import Ask, Study, Trial, contrast, letters, search
 
 
 def _ask(segment: str, past: Sequence[Trial], opening: str) -> Ask:
@@ -43,6 +44,30 @@ def _finish(trials: list[Trial]) -> list[Trial]:
     ]
 
 
+def _stays(trials: Sequence[Trial], reward: float, transition: str) -> list[bool]:
+    """Whether the first choice was repeated after trials of this kind."""
+    firsts = [n for n, trial in enumerate(trials) if trial.kind == "first stage"]
+    return [
+        trials[now].role == trials[after].role
+        for now, after in pairwise(firsts)
+        if now + 1 < after
+        and trials[now + 1].outcome.get("reward") == reward
+        and trials[now + 1].stimuli.get("transition") == transition
+    ]
+
+
+def _reward(trials: Sequence[Trial]) -> float:
+    """Staying after a reward minus after none: model-free."""
+    kinds = ("common", "rare")
+    return contrast(*([stay for kind in kinds for stay in _stays(trials, reward, kind)] for reward in (1.0, 0.0)))
+
+
+def _reward_by_transition(trials: Sequence[Trial]) -> float:
+    """How much more a reward makes stay after common transitions than after rare ones: model-based."""
+    common, rare = (contrast(*(_stays(trials, reward, kind) for reward in (1.0, 0.0))) for kind in ("common", "rare"))
+    return common - rare
+
+
 STUDIES = (
     Study(
         "shahar2019twosteptask",
@@ -50,5 +75,6 @@ STUDIES = (
         first_trial=r"You are presented with first-stage options",
         feedback="contingent",
         finish=_finish,
+        effects={"stay by reward": _reward, "stay by reward × transition": _reward_by_transition},
     ),
 )

@@ -6,8 +6,9 @@ anything after it, so that an option set cannot depend on what a person went on 
 into the text, so that a simulation can ask it again after each answer of its own.
 """
 
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -83,7 +84,8 @@ class Study:
     before it, ``opening`` the text before the first response (there, both are the same).
     ``first_trial``: a regular expression that finds in the opening where instructions end and the first trial begins.
     ``finish``: fills in outcomes, and roles that only a whole session shows; it changes no option.
-    ``also_called``: other names of the study; published data sets spell some in several ways.
+    ``also_called``: other names of the study; published data sets spell some in several ways. ``effects``: what the
+    study is known for, by name, as a number of one session; NaN where the session does not have it.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Study:
     feedback: Feedback = "none"
     finish: Callable[[list[Trial]], list[Trial]] = _nothing_to_add
     also_called: tuple[str, ...] = ()
+    effects: Mapping[str, Callable[[Sequence[Trial]], float]] = field(default_factory=dict, hash=False)
 
 
 def read_trials(study: Study, segments: Sequence[str], answers: Sequence[str]) -> list[Trial]:
@@ -143,6 +146,12 @@ def search(pattern: str, text: str) -> re.Match[str]:
     if found is None:
         raise UnreadableError(f"no {pattern!r} in {_shortened(text)!r}")
     return found
+
+
+def contrast(first: Iterable[bool], second: Iterable[bool]) -> float:
+    """The share of ``first`` that is true minus that of ``second``; NaN where one of them is empty."""
+    shares = [sum(flags) / len(flags) if flags else math.nan for flags in (list(first), list(second))]
+    return shares[0] - shares[1]
 
 
 def letters(text: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ the same game; "unique": nine games in turn. The outcome is never shown.
 
 from collections.abc import Sequence
 
-from centaurlab.catalog.studies.study import Ask, Study, Trial, search
+from centaurlab.catalog.studies.study import Ask, Study, Trial, contrast, search
 
 _COUNTS = {"three": 3.0, "seven": 7.0}
 
@@ -28,11 +28,17 @@ def _ask(segment: str, past: Sequence[Trial], opening: str) -> Ask:
     )
 
 
+def _majority(trials: Sequence[Trial]) -> float:
+    """The share of predictions of the frequent letter, minus a half."""
+    return contrast((trial.role == "frequent" for trial in trials), (n % 2 == 0 for n in range(2)))
+
+
 STUDIES = (
     Study(
         "thoma2025riskychoice",
         _ask,
         first_trial=r"You are presented with (?:ten|a) [^\n]*\n[^\n]*\Z",
+        effects={"majority": _majority},
         also_called=("Thoma_et_al_2025_risky_choice",),
     ),
 )

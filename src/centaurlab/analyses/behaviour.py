@@ -1,0 +1,86 @@
+"""Sessions as behaviour: what was answered to which item, what follows on what, in what people differ, and effects."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+from centaurlab.catalog.studies import Study, find_study
+from centaurlab.data.options import session_items, session_options, session_trials
+from centaurlab.data.transcripts import SessionKey, Transcript
+
+BINS = 8
+"""A session's answers, in order, are cut into so many parts for its learning curve."""
+
+Cells = Counter[tuple[str, str]]
+"""How often each answer was given to each item."""
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """One session, answers by what they mean.
+
+    ``marginal``: counts per item. ``dynamics``: counts per eighth of the session, and after each answer. ``features``:
+    what people may differ in, shares of answers and of repetitions. ``effects``: the study's named effects.
+    """
+
+    key: SessionKey
+    marginal: Cells
+    dynamics: Cells
+    features: Mapping[str, float]
+    effects: Mapping[str, float]
+
+
+def behaviours(
+    transcripts: Iterable[Transcript],
+    labels: Mapping[str, tuple[str, ...]],
+    own_studies: Mapping[str, Study] | None = None,
+) -> dict[str, list[Behaviour]]:
+    """Every session as behaviour, by study; ``labels`` and ``own_studies`` as in ``data.options``."""
+    found: dict[str, list[Behaviour]] = defaultdict(list)
+    for transcript in transcripts:
+        found[transcript.study].append(_behaviour(transcript, labels, own_studies))
+    return found
+
+
+def _behaviour(
+    transcript: Transcript, labels: Mapping[str, tuple[str, ...]], own_studies: Mapping[str, Study] | None
+) -> Behaviour:
+    options = session_options(transcript, labels, own_studies)
+    study = find_study(transcript.study, own_studies)
+    effects: dict[str, float] = {}
+    if options.rule == "module" and study is not None:
+        trials = session_trials(transcript, study)
+        answers = [(trial.kind, trial.role or trial.answer) for trial in trials]
+        effects = {name: compute(trials) for name, compute in study.effects.items()}
+    elif options.rule == "labels of the study":
+        answers = [("answer", role) if role else None for role in options.role_R]  # type: ignore[misc]
+    else:  # labels that may be another's other option say nothing together
+        answers = []
+    items = session_items(transcript, options, study) if answers else []
+    marginal, dynamics = Cells(), Cells()
+    said = [answer for answer in answers if answer is not None]
+    for place, (answer, item) in enumerate(zip(answers, items, strict=True)):
+        if answer is not None:
+            part = f"part {place * BINS // len(answers)}"
+            marginal[f"{answer[0]}: {item or part}", answer[1]] += 1
+            dynamics[f"{answer[0]}, {part}", answer[1]] += 1
+    by_kind: dict[str, list[str]] = defaultdict(list)
+    for kind, meaning in said:
+        by_kind[kind].append(meaning)
+    features: dict[str, float] = {}
+    for kind, meanings in by_kind.items():
+        for before, after in pairwise(meanings):
+            dynamics[f"{kind}, after {before}", after] += 1
+        for meaning, count in Counter(meanings).items():
+            features[f"{kind} {meaning}"] = count / len(meanings)
+        if len(meanings) > 1:
+            features[f"{kind} repeated"] = sum(a == b for a, b in pairwise(meanings)) / (len(meanings) - 1)
+    return Behaviour(transcript.key, marginal, dynamics, features, effects)
+
+
+def share(flags: Iterable[bool]) -> float:
+    """Of what is true; NaN of nothing."""
+    known = list(flags)
+    return sum(known) / len(known) if known else math.nan

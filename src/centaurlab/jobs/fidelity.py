@@ -1,0 +1,34 @@
+"""The command that holds simulated behaviour against people's; it needs no model."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from centaurlab.analyses.fidelity import ANALYSIS, FidelityArguments, find_fidelity
+from centaurlab.display.figures.style import save_figure
+from centaurlab.display.terminal import show
+from centaurlab.jobs.command import Command
+from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.provenance import provenance
+from centaurlab.runs.tracker import Tracker, TrackingArguments
+from centaurlab.stats.arguments import EstimateArguments
+
+
+def run(asked: FidelityArguments, estimates: EstimateArguments, tracking: TrackingArguments) -> None:
+    """Compare, write tables, figures and ``run.json``, and print the verdicts."""
+    folder = RunFolder(Path(asked.output_dir), ANALYSIS.name)
+    folder.check_job()
+    finding = find_fidelity(asked, estimates)
+    config = asdict(asked) | asdict(estimates)
+    with folder.lock():
+        folder.write_json("config.json", config)
+        with Tracker(folder, tracking, config):
+            for name, table in finding.tables.items():
+                folder.write_table(name, table)
+            for name, figure in finding.figures.items():
+                save_figure(figure, folder.path / "figures", name)
+            about = {"job": folder.job, "data": asked.people, "simulated": asked.simulated}
+            folder.write_json("run.json", provenance() | about | dict(finding.record))
+    show(*finding.shown, f"fidelity: {folder.path / 'fidelity.csv'}")
+
+
+COMMAND = Command(ANALYSIS.description, (FidelityArguments, EstimateArguments, TrackingArguments), run)

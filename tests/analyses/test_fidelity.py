@@ -1,0 +1,85 @@
+"""Simulated sessions against people's through the command: verdicts, pairs, files of others, refusals."""
+
+import random
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from helpers.commands import centaurlab, evaluate
+from helpers.json_files import run_json
+from helpers.transcripts import write_transcripts
+
+N_PEOPLE, N_TRIALS = 20, 40
+
+
+def stroop(person: int, run: int, congruency: float) -> str:
+    """A Stroop session of somebody who is right in 95 % of congruent trials and ``congruency`` fewer of the others."""
+    draw = random.Random(f"{person} {run}")
+    keys = {"RED": "r", "GREEN": "g", "BLUE": "b"}
+    text = "To respond, press: r for RED LETTERS, g for GREEN LETTERS, b for BLUE LETTERS.\n"
+    asked = random.Random(person)
+    for _ in range(N_TRIALS):
+        word, ink = asked.choice([*keys]), asked.choice([*keys])
+        right = draw.random() < 0.95 - congruency * (word != ink)
+        answer = keys[ink] if right else draw.choice([key for key in "rgb" if key != keys[ink]])
+        text += (
+            f"The stimulus on the next trial is the word {word}, the letters of the word are colored in {ink}. "
+            f"You press <<{answer}>> after 500 milliseconds. The correct answer was pressing {keys[ink]}.\n"
+        )
+    return text
+
+
+def write(path: Path, names: list[str], run: int, congruency: float) -> Path:
+    rows = [
+        {"text": stroop(person, run + 7 * ("#r2" in name), congruency), "study": "busch2024_stroop"}
+        | {"experiment": "e", "participant": name}
+        for person, name in ((int(name.partition("#")[0]), name) for name in names)
+    ]
+    return write_transcripts(path, rows)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("fidelity")
+    people = [str(n) for n in range(N_PEOPLE)]
+    replicates = [f"{name}#r{r}" for name in people for r in (1, 2)]
+    return {
+        "people": write(folder / "people.jsonl", people, 0, 0.4),
+        "alike": write(folder / "alike.jsonl", replicates, 1, 0.4),
+        "flat": write(folder / "flat.jsonl", replicates, 2, 0.0),
+        "others": write(folder / "others.jsonl", [str(n + 500) for n in range(N_PEOPLE)], 3, 0.4),
+    }
+
+
+def test_a_lost_effect_is_told_from_one_that_is_there(files: dict[str, Path], tmp_path: Path) -> None:
+    simulated = [files[name] for name in ("alike", "flat", "others")]
+    done = evaluate(
+        *("fidelity.py", "--people", files["people"], "--simulated", *simulated, "--output_dir", tmp_path / "out"),
+        *("--permutations", 199, "--resamples", 50),
+    )
+    assert done.returncode == 0, done.stderr
+    effects = pd.read_csv(tmp_path / "out/effects_behaviour.csv").set_index("system")
+    assert effects["people"].between(0.3, 0.5).all()
+    assert effects.loc["flat.jsonl", "verdict"] == "absent"
+    assert effects.loc["alike.jsonl", "verdict"] in ("reproduced", "cannot be told")
+    assert effects.loc["others.jsonl", "verdict"] in ("reproduced", "cannot be told")
+    distances = pd.read_csv(tmp_path / "out/fidelity.csv").set_index(["system", "axis"])
+    assert (distances.xs("alike.jsonl")["verdict"] == "no more than people").all()
+    assert distances.loc[("flat.jsonl", "marginal"), "verdict"] == "differs"
+    assert distances.xs("alike.jsonl")["paired"].all()
+    assert not distances.xs("others.jsonl")["paired"].any()
+    assert (distances["floor"] > 0).all()
+    assert "absent" in run_json(tmp_path / "out")["verdict"]
+    assert (tmp_path / "out/figures/fidelity.pdf").exists()
+    report = centaurlab("report", tmp_path / "out", "--output", tmp_path / "page.html")
+    assert report.returncode == 0, report.stderr
+    assert "Does the model behave as people do" in (tmp_path / "page.html").read_text()
+
+
+def test_simulated_people_of_unknown_studies_are_refused(files: dict[str, Path], tmp_path: Path) -> None:
+    row = {"text": "You press <<J>>.", "study": "unheard", "experiment": "e", "participant": "1"}
+    other = write_transcripts(tmp_path / "other.jsonl", [row])
+    done = evaluate("fidelity.py", "--people", files["people"], "--simulated", other, "--output_dir", tmp_path / "out")
+    assert "simulates unheard, of which" in done.error
+    assert not (tmp_path / "out/run.json").exists()
