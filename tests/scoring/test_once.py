@@ -148,7 +148,7 @@ def test_several_processes_divide_without_another_look_at_the_prompts(
     tokenizer = AutoTokenizer.from_pretrained(model.model_name_or_path)
     to_score = ModelToScore(model, tokenizer, model_shape(load_without_weights(model)), 2048)
     identity = read_json(whole / "store" / "identity.json")
-    identity.pop("format")
+    del identity["format"], identity["digest"]
     stores = [ScoreStore(tmp_path / "run" / "store", identity, writer, 2) for writer in range(2)]
     for rank, store in enumerate(stores):
         with monkeypatch.context() as patch:
