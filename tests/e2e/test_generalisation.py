@@ -11,6 +11,7 @@ import pytest
 from centaurlab.scoring.scorer import ScoredSession, SessionError, SessionScorer
 from centaurlab.training.centaur import prepare_run
 from centaurlab.training.options import CentaurArguments
+from helpers.adapters import save_adapter as save_foreign_adapter
 from helpers.commands import Done, evaluate
 from helpers.json_files import read_json
 from helpers.trainings import lora_on, on_cpu
@@ -149,3 +150,24 @@ def test_an_adapter_that_is_not_there_is_named_and_not_made(tmp_path: Path) -> N
         error = run(tmp_path, "--base", "any", "--adapter", name, "--output_dir", "out").error
         assert error.startswith(f"error: there is no folder {name}; --adapter")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_adapter_trained_elsewhere_is_judged_on_studies_that_it_never_saw(
+    tiny_llama_dir: Path, tmp_path: Path
+) -> None:
+    data = write_people(tmp_path / "data", range(3))
+    save_foreign_adapter(tiny_llama_dir, tmp_path / "foreign")
+    asked = ("--base", tiny_llama_dir, "--adapter", tmp_path / "foreign", "--data", data, "--output_dir", "out")
+    refused = run(tmp_path, *asked)
+    assert refused.returncode == 2
+    assert "--novel_studies" in refused.stderr
+    done = run(tmp_path, *asked, "--novel_studies", "alpha, gamma")
+    assert done.returncode == 0, done.stderr
+    assert set(pd.read_csv(tmp_path / "out" / "studies.csv")["kind"]) == {"novel"}
+    assert people_in(tmp_path / "out" / "novel-centaur") == {"0", "1", "2"}
+    (note,) = read_json(tmp_path / "out" / "run.json")["notes"]
+    assert "that it never saw these studies is your word" in note
+    save_adapter(tmp_path / "own", tiny_llama_dir, data)
+    own = run(tmp_path, *asked[:2], "--adapter", tmp_path / "own", *asked[4:], "--novel_studies", "alpha")
+    assert own.returncode == 2
+    assert "split.json" in own.stderr

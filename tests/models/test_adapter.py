@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.checkpoints import base_notes
 from centaurlab.models.identity import identify
 from centaurlab.models.loading import load_model, load_tokenizer
 from centaurlab.runtime.errors import UserError
@@ -67,15 +68,18 @@ class TestAdapter:
             with pytest.raises(UserError, match="does not fit"):
                 load_model(named(folder))
 
-    def test_of_another_named_model_is_refused(
+    def test_on_a_base_of_another_name_is_used_with_a_note(
         self, adapter: tuple[Path, torch.Tensor], tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
         put_into_hub_cache(tmp_path / "hub", "lab/tiny", tiny_llama_dir)
         folder = shutil.copytree(adapter[0], tmp_path / "renamed")
         edit_json(folder / "adapter_config.json", base_model_name_or_path="lab/tiny-instruct")
-        with pytest.raises(UserError, match="was trained on lab/tiny-instruct, not on lab/tiny"):
-            identify(ModelArguments("lab/tiny", adapter_name_or_path=str(folder)))
+        args = ModelArguments("lab/tiny", adapter_name_or_path=str(folder), dtype="float32")
+        assert base_notes(args) == (f"adapter {folder} names lab/tiny-instruct as its base; it is used on lab/tiny",)
+        torch.testing.assert_close(logits(load_model(args)), adapter[1])
+        assert identify(args).base == "lab/tiny"
+        assert base_notes(named(tiny_llama_dir, adapter_name_or_path=str(adapter[0]))) == ()
 
     def test_what_is_none_is_refused(self, adapter: tuple[Path, torch.Tensor], tiny_llama_dir: Path) -> None:
         with pytest.raises(UserError, match="not a PEFT adapter"):

@@ -46,7 +46,8 @@ example:
 
 Scores base and adapter on the held-out participants of the trained studies and on the novel studies, both as the
 adapter's split.json names them; --data is what it was trained on, and held-out participants are read from its eval_data
-if it had one. d(base − centaur) > 0: the adapter predicts people better.
+if it had one. d(base − centaur) > 0: the adapter predicts people better. Of an adapter that was trained elsewhere you
+say which studies it never saw (--novel_studies).
 Output: studies.csv, run.json, a figure, and the folders of scores; 'centaurlab report' makes a page of it.
 """
 
@@ -61,6 +62,10 @@ class GeneralisationArguments:
     eval_data: str | None = field(
         default=None,
         metadata={"help": "held-out participants as a source of their own (default: the eval_data of the training)"},
+    )
+    novel_studies: str | None = field(
+        default=None,
+        metadata={"help": "for an adapter trained elsewhere: studies of --data that it never saw, comma separated"},
     )
 
 

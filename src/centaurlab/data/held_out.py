@@ -97,13 +97,16 @@ def read_split(adapter: Path) -> Split:
         Where the folder does not say it, or nobody was held out.
     """
     if not adapter.is_dir():
-        raise UserError(f"there is no folder {adapter}; --adapter is a folder that 'centaurlab train' wrote")
+        raise UserError(
+            f"there is no folder {adapter}; --adapter is a folder that 'centaurlab train' wrote or, with "
+            "--novel_studies, an adapter trained elsewhere"
+        )
     try:
         split = Split.from_dict(read_json(adapter / "split.json"))
     except (KeyError, TypeError, ValueError, AttributeError, UserError) as error:
         raise UserError(
             f"{adapter} holds no split.json, or a damaged one, and so does not say who was trained on; give the whole "
-            "folder that 'centaurlab train' wrote"
+            "folder that 'centaurlab train' wrote or, for an adapter trained elsewhere, --novel_studies"
         ) from error
     if not split.test and not split.novel_studies:
         raise UserError(f"training {adapter} held out nobody to judge it on; train with more people or --novel_studies")

@@ -30,14 +30,22 @@ from centaurlab.runtime.errors import UserError
 def plan(asked: Asked[GeneralisationArguments]) -> Plan:
     """Base and adapter on held-out people and on novel studies, as far as the adapter's split.json names any."""
     adapter = Path(asked.own.adapter)
-    split = read_split(adapter)
     base = asked.load.of(asked.own.base)
-    check_base(split, base, adapter)
+    is_foreign = asked.own.novel_studies is not None
+    if is_foreign:
+        split = split_of_foreign(asked.own, asked.data)
+    else:
+        split = read_split(adapter)
+        check_base(split, base, adapter)
     _check_data(asked.data)
     wanted = _asked_studies(asked.data)
     trained = replace(asked.data, data_seed=split.split_seed, max_participants=None, studies=None, domains=None)
     kinds: dict[str, tuple[DataArguments, PlainContext | None]] = {}
     notes: list[str] = []
+    if is_foreign:
+        notes.append(
+            f"note: nothing here says what {adapter} was trained on; that it never saw these studies is your word"
+        )
     test = frozenset(key for key in split.test if wanted is None or key.study in wanted)
     novel_studies = [study for study in split.novel_studies if wanted is None or study in wanted]
     if not test and not novel_studies:
@@ -79,6 +87,16 @@ def plan(asked: Asked[GeneralisationArguments]) -> Plan:
         return find_gains(asked.own, gains, summaries, novelty, notes)
 
     return Plan(rounds, compute, joins=asked.own.adapter)
+
+
+def split_of_foreign(own: GeneralisationArguments, data: DataArguments) -> Split:
+    """A split without people, of an adapter trained elsewhere; ``UserError`` for one that has a split of its own."""
+    novel = tuple(dict.fromkeys(name.strip() for name in (own.novel_studies or "").split(",") if name.strip()))
+    if (Path(own.adapter) / "split.json").is_file():
+        raise UserError(f"the split.json of {own.adapter} says which studies are novel; leave --novel_studies away")
+    if own.eval_data or not novel:
+        raise UserError("--novel_studies names studies of --data, and goes without --eval_data")
+    return Split(data.data, None, frozenset(), frozenset(), novel, split_seed=0, base_fingerprint="")
 
 
 def _check_data(data: DataArguments) -> None:

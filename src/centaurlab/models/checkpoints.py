@@ -189,13 +189,18 @@ def _find(args: ModelArguments, weights: bool) -> _Found:
         raise UserError(f"{adapter.source} holds no adapter_config.json: it is not a PEFT adapter")
     if model.is_adapter:
         raise UserError(f"{model.source} is an adapter itself; give the base as --model_name_or_path")
-    trained_on = adapter.config().get("base_model_name_or_path")
-    if trained_on and trained_on != model.source and not _is_path(trained_on) and not _is_path(model.source):
-        raise UserError(
-            f"{adapter.source} was trained on {trained_on}, not on {model.source}; if these are the same "
-            "weights, say so in its adapter_config.json"
-        )
     return _Found(model, adapter)
+
+
+def base_notes(args: ModelArguments) -> tuple[str, ...]:
+    """A sentence where an adapter is put on a base of another name than it was trained on, as is asked for."""
+    found = _find(args, weights=False)
+    if not found.adapter:
+        return ()
+    trained_on = found.adapter.config().get("base_model_name_or_path")
+    if not trained_on or trained_on == found.base.source or _is_path(trained_on) or _is_path(found.base.source):
+        return ()
+    return (f"adapter {found.adapter.source} names {trained_on} as its base; it is used on {found.base.source}",)
 
 
 def _is_path(source: str) -> bool:

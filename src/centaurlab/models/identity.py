@@ -4,6 +4,7 @@ from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import TOKENIZER_FILES, Checkpoint, _find
 from centaurlab.models.digests import content_digest, fingerprint, json_digest
 from centaurlab.models.quantization import quantization_of
+from centaurlab.models.tokenizers import tokenizer_home
 from centaurlab.results.record import ModelIdentity
 
 
@@ -26,7 +27,7 @@ def identify(args: ModelArguments) -> ModelIdentity:
     return ModelIdentity(
         name=args.adapter_name_or_path or args.model_name_or_path,
         fingerprint=fingerprint(parts),
-        tokenizer_fingerprint=_tokenizer_fingerprint(found.base),
+        tokenizer_fingerprint=_tokenizer_fingerprint(tokenizer_home(found.base, found.adapter)),
         dtype=args.dtype,
         quantization=quantization_of(found.base, args),
         base=found.base.source if found.adapter else None,
@@ -39,8 +40,8 @@ def quantization(args: ModelArguments) -> str:
     return quantization_of(_find(args, weights=False).base, args)
 
 
-def _tokenizer_fingerprint(base: Checkpoint) -> str:
-    files = sorted({file for pattern in TOKENIZER_FILES for file in base.folder.glob(pattern) if file.is_file()})
+def _tokenizer_fingerprint(home: Checkpoint) -> str:
+    files = sorted({file for pattern in TOKENIZER_FILES for file in home.folder.glob(pattern) if file.is_file()})
     return fingerprint(
         {f.name: json_digest(f) if f.name == "tokenizer_config.json" else content_digest(f) for f in files}
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from centaurlab.models.checkpoints import Checkpoint
 from centaurlab.models.quantization import bitsandbytes_config, keep_unpacked, quantization_of
 from centaurlab.models.sizes import check_all_layers, check_fits, check_ranks
+from centaurlab.models.tokenizers import n_tokens, tokenizer_home
 from centaurlab.runtime.errors import UserError, failure
 from centaurlab.runtime.processes import share_cores
 from centaurlab.runtime.quiet import quiet_bitsandbytes, quiet_transformers
@@ -34,18 +35,22 @@ def load_config(args: ModelArguments) -> "PretrainedConfig":
 
 
 def load_tokenizer(args: ModelArguments) -> "PreTrainedTokenizerFast":
-    """The model's tokenizer (of an adapter: its base's). A slow one is refused: it has no offsets."""
+    """The model's tokenizer (of an adapter: its base's, or its own if that has other tokens).
+
+    A slow one is refused: it has no offsets.
+    """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     found = _find(args, weights=False)
-    with quiet_transformers(), _sentences(found.base, "the tokenizer of "):
-        tokenizer = AutoTokenizer.from_pretrained(found.base.folder, trust_remote_code=args.trust_remote_code)
+    home = tokenizer_home(found.base, found.adapter)
+    with quiet_transformers(), _sentences(home, "the tokenizer of "):
+        tokenizer = AutoTokenizer.from_pretrained(home.folder, trust_remote_code=args.trust_remote_code)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise UserError(
-            f"{found.base.source} has a slow tokenizer ({type(tokenizer).__name__}), which cannot say which "
+            f"{home.source} has a slow tokenizer ({type(tokenizer).__name__}), which cannot say which "
             "characters a token holds, so responses cannot be found; use a checkpoint with a tokenizer.json"
         )
-    tokenizer.name_or_path = found.base.source
+    tokenizer.name_or_path = home.source
     return tokenizer
 
 
@@ -180,16 +185,48 @@ def _with_adapter(model: "PreTrainedModel", adapter: Checkpoint, base: Checkpoin
         if config.is_prompt_learning:
             raise UserError(f"adapter {adapter.source} is {config.peft_type}, not a LoRA-like one; it cannot be scored")
         config.inference_mode, config.base_model_name_or_path = True, base.source
+        if tokenizer_home(base, adapter) is adapter:
+            _make_room(model, adapter, config)
     try:
         with quiet_transformers():
             adapted = get_peft_model(model, config)
             report = adapted.load_adapter(str(adapter.folder), "default", torch_device=str(model.device))
     except Exception as error:
         raise UserError(f"adapter {adapter.source} does not fit {base.source}: {failure(error)}") from error
-    if left_over := sorted([*report.missing_keys, *report.unexpected_keys]):
+    copies = tuple(
+        f".{name}.{copy}.weight"
+        for name in config.modules_to_save or ()
+        for copy in ("modules_to_save", "original_module")
+    )  # PEFT 0.21 writes them beside the weight itself where embeddings were resized
+    unexpected = [key for key in report.unexpected_keys if not key.endswith(copies)]
+    if left_over := sorted([*report.missing_keys, *unexpected]):
         raise UserError(f"adapter {adapter.source} does not fit {base.source}: {left_over[0]} has no counterpart")
     with_layers: PreTrainedModel = adapted.get_base_model()
     return with_layers
+
+
+def _make_room(model: "PreTrainedModel", adapter: Checkpoint, config: Any) -> None:
+    """Rows in embedding and LM head for the tokens of the adapter's own tokenizer; it has to bring their weights.
+
+    Spare rows of the base are room enough.
+    """
+    embeddings: Any = model.get_input_embeddings()
+    head: Any = model.get_output_embeddings()
+    rows, needed = embeddings.weight.shape[0], n_tokens(adapter)
+    if needed <= rows:
+        return
+    ends = {embeddings} if head.weight is embeddings.weight else {embeddings, head}
+    names = {name.rpartition(".")[2] for name, module in model.named_modules() if module in ends}
+    tokens = config.trainable_token_indices if hasattr(config, "trainable_token_indices") else None
+    by_name = tokens if isinstance(tokens, dict) else {name: tokens or [] for name in names if len(ends) == 1}
+    new = set(range(rows, needed))
+    brought = {name for name in names if name in (config.modules_to_save or ()) or new <= set(by_name.get(name, ()))}
+    if brought != names:
+        raise UserError(
+            f"adapter {adapter.source} has a tokenizer of {needed:,} tokens and its base an embedding of {rows:,}, and "
+            f"it does not bring the missing rows of {', '.join(sorted(names - brought))} (modules_to_save)"
+        )
+    model.resize_token_embeddings(needed, mean_resizing=False)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.splits import Order, person_order
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.checkpoints import base_notes
 from centaurlab.models.identity import identify
 from centaurlab.models.loaded import LoadedModel
 from centaurlab.models.loading import load_config, load_tokenizer
@@ -261,4 +262,4 @@ def _model_to_score(
         arguments.chunk_tokens,
         loaded=loaded,
     )
-    return model, (shape,) if isinstance(shape, str) else ()
+    return model, (*base_notes(model_arguments), *((shape,) if isinstance(shape, str) else ()))
