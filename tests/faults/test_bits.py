@@ -107,7 +107,9 @@ def adapter_identity(folder: Path) -> object:
     later = folder.stat().st_mtime_ns + 1_000_000 * next(CLOCK)  # two flips fall into one tick of the file system
     for file in folder.iterdir():
         os.utime(file, ns=(later, later))
-    return identify(ModelArguments(str(folder))).fingerprint, find_checkpoint(str(folder), None, True, False).config()
+    config = find_checkpoint(str(folder), None, True, False).config()
+    said = {name: value for name, value in config.items() if name not in ("peft_version", "revision")}  # no setting
+    return identify(ModelArguments(str(folder))).fingerprint, said
 
 
 CLOCK = itertools.count(1)
