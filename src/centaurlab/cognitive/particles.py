@@ -12,9 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import logsumexp
-from scipy.stats import norm, qmc
+from scipy.special import logsumexp, ndtri
 
 from centaurlab.cognitive.model import CognitiveModel, Likelihood
 from centaurlab.cognitive.session import Session, answer_index, is_predictable
@@ -151,6 +149,9 @@ def population(log_IM: FloatArray) -> FloatArray:
 
 def _shared(model: CognitiveModel, people: Sequence[Answers], start_P: FloatArray | None) -> tuple[FloatArray, float]:
     """Standard normal values of the θ under which the training people are likeliest, and how likely they are."""
+    from scipy.optimize import minimize  # here: --help would wait for it
+    from scipy.stats import qmc
+
     n = len(model.priors)
     if not people:
         return np.zeros(n), 0.0
@@ -167,7 +168,7 @@ def _shared(model: CognitiveModel, people: Sequence[Answers], start_P: FloatArra
         return float(-found[0] + _RIDGE * z_P @ z_P), -slope_P + 2 * _RIDGE * z_P
 
     if start_P is None:
-        starts_MP = norm.ppf(qmc.Sobol(n, seed=0).random(32))
+        starts_MP = ndtri(qmc.Sobol(n, seed=0).random(32))
         start_P = starts_MP[int(np.argmax(total(starts_MP)))]
     found = minimize(descent, start_P, jac=True, method="L-BFGS-B", bounds=[(-8, 8)] * n, options={"maxiter": 60})
     return found.x, float(total(found.x[None])[0])
@@ -175,8 +176,10 @@ def _shared(model: CognitiveModel, people: Sequence[Answers], start_P: FloatArra
 
 def _particles(z_P: FloatArray, n_particles: int) -> FloatArray:
     """Half of them over the weak prior, half nearer to the shared θ, from the same low-discrepancy sequence always."""
+    from scipy.stats import qmc  # here: --help would wait for it
+
     sobol = qmc.Sobol(len(z_P), seed=1).random(2 ** int(np.ceil(np.log2(n_particles))))[:n_particles]
-    z_MP = norm.ppf(np.clip(sobol, 1e-6, 1 - 1e-6))
+    z_MP = ndtri(np.clip(sobol, 1e-6, 1 - 1e-6))
     z_MP[1::2] = z_P + 0.5 * z_MP[1::2]
     z_MP[0] = z_P
     result: FloatArray = np.clip(z_MP, -8, 8)

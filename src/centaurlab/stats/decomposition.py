@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.interpolate import CubicSpline
 
 from centaurlab.results.table import person_names
 from centaurlab.stats.bootstrap import Draws, draw_counts, over_these, resampled_sums
@@ -185,6 +184,8 @@ def _parts(sums_SBFX: FloatArray, weight_BS: FloatArray, log_t_K: FloatArray) ->
         for curves in (mean_SBFMK, nll_SBFMK, option_SBFMK)
     )
     weight_BS = np.broadcast_to(weight_BS, (n_resamples, len(mean_SBFMK)))
+    from scipy.interpolate import CubicSpline  # here: --help would wait for it
+
     mean_BFMK = np.einsum("bs,sbfmk->bfmk", weight_BS, mean_SBFMK)
     log_t_BFM = _minimum(mean_BFMK, log_t_K)
     at_minimum_BFMK = CubicSpline(log_t_K, np.eye(len(log_t_K)))(log_t_BFM)
@@ -199,6 +200,8 @@ def _parts(sums_SBFX: FloatArray, weight_BS: FloatArray, log_t_K: FloatArray) ->
 
 def _minimum(curve_XK: FloatArray, log_t_K: FloatArray) -> FloatArray:
     """Where splines through ``curve_XK`` (any shape, K last) are lowest; NaN for one that is zero throughout."""
+    from scipy.interpolate import CubicSpline  # here: --help would wait for it
+
     n_steps = round((log_t_K[-1] - log_t_K[0]) / _GRID_STEP)
     grid_G = np.linspace(log_t_K[0], log_t_K[-1], n_steps + 1)
     values_XG = curve_XK @ CubicSpline(log_t_K, np.eye(len(log_t_K)))(grid_G).T

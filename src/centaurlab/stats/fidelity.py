@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
-from scipy.stats import wasserstein_distance
 
 from centaurlab.stats.estimate import CONFIDENCE, NAN, Estimate, FloatArray, IntArray
 
@@ -71,6 +70,8 @@ def total_variation(item_C: IntArray) -> Distance:
 
 def individual_distance(scale_F: FloatArray) -> Distance:
     """Wasserstein-1 distance of what people differ in, averaged over features in units of ``scale_F``."""
+
+    from scipy.stats import wasserstein_distance  # here: --help would wait for it
 
     def distance(first_NF: FloatArray, second_NF: FloatArray) -> float:
         apart = []

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit
 
 from centaurlab.catalog.studies import Trial
@@ -85,6 +84,8 @@ def fit_items(grade_IJ: IntArray, n_grades: int) -> tuple[FloatArray, FloatArray
         gradient[:, 1] = later_JK[:, 0]
         gradient[:, 2:] = later_JK[:, 1:] * width_JK
         return -total + _RIDGE * float(x @ x), -gradient.ravel() + 2 * _RIDGE * x
+
+    from scipy.optimize import minimize  # here: --help would wait for it
 
     start = np.zeros((n_items, n_grades))
     start[:, 0] = 1.0
