@@ -26,11 +26,18 @@ def test_the_seeds_are_accepted_and_their_halves_do_no_harm(name: str, tmp_path:
             TARGETS[name](seed[:end], tmp_path)
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of all examples; beside nothing that looks for a ``run.json`` above it."""
+    return tmp_path_factory.mktemp("fuzz") / "run"
+
+
 @each_target
 @settings(max_examples=200, deadline=None)
 @given(kind=st.integers(0, 255), content=st.binary(max_size=60))
-def test_no_bytes_do_harm(name: str, kind: int, content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
-    TARGETS[name](bytes([kind]) + content, tmp_path_factory.getbasetemp())
+def test_no_bytes_do_harm(name: str, kind: int, content: bytes, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    TARGETS[name](bytes([kind]) + content, folder)
 
 
 @settings(max_examples=500, deadline=None)
