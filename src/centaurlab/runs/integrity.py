@@ -112,7 +112,8 @@ def check_file(path: Path, remedy: str = _REMEDY, digest: Callable[[Path], str] 
     ``digest`` gives the SHA-256 of a file; default: by reading it.
     """
     for folder, name in ((folder, name) for folder in (path.parent, path.parent.parent) for name in (RECORD, MANIFEST)):
-        files = (read_json if name == RECORD else read_sound_json)(folder / name).get(FILES)
+        is_own = name == RECORD and folder == path.parent  # one above may be anybody's
+        files = (read_json if is_own else read_sound_json)(folder / name).get(FILES)
         known = files.get(path.relative_to(folder).as_posix()) if isinstance(files, dict) else None
         if known and path.is_file() and known != _digest_with(digest, path):
             changed = f"its content is not what {folder / name} says"
