@@ -152,6 +152,12 @@ def test_two_data_frames_are_compared_without_a_folder(pair: tuple[cl.Scores, cl
     post, base = pair
     found = cl.estimate(post.table(), base.table(), names=(post.run.model, base.run.model))
     pd.testing.assert_frame_equal(found.table(), cl.compare(post, base).table())
+    named = [
+        scores.table().assign(item=lambda table: [f"item {item}" if pd.notna(item) else None for item in table["item"]])
+        for scores in (post, base)
+    ]
+    items = cl.estimate(*named).table()[["d_low_items", "d_high_items"]]
+    pd.testing.assert_frame_equal(items, found.table()[["d_low_items", "d_high_items"]])
     columns = ["study", "participant", "nll"]
     fewer = cl.estimate(post.table()[columns], base.table()[columns])
     np.testing.assert_allclose(fewer.table()["d"], found.table()["d"])

@@ -9,7 +9,7 @@ from centaurlab.display.tables import Table
 from centaurlab.library.scores import Scores
 from centaurlab.results.joined import join_tables
 from centaurlab.results.run import ScoreRun, read_run
-from centaurlab.results.table import N_OPTIONS, N_TOKENS, NLL, PERSON, RESPONSE, SCORE_SCHEMA, SESSION, STUDY
+from centaurlab.results.table import ITEM, N_OPTIONS, N_TOKENS, NLL, PERSON, RESPONSE, SCORE_SCHEMA, SESSION, STUDY
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effect_table import effects_table
@@ -141,6 +141,7 @@ def estimate(
     first, second : pandas.DataFrame
         A row per response with ``study``, ``participant`` and ``nll`` (nats), and, where they are needed to tell
         responses apart, ``experiment`` and ``response`` (its number in the session; by default in the order of rows).
+        ``item`` says what was asked, where that recurs over people.
         ``n_tokens`` and ``n_options`` tell kinds of answers apart, and what guessing would give.
         ``person``: whose session it is, where people have several; they are drawn with all of these.
     names : tuple of str
@@ -212,6 +213,7 @@ def _run(scores: ScoresOrFolder) -> ScoreRun:
 def _scored(frame: "pd.DataFrame", name: str) -> "pa.Table":
     """A data frame's NLLs as a table of scores; ``UserError`` where a column is missing or an NLL is not a number."""
     import numpy as np
+    import pandas as pd
     import pyarrow as pa
 
     for column in (STUDY, SESSION[2], NLL):
@@ -225,7 +227,10 @@ def _scored(frame: "pd.DataFrame", name: str) -> "pa.Table":
     if not np.isfinite(nll_R).all():
         row = int(np.argmin(np.isfinite(nll_R)))
         raise UserError(f"the {name} table's NLL in row {row} is {nll_R[row]}; leave such responses out of both tables")
-    kinds = [name for name in (N_TOKENS, N_OPTIONS) if name in found]
+    if ITEM in found and found[ITEM].dtype.kind not in "iu":  # names of items, which both tables have alike
+        numbers = pd.util.hash_array(found[ITEM].astype(str).to_numpy(object)).astype(np.int64)
+        found[ITEM] = np.where(found[ITEM].isna(), 0, np.maximum(np.abs(numbers), 1))
+    kinds = [name for name in (N_TOKENS, N_OPTIONS, ITEM) if name in found]
     schema = pa.schema([SCORE_SCHEMA.field(one) for one in (*SESSION, RESPONSE, NLL, *kinds)])
     columns = {key: pa.array(found[key].tolist(), pa.string()).dictionary_encode() for key in SESSION}
     columns |= {RESPONSE: pa.array(found[RESPONSE].to_numpy()), NLL: pa.array(nll_R)}

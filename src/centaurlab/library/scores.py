@@ -13,6 +13,7 @@ from centaurlab.library.people import People, load
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.results.record import ScoreRecord
 from centaurlab.results.run import ScoreRun, read_run
+from centaurlab.results.table import ITEM
 from centaurlab.runs.tracker import TrackingArguments
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.arguments import ScoreArguments
@@ -45,7 +46,7 @@ class Scores:
 
     def table(self) -> "pd.DataFrame":
         """A row per response: study, experiment, participant, response, n_tokens, nll (nats), and the other columns."""
-        found: pd.DataFrame = self.run.table().to_pandas()
+        found: pd.DataFrame = self.run.table(if_there=(ITEM,)).to_pandas()
         return found
 
     def means(self, resamples: int = 2000, seed: int = 0) -> "pd.DataFrame":
