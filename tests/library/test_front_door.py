@@ -158,6 +158,8 @@ def test_two_data_frames_are_compared_without_a_folder(pair: tuple[cl.Scores, cl
     ]
     items = cl.estimate(*named).table()[["d_low_items", "d_high_items"]]
     pd.testing.assert_frame_equal(items, found.table()[["d_low_items", "d_high_items"]])
+    exact = post.run.table(["item"]).column("item").to_pylist()
+    assert [None if pd.isna(item) else int(item) for item in post.table()["item"]] == exact
     columns = ["study", "participant", "nll"]
     fewer = cl.estimate(post.table()[columns], base.table()[columns])
     np.testing.assert_allclose(fewer.table()["d"], found.table()["d"])

@@ -93,7 +93,7 @@ def test_paths_are_taken_as_often_as_enumeration_says(model: str, tiny_llama_dir
             ids = ids + options["FJK".index(key)] + tokenizer(following, add_special_tokens=False).input_ids
         expected[path] = np.exp(total)
     assert sum(expected.values()) == pytest.approx(1)
-    n_runs = 1_500
+    n_runs = 4_000
     found = run((load_model(arguments), load_tokenizer(arguments)), [person(text, n_runs)], at_once=500)
     counts = Counter(tuple(of_run) for of_run in answers(found).values())
     observed = np.array([counts[path] for path in expected])

@@ -46,7 +46,11 @@ class Scores:
 
     def table(self) -> "pd.DataFrame":
         """A row per response: study, experiment, participant, response, n_tokens, nll (nats), and the other columns."""
-        found: pd.DataFrame = self.run.table(if_there=(ITEM,)).to_pandas()
+        import pandas as pd
+
+        table = self.run.table(if_there=(ITEM,))
+        found: pd.DataFrame = table.drop_columns([ITEM]).to_pandas()
+        found[ITEM] = pd.array(table.column(ITEM).to_pylist(), "Int64")  # NaN for null would round the numbers
         return found
 
     def means(self, resamples: int = 2000, seed: int = 0) -> "pd.DataFrame":
