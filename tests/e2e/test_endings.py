@@ -55,6 +55,16 @@ def test_ctrl_c_is_one_sentence_at_any_moment(tiny_llama_dir: Path, tmp_path: Pa
         assert [end for end in ends if end != (130, SENTENCE)] == []
 
 
+def test_ctrl_c_while_a_string_is_executed_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        "from centaurlab.runtime.errors import exit_on_user_error\n"
+        "exit_on_user_error(lambda: exec('raise KeyboardInterrupt'))\n"
+    )
+    command = [sys.executable, "-m", "program"]
+    done = subprocess.run(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=os.environ | ENVIRONMENT)
+    assert (done.returncode, done.stderr) == (130, SENTENCE)
+
+
 @pytest.mark.parametrize("words", [("--help",), ("models",), ("score", "--help")])
 def test_where_nobody_reads_the_output_nothing_is_said(words: tuple[str, ...]) -> None:
     receiver, sender = os.pipe()

@@ -108,7 +108,9 @@ def adapter_identity(folder: Path) -> object:
     for file in folder.iterdir():
         os.utime(file, ns=(later, later))
     config = find_checkpoint(str(folder), None, True, False).config()
-    said = {name: value for name, value in config.items() if name not in ("peft_version", "revision")}  # no setting
+    # No settings; a base is known by its content, wherever it lies.
+    elsewhere = ("peft_version", "revision", "base_model_name_or_path")
+    said = {name: value for name, value in config.items() if name not in elsewhere}
     return identify(ModelArguments(str(folder))).fingerprint, said
 
 

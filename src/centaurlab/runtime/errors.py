@@ -81,6 +81,9 @@ def exit_on_user_error(main: Callable[[], None]) -> None:
 def _end_interrupted(by_signal: bool) -> NoReturn:
     if by_signal:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left to do is short
+    # Where Ctrl-C came while a string was executed (namedtuple, dataclass), Python would kill itself with SIGINT at its
+    # end, in place of the exit code; executing another string makes it forget that.
+    exec("")
     print("interrupted: what is done is saved, the same command continues", file=sys.stderr)
     sys.exit(EXIT_INTERRUPTED)
 
