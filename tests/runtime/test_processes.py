@@ -1,8 +1,10 @@
 import os
+from pathlib import Path
 
 import pytest
 import torch
 
+from centaurlab.runtime import processes
 from centaurlab.runtime.processes import share_cores
 
 
@@ -12,6 +14,7 @@ def set_to(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     asked: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
+    monkeypatch.setattr(processes, "_quota", lambda cgroup: None)
     for name in ("ACCELERATE_MIXED_PRECISION", "LOCAL_WORLD_SIZE", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     return asked
@@ -34,3 +37,41 @@ def test_what_a_launcher_left_at_one_thread_gets_its_share(
         monkeypatch.setenv(name, value)
     share_cores()
     assert set_to == threads
+
+
+@pytest.mark.parametrize(
+    ("environment", "threads"),
+    [
+        ({}, [3]),
+        ({"OMP_NUM_THREADS": "8"}, []),
+        ({"LOCAL_WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}, [1]),
+    ],
+)
+def test_a_container_gets_no_more_threads_than_its_quota(
+    environment: dict[str, str], threads: list[int], set_to: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_quota", lambda cgroup: 3)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    share_cores()
+    assert set_to == threads
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"cpu.max": "350000 100000\n"}, 3),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({}, None),
+    ],
+)
+def test_the_quota_of_both_versions_of_cgroups_is_read(
+    files: dict[str, str], cores: int | None, tmp_path: Path
+) -> None:
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert processes._quota(tmp_path) == cores

@@ -8,6 +8,7 @@ import ctypes
 import os
 import platform
 import signal
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -15,14 +16,30 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 def share_cores() -> None:
     """Divide the cores that this process may use among the processes that a launcher started on this machine.
 
-    A number of threads above one was set by somebody, and stays; so does that of a process without a launcher.
+    More threads than a container's quota of CPU time allows wait for one another, and each gets many times slower; so
+    without a launcher there are as many as the quota has cores, where it has fewer than the machine. What somebody set
+    (``OMP_NUM_THREADS``; of a launcher's process a number above one) stays.
     """
     launched = "ACCELERATE_MIXED_PRECISION" in os.environ or "LOCAL_WORLD_SIZE" in os.environ
-    if launched and os.environ.get("OMP_NUM_THREADS") == "1":
+    threads = os.environ.get("OMP_NUM_THREADS")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = min(cores, _quota(Path("/sys/fs/cgroup")) or cores)
+    if (launched and threads == "1") or (threads is None and allowed < cores):
         import torch
 
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        torch.set_num_threads(max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+        torch.set_num_threads(max(1, allowed // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+
+
+def _quota(cgroup: Path) -> int | None:
+    """Cores' worth of CPU time that the container of this process may use, at least one; None: no limit."""
+    try:
+        if (cgroup / "cpu.max").exists():  # version 2: "200000 100000", "max 100000"
+            time, period = (cgroup / "cpu.max").read_text().split()
+        else:
+            time, period = ((cgroup / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        return max(1, int(time) // int(period)) if int(time) > 0 else None
+    except (OSError, ValueError):
+        return None
 
 
 def end_with_launcher() -> None:
