@@ -180,6 +180,7 @@ def test_what_is_no_choice_is_left_out_and_counted(tmp_path: Path) -> None:
     split = diagnose(base, post, 200)
     assert [row.study for row in split.rows] == ["all studies", "alpha"]
     assert [(e.study, e.excluded, e.responses) for e in split.excluded] == [("beta", N // 2, N // 2)]
+    assert [e.people_excluded == e.people for e in split.excluded] == [True]
     assert np.isnan(split.rows[0].difference.low)  # one study says nothing of others
     assert split.these.difference.has_interval
     assert len(diagnosis_table(split.rows, split.these)) == 2

@@ -80,7 +80,7 @@ def test_the_answer_is_among_its_options_with_every_kind_of_tokenizer(family) ->
         assert len(chosen) in (0, found.n_options_R[r])
 
 
-def test_free_text_is_no_choice_and_long_options_have_a_number_alone(tiny_llama_dir: Path) -> None:
+def test_free_text_is_no_choice_and_long_options_are_trees(tiny_llama_dir: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama_dir)
     free = told("You say <<some words here>>. You say <<quite other ones>>.")
     prompt = session_prompt(free.text)
@@ -94,6 +94,8 @@ def test_free_text_is_no_choice_and_long_options_have_a_number_alone(tiny_llama_
     found = OptionTokens(tokenizer).of(prompt, encode_prompt(prompt, tokenizer), rules.of(asked))
     assert found.n_options_R.tolist() == [2, 2]
     assert not found.is_option_RO.any()
+    assert [branching.r for branching in found.long] == [0, 1]
+    assert not OptionTokens(tokenizer, long=False).of(prompt, encode_prompt(prompt, tokenizer), rules.of(asked)).long
 
 
 def test_items_are_the_same_for_everybody_and_differ_from_each_other() -> None:

@@ -243,7 +243,7 @@ def test_results_without_their_identity_are_not_taken_for_others(tmp_path: Path)
 
 
 def test_a_row_changes_its_layout_only_with_its_format() -> None:
-    assert (module._FORMAT, module._ROW.itemsize) == (4, 129), "raise _FORMAT with every change of _ROW"
+    assert (module._FORMAT, module._ROW.itemsize) == (5, 129), "raise _FORMAT with every change of _ROW"
 
 
 def test_rows_of_another_layout_are_refused(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_option_probabilities_are_those_of_scoring(
         np.testing.assert_allclose([answer.off_option_nats for answer in ended.answers], scores.option_nll_R, atol=1e-4)
 
 
-def test_options_of_several_tokens_have_the_probability_of_all_their_tokens_and_the_end(tiny_llama_dir: Path) -> None:
+def test_options_of_several_tokens_have_the_probability_of_all_their_tokens(tiny_llama_dir: Path) -> None:
     arguments = ModelArguments(str(tiny_llama_dir), dtype="float32")
     options = ("1", "10", "left")
     text = "How many? <<1>>. How many? <<10>>. Where? <<left>>."
@@ -127,7 +127,8 @@ def test_options_of_several_tokens_have_the_probability_of_all_their_tokens_and_
     ids, log_p_O = tokenizer("How many? <<").input_ids, []
     for option in options:
         total, tokens = 0.0, tokenizer(option, add_special_tokens=False).input_ids
-        for n, token in enumerate([*tokens, tokenizer(">>. How", add_special_tokens=False).input_ids[0]]):
+        end = tokenizer(">>. How", add_special_tokens=False).input_ids[:1] if option == "1" else []  # "10" goes on
+        for n, token in enumerate([*tokens, *end]):
             total += log_p(tiny_llama_dir, ids + tokens[:n])[token].item()
         log_p_O.append(total)
     first = ended.answers[0]

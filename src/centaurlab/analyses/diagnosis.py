@@ -1,8 +1,8 @@
 """Why one model predicts choices worse than another: format, calibration or preference.
 
-At a choice of one token y let NLL(T) be its negative log-likelihood with all logits divided by T, and F(T) the
-negative log of the probability of the options together. T* is one temperature per model, the best for people
-other than the one it is used for. Then
+At a choice y let NLL(T) be its negative log-likelihood with all logits divided by T, and F(T) the negative log of the
+probability of the options together, so that NLL(T) - F(T) is that of y among them. T* is one temperature per model,
+the best for people other than the one it is used for. Then
 
     NLL(1) = [NLL(1) - NLL(T*)] + F(T*) + [NLL(T*) - F(T*)]
               calibration         format  preference
@@ -11,8 +11,9 @@ and so the difference of two models is the sum of the differences of the three. 
 divided by a constant is the other at T*: the two differ in calibration alone.
 
 Options are what could be answered, per response (``data.options``): by the study's module, by the labels that everybody
-used, or, where neither is known, the session's own answers. Responses whose options are not single tokens are left out,
-and counted. So are those whose sets differ in size between the models, as one token stands for two of them in one.
+used, or, where neither is known, the session's own answers, if these are single tokens. Responses whose options are
+not known are left out, and counted with the people who have no others. So are those whose sets differ in size between
+the models, as one token stands for two of them in one.
 Both functions of T are read off a cubic spline in log T through the temperatures that are scored. Halfway between
 them it is off by at most 0.0041 nats for a response and 0.0033 for a study's mean (96 responses of five starter
 studies, Gemma 3 270M and SmolLM2 135M Instruct, against the whole vocabulary). T* lies between the lowest and the
@@ -63,6 +64,7 @@ from centaurlab.results.table import (
     SESSION,
     TEMPERATURES,
     at_temperature,
+    person_names,
     read_scores,
 )
 from centaurlab.runtime.errors import UserError
@@ -82,8 +84,8 @@ examples:
 
 The difference of the two models' NLLs is the sum of three parts. Calibration: what one temperature per model, fitted on
 other participants, makes good. Format: at that temperature, probability outside the options. Preference: the rest,
-which option is thought likely. Defined where the options are single tokens for both models; other responses are left
-out and counted. Positive: the second model (--post) is worse.
+which option is thought likely. Defined where the options are known; other responses are left out and
+counted. Positive: the second model (--post) is worse.
 Output: diagnosis.csv, excluded.csv, run.json, a figure. Models that are named and not folders are scored first.
 """
 
@@ -107,7 +109,7 @@ class DiagnosisArguments:
 class Diagnosis:
     """A row of ``diagnosis.csv``: a study, or the mean over all; positive: the second model is worse by so many nats.
 
-    ``difference`` is the sum of the three parts. ``accuracy``: share of choices that were the likeliest token.
+    ``difference`` is the sum of the three parts. ``accuracy``: of one-token choices, the share that was the likeliest.
     """
 
     study: str
@@ -123,11 +125,16 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Exclusion:
-    """Responses of a study that the split is not defined for, of ``responses`` that both models scored."""
+    """Responses of a study that the split is not defined for, of ``responses`` that both models scored.
+
+    ``people_excluded``: of its ``people``, those who have no other response.
+    """
 
     study: str
     excluded: int
     responses: int
+    people_excluded: int
+    people: int
 
 
 @dataclass(frozen=True)
@@ -148,23 +155,24 @@ class Split:
 def diagnose(base: ScoreRun, post: ScoreRun, n_resamples: int = 2000, seed: int = 0) -> Split:
     """Split the difference of two score runs; 95 % intervals.
 
-    Raises ``UserError`` for runs that cannot be compared, and where no session is a choice among few single tokens.
+    Raises ``UserError`` for runs that cannot be compared, and where no response is a choice among known options.
     """
     check_same([base, post])
     other = _read(post.folder).drop(columns=PERSON, errors="ignore")
     both = _read(base.folder).merge(other, on=[*SESSION, RESPONSE], suffixes=("_base", "_post"))
     is_choice_R = (both["n_options_base"] > 0) & (both["n_options_base"] == both["n_options_post"])
     is_choice_R &= both[["option_nll_base", "option_nll_post"]].notna().all(axis=1)
+    person_R = person_names(both)
     excluded = [
-        Exclusion(str(study), int((~is_covered).sum()), len(is_covered))
+        Exclusion(str(study), int((~is_covered).sum()), len(is_covered), *_people_without(is_covered, person_R))
         for study, is_covered in is_choice_R.groupby(both["study"])
         if not is_covered.all()
     ]
     choices = both[is_choice_R]
     if choices.empty:
         raise UserError(
-            f"{base.folder} and {post.folder} hold no response in which both models see a choice among options of "
-            "one token each; the split is not defined for them"
+            f"{base.folder} and {post.folder} hold no response in which both models see a choice among known options; "
+            "the split is not defined for them"
         )
     found = decompose(choices, n_resamples, seed)
     rows = [
@@ -178,9 +186,15 @@ def diagnose(base: ScoreRun, post: ScoreRun, n_resamples: int = 2000, seed: int 
     return Split(rows, found.these, excluded, temperatures_base, temperatures_post, found.at_bound)
 
 
+def _people_without(is_covered: pd.Series, person_R: pd.Series) -> tuple[int, int]:
+    """How many people have no response that is covered, and how many there are."""
+    has_any = is_covered.groupby(person_R).any()
+    return int((~has_any).sum()), len(has_any)
+
+
 def _read(folder: Path) -> pd.DataFrame:
     found: pd.DataFrame = read_scores(folder, _COLUMNS).to_pandas()
-    return found.astype(dict.fromkeys(SESSION, str)).fillna({N_OPTIONS: 0})
+    return found.astype(dict.fromkeys(SESSION, str) | {GREEDY_CORRECT: float}).fillna({N_OPTIONS: 0})
 
 
 def _row(study: str, participants: int, choices: pd.DataFrame, parts: Parts) -> Diagnosis:
@@ -263,7 +277,7 @@ def find_parts(asked: DiagnosisArguments, estimates: EstimateArguments, runs: Ma
     split = diagnose(base, post, estimates.resamples, estimates.seed)
     contrast = Contrast(post.model, base.model)
     said = verdict(contrast, split.rows, split.these)
-    excluded = pd.DataFrame(map(asdict, split.excluded), columns=["study", "excluded", "responses"])
+    excluded = pd.DataFrame(map(asdict, split.excluded), columns=list(Exclusion.__annotations__))
     metrics: dict[str, float] = {}
     for part in ("difference", *PARTS):
         estimate: Estimate = getattr(split.rows[0], part)
@@ -299,7 +313,7 @@ def section(run: Run) -> Section:
         explanation=(
             "Calibration: what one temperature per model, fitted on other participants, makes good. Format: at that "
             "temperature, probability outside the options. Preference: the rest, which option is thought likely. The "
-            "three sum to the difference of the mean NLLs. It is defined where the options are single tokens.",
+            "three sum to the difference of the mean NLLs. It is defined where the options are known.",
             f"Best temperatures, by fold of participants: {'; '.join(temperatures)}.",
             *([_sentence(_AT_BOUND)] if run.about["at_bound"] else []),
             INTERVALS,
@@ -315,8 +329,8 @@ def section(run: Run) -> Section:
     )
 
 
-_RIGHT = "right: share of choices that were the likeliest token"
-_LEFT_OUT = "no choice among options of one token each for both models"
+_RIGHT = "right: share of one-token choices that were the likeliest token"
+_LEFT_OUT = "no choice among known options for both models"
 _AT_BOUND = "a temperature lies at the end of the range that was scored: calibration is understated"
 
 
@@ -336,7 +350,10 @@ def _shown(split: Split) -> Iterator[Table | str]:
     if split.at_bound:
         yield f"note: {_AT_BOUND}"
     for left_out in split.excluded:
-        yield f"left out: {left_out.excluded:,} of {left_out.responses:,} responses of {left_out.study}: {_LEFT_OUT}"
+        yield (
+            f"left out: {left_out.excluded:,} of {left_out.responses:,} responses of {left_out.study}, and all of "
+            f"{left_out.people_excluded:,} of {left_out.people:,} people: {_LEFT_OUT}"
+        )
 
 
 def _short(contrast: Contrast) -> Contrast:

@@ -70,7 +70,7 @@ _CHANCE = "chance: NLL of guessing among the options, over the responses that ha
 
 _OPTIONS = (
     "options by: how it is known what could be answered (module: the study's own, whatever was answered); no choice: "
-    "sessions without a set of one-token options, which a diagnosis leaves out"
+    "sessions without options of known probability, which a diagnosis leaves out"
 )
 
 

@@ -107,3 +107,22 @@ def _attend(
     scores_BHQK[..., n_seen:] += scores_BHQK.new_zeros(visible.shape).masked_fill_(~visible, lowest)
     weights_BHQK = torch.dropout(scores_BHQK.softmax(-1), dropout, train=dropout > 0)
     return torch.matmul(weights_BHQK.view_as(scores_BGRK), value_BGKD).view(batch, n_heads, n_queries, -1)
+
+
+def attend_to_visible(
+    query_HND: torch.Tensor,
+    key_GKD: torch.Tensor,
+    value_GKD: torch.Tensor,
+    visible_NK: torch.Tensor | None,
+    softcap: float | None,
+) -> torch.Tensor:
+    """softmax(query · keyᵀ) · value: (H, N, D); heads that share keys are rows of one matrix product."""
+    n_heads, n_new, size = query_HND.shape
+    n_groups = key_GKD.shape[0]
+    scores_HNK = torch.matmul(query_HND.reshape(n_groups, -1, size), key_GKD.mT).view(n_heads, n_new, -1)
+    if softcap is not None:
+        scores_HNK = softcap * torch.tanh(scores_HNK / softcap)
+    if visible_NK is not None:
+        scores_HNK = scores_HNK.masked_fill(~visible_NK, float("-inf"))
+    weights_HNK = scores_HNK.softmax(-1, dtype=torch.float32).to(value_GKD.dtype)
+    return torch.matmul(weights_HNK.view(n_groups, -1, weights_HNK.shape[-1]), value_GKD).view(n_heads, n_new, -1)

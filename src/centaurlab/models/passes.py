@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import torch
 from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 # T: tokens of a pass, N: those wanted of the LM head, V: vocabulary.
 
@@ -27,6 +28,27 @@ def cache_name(model: PreTrainedModel) -> str | None:
 def new_cache(model: PreTrainedModel) -> DynamicCache:
     """An empty cache with the windows and states of the model's layers."""
     return DynamicCache(config=model.config)
+
+
+def layer_windows(model: PreTrainedModel) -> list[int | None] | None:
+    """The window of each layer (None: it attends to all), as the model's own cache has them.
+
+    None for a model that keeps anything but keys and values of each layer, or turns them by the sequence's length.
+    """
+    config = model.config.get_text_config(decoder=True)
+    layers = new_cache(model).layers
+    rope = getattr(config, "rope_parameters", None) or {}
+    scaled = {str(rope.get("rope_type"))} | {str(r.get("rope_type")) for r in rope.values() if isinstance(r, dict)}
+    kinds = {type(layer) for layer in layers}
+    if kinds - {DynamicLayer, DynamicSlidingWindowLayer} or scaled & {
+        "longrope",
+        "dynamic",
+    }:
+        return None
+    if layers and len(layers) != config.num_hidden_layers:
+        return None
+    windows = [layer.sliding_window if isinstance(layer, DynamicSlidingWindowLayer) else None for layer in layers]
+    return windows or [None] * config.num_hidden_layers
 
 
 def logits_of(
@@ -56,6 +78,7 @@ class HeadRows:
         self._waiting: list[torch.Tensor] = []
         self.positions_N = torch.zeros(0, dtype=torch.long)
         self.are_last = False
+        self._is_off = False
 
     def __enter__(self) -> Self:
         self._hook = self._head.register_forward_pre_hook(self._gather)
@@ -64,8 +87,19 @@ class HeadRows:
     def __exit__(self, *_: object) -> None:
         self._hook.remove()
 
+    @contextmanager
+    def off(self) -> Iterator[None]:
+        """Let passes of another kind see the head as it is for a while."""
+        self._is_off = True
+        try:
+            yield
+        finally:
+            self._is_off = False
+
     def _gather(self, _: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
         """Pass on, of the rows (B, T, hidden) of a pass, none, or those wanted together with all that wait."""
+        if self._is_off:
+            return inputs
         self._waiting.append(inputs[0][:, self.positions_N.to(inputs[0].device)])
         if not self.are_last and sum(rows.shape[1] for rows in self._waiting) < self._n_rows:
             return (inputs[0][:, :0],)

@@ -38,7 +38,7 @@ class Trial:
         self._model, self._tolerance = model, tolerance
         self._own = "sdpa" if model.config._attn_implementation == NAME else model.config._attn_implementation
         self._device = next(model.parameters()).device
-        self._ids_BT, self._stranger_BT = (ids_BT.to(self._device) for ids_BT in _tokens(model))
+        self._ids_BT, self._stranger_BT = (ids_BT.to(self._device) for ids_BT in trial_tokens(model))
         first_half = [*range(_BEGINNING), *range(HALF - _BEFORE, HALF)]
         self._positions_N = torch.tensor([*first_half, *range(HALF, HALF + _AFTER), 2 * HALF - 1])
         self._n_before = len(first_half)
@@ -161,7 +161,7 @@ def _rms(difference_NV: torch.Tensor, finite_NV: torch.Tensor, dim: int | None) 
     return (square_NV.sum(dim) / finite_NV.sum(dim).clamp(min=1)).sqrt()
 
 
-def _tokens(model: PreTrainedModel) -> tuple[torch.Tensor, torch.Tensor]:
+def trial_tokens(model: PreTrainedModel) -> tuple[torch.Tensor, torch.Tensor]:
     """(1, T) ids of a sequence whose second half repeats the first, and of a stranger; none that means something."""
     configs = {id(c): c for c in (model.config, model.config.get_text_config())}.values()
     special = {v for c in configs for k, v in vars(c).items() if "token" in k and isinstance(v, int)}

@@ -83,7 +83,7 @@ class ScoredStudy:
     over; of ``people``: an older version did not count them.
     ``option_rules``: of how many sessions it is known by which rule what could have been answered
     (``data.options``), with a fingerprint of it; ``options_problem``: why the study's module could not read one.
-    ``sessions_without_options``: those in which no response has options of one token each.
+    ``sessions_without_options``: those in which no response has options with a probability.
     """
 
     fingerprint: str

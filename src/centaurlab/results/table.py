@@ -71,9 +71,9 @@ SCORE_SCHEMA = pa.schema(
 """One row per response; NLLs and entropy in nats, NLLs summed over the response's tokens.
 
 ``response`` counts all responses of the session from 0, scored or not. ``greedy_correct`` is null for responses of
-several tokens. ``n_options``, how many answers there were to choose from, is null where that is not known; -log of the
-probability of all options together, also where they are not one token each. ``item``: a number for what was asked, the
-same for everybody who was asked it; null where nothing recurs.
+several tokens. ``n_options``, how many answers there were to choose from, is null where that is not known;
+``option_nll``, -log of the probability of all options together (``ResponseScores``), where they have none. ``item``: a
+number for what was asked, the same for everybody who was asked it; null where nothing recurs.
 """
 
 MEASURES = tuple(name for name in SCORE_SCHEMA.names if name not in (*SESSION, RESPONSE, ITEM))
@@ -89,7 +89,9 @@ class ResponseScores:
     distribution at the response's first token. ``greedy_correct_R``: 1 or 0 whether the likeliest token was given, -1
     for responses of several tokens. ``n_options_R``: how many options there were, 0 where that is not known.
     ``option_nll_R`` and ``option_nll_RK``: negative log of the probability of all options together at temperature 1 and
-    at each of ``TEMPERATURES``, NaN where there are none of one token each; never above the response's own NLL.
+    at each of ``TEMPERATURES``, NaN where that is not known: the response's own NLL less -log of its share among the
+    options, so that it is never above it. Where the tokens of one option begin another's, the share includes the first
+    token of the marker that closes the answer, which NLLs do not.
     ``item_R``: a number for what was asked, 0 where nothing recurs.
     """
 

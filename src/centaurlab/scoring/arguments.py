@@ -24,6 +24,10 @@ class ScoreArguments:
     chunk_tokens: int | None = field(
         default=None, metadata={"help": "tokens computed at once (default: by architecture and device)"}
     )
+    long_options: bool = field(
+        default=True,
+        metadata={"help": "probability of options of several tokens as well (--no_long_options: of one-token ones)"},
+    )
     precision: float | None = field(
         default=None,
         metadata={

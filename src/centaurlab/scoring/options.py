@@ -2,8 +2,9 @@
 
 Which options there are, the data say (``data.options``). Here they become token ids, each tokenized where the answer
 stands, between the same characters; that the answer itself gets its own tokens so is checked, and where it does not, or
-the answer is none of its options, the response has no set. A set has a probability where each option is one token of
-its own; of others only their number is known, which is what guessing rests on.
+the answer is none of its options, the response has no set. Options of one token each are read off the tokens that the
+model predicts; longer ones make a tree (``option_trees``), where it is known what was offered. Of the rest only their
+number is known, which is what guessing rests on.
 
 Shapes: R responses, O options, the union over the session.
 """
@@ -20,8 +21,9 @@ from transformers import PreTrainedTokenizerBase
 from centaurlab.catalog.studies import Study, find_study
 from centaurlab.data.options import SessionOptions, session_items, session_options
 from centaurlab.data.transcripts import Transcript
-from centaurlab.prompts.encoding import Encoding, Ints, encode_prompt
+from centaurlab.prompts.encoding import Encoding, Ints, encode_prompt, encode_stretch
 from centaurlab.prompts.prompt import Prompt, PromptResponse
+from centaurlab.scoring.option_trees import Branching, option_tree
 
 _AROUND = (8, 40)
 """Characters before the answer that decide how it is tokenized, as tried in turn."""
@@ -30,14 +32,16 @@ _AFTER = 4
 
 @dataclass(frozen=True)
 class ResponseOptions:
-    """``ids_O`` of all options, which of them are each response's (none where they have no probability), and how many.
+    """``ids_O`` of all options of one token, which of them are each response's, and how many options it has.
 
-    ``n_options_R`` is 0 where it is not known what could have been answered.
+    ``n_options_R`` is 0 where it is not known what could have been answered. ``long``: of the responses with options of
+    several tokens, these.
     """
 
     ids_O: Ints
     is_option_RO: npt.NDArray[np.bool_]
     n_options_R: Ints
+    long: tuple[Branching, ...] = ()
 
 
 class OptionRules:
@@ -78,10 +82,14 @@ class OptionsFound:
 
 
 class OptionTokens:
-    """Options into token ids; what was tokenized between the same characters before is not tokenized again."""
+    """Options into token ids; what was tokenized between the same characters before is not tokenized again.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    ``long``: whether options of several tokens are wanted.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, long: bool = True) -> None:
         self._tokenizer = tokenizer
+        self._long = long
         self._known: dict[tuple[str, str, str], tuple[int, ...]] = {}
 
     def of(self, prompt: Prompt, encoding: Encoding, options: SessionOptions) -> ResponseOptions:
@@ -89,28 +97,36 @@ class OptionTokens:
         spans = {response.number: (response.start, response.end) for response in prompt.responses}
         ids_R: list[tuple[int, ...]] = []
         n_options_R = np.zeros(len(encoding.response_R), np.int32)
+        long: list[Branching] = []
         for r, number in enumerate(encoding.response_R.tolist()):
             offered = options.of(number) if number < len(options.set_R) else None
             answer = tuple(encoding.input_ids_T[encoding.start_R[r] : encoding.end_R[r]].tolist())
             said = prompt.text[slice(*spans[number])]
-            names = {option.strip() for option in offered or ()}
+            names = sorted({option.strip() for option in offered or ()})
+            is_known = options.rule != "own answers"  # of these nobody knows whether longer ones were offered
             ids: tuple[int, ...] = ()
-            if said.strip() in names and len(names) > 1:
-                if len(answer) == 1:
-                    ids = self._ids(prompt.text, spans[number], said, answer, sorted(names))
-                if ids or options.rule != "own answers":  # of which nobody knows whether longer ones were offered
+            if said.strip() in names and len(names) > 1 and (is_known or len(answer) == 1):
+                found = self._find(prompt.text, spans[number], said, answer, names)
+                if all(len(tokens) == 1 for tokens in found):
+                    ids = tuple(tokens[0] for tokens in found)
+                elif self._long and is_known:
+                    tree = option_tree(found, self._end(prompt.text[spans[number][1] :][: _AROUND[1]]))
+                    if tree:
+                        start = int(encoding.start_R[r])
+                        long.append(Branching(r, start, tree, names.index(said.strip())))
+                if ids or is_known:
                     n_options_R[r] = len(names)
             ids_R.append(ids)
         ids_O = np.array(sorted({token for ids in ids_R for token in ids}), np.int32)
         is_option_RO = np.zeros((len(ids_R), len(ids_O)), bool)
         for r, ids in enumerate(ids_R):
             is_option_RO[r, np.searchsorted(ids_O, list(ids))] = True
-        return ResponseOptions(ids_O, is_option_RO, n_options_R)
+        return ResponseOptions(ids_O, is_option_RO, n_options_R, tuple(long))
 
-    def _ids(
+    def _find(
         self, text: str, span: tuple[int, int], said: str, answer: tuple[int, ...], names: Sequence[str]
-    ) -> tuple[int, ...]:
-        """The one token of each option; none where an option has several, or shares its token with another."""
+    ) -> tuple[tuple[int, ...], ...]:
+        """The tokens of each option; none where two share theirs."""
         start, end = span
         before = said[: len(said) - len(said.lstrip())]
         after = said[len(said.rstrip()) :]
@@ -118,10 +134,16 @@ class OptionTokens:
             left, right = text[max(0, start - around) : start], text[end : end + _AFTER]
             if self._tokens(left, said, right) != answer:
                 continue
-            found = [self._tokens(left, f"{before}{name}{after}", right) for name in names]
-            ids = {tokens[0] for tokens in found if len(tokens) == 1}
-            return tuple(ids) if len(ids) == len(names) else ()
+            found = tuple(self._tokens(left, f"{before}{name}{after}", right) for name in names)
+            return found if len(set(found)) == len(names) else ()
         return ()
+
+    def _end(self, after: str) -> int:
+        """The first token of the marker that closes an answer, before what follows it."""
+        key = ("", "", after)
+        if key not in self._known:
+            self._known[key] = (encode_stretch(after, self._tokenizer, is_first=False)[0],)
+        return self._known[key][0]
 
     def _tokens(self, left: str, said: str, right: str) -> tuple[int, ...]:
         key = (left, said, right)

@@ -197,8 +197,9 @@ def measuring(
         model, notes = _model_to_score(model_arguments, arguments, loaded)
         with state.main_process_first():  # a damaged file is set aside by one of them
             identity = loaded.identity() if loaded else identify(model_arguments)
-            reading = {"protocol": arguments.protocol, "max_tokens": model.max_tokens}
-            depends_on: dict[str, Any] = {"model": identity.as_dict()} | reading
+            reading: dict[str, Any] = {"protocol": arguments.protocol, "max_tokens": model.max_tokens}
+            reading |= {"long_options": arguments.long_options}
+            depends_on = {"model": identity.as_dict()} | reading
             if context and context.identity:
                 depends_on["context"] = dict(context.identity)
             store = ScoreStore(folder.path / "store", depends_on, state.process_index, state.num_processes)
@@ -261,5 +262,6 @@ def _model_to_score(
         usable_window(loaded.model.config if loaded else load_config(model_arguments), arguments.max_length),
         arguments.chunk_tokens,
         loaded=loaded,
+        long_options=arguments.long_options,
     )
     return model, (*base_notes(model_arguments), *((shape,) if isinstance(shape, str) else ()))

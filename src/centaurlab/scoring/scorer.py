@@ -17,11 +17,13 @@ import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from transformers import DynamicCache, PreTrainedModel
 
-from centaurlab.models.passes import HeadRows, logits_of, new_cache
+from centaurlab.models.passes import HeadRows, logits_of
 from centaurlab.models.self_check import SelfCheck, self_check
 from centaurlab.prompts.encoding import Encoding, Ints, pairs
 from centaurlab.results.table import TEMPERATURES, ResponseScores
 from centaurlab.runtime.errors import UserError, one_line
+from centaurlab.scoring.option_passes import UNKNOWN, OptionPasses, SeenCache
+from centaurlab.scoring.option_trees import Branching
 from centaurlab.scoring.options import ResponseOptions
 from centaurlab.scoring.token_statistics import TokenStatistics, token_statistics
 
@@ -85,7 +87,7 @@ class SessionScorer:
     """Scores one session after another with a model; sessions that share a prefix should be neighbours.
 
     ``chunk_tokens``: how many tokens to compute at once; default: what suits the model and its device.
-    ``check``: what the model may be fed with; default: it is found out here.
+    ``check``: what the model may be fed with; default: it is found out here. ``notes``: what else it cannot be asked.
     """
 
     def __init__(self, model: PreTrainedModel, chunk_tokens: int | None = None, check: SelfCheck | None = None) -> None:
@@ -94,7 +96,10 @@ class SessionScorer:
         self._check = check or self_check(model)
         self._chunk_tokens = chunk_tokens or best_chunk(model)
         self._rope_is_long = False
-        self._prefixes: list[tuple[Ints, DynamicCache]] = []
+        self._passes: OptionPasses | None = None
+        self._passes_are_known = False
+        self.notes: tuple[str, ...] = ()
+        self._prefixes: list[tuple[Ints, SeenCache]] = []
 
     @torch.inference_mode()
     def score(
@@ -165,22 +170,38 @@ class SessionScorer:
             self._logits(ids_T[None, :1], None)  # dynamic frequencies start anew from a short sequence
         self._rope_is_long = by_length
         start, cache = self._resume(encoding.input_ids_T, shared)
+        long = [] if self._check.is_whole(len(encoding.input_ids_T)) else self._long(options)
+        share_RC = np.full((len(encoding.start_R), len(TEMPERATURES) + 1), np.nan)
         parts: list[TokenStatistics] = []
         n_scored = 0
         with HeadRows(self._model.get_output_embeddings(), min(HEAD_ROWS, chunk_tokens)) as rows:
             for first, last in _chunks(start, n_inputs, shared, chunk_tokens):
-                if cache is None and (last < n_inputs):
-                    cache = new_cache(self._model)
+                here_long = [branching for branching in long if first < branching.start <= last]
+                if cache is None and (last < n_inputs or here_long):
+                    cache = SeenCache(self._model)
                 in_chunk_N = (positions_N >= first) & (positions_N < last)
                 rows.positions_N, rows.are_last = torch.from_numpy(positions_N[in_chunk_N] - first), last == n_inputs
                 logits_NV = self._logits(ids_T[None, first:last], cache)
                 here = slice(n_scored, n_scored + len(logits_NV))
                 parts.append(token_statistics(logits_NV, target_ids_N[here], options.ids_O, is_option_NO[here]))
                 n_scored += len(logits_NV)
+                if self._passes and cache is not None and here_long:
+                    with rows.off():
+                        shares = self._passes.shares(encoding.input_ids_T, cache, last, here_long)
+                    share_RC[[branching.r for branching in here_long]] = shares
+                if cache is not None:
+                    cache.seen.clear()
                 if cache is not None and last in shared:
                     self._prefixes.append((encoding.input_ids_T[:last], copy.deepcopy(cache)))
         statistics = TokenStatistics(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-        return _per_response(encoding, statistics, options), n_inputs - start
+        return _per_response(encoding, statistics, options, long, share_RC), n_inputs - start
+
+    def _long(self, options: ResponseOptions) -> list[Branching]:
+        """The options of several tokens that the model can be asked for."""
+        if options.long and not self._passes_are_known:
+            self._passes, self._passes_are_known = OptionPasses.of(self._model), True
+            self.notes = () if self._passes else (UNKNOWN,)
+        return [branching for branching in options.long if self._passes and self._passes.fits(branching)]
 
     def _logits(self, ids_1T: torch.Tensor, cache: DynamicCache | None) -> torch.Tensor:
         """(N, V) logits of the rows that the LM head sees."""
@@ -193,7 +214,7 @@ class SessionScorer:
                 raise
             raise ModelFailureError(f"the model's own code fails: {type(error).__name__}: {one_line(error)}") from error
 
-    def _resume(self, ids_T: Ints, shared: Sequence[int]) -> tuple[int, DynamicCache | None]:
+    def _resume(self, ids_T: Ints, shared: Sequence[int]) -> tuple[int, SeenCache | None]:
         """Drop kept prefixes that this session does not share; continue from the longest that it does."""
         while self._prefixes:
             prefix, cache = self._prefixes[-1]
@@ -231,25 +252,35 @@ def _no_scores() -> ResponseScores:
     )
 
 
-def _per_response(encoding: Encoding, tokens: TokenStatistics, options: ResponseOptions) -> ResponseScores:
+def _per_response(
+    encoding: Encoding,
+    tokens: TokenStatistics,
+    options: ResponseOptions,
+    long: Sequence[Branching],
+    share_RC: npt.NDArray[np.float64],
+) -> ResponseScores:
+    """``share_RC``: -log of the answer's share among its options, of the responses in ``long``."""
     n_tokens_R = encoding.end_R - encoding.start_R
     first_R = np.concatenate([[0], np.cumsum(n_tokens_R)[:-1]])
     nll_R = np.add.reduceat(-tokens.log_probability_N.astype(np.float64), first_R)
-    has_options_R: npt.NDArray[np.bool_] = np.asarray(options.is_option_RO.any(axis=1))
-    option_nll_R1K = np.where(has_options_R[:, None], tokens.option_nll_N1K[first_R], np.float32(np.nan))
+    nll_RK = np.add.reduceat(tokens.nll_NK.astype(np.float64), first_R, axis=0)
+    is_short_R: npt.NDArray[np.bool_] = np.asarray(options.is_option_RO.any(axis=1))
+    long_R1K = np.column_stack([nll_R, nll_RK]) - share_RC
+    option_nll_R1K = np.where(is_short_R[:, None], tokens.option_nll_N1K[first_R], long_R1K).astype(np.float32)
     scores = ResponseScores(
         response_R=encoding.response_R,
         n_tokens_R=n_tokens_R.astype(np.int32),
         nll_R=nll_R.astype(np.float32),
         greedy_correct_R=np.where(n_tokens_R == 1, tokens.greedy_N[first_R], -1).astype(np.int8),
         entropy_R=tokens.entropy_N[first_R].astype(np.float32),
-        nll_RK=np.add.reduceat(tokens.nll_NK.astype(np.float64), first_R, axis=0).astype(np.float32),
+        nll_RK=nll_RK.astype(np.float32),
         n_options_R=options.n_options_R,
         option_nll_R=option_nll_R1K[:, 0],
         option_nll_RK=option_nll_R1K[:, 1:],
         item_R=np.zeros(len(first_R), np.int64),
     )
-    _check_finite(encoding, scores, has_options_R)
+    is_long_R = np.isin(np.arange(len(first_R)), [branching.r for branching in long])
+    _check_finite(encoding, scores, is_short_R | is_long_R)
     return scores
 
 

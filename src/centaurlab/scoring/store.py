@@ -41,7 +41,7 @@ _ROW = np.dtype(
         ("item", "<i8"),
     ]
 )
-_FORMAT = 4  # raised with every change of _ROW, so that rows of another layout are refused and never misread
+_FORMAT = 5  # raised with every change of _ROW, so that rows of another layout are refused and never misread
 _DAMAGE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _PROBLEM_CHARACTERS = 200
 _DIGESTS = {"fingerprint": "other weights or settings", "tokenizer_fingerprint": "another tokenizer"}

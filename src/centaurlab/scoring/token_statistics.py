@@ -1,5 +1,6 @@
 """Logits at response positions into log-probabilities, entropies and what temperatures would make of them."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -83,6 +84,27 @@ def token_statistics(
         nll_NK=nll_NK.cpu().numpy(),
         option_nll_N1K=option_nll_N1K.cpu().numpy(),
     )
+
+
+def edge_log_probabilities(
+    logits_NV: torch.Tensor, row_E: Sequence[int], token_E: Sequence[int]
+) -> npt.NDArray[np.float64]:
+    """(E, K + 1) log-probabilities of tokens, each after a row of logits, at temperature 1 and at ``TEMPERATURES``."""
+    n_rows, n_vocabulary = logits_NV.shape
+    device = logits_NV.device
+    elements = CPU_BLOCK_ELEMENTS if device.type == "cpu" else GPU_BLOCK_ELEMENTS
+    rows = max(1, elements // n_vocabulary)
+    rows_E, tokens_E = torch.tensor(row_E, device=device), torch.tensor(token_E, device=device)
+    inverse_temperature_K = 1 / torch.tensor(TEMPERATURES, device=device)
+    found_EC = torch.empty(len(row_E), len(TEMPERATURES) + 1, device=device)
+    for row in range(0, n_rows, rows):
+        log_p_BV = logits_NV[row : row + rows].float().log_softmax(-1)
+        log_sum_BK = _temperature_sums(log_p_BV)[:, :-1].log()
+        here_E = ((rows_E >= row) & (rows_E < row + rows)).nonzero()[:, 0]
+        log_p_E1 = log_p_BV[rows_E[here_E] - row, tokens_E[here_E]][:, None]
+        found_EC[here_E] = torch.cat([log_p_E1, log_p_E1 * inverse_temperature_K - log_sum_BK[rows_E[here_E] - row]], 1)
+    numbers: npt.NDArray[np.float64] = found_EC.double().cpu().numpy()
+    return numbers
 
 
 def _temperature_sums(log_p_BV: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 import gc
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -34,7 +35,8 @@ class ModelToScore:
 
     ``shape``: None where it cannot be read. ``max_tokens``: its context window. ``chunk_tokens``: how many are computed
     at once; None: what suits it. ``fingerprint``: of its identity, under which its self-check is kept; None: it is not.
-    ``loaded``: the model itself, where it is in memory already.
+    ``loaded``: the model itself, where it is in memory already. ``long_options``: whether the probability of options of
+    several tokens is computed.
     """
 
     arguments: ModelArguments
@@ -44,6 +46,7 @@ class ModelToScore:
     chunk_tokens: int | None = None
     fingerprint: str | None = None
     loaded: LoadedModel | None = None
+    long_options: bool = True
 
 
 class Worker:
@@ -67,7 +70,7 @@ class Worker:
         self._tolerant = tolerant
         self._settled = store.known  # and what some process has been given since, the same on all
         self._loads = [0.0] * state.num_processes
-        self._options = OptionTokens(model.tokenizer)
+        self._options = OptionTokens(model.tokenizer, model.long_options)
         self._scorer: SessionScorer | None = None
 
     def score(self, sessions: frozenset[SessionKey] | None, title: str) -> None:
@@ -127,10 +130,15 @@ class Worker:
         loaded = self.model.loaded
         model = loaded.model if loaded else load_model(self.model.arguments, self.state.device)
         check = self_check(model, self.model.fingerprint)
-        if check.notes and check.notes != self.notes and self.state.is_main_process:
-            tqdm.write("\n".join(f"note: {note}" for note in check.notes), file=sys.stderr)
-        self.notes = check.notes
+        self._note(check.notes)
         return SessionScorer(model, self.model.chunk_tokens, check)
+
+    def _note(self, notes: Sequence[str]) -> None:
+        """Say once what the model cannot be fed with or asked."""
+        new = tuple(note for note in notes if note not in self.notes)
+        if new and self.state.is_main_process:
+            tqdm.write("\n".join(f"note: {note}" for note in new), file=sys.stderr)
+        self.notes += new
 
     def _score_session(self, session: PlannedSession) -> int:
         """Score a session into the store; its number of tokens."""
@@ -153,6 +161,7 @@ class Worker:
             self.failures[session.digest] = failure
             tqdm.write(shown(f"not scored: {failure.reason}"), file=sys.stderr)
             return len(encoding.input_ids_T)
+        self._note(self._scorer.notes)
         if scored.n_out_of_memory:
             tqdm.write(shown(f"note: {name}: computed in smaller chunks, as memory ran out"), file=sys.stderr)
         self.tokens_computed += scored.n_computed

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from centaurlab.data.transcripts import CLOSE, OPEN
 from centaurlab.prompts.encoding import encode_stretch
+from centaurlab.scoring.option_trees import OptionTree, option_tree
 from centaurlab.simulation.draws import draw, draw_token
 
 # O: options, N: places in their tree, V: vocabulary.
@@ -39,65 +40,43 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class OptionTree:
-    """Options as tokens: what has to be computed after the question to know the probability of each.
-
-    ``ids`` and ``parents`` are those of a ``packed.Stretch``; both are empty where the first token tells the options
-    apart. ``paths``: of each option, its tokens with the place before each, −1 for the question itself.
-    """
+class OfferedOptions:
+    """``options`` of a question and the tree of their tokens, whose ``ids`` and ``parents`` are those of a stretch."""
 
     options: tuple[str, ...]
-    ids: tuple[int, ...]
-    parents: tuple[int, ...]
-    paths: tuple[tuple[tuple[int, int], ...], ...]
+    tree: OptionTree
 
     def log_probabilities(self, root_V: torch.Tensor, log_p_NV: torch.Tensor | None) -> Doubles:
-        """log p of each option (O,) from log-probabilities after the question and after each of ``ids``."""
-        places = [place for path in self.paths for place, _ in path]
-        tokens = [token for path in self.paths for _, token in path]
+        """log p of each option (O,) from log-probabilities after the question and after each of the tree's ``ids``."""
+        paths = self.tree.paths
+        places = [place for path in paths for place, _ in path]
+        tokens = [token for path in paths for _, token in path]
         rows = root_V[None] if log_p_NV is None else torch.cat([root_V[None].to(log_p_NV.device), log_p_NV])
         found = rows[torch.tensor(places) + 1, torch.tensor(tokens)].double().cpu().numpy()
-        starts = np.cumsum([0, *(len(path) for path in self.paths[:-1])])
+        starts = np.cumsum([0, *(len(path) for path in paths[:-1])])
         sums: Doubles = np.add.reduceat(found, starts)
         return sums
 
 
-def option_tree(options: Sequence[str], after: str, tokenizer: PreTrainedTokenizerBase) -> OptionTree:
-    """The options of a question as tokens.
+def offered_options(options: Sequence[str], after: str, tokenizer: PreTrainedTokenizerBase) -> OfferedOptions:
+    """The options of a question as tokens, as scoring has them (``option_trees``), before the text ``after``.
 
-    Where one option begins with another ("1" and "10"), all of them include the first token of the closing marker,
-    which stands before ``after``. Raises ``AnswerError`` where two options are the same tokens.
+    Raises ``AnswerError`` where the tokens do not tell them apart.
     """
-    sequences = [tuple(encode_stretch(option, tokenizer, is_first=False)) for option in options]
-    if any(b.startswith(a) for a in options for b in options if a != b):
-        end = encode_stretch(CLOSE + after, tokenizer, is_first=False)[0]
-        sequences = [(*ids, end) for ids in sequences]
-    if len(set(sequences)) < len(sequences) or not all(sequences):
+    end = encode_stretch(CLOSE + after, tokenizer, is_first=False)[0]
+    tree = option_tree([tuple(encode_stretch(option, tokenizer, is_first=False)) for option in options], end)
+    if tree is None:
         raise AnswerError(f"the model's tokens do not tell the options {', '.join(options)} apart; use another model")
-    places: dict[tuple[int, ...], int] = {(): -1}
-    ids: list[int] = []
-    parents: list[int] = []
-    paths = []
-    for sequence in sequences:
-        path = []
-        for n, token in enumerate(sequence):
-            before = sequence[:n]
-            if before not in places:
-                places[before] = len(ids)
-                ids.append(before[-1])
-                parents.append(places[before[:-1]])
-            path.append((places[before], token))
-        paths.append(tuple(path))
-    return OptionTree(tuple(options), tuple(ids), tuple(parents), tuple(paths))
+    return OfferedOptions(tuple(options), tree)
 
 
-def choose(tree: OptionTree, log_p_O: Doubles, generator: np.random.Generator) -> Answer:
+def choose(offered: OfferedOptions, log_p_O: Doubles, generator: np.random.Generator) -> Answer:
     """Draw one of the options, whose probabilities are made to sum to one. ``AnswerError`` for a NaN or infinity."""
     if np.isnan(log_p_O).any() or np.isneginf(log_p_O).all():
         raise AnswerError("the model gives its options NaN or no probability; try --dtype float32")
     which, log_p = draw(log_p_O, generator.random())
     off_option_nats = max(0.0, -float(np.logaddexp.reduce(log_p_O)))
-    return Answer(tree.options[which], float(np.exp(log_p)), off_option_nats, len(tree.options))
+    return Answer(offered.options[which], float(np.exp(log_p)), off_option_nats, len(offered.options))
 
 
 class Vocabulary:

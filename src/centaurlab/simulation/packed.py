@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
+from centaurlab.models.attention import attend_to_visible
+from centaurlab.models.passes import layer_windows
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.scorer import CPU_CHUNK_TOKENS
 
@@ -154,7 +155,14 @@ class PackedModel:
         self.model = model
         self.device = next(model.parameters()).device
         self.tokens_computed = 0
-        self._windows = _windows(model)
+        windows = layer_windows(model)
+        if windows is None:
+            raise UserError(
+                f"{model.name_or_path} is a {model.config.model_type} model, which keeps more of a session than the "
+                "keys and values of each layer, or turns them by the session's length; it cannot simulate yet, use "
+                "another model"
+            )
+        self._windows = windows
         default = CPU_CHUNK_TOKENS if self.device.type == "cpu" else GPU_CHUNK_TOKENS
         self._chunk_tokens = chunk_tokens or default
 
@@ -247,24 +255,6 @@ def _ignore(logits_RV: torch.Tensor) -> None:
     """For a stretch of which nothing is predicted."""
 
 
-def _windows(model: PreTrainedModel) -> list[int | None]:
-    """The window of each layer (None: it attends to all), as the model's own cache has them."""
-    config = model.config.get_text_config(decoder=True)
-    kinds = {type(layer) for layer in DynamicCache(config=model.config).layers}
-    rope = getattr(config, "rope_parameters", None) or {}
-    scaled = {str(rope.get("rope_type"))} | {str(r.get("rope_type")) for r in rope.values() if isinstance(r, dict)}
-    if kinds - {DynamicLayer, DynamicSlidingWindowLayer} or scaled & {"longrope", "dynamic"}:
-        raise UserError(
-            f"{model.name_or_path} is a {config.model_type} model, which keeps more of a session than keys and values, "
-            "or turns them by the session's length; it cannot simulate yet, use another model"
-        )
-    layers = DynamicCache(config=model.config).layers
-    windows = [layer.sliding_window if isinstance(layer, DynamicSlidingWindowLayer) else None for layer in layers]
-    if layers and len(layers) != config.num_hidden_layers:
-        raise UserError(f"{model.name_or_path} shares keys between layers; it cannot simulate yet, use another model")
-    return windows or [None] * config.num_hidden_layers
-
-
 def _attention(
     module: torch.nn.Module,
     query_1HND: torch.Tensor,
@@ -285,25 +275,6 @@ def _attention(
         layer = part.stretch.cache.layers[int(module.layer_idx)]  # type: ignore[arg-type]
         key_GKD, value_GKD = layer.append(key_1GND[0, :, new], value_1GND[0, :, new])
         visible_NK = part.visible(layer, query_1HND.device)
-        outputs.append(_attend(query_1HND[0, :, new], key_GKD, value_GKD, visible_NK, softcap))
+        outputs.append(attend_to_visible(query_1HND[0, :, new], key_GKD, value_GKD, visible_NK, softcap))
         start = new.stop
     return torch.cat(outputs, dim=1).transpose(0, 1)[None].contiguous(), None
-
-
-def _attend(
-    query_HND: torch.Tensor,
-    key_GKD: torch.Tensor,
-    value_GKD: torch.Tensor,
-    visible_NK: torch.Tensor | None,
-    softcap: float | None,
-) -> torch.Tensor:
-    """softmax(query · keyᵀ) · value: (H, N, D); heads that share keys are rows of one matrix product."""
-    n_heads, n_new, size = query_HND.shape
-    n_groups = key_GKD.shape[0]
-    scores_HNK = torch.matmul(query_HND.reshape(n_groups, -1, size), key_GKD.mT).view(n_heads, n_new, -1)
-    if softcap is not None:
-        scores_HNK = softcap * torch.tanh(scores_HNK / softcap)
-    if visible_NK is not None:
-        scores_HNK = scores_HNK.masked_fill(~visible_NK, float("-inf"))
-    weights_HNK = scores_HNK.softmax(-1, dtype=torch.float32).to(value_GKD.dtype)
-    return torch.matmul(weights_HNK.view(n_groups, -1, weights_HNK.shape[-1]), value_GKD).view(n_heads, n_new, -1)

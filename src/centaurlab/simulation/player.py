@@ -16,7 +16,15 @@ from transformers import PreTrainedTokenizerBase
 from centaurlab.catalog.studies import UnreadableError
 from centaurlab.data.transcripts import CLOSE, OPEN, SessionKey
 from centaurlab.prompts.encoding import encode, encode_stretch
-from centaurlab.simulation.answers import Answer, AnswerError, FreeWords, OptionTree, Vocabulary, choose, option_tree
+from centaurlab.simulation.answers import (
+    Answer,
+    AnswerError,
+    FreeWords,
+    OfferedOptions,
+    Vocabulary,
+    choose,
+    offered_options,
+)
 from centaurlab.simulation.draws import generator_of
 from centaurlab.simulation.packed import PackedModel, SessionCache, Stretch
 from centaurlab.simulation.questions import OpenLoop, Play, Question
@@ -71,7 +79,7 @@ class Player:
         self.settings = settings
         self._tokenizer = tokenizer
         self._n_sessions = n_sessions
-        self._trees: dict[tuple[tuple[str, ...], str], OptionTree] = {}
+        self._offered: dict[tuple[tuple[str, ...], str], OfferedOptions] = {}
         self._vocabulary: Vocabulary | None = None
         self._is_prepared = False
 
@@ -134,12 +142,12 @@ class Player:
         """Tokens of a stretch within a session."""
         return encode_stretch(text, self._tokenizer, is_first=False)
 
-    def tree(self, options: tuple[str, ...], after: str) -> OptionTree:
+    def offered(self, options: tuple[str, ...], after: str) -> OfferedOptions:
         """The options as tokens."""
         closing = after[:8]
-        if (options, closing) not in self._trees:
-            self._trees[options, closing] = option_tree(options, after, self._tokenizer)
-        return self._trees[options, closing]
+        if (options, closing) not in self._offered:
+            self._offered[options, closing] = offered_options(options, after, self._tokenizer)
+        return self._offered[options, closing]
 
     def vocabulary(self, size: int) -> Vocabulary:
         """That of the model, whose logits are ``size`` many."""
@@ -192,7 +200,7 @@ class _Seat:
         self._cache: SessionCache | None = None
         self._root_V: torch.Tensor | None = None
         self._log_p_NV: torch.Tensor | None = None
-        self._tree: OptionTree | None = None
+        self._offered: OfferedOptions | None = None
         self._words: FreeWords | None = None
         self._spoken: list[int] = []
         self._n_cut = 0
@@ -217,11 +225,12 @@ class _Seat:
         assert self._question.options is not None
         assert self._cache is not None
         assert self._root_V is not None
-        self._tree = self._tree or self.player.tree(self._question.options, self._question.after)
-        if self._tree.ids and self._log_p_NV is None:
-            return Stretch(self._cache, self._tree.ids, self._take_tree, self._tree.parents)
-        log_p_O = self._tree.log_probabilities(self._root_V, self._log_p_NV)
-        self._answer(choose(self._tree, log_p_O, self._generator()))
+        self._offered = self._offered or self.player.offered(self._question.options, self._question.after)
+        tree = self._offered.tree
+        if tree.ids and self._log_p_NV is None:
+            return Stretch(self._cache, tree.ids, self._take_tree, tree.parents)
+        log_p_O = self._offered.log_probabilities(self._root_V, self._log_p_NV)
+        self._answer(choose(self._offered, log_p_O, self._generator()))
         return None
 
     def _words_stretch(self) -> Stretch | None:
@@ -243,7 +252,7 @@ class _Seat:
         self.answers.append(answer)
         self._spoken = list(spoken)
         self._text += answer.text + CLOSE
-        self._root_V = self._log_p_NV = self._tree = self._words = None
+        self._root_V = self._log_p_NV = self._offered = self._words = None
 
     def _ask_next(self) -> Stretch | None:
         """Tell the session's next part; the tokens of words are read anew, as scoring would read them."""
@@ -277,8 +286,8 @@ class _Seat:
         """How many tokens the longest option may have."""
         if self._question.options is None:
             return 1
-        tree = self.player.tree(self._question.options, self._question.after)
-        return max(len(path) for path in tree.paths)
+        offered = self.player.offered(self._question.options, self._question.after)
+        return max(len(path) for path in offered.tree.paths)
 
     def _take_root(self, logits_1V: torch.Tensor) -> None:
         self._root_V = self._log_p(logits_1V)[0]
