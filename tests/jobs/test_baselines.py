@@ -1,13 +1,16 @@
 """The command: a folder of scores for each row, which comparisons read like a language model's."""
 
+import json
 from math import log
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from centaurlab.jobs.people import language_models
 from centaurlab.reporting import write_report
 from centaurlab.results.run import read_run
+from centaurlab.runtime.errors import UserError
 from helpers.commands import UNTRACKED, centaurlab
 from helpers.score_runs import options
 from helpers.transcripts import json_lines, sessions_of, two_keys
@@ -84,6 +87,60 @@ def test_held_out_people_are_predicted_alone(data: Path, tmp_path: Path) -> None
 def test_a_folder_of_another_job_is_kept(rows: Path, data: Path) -> None:
     done = centaurlab("baselines", "--data", str(data), "--output_dir", str(rows / "uniform"), *UNTRACKED)
     assert "holds a run of score" in done.error
+
+
+def test_models_are_held_against_the_rows(rows: Path, data: Path, tmp_path: Path) -> None:
+    """Two rows in the place of language models: of one it is known what it differs by from itself, and from chance."""
+    models = [f"{name}={rows / row}" for name, row in (("guessing", "uniform"), ("mine", "own-history"))]
+    asked = ("--data", str(data), "--models", *models, "--output_dir", str(tmp_path / "rows"))
+    done = centaurlab("baselines", *asked, "--resamples", "100", *UNTRACKED)
+    assert done.returncode == 0, done.stderr
+    assert "the person's own earlier answers" in done.stdout
+    against = pd.read_csv(tmp_path / "rows" / "against.csv").set_index(["model", "baseline", "level"])
+    assert against.loc[("mine", "own-history", "study"), "difference"] == pytest.approx(0, abs=1e-6)
+    nll = {row: read_run(rows / row).table().to_pandas()["nll"].mean() for row in ("uniform", "own-history")}
+    expected = nll["uniform"] - nll["own-history"]
+    assert against.loc[("guessing", "own-history", "study"), "difference"] == pytest.approx(expected, abs=1e-5)
+    chosen = pd.read_csv(tmp_path / "rows" / "selection.csv").set_index(["study", "row"])
+    assert chosen.loc["keys", "frequency"].sum() == pytest.approx(1, abs=1e-5)
+    assert {"guessing", "mine", "adaptive"} <= set(chosen.loc["keys"].index)
+    (section,) = write_report([tmp_path / "rows"], tmp_path / "report.html", "html")
+    assert any("mine" in answer for answer in section.answers)
+    assert {"against-1", "against-2"} <= {figure.name for figure in section.figures}
+
+
+def test_folders_of_one_model_are_read_together_and_none_twice(rows: Path, data: Path, tmp_path: Path) -> None:
+    asked = ("--data", str(data), "--participants", "train", "--output_dir", str(tmp_path / "train"))
+    assert centaurlab("baselines", *asked, *UNTRACKED).returncode == 0
+    train, everybody = (read_run(folder / "uniform") for folder in (tmp_path / "train", rows))
+    assert language_models([f"mine={train.folder}"])[0].sessions < language_models([str(everybody.folder)])[0].sessions
+    with pytest.raises(UserError, match="two folders of mine hold"):
+        language_models([f"mine={train.folder}", f"mine={everybody.folder}"])
+
+
+def test_texts_that_were_scored_otherwise_are_refused(rows: Path, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.jsonl").write_text(data.read_text().replace("slot machines", "machines"))
+    asked = ("--data", str(tmp_path / "other.jsonl"), "--models", f"m={rows / 'uniform'}")
+    done = centaurlab("baselines", *asked, "--output_dir", str(tmp_path / "rows"), *UNTRACKED)
+    assert "other texts of keys" in done.error
+    assert not (tmp_path / "rows" / "uniform").exists()
+
+
+def test_the_people_of_a_centaur_are_learned_from_and_others_where_it_never_was(tmp_path: Path) -> None:
+    records = sessions_of(["keys", "other"], 12, lambda _, person: two_keys(person))
+    (tmp_path / "two.jsonl").write_text(json_lines(records))
+    (tmp_path / "centaur").mkdir()
+    train, test = ([["keys/exp1.csv", str(person)] for person in people] for people in ((1, 2, 3), (4, 5)))
+    split = {"data": str(tmp_path / "two.jsonl"), "eval_data": None, "novel_studies": ["other"], "split_seed": 0}
+    split |= {"studies": {"keys": {"train": train, "test": test}}, "base_fingerprint": "", "held_out_by": "person"}
+    (tmp_path / "centaur" / "split.json").write_text(json.dumps(split))
+    asked = ("--data", str(tmp_path / "two.jsonl"), "--adapter", str(tmp_path / "centaur"))
+    done = centaurlab("baselines", *asked, "--output_dir", str(tmp_path / "rows"), *UNTRACKED)
+    assert done.returncode == 0, done.stderr
+    (said,) = read_run(tmp_path / "rows" / "adaptive").record.notes
+    assert f"{3 + 11} sessions" in said
+    assert "in other, which it never saw, other people of the study" in said
+    assert set(pd.read_csv(tmp_path / "rows" / "selection.csv")["study"]) >= {"all novel studies"}
 
 
 OWN_MODEL = """

@@ -10,11 +10,19 @@ import pandas as pd
 
 from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.finished import Run, command, facts_of, folder_pictures, read_table
+from centaurlab.analyses.standing import (
+    Standings,
+    against_shown,
+    completeness_shown,
+    find_standing,
+    selection_shown,
+)
 from centaurlab.cognitive.rows import ModelResult
 from centaurlab.display.figures.intervals import Row, nll_rows
 from centaurlab.display.section import INTERVALS, NLL, Section
 from centaurlab.display.tables import Table, table_of
 from centaurlab.results.run import ScoreRun
+from centaurlab.runtime.errors import UserError
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.means import MEAN_COLUMNS, MeanNll, mean_nlls
 from centaurlab.stats.words import NLL as MEAN_NLL
@@ -25,16 +33,21 @@ DESCRIPTION = """Predict people without a language model: by chance, other peopl
 examples:
   centaurlab baselines --data starter --output_dir runs/baselines
   centaurlab baselines --data sessions.jsonl --participants test --output_dir runs/baselines
-  centaurlab baselines --data starter --adapter runs/centaur --output_dir runs/baselines
+  centaurlab baselines --data starter --models base=runs/base centaur=runs/centaur-scores --output_dir runs/baselines
+  centaurlab baselines --data starter --adapter runs/centaur --output_dir runs/baselines \\
+      --models base=runs/base centaur=runs/generalisation/held_out-centaur centaur=runs/generalisation/novel-centaur
   centaurlab misalignment --base runs/baselines/own-history --post runs/gemma --output_dir runs/against-history
 
 Each row is a folder of scores like a language model's, on the same responses. Rows learn from the training people of
 the split alone (--data_seed, or those of a Centaur: --adapter); nobody is predicted by his or her own later answers
-(but in "own", a bound). Output: baselines.csv (NLL by study and row), models.csv, a folder of scores for each row,
-run.json, figures.
+(but in "own", a bound). --models are folders of scores of language models, on whose sessions the rows then are: each
+is held against the rows, placed between chance and ceiling, and the last one is judged in words.
+Output: baselines.csv (NLL by study and row), models.csv, selection.csv (which row most people follow), against.csv and
+completeness.csv (with --models), a folder of scores for each row, run.json, figures.
 """
 
 _MODELS = "Cognitive models (nats per response that they speak of)"
+_MOST_MODELS = 4
 _NOT_DRAWN = ("role-marginal",)  # a figure tells six rows apart
 
 
@@ -49,16 +62,28 @@ class BaselineArguments:
     model_file: str | None = field(
         default=None, metadata={"help": "a Python file of your own with MODELS, cognitive models (it is run)"}
     )
-    like: str | None = field(
-        default=None,
-        metadata={"help": "folder of a language model's scores: predict the responses of its protocol"},
+    models: list[str] = field(
+        default_factory=list,
+        metadata={"help": "NAME=FOLDER of scores of language models on this data; several folders may share a name"},
     )
+
+    def __post_init__(self) -> None:
+        names = {text.partition("=")[0] for text in self.models}
+        if len(names) > _MOST_MODELS:
+            raise UserError(f"--models names {len(names)} models; a figure tells {_MOST_MODELS} apart from the rows")
 
 
 def find_baselines(
-    runs: Mapping[str, ScoreRun], about: Mapping[str, str], models: Sequence[ModelResult], estimates: EstimateArguments
+    runs: Mapping[str, ScoreRun],
+    about: Mapping[str, str],
+    models: Sequence[ModelResult],
+    standings: Standings,
+    estimates: EstimateArguments,
 ) -> Finding:
-    """The NLL of each row in each study; ``about`` says what a row knows, ``models`` what each cognitive model says."""
+    """The NLL of each row in each study; ``about`` says what a row knows, ``models`` what each cognitive model says.
+
+    ``standings``: language models that are held against the rows, if there are any.
+    """
     means = {
         name: mean_nlls(run.table(MEAN_COLUMNS), estimates.resamples, estimates.seed) for name, run in runs.items()
     }
@@ -70,12 +95,13 @@ def find_baselines(
     overall = means[best][0]
     nll = in_words(overall.nll, MEAN_NLL, "studies" if overall.n_studies > 1 else "people", these=overall.nll_these)
     verdict = f"of the rows without a language model, {best} predicts best: {nll}"
+    standing = find_standing(standings, estimates)
     return Finding(
-        tables={"baselines.csv": frame, "models.csv": of_models},
-        record={"verdict": verdict, "rows": dict(about)},
-        figures={"baselines": nll_rows(rows, drawn, "Without a language model")},
+        tables={"baselines.csv": frame, "models.csv": of_models, **standing.tables},
+        record={"verdict": verdict, "rows": dict(about), **standing.record},
+        figures={"baselines": nll_rows(rows, drawn, "Without a language model"), **standing.figures},
         metrics=[(None, {f"nll/{name}": of_row[0].nll.value for name, of_row in means.items()})],
-        shown=[_shown(frame), *([table_of(_MODELS, of_models)] if len(of_models) else []), verdict],
+        shown=[_shown(frame), *([table_of(_MODELS, of_models)] if len(of_models) else []), verdict, *standing.shown],
     )
 
 
@@ -118,11 +144,21 @@ def _shown(frame: pd.DataFrame) -> Table:
 
 
 def section(run: Run) -> Section:
-    """What people can be predicted by without a language model."""
+    """What people can be predicted by without a language model, and how language models stand beside that."""
+    claims = run.about.get("claims", [])
+    tables = [_shown(read_table(run, "baselines")), table_of(_MODELS, read_table(run, "models"))]
+    for name, shown in (
+        ("against", against_shown),
+        ("completeness", completeness_shown),
+        ("selection", selection_shown),
+    ):
+        if (run.folder / f"{name}.csv").exists():
+            tables.append(shown(read_table(run, name)))
     return Section(
         title="Baselines",
-        question="How well are people predicted without a language model?",
-        answers=(f"{run.about['verdict']}.",),
+        question="How well are people predicted without a language model"
+        + (", and do language models clear that?" if claims else "?"),
+        answers=(*(f"{claim[:1].upper()}{claim[1:]}." for claim in claims), f"{run.about['verdict']}."),
         explanation=(
             *(f"{name}: {text}." for name, text in run.about["rows"].items()),
             "A language model that does not clear the row own-history need not have understood anything of the task.",
@@ -130,7 +166,7 @@ def section(run: Run) -> Section:
             INTERVALS,
         ),
         figures=folder_pictures([run]),
-        tables=(_shown(read_table(run, "baselines")), table_of(_MODELS, read_table(run, "models"))),
+        tables=tuple(tables),
         provenance=tuple(facts_of(run)),
         commands=(command(run),),
     )

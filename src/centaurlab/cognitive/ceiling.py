@@ -10,8 +10,8 @@ Shapes: R responses.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,13 +29,14 @@ _WIDE = 0.1  # of the NLL of chance
 Item = tuple[Cell, str | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ceiling:
     """The bracket of one study, in nats per response, over the ``responses`` (by session and number) at its items.
 
     ``chance``: of a guess among the options. ``bound`` and ``achieved`` are the two ends, with 95 % intervals over
-    people; ``chao_shen`` is another estimate of the entropy. ``n_items`` have at least two people; ``people_per_item``
-    is their median; ``n_other`` responses are at no such item.
+    people; ``bound_R`` and ``achieved_R`` are what each response contributes to them; ``chao_shen`` is another estimate
+    of the entropy. ``n_items`` have at least two people; ``people_per_item`` is their median; ``n_other`` responses are
+    at no such item.
     """
 
     study: str
@@ -48,12 +49,20 @@ class Ceiling:
     n_people: int
     responses: tuple[tuple[SessionKey, int], ...]
     n_other: int
+    bound_R: FloatArray
+    achieved_R: FloatArray
 
     @property
     def is_wide(self) -> bool:
         """Whether there are too few people per item to say how predictable people are."""
         width = self.achieved.value - self.bound.value
         return self.people_per_item < FEW_PEOPLE or width > _WIDE * self.chance
+
+    def within(self, sessions: Collection[SessionKey]) -> "Ceiling":
+        """The same with what is kept of each response for these sessions alone; the bracket stays everybody's."""
+        kept = [r for r, (key, _) in enumerate(self.responses) if key in sessions]
+        responses = tuple(self.responses[r] for r in kept)
+        return replace(self, responses=responses, bound_R=self.bound_R[kept], achieved_R=self.achieved_R[kept])
 
     def completeness(self, nll: float) -> tuple[float, float]:
         """(chance − NLL) / (chance − end) at the bound and at what is achieved (Fudenberg et al. 2022).
@@ -90,17 +99,22 @@ def ceiling(study: str, sessions: Sequence[Session]) -> Ceiling | None:
         return None
     person_R = [session.person for session, *_ in kept]
     items = {item for *_, item in kept}
+    answers = [(item, symbol_of(trial)) for _, _, trial, item in kept]
+    bound_R = _entropy_R(answers)
+    achieved_R = _left_out_R(sessions, [(s.person, trial, item) for s, _, trial, item in kept])
     return Ceiling(
         study=study,
         chance=float(np.mean([math.log(len(trial.options or ())) for _, _, trial, _ in kept])),
-        bound=_clustered(_entropy_R([(item, symbol_of(trial)) for _, _, trial, item in kept]), person_R),
-        achieved=_clustered(_left_out_R(sessions, [(s.person, trial, item) for s, _, trial, item in kept]), person_R),
-        chao_shen=_chao_shen([(item, symbol_of(trial)) for _, _, trial, item in kept]),
+        bound=_clustered(bound_R, person_R),
+        achieved=_clustered(achieved_R, person_R),
+        chao_shen=_chao_shen(answers),
         n_items=len(items),
         people_per_item=float(np.median([len(people[item]) for item in items])),
         n_people=len(set(person_R)),
         responses=tuple((session.key, number) for session, number, *_ in kept),
         n_other=len(answered) - len(kept),
+        bound_R=bound_R,
+        achieved_R=achieved_R,
     )
 
 

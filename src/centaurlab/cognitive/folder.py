@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import pickle
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,25 +35,64 @@ class Reading:
 
 @dataclass(frozen=True)
 class Asked:
-    """The sessions that every row is about, in the order of the data, and what is known of them.
+    """What every row is about. ``fingerprints``, ``of_sessions``: by study, as a language model's run has them.
 
-    ``fingerprints``, ``of_sessions``: by study, as a language model's run has them. ``readings``: by session.
+    ``person_of``: the person's name of a session that is not the person's only one in the study; None: all are.
     """
 
     name: str
     protocol: str
     fingerprints: Mapping[str, str]
     of_sessions: Mapping[str, int]
-    sessions: Mapping[SessionKey, Session]
-    readings: Mapping[SessionKey, Reading]
+    person_of: Callable[[SessionKey], str | None] | None = None
     notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SessionRow:
+    """What one row says of one session: the responses that it predicts, and what became of all of them."""
+
+    key: SessionKey
+    scores: ResponseScores
+    coverage: Coverage
+
+
+def session_row(session: Session, prediction: Prediction, reading: Reading) -> SessionRow:
+    """A prediction as rows of a table; responses that no baseline predicts are counted as failed."""
+    scores = scores_of(session, prediction, reading.numbers)
+    n_scored, about = len(scores.response_R), reading.coverage
+    n_failed = sum(not is_predictable(session.trials[number]) for number in reading.numbers)
+    assert n_scored + n_failed == len(reading.numbers), f"{session.key}: a prediction is not finite"
+    coverage = Coverage(about.responses, n_scored, about.cut, about.empty, about.malformed, failed=n_failed)
+    return SessionRow(session.key, scores, coverage)
+
+
+class Spool:
+    """Rows of sessions on the disk, in the order in which they came, so that they need not be kept in memory."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
+        self._n = 0
+
+    def close(self) -> None:
+        """Give the disk back."""
+        self._file.close()
+
+    def add(self, row: SessionRow) -> None:
+        """Keep one more."""
+        pickle.dump(row, self._file, pickle.HIGHEST_PROTOCOL)
+        self._n += 1
+
+    def __iter__(self) -> Iterator[SessionRow]:
+        self._file.seek(0)
+        return (pickle.load(self._file) for _ in range(self._n))
 
 
 def write_row(
     folder: RunFolder,
     name: str,
-    predictions: Mapping[SessionKey, Prediction],
+    rows: Iterable[SessionRow],
     asked: Asked,
     depends_on: Mapping[str, Any],
     notes: Sequence[str] = (),
@@ -59,19 +100,18 @@ def write_row(
     """Write ``scores.parquet``, ``config.json`` and, last, ``run.json`` of one row.
 
     ``name`` is the model's in every table; ``depends_on``: what the numbers depend on beside the sessions, of which
-    the fingerprint is made. Responses that no baseline predicts are counted as failed.
+    the fingerprint is made.
     """
     totals: dict[str, _Totals] = {study: _Totals() for study in asked.of_sessions}
 
     def scored() -> Iterator[tuple[SessionKey, ResponseScores]]:
-        for key, session in asked.sessions.items():
-            scores = scores_of(session, predictions[key], asked.readings[key].numbers)
-            totals[key.study].add(session, asked.readings[key], scores)
-            yield key, scores
+        for row in rows:
+            totals[row.key.study].add(row)
+            yield row.key, row.scores
 
     with folder.lock():
         folder.write_json("config.json", depends_on)
-        write_scores(folder.path, scored())
+        write_scores(folder.path, scored(), asked.person_of)
         studies = {
             study: ScoredStudy(
                 fingerprint=asked.fingerprints[study],
@@ -112,15 +152,11 @@ class _Totals:
     n_correct: int = 0
     n_choices: int = 0
 
-    def add(self, session: Session, reading: Reading, scores: ResponseScores) -> None:
-        n_scored = len(scores.response_R)
-        n_failed = sum(not is_predictable(session.trials[number]) for number in reading.numbers)
-        assert n_scored + n_failed == len(reading.numbers), f"{session.key}: a prediction is not finite"
-        about = reading.coverage
-        self.coverage += Coverage(about.responses, n_scored, about.cut, about.empty, about.malformed, failed=n_failed)
-        self.nll_sum += float(scores.nll_R.sum(dtype="float64"))
-        self.n_correct += int((scores.greedy_correct_R == 1).sum())
-        self.n_choices += int((scores.greedy_correct_R >= 0).sum())
+    def add(self, row: SessionRow) -> None:
+        self.coverage += row.coverage
+        self.nll_sum += float(row.scores.nll_R.sum(dtype="float64"))
+        self.n_correct += int((row.scores.greedy_correct_R == 1).sum())
+        self.n_choices += int((row.scores.greedy_correct_R >= 0).sum())
 
     @property
     def nll(self) -> float | None:

@@ -1,12 +1,12 @@
 """From a study's name to what is known of it: the catalog's modules, or one file of the user's own."""
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from centaurlab.catalog.studies.study import Study
-from centaurlab.runtime.errors import UserError, one_line
+from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.own_file import load_own
 
 
 @cache
@@ -51,22 +51,7 @@ def load_studies(path: Path) -> Mapping[str, Study]:
     It defines ``STUDIES``, a tuple of ``Study``, as the catalog's modules do. Raises ``UserError`` for a file that
     cannot be read or run, or that defines something else.
     """
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise UserError(f"no study module {path}; name a Python file, such as my_study.py, that defines STUDIES")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # a user's file may fail in any way
-        raise UserError(
-            f"{path} fails when it is run: {type(error).__name__}: {one_line(error)}; correct it"
-        ) from error
-    studies = vars(module).get("STUDIES")
-    if not isinstance(studies, tuple | list) or not all(isinstance(study, Study) for study in studies) or not studies:
-        raise UserError(
-            f"{path} defines no STUDIES; end it with STUDIES = (Study(name, ask, first_trial=...),), as a module of "
-            "centaurlab.catalog.studies does"
-        )
+    studies = load_own(path, "STUDIES", Study, "study module")
     try:
         return _by_name(studies)
     except UserError as error:

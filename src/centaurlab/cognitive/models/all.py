@@ -1,12 +1,20 @@
 """The cognitive models that come with the package, and those of a user's own file."""
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
 from centaurlab.cognitive.model import CognitiveModel
-from centaurlab.cognitive.models import delta_rule, graded_response, logit, matching, stroop, two_step, word_form
-from centaurlab.runtime.errors import UserError, one_line
+from centaurlab.cognitive.models import (
+    delta_rule,
+    graded_response,
+    logit,
+    matching,
+    stroop,
+    two_step,
+    word_form,
+)
+from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.own_file import load_own
 
 MODELS: tuple[CognitiveModel, ...] = (
     *delta_rule.MODELS,
@@ -30,20 +38,8 @@ def load_models(path: Path) -> tuple[CognitiveModel, ...]:
     It defines ``MODELS``, a tuple of ``CognitiveModel``, as the files of this package do. Raises ``UserError`` for a
     file that cannot be read or run, that defines something else, or a name that is taken.
     """
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise UserError(f"no file of models {path}; name a Python file, such as my_model.py, that defines MODELS")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # a user's file may fail in any way
-        raise UserError(
-            f"{path} fails when it is run: {type(error).__name__}: {one_line(error)}; correct it"
-        ) from error
-    models = vars(module).get("MODELS")
-    if not isinstance(models, tuple | list) or not all(isinstance(one, CognitiveModel) for one in models) or not models:
-        raise UserError(f"{path} defines no MODELS; end it with MODELS = (CognitiveModel(...),)")
+    models = load_own(path, "MODELS", CognitiveModel, "file of models")
     names = [model.name for model in (*MODELS, *models)]
     if taken := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"{path}: the model name {taken[0]!r} is taken; give the model another")
-    return tuple(models)
+    return models

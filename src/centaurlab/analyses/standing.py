@@ -1,0 +1,353 @@
+"""Language models held against the rows without one: differences, completeness, whom most people follow, and sentences.
+
+The last model that is named is the one that the sentences are about. Everything is on the responses that all rows have.
+"""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from matplotlib.figure import Figure
+
+from centaurlab.analyses.analysis import Finding
+from centaurlab.cognitive.ceiling import Ceiling
+from centaurlab.data.held_out import KINDS
+from centaurlab.display.figures.completeness import Place, completeness_figure
+from centaurlab.display.figures.intervals import Row, change_rows
+from centaurlab.display.figures.style import SERIES
+from centaurlab.display.tables import Table, table_of
+from centaurlab.results.table import RESPONSE, SESSION, STUDY
+from centaurlab.stats.arguments import EstimateArguments
+from centaurlab.stats.contrast import Contrast
+from centaurlab.stats.estimate import UNKNOWN, Estimate
+from centaurlab.stats.multiplicity import q_values
+from centaurlab.stats.standing import completeness, differences, interval_columns, joined, selection
+from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, STUDIES_LIKE_THESE, Quantity, in_words, verdict_over
+
+ADAPTIVE, OWN_HISTORY, CHANCE = "adaptive", "own-history", "uniform"
+_HELD_AGAINST = ("item-marginal", OWN_HISTORY, ADAPTIVE)
+_IN_HINDSIGHT = ("own",)
+_BOUND, _ACHIEVED = "bound", "achieved"
+_DIFFERENCE = Quantity("difference", "nats per response", is_difference=True)
+_GIVEN = Quantity("given the options offered, difference", is_difference=True)
+_ALL = "all"
+_COMPLETENESS_COLUMNS = [
+    *("study", "kind", "row", "relative_to", "nll", "chance", "end", "studies", "completeness"),
+    *(f"completeness_{end}{about}" for about in ("", "_these") for end in ("low", "high")),
+]
+_SELECTION_NOTE = (
+    "Each person counts once, by what a row predicted of all answers. Omnibus risk: the probability that all rows are "
+    "followed alike (Rigoux et al. 2014); it draws the others towards one over the number of rows."
+)
+_COMPLETENESS_NOTE = (
+    "achieved, bound: the two ends of what is predictable where many people meet the same items; adaptive: elsewhere, "
+    "the cognitive model that adapts to the person. Above 1: further than that end."
+)
+
+
+@dataclass(frozen=True)
+class Standings:
+    """What is held against what.
+
+    ``rows``, ``models``: tables of scores, those of a model together. ``with_model``: studies that have a cognitive
+    model. ``ceilings``: of the item studies. ``novel``: studies that a Centaur never saw, None where nothing is known.
+    """
+
+    rows: Mapping[str, pa.Table]
+    models: Mapping[str, Sequence[pa.Table]]
+    with_model: Collection[str]
+    ceilings: Sequence[Ceiling]
+    novel: Collection[str] | None = None
+
+
+def find_standing(asked: Standings, estimates: EstimateArguments) -> Finding:
+    """Tables, figures and sentences; without models only whom most people follow among the rows."""
+    rows = {name: [table] for name, table in asked.rows.items() if name not in _IN_HINDSIGHT}
+    plain, given = (joined(rows | dict(asked.models), among) for among in (False, True))
+    kinds = _kinds(plain, asked.novel)
+    of_selection = selection_table(plain, [*rows, *asked.models], kinds)
+    tables: dict[str, pd.DataFrame] = {"selection.csv": of_selection}
+    figures: dict[str, Figure] = {}
+    claims: list[str] = []
+    shown: list[Table | str] = [selection_shown(of_selection)]
+    if asked.models:
+        against = pd.DataFrame(
+            row
+            for kind, studies in kinds.items()
+            for model in asked.models
+            for baseline in _HELD_AGAINST
+            for row in _against(kind, model, baseline, *_within((plain, given), studies), estimates)
+        )
+        places = completeness_table(plain, list(asked.models), asked, kinds, estimates)
+        tables |= {"against.csv": against, "completeness.csv": places}
+        figures |= _figures(against, places, list(asked.models))
+        focus = list(asked.models)[-1]
+        for kind, studies in kinds.items():
+            claims += _claims(kind, focus, *_within((plain, given), studies), asked, places, estimates)
+        shown += [against_shown(against), completeness_shown(places), *claims]
+    return Finding(tables, {"claims": claims}, figures, shown=shown)
+
+
+def _kinds(frame: pd.DataFrame, novel: Collection[str] | None) -> dict[str, list[str]]:
+    """Studies by what they are to the Centaur: held-out people of studies trained on, or novel studies."""
+    studies = sorted(set(frame[STUDY]))
+    if novel is None:
+        return {_ALL: studies}
+    sides = {"held_out": [s for s in studies if s not in novel], "novel": [s for s in studies if s in novel]}
+    return {kind: of_kind for kind, of_kind in sides.items() if of_kind}
+
+
+def _within(frames: tuple[pd.DataFrame, pd.DataFrame], studies: Collection[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    plain, given = (frame[frame[STUDY].isin(list(studies))] for frame in frames)
+    return plain, given
+
+
+def _kind_name(kind: str) -> str:
+    return KINDS.get(kind, "all studies")
+
+
+def _against(
+    kind: str, model: str, baseline: str, plain: pd.DataFrame, given: pd.DataFrame, estimates: EstimateArguments
+) -> list[dict[str, object]]:
+    """The differences of a model and a row, over studies and in each, as rows of ``against.csv``."""
+    effects = differences(plain, model, baseline, estimates)
+    among = {(e.level, e.name): e.nll_difference.value for e in differences(given, model, baseline, estimates)}
+    studies = [effect for effect in effects if effect.level == "study"]
+    q = dict(zip((e.name for e in studies), q_values([e.nll_difference for e in studies]), strict=True))
+    return [
+        {
+            "study": effect.name,
+            "kind": kind,
+            "model": model,
+            "baseline": baseline,
+            **interval_columns("difference", effect.nll_difference, effect.nll_difference_these),
+            "q": q.get(effect.name, math.nan) if effect.level == "study" else math.nan,
+            "difference_given_options": among[effect.level, effect.name],
+            "responses": effect.n_responses,
+            "people": effect.n_participants,
+            "level": effect.level,
+        }
+        for effect in effects
+    ]
+
+
+def selection_table(frame: pd.DataFrame, rows: Sequence[str], kinds: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """How many people follow each row, over all studies of a kind and in each study."""
+    groups = [(_mean_name(kind), list(of)) for kind, of in kinds.items()]
+    groups += [(study, [study]) for of in kinds.values() for study in of]
+    found = []
+    for name, studies in groups:
+        of_group = selection(frame[frame[STUDY].isin(studies)], rows)
+        found += [
+            {
+                "study": name,
+                "row": row,
+                "frequency": of_group.frequency_K[k],
+                "exceedance": of_group.exceedance_K[k],
+                "protected_exceedance": of_group.protected_K[k],
+                "omnibus_risk": of_group.omnibus_risk,
+                "people": len(of_group.share_NK),
+            }
+            for k, row in enumerate(rows)
+        ]
+    return pd.DataFrame(found)
+
+
+def completeness_table(
+    frame: pd.DataFrame,
+    models: Sequence[str],
+    asked: Standings,
+    kinds: Mapping[str, Sequence[str]],
+    estimates: EstimateArguments,
+) -> pd.DataFrame:
+    """Between chance and ceiling: in item studies either end of the bracket, elsewhere the adaptive cognitive model.
+
+    In an item study the responses at items alone count. Means over the studies of each kind come first.
+    """
+    ends = pd.DataFrame(
+        {**dict(zip(SESSION, (key.study, key.experiment, key.participant), strict=True)), RESPONSE: number}
+        | {_BOUND: bound, _ACHIEVED: achieved}
+        for one in asked.ceilings
+        if not one.is_wide
+        for (key, number), bound, achieved in zip(one.responses, one.bound_R, one.achieved_R, strict=True)
+    )
+    at_items = frame.merge(ends, on=[*SESSION, RESPONSE]) if len(ends) else frame[:0].assign(bound=0.0, achieved=0.0)
+    learning = frame[frame[STUDY].isin(set(asked.with_model) - set(at_items[STUDY]))]
+    rows: list[dict[str, object]] = []
+    for kind, studies in kinds.items():
+        parts = ((at_items, (_BOUND, _ACHIEVED)), (learning, (ADAPTIVE,)))
+        for part, names in ((part[part[STUDY].isin(list(studies))], names) for part, names in parts):
+            for row in dict.fromkeys((OWN_HISTORY, ADAPTIVE, *models)) if len(part) else ():
+                if row not in names:
+                    rows += _completeness_rows(kind, row, part, names, estimates)
+    return pd.DataFrame(rows, columns=_COMPLETENESS_COLUMNS)
+
+
+def _completeness_rows(
+    kind: str, row: str, part: pd.DataFrame, ends: Sequence[str], estimates: EstimateArguments
+) -> list[dict[str, object]]:
+    found = completeness(part, row, CHANCE, ends, estimates)
+    means = part.groupby(STUDY)[[CHANCE, row, *ends]].mean()
+    number_of = {str(study): number for number, study in enumerate(means.index)}
+    rows: list[dict[str, object]] = []
+    for q, end in enumerate(ends):
+        about: dict[str, object] = {"kind": kind, "row": row, "relative_to": end}
+        named = means.rename(columns={CHANCE: "chance", row: "nll", end: "end"})[["chance", "nll", "end"]]
+        defined = named.loc[[study for study, of in found.studies.items() if of[q].is_defined]]
+        if len(defined):
+            columns = interval_columns("completeness", found.overall[q], found.these[q])
+            over = {"study": _mean_name(kind), "studies": len(defined), **_named(defined.mean())}
+            rows.append(about | over | columns)
+        for study, of_study in found.studies.items():
+            one = {"study": study, "studies": 1, **_named(named.iloc[number_of[study]])}
+            rows.append(about | one | interval_columns("completeness", of_study[q]))
+    return rows
+
+
+def _named(values: pd.Series) -> dict[str, object]:
+    return {str(name): float(value) for name, value in values.items()}
+
+
+def _mean_name(kind: str) -> str:
+    return _kind_name(kind) if kind == _ALL else f"all {_kind_name(kind)}"
+
+
+def _figures(against: pd.DataFrame, places: pd.DataFrame, models: Sequence[str]) -> dict[str, Figure]:
+    """For each model a forest of its differences from the rows; all models between chance and ceiling."""
+    figures = {}
+    for number, model in enumerate(models, start=1):
+        rows = [
+            Row(
+                str(row["study"]),
+                Estimate(row["difference"], row["difference_low"], row["difference_high"]),
+                _HELD_AGAINST.index(str(row["baseline"])),
+                is_summary=row["level"] == "overall",
+                q=row["q"],
+                these=_these(row),
+            )
+            for row in against[against["model"] == model].to_dict("records")
+        ]
+        label = f"{model} − row: NLL (nats per response)\n← {model} better   |   row better →"
+        figures[f"against-{number}"] = change_rows(rows, _HELD_AGAINST, f"{model} against rows without a model", label)
+    drawn = places[places["relative_to"] != _BOUND]
+    bounds = {
+        str(row["study"]): (row["chance"] - row["end"])
+        for row in places[places["relative_to"] == _BOUND].to_dict("records")
+    }
+    lines = [
+        Place(
+            str(study),
+            {str(row): float(value) for row, value in zip(of["row"], of["completeness"], strict=True)},
+            band=bounds[str(study)] / (of["chance"] - of["end"]).iloc[0] if str(study) in bounds else 1.0,
+            is_item=str(study) in bounds,
+        )
+        for study, of in drawn.groupby("study", sort=False)
+        if math.isfinite(of["completeness"].iloc[0])
+    ]
+    if lines:
+        figures["completeness"] = completeness_figure(lines, [*dict.fromkeys(drawn["row"])][: len(SERIES)])
+    return figures
+
+
+def _these(row: Mapping[Any, Any]) -> Estimate:
+    value, low, high = (row.get(f"difference{end}") for end in ("", "_low_these", "_high_these"))
+    if row["level"] != "overall" or low is None or high is None:
+        return UNKNOWN
+    return Estimate(float(str(value)), float(str(low)), float(str(high)))
+
+
+def _claims(
+    kind: str,
+    model: str,
+    plain: pd.DataFrame,
+    given: pd.DataFrame,
+    asked: Standings,
+    places: pd.DataFrame,
+    estimates: EstimateArguments,
+) -> list[str]:
+    """What may be said of a model: against the adaptive cognitive model, own history, and the ceiling."""
+    studies = set(plain[STUDY])
+    modelled = studies & set(asked.with_model)
+    said = []
+    for row, name, of in (
+        (ADAPTIVE, "the cognitive model that adapts to the person", modelled),
+        (OWN_HISTORY, "the person's own earlier answers", studies),
+    ):
+        where = f"{_kind_name(kind)} ({len(of)} {'study' if len(of) == 1 else 'studies'}"
+        where += f" of {len(studies)}, those with a cognitive model)" if len(of) < len(studies) else ")"
+        if not of:
+            said.append(f"no study of the {_kind_name(kind)} has a cognitive model")
+            continue
+        frames = _within((plain, given), of)
+        effects, among = (differences(frame, model, row, estimates) for frame in frames)
+        of_studies = {effect.name: effect.nll_difference for effect in effects if effect.level == "study"}
+        beside = in_words(among[0].nll_difference, _GIVEN, these=among[0].nll_difference_these)
+        said.append(
+            f"{where}: "
+            + verdict_over(
+                Contrast(model, name),
+                effects[0].nll_difference,
+                of_studies,
+                _DIFFERENCE,
+                these=effects[0].nll_difference_these,
+                beside=beside,
+            )
+        )
+    return [*said, *_completeness_claims(kind, model, places)]
+
+
+def _completeness_claims(kind: str, model: str, places: pd.DataFrame) -> list[str]:
+    ends = {
+        _ACHIEVED: "what other people's answers at an item tell",
+        _BOUND: "the entropy of the answers at an item, which no model passes that does not know the person",
+        ADAPTIVE: "the cognitive model that adapts to the person",
+    }
+    said = []
+    for end, name in ends.items():
+        is_here = (places["kind"] == kind) & (places["row"] == model) & (places["relative_to"] == end)
+        for row in places[is_here & (places["study"] == _mean_name(kind))].to_dict("records"):
+            value, low, high, low_these, high_these = (
+                100 * float(row[f"completeness{about}"]) for about in ("", "_low", "_high", "_low_these", "_high_these")
+            )
+            spans = ((low, high, STUDIES_LIKE_THESE), (low_these, high_these, NEW_PEOPLE))
+            intervals = [f"{a:.0f} to {b:.0f} % for {of}" for a, b, of in spans if math.isfinite(a)]
+            shown = f", {INTERVAL} {', '.join(intervals)}" if intervals else "; no interval"
+            n = int(row["studies"])
+            said.append(
+                f"{_kind_name(kind)} ({n} {'study' if n == 1 else 'studies'}): of the way from chance to {name}, "
+                f"{model} goes {value:.0f} %{shown}"
+            )
+    return said
+
+
+def selection_shown(frame: pd.DataFrame) -> Table:
+    """Whom most people follow, a line per group of people and a column per row."""
+    wide = frame.pivot(index="study", columns="row", values="protected_exceedance")[list(dict.fromkeys(frame["row"]))]
+    wide = wide.loc[list(dict.fromkeys(frame["study"]))].reset_index()
+    risk = (
+        frame.groupby("study", sort=False)[["omnibus_risk", "people"]].first().loc[wide["study"]].reset_index(drop=True)
+    )
+    shown = pd.concat([wide, risk], axis=1)
+    shown.columns.name = None
+    return table_of("Which row most people follow (protected exceedance probability)", shown, note=_SELECTION_NOTE)
+
+
+def against_shown(frame: pd.DataFrame) -> Table:
+    """The differences over studies; each study's are in the figures and in ``against.csv``."""
+    shown = frame[frame["level"] == "overall"].assign(study=lambda f: f["kind"].map(_mean_name))
+    return table_of(
+        "Models against rows (NLL of the model − that of the row)", shown.drop(columns=["level", "q", "kind"])
+    )
+
+
+def completeness_shown(frame: pd.DataFrame) -> Table:
+    """Completeness over studies; each study's is in the figure and in ``completeness.csv``."""
+    names = set(map(_mean_name, frame["kind"]))
+    return table_of(
+        "Completeness: 0 at chance, 1 at the end it is relative to",
+        frame[frame["study"].isin(names)].drop(columns="kind"),
+        note=_COMPLETENESS_NOTE,
+    )
