@@ -35,7 +35,9 @@ def test_frontier_table_and_figure() -> None:
     (axes,) = figure.axes
     low, high = sorted(axes.get_ylim())
     assert low < 0 < 0.2 < high
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["0  base", "1  sft"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        *("0  base", "1  sft", "studies like these", "new people in these studies")
+    ]
 
 
 def test_frontier_verdict_says_no_more_than_the_intervals() -> None:

@@ -9,16 +9,26 @@ from centaurlab.analyses.generalisation import (
     StudyGain,
     Summary,
     find_gains,
-    marginal_nll,
     standard_error,
-    uniform_nll,
 )
+from centaurlab.cognitive.simple import marginal_nll, uniform_nll
 from centaurlab.data.transcripts import Transcript
 from centaurlab.display.terminal import show
 
 
-def told(*answers: str) -> Transcript:
-    return Transcript(" ".join(f"You say <<{answer}>>." for answer in answers), "study", "exp", "1")
+def told(*answers: str, participant: str = "1") -> Transcript:
+    return Transcript(" ".join(f"You say <<{answer}>>." for answer in answers), "study", "exp", participant)
+
+
+def stroop(keys: str, pressed: str) -> Transcript:
+    """A session of a study that the catalog knows, whose keys stand for colours."""
+    text = "To respond, press: {} for RED LETTERS, {} for GREEN LETTERS, {} for BLUE LETTERS.\n".format(*keys)
+    for key in pressed:
+        text += (
+            "The stimulus on the next trial is the word RED, the letters of the word are colored in RED. "
+            f"You press <<{key}>> after 500 milliseconds. The correct answer was pressing {keys[0]}.\n"
+        )
+    return Transcript(text, "busch2024_stroop", "e", keys)
 
 
 def test_uniform_spreads_over_the_answers_of_each_session() -> None:
@@ -26,10 +36,21 @@ def test_uniform_spreads_over_the_answers_of_each_session() -> None:
     assert uniform_nll([told("J", "F"), told("a", "b", "c", "d")]) == pytest.approx(expected)
 
 
-def test_marginal_uses_training_frequencies_with_room_for_other_answers() -> None:
-    training, test = [told("J", "J", "J", "F")], [told("J", "F", "never seen")]
-    expected = -(math.log(4 / 7) + math.log(2 / 7) + math.log(1 / 7)) / 3
+def test_marginal_is_how_often_training_participants_gave_the_answer() -> None:
+    training, test = [told("J", "J", "J", "F")], [told("J", "F", participant="2")]
+    expected = -(math.log(3.5 / 5) + math.log(1.5 / 5)) / 2
     assert marginal_nll(training, test) == pytest.approx(expected)
+
+
+def test_marginal_goes_by_what_a_letter_means() -> None:
+    """Three red and a green of somebody with other keys; a red and a blue are to be predicted."""
+    training, test = [stroop("abc", "aaab")], [stroop("xyz", "xz")]
+    expected = -(math.log(3.5 / 5.5) + math.log(0.5 / 5.5)) / 2
+    assert marginal_nll(training, test) == pytest.approx(expected)
+
+
+def test_letters_that_mean_nothing_have_no_marginal() -> None:
+    assert math.isnan(marginal_nll([told("J", "F")], [told("X", "Q", participant="2")]))
 
 
 def test_without_training_participants_there_is_no_marginal() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -31,7 +32,7 @@ from centaurlab.display.figures.paper import (
     personas,
     templates,
 )
-from centaurlab.display.figures.posttraining import coinciding
+from centaurlab.display.figures.posttraining import coinciding, frontier_figure, trajectory_figure
 from centaurlab.display.figures.style import GREY, WIDTH_MM, save_figure, short
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.contrast import Contrast
@@ -48,6 +49,35 @@ BENEFITS = [
 ]
 
 
+def steps_table() -> pd.DataFrame:
+    """Two checkpoints of a run; the mean of the first has one very wide interval."""
+    rows = []
+    for step, d in ((0, 0.0), (10, 0.2), (20, 0.4)):
+        row = {
+            "step": step,
+            "d": d,
+            "d_low": d - 20 * (step == 10),
+            "d_high": d + 0.3,
+            "d_low_these": d,
+            "d_high_these": d + 0.1,
+        }
+        row |= {"q": NAN, "assistant_accuracy": 0.6, "assistant_accuracy_low": 0.5, "assistant_accuracy_high": 0.7}
+        rows.append(row | {"level": "overall", "name": "all studies"})
+        rows += [row | {"level": "study", "name": name, "q": 0.01 * step} for name in LONG_NAMES[:5]]
+    return pd.DataFrame(rows)
+
+
+def standings_table() -> pd.DataFrame:
+    """A base model, one that is worse, and one with a very wide interval."""
+    places = (("base", 0.0, 0.0, 0.5), ("a model of a very long name indeed", 0.3, 0.1, 0.8), ("wide", -0.2, 9.0, 0.6))
+    return pd.DataFrame(
+        {"name": name, "d": d, "d_low": d - half, "d_high": d + half, "d_low_these": d - 0.05, "d_high_these": d + 0.05}
+        | {"accuracy": right, "accuracy_low": right - 0.1, "accuracy_high": right + 0.1}
+        | {"on_frontier": d < 0, "p_frontier": 0.4}
+        for name, d, half, right in places
+    )
+
+
 def every_figure() -> dict[str, Figure]:
     effects = effects_of(LONG_NAMES, Estimate(0.1, -0.1, 0.3))
     averages = effects_of(["a2020", "b2021"], Estimate(0.1, 0.05, 0.3), group="all", group_name="all pairs")
@@ -58,8 +88,14 @@ def every_figure() -> dict[str, Figure]:
     nlls = [Row(name, Estimate(1.5, 1.2, 1.9), i, name == "mean") for name in [*LONG_NAMES, "mean"] for i in range(3)]
     parts = [Row(name, Estimate(0.5 - i / 3, -1, 1), i) for name in LONG_NAMES for i in range(4)]
     kinds = [("base", 0.27), ("instruct", 0.135), ("instruct", NAN)]
-    models = [ModelPoint(f"org/{i}", size, kind, Estimate(2, 1.5, 2.5)) for i, (kind, size) in enumerate(kinds)]
-    sized = [PairPoint(s, g, Estimate(2, 1, 3), Estimate(0.1, 0, 0.3)) for s in (0.5, 7) for g in ("qwen2", "qwen2.5")]
+    nll, nll_these = Estimate(2, 1.5, 2.5), Estimate(2, 1.8, 2.2)
+    models = [ModelPoint(f"org/{i}", size, kind, nll, nll_these) for i, (kind, size) in enumerate(kinds)]
+    d, d_these = Estimate(0.1, 0, 0.3), Estimate(0.1, 0.05, 0.15)
+    names = ("qwen2", "qwen2.5")
+    sized = [PairPoint(s, g, Estimate(2, 1, 3), d, nll_these, d_these) for s in (0.5, 7) for g in names]
+    means = [Row("qwen2", Estimate(0.1, 0, 0.2), these=d_these, models=Estimate(0.1, -0.2, 0.4))]
+    means.append(Row("qwen2.5", Estimate(0.1)))
+    templated = [Row("org/smol", one, these=nll_these) for one in (nll, Estimate(4.0, 3.0, 5.0))]
     return {
         "forest": forest(effects),
         "long names": forest([replace(e, contrast=LONG) for e in effects]),
@@ -69,10 +105,12 @@ def every_figure() -> dict[str, Figure]:
         "parts": part_rows(parts, ["difference", "calibration", "format", "preference"], Contrast("one", "two")),
         "nll_by_size": nll_by_size(models),
         "accuracy_by_size": accuracy_by_size([replace(m, value=WIDE) for m in models if m.size_b > 0]),
-        "generations": generations(sized, [("qwen2", Estimate(0.1, 0.0, 0.2)), ("qwen2.5", Estimate(0.1))]),
+        "generations": generations(sized, means),
         "domains": domains(effects),
         "personas": personas(BENEFITS, PERSONAS),
-        "templates": templates([("org/smol", Estimate(2.0, 1.5, 2.5), Estimate(4.0, 3.0, 5.0))]),
+        "templates": templates([("org/smol", templated[0], templated[1])]),
+        "trajectory": trajectory_figure(steps_table()),
+        "frontier": frontier_figure(standings_table()),
         "training": training_curve([(i, 3 / i) for i in range(1, 40)], [(20, 2.0), (40, 1.8)]),
     }
 
@@ -108,6 +146,7 @@ def test_axes_are_labelled_with_their_unit(name: str) -> None:
     assert any(labels)
     labels += [axes.get_ylabel() for axes in figure.axes]
     units = ("standard deviations", "nats per response", "nats per token", "share of choices", "nats per choice")
+    units = (*units, "d(checkpoint − base model)", "d(model − base)")
     assert any(unit in label for unit in units for label in labels)
     if name in ("training", "generations", "nll_by_size"):
         assert "nats per response" in " ".join(labels)
@@ -167,6 +206,29 @@ def test_an_interval_too_wide_to_be_shown_ends_in_arrows() -> None:
     assert 0.7 < right < 1.5
     arrows = {line.get_marker(): line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() in "<>"}
     assert arrows == {"<": left, ">": right}
+
+
+def test_what_goes_beyond_an_upright_axis_ends_in_an_arrow_there() -> None:
+    for name, down in (("trajectory", "v"), ("frontier", "^")):
+        axes = FIGURES[name].axes[0]
+        low = min(axes.get_ylim())
+        assert -2 < low < 0
+        arrows = {line.get_marker() for line in axes.get_lines() if line.get_ydata()[0] == low}
+        assert arrows == {down}, name
+
+
+def test_means_show_new_people_in_these_studies_thick_and_models_like_these_dotted() -> None:
+    said = {name: " ".join(text.get_text() for text in texts(FIGURES[name])) for name in FIGURES}
+    for name in ("generations", "nll_by_size", "templates", "trajectory", "frontier", "forest", "personas"):
+        assert "new people in these studies" in said[name].replace("\n", " "), name
+    assert "models like these" in said["generations"]
+    panel = FIGURES["generations"].axes[2]
+    drawn = {(line.get_linewidth() > 2, line.get_linestyle()): line.get_xdata() for line in panel.lines[:3]}
+    assert {look: tuple(ends) for look, ends in drawn.items()} == {
+        (False, ":"): (-0.2, 0.4),
+        (False, "-"): (0, 0.2),
+        (True, "-"): (0.05, 0.15),
+    }
 
 
 def test_what_is_not_defined_is_left_out_and_counted() -> None:
@@ -243,7 +305,7 @@ def test_axes_end_where_a_share_or_an_nll_does() -> None:
     bottom, top = axes.get_ylim()
     assert bottom == 0
     assert top >= 12
-    panel = generations([PairPoint(1, "qwen2", wide[0].value, WIDE)], [("qwen2", WIDE)]).axes[0]
+    panel = generations([PairPoint(1, "qwen2", wide[0].value, WIDE)], [Row("qwen2", WIDE)]).axes[0]
     assert panel.get_ylim()[0] == 0
 
 

@@ -104,6 +104,35 @@ def test_personas_are_compared_on_the_same_people_and_responses(tmp_path: Path, 
     assert len(section.figures) == 3
 
 
+def test_those_whose_other_persona_is_their_own_are_left_out_of_a_comparison(
+    tmp_path: Path, tiny_llama_dir: Path
+) -> None:
+    """Three of four have the same age: two of these get it back, and the other two another's that is not theirs."""
+    text = "You press <<J>> and win {i}. You press <<F>>."
+    rows = [
+        {"text": text.replace("{i}", str(i)), "study": study, "experiment": "e", "participant": i, "age": age}
+        for study in ("alpha", "beta")
+        for i, age in enumerate((20, 20, 20, 31))
+    ]
+    data, out = write_transcripts(tmp_path / "people.jsonl", rows), tmp_path / "out"
+    done = evaluate("personas.py", *on(tiny_llama_dir, data), "--output_dir", out, "--resamples", 50)
+    assert done.returncode == 0, done.stderr
+    kept = [name.rpartition("/")[2] for name in run_json(out)["personas"]["kept_their_own"]]
+    assert len(kept) == 4
+    table = pd.read_csv(out / "personas.csv").set_index(["comparison", "level", "name"])
+    own, others = nlls(out / "scores" / "with"), nlls(out / "scores" / "shuffled")
+    for study in ("alpha", "beta"):
+        row = table.loc[("own_or_unlike", "study", study)]
+        a, b = others[study], own[study]
+        changed = a[(a - b).abs().groupby(level=1).transform("max") > 0].index
+        assert row["n_participants"] == len({participant for _, participant, _ in changed}) == 2
+        a, b = a.loc[changed], b.loc[changed]
+        assert row["d"] == pytest.approx((a.mean() - b.mean()) / ((a.var() + b.var()) / 2) ** 0.5, abs=1e-5)
+    assert "another's unlike persona" in done.stdout
+    (section,) = write_report([out], tmp_path / "report.html", "html")
+    assert len(section.answers) == 3
+
+
 def test_a_persona_folder_and_a_plain_one_are_kept_apart(tmp_path: Path, tiny_llama_dir: Path) -> None:
     data, out = write_people(tmp_path / "people.jsonl"), tmp_path / "out"
     asked = on(tiny_llama_dir, data)

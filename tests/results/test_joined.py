@@ -44,6 +44,7 @@ def test_what_only_one_model_scored_is_counted_and_left_out(tmp_path: Path) -> N
     assert _rows(s) == [(0.5, 10.5)]
     assert (s.unmatched_base, s.unmatched_post) == (3, 1)
     assert (r.unmatched_base, r.unmatched_post) == (0, 0)
+    assert (r.first_unmatched, s.first_unmatched) == (None, 1)  # of A: B has not a single response in the second
 
 
 def test_a_study_that_does_not_join_at_all_is_still_counted(tmp_path: Path) -> None:

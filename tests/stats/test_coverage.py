@@ -28,6 +28,7 @@ from centaurlab.stats.effects import estimate_effects
 from centaurlab.stats.estimate import Estimate
 from centaurlab.stats.means import MEAN_COLUMNS, mean_nlls
 from centaurlab.stats.sums import ComparedPair, sum_study
+from helpers.rates import Rates
 from helpers.score_folders import table_folder
 from helpers.transcripts import sessions_of, write_transcripts
 
@@ -85,24 +86,6 @@ def study_names(n_studies: int) -> list[str]:
     return [f"{'xy'[i % 2]}{i:02}" for i in range(n_studies)]
 
 
-class Rates:
-    """How often an interval held the truth, by name."""
-
-    def __init__(self) -> None:
-        self.held: dict[str, list[bool]] = {}
-
-    def add(self, name: str, estimate: Estimate, truth: float) -> None:
-        self.held.setdefault(name, []).append(bool(estimate.low <= truth <= estimate.high))
-
-    def __getitem__(self, name: str) -> float:
-        return float(np.mean(self.held[name]))
-
-    def check(self) -> None:
-        rates = {name: round(self[name], 3) for name in self.held}
-        print(rates)
-        assert all(0.92 <= rate <= 0.98 for rate in rates.values()), rates
-
-
 def compared(names: list[str], base_SPR: FloatArray, post_SPR: FloatArray, post: str = "post") -> ComparedPair:
     person_R = np.repeat(np.arange(base_SPR.shape[1]), base_SPR.shape[2])
     studies = [
@@ -145,6 +128,8 @@ def test_misalignment(n_studies: int, n_people: int) -> None:
                         rates.add("study paired d", effect.d_paired, paired[i])
             else:
                 rates.add(f"{effect.level} d {effect.group}", effect.d, float(truth.mean()))
+                its = drawn.study_S if effect.level == "overall" else drawn.study_S["xy".index(effect.name) :: 2]
+                rates.add(f"{effect.level} d {effect.group}, these studies", effect.d_these, float(truth[its].mean()))
                 if effect.group == "pair":
                     rates.add(f"{effect.level} difference", effect.nll_difference, float(difference.mean()))
                     if n_people > 2:
@@ -216,18 +201,23 @@ def test_contexts_generations_and_generalisation(tmp_path: Path) -> None:
         for effect in comparison.effects:
             truth = float(d.mean()) if effect.level == "overall" else d[of[effect.name]]
             rates.add(f"contexts {effect.level}", effect.d, truth)
+            if effect.level == "overall":
+                rates.add("contexts these studies", effect.d_these, float(d[drawn.study_S].mean()))
         for mean in mean_nlls(runs["base"].table(MEAN_COLUMNS), N_RESAMPLES, seed):
-            truths = [
-                values.mean() if mean.level == "overall" else values[of[mean.name]].mean() for values in (base, right)
-            ]
-            for name, estimate, truth in zip(("NLL", "accuracy"), (mean.nll, mean.accuracy), truths, strict=True):
-                rates.add(f"{name} {mean.level}", estimate, float(truth))
+            its = drawn.study_S if mean.level == "overall" else [of[mean.name]]
+            pairs = (("NLL", base, mean.nll, mean.nll_these), ("accuracy", right, mean.accuracy, mean.accuracy_these))
+            for name, values, like, these in pairs:
+                rates.add(f"{name} {mean.level}, these studies", these, float(values[its].mean()))
+                truth = values if mean.level == "overall" else values[its]
+                rates.add(f"{name} {mean.level}", like, float(truth.mean()))
         effects = estimate_effects([compared(names, drawn.of(base), drawn.of(post))], N_RESAMPLES, seed)
         (generation,) = measure_generations([pair], runs, effects, N_RESAMPLES, seed)
         rates.add("generation NLL", generation.base.nll, float(base.mean()))
         rates.add("generation d", generation.effect.d, float(d.mean()))
         gains, summary = study_gains("novel", runs["post"], runs["base"], open_source(told))
         rates.add("gain overall", Estimate(summary.d, summary.d_low, summary.d_high), float(d.mean()))
+        ends = (summary.d_low_these, summary.d_high_these)
+        rates.add("gain these studies", Estimate(summary.d, *ends), float(d[drawn.study_S].mean()))
         for gain in gains:
             rates.add("gain study", Estimate(gain.d, gain.d_low, gain.d_high), d[of[gain.study]])
     rates.check()
@@ -323,7 +313,12 @@ def test_diagnosis(n_studies: int, n_people: int, tmp_path: Path) -> None:
             for name, (columns, _, _) in zip(("base", "post"), models, strict=True)
         )
         here = true_parts(curves, drawn.study_S)
-        for row in diagnose(base, post, N_RESAMPLES, seed).rows:
+        split = diagnose(base, post, N_RESAMPLES, seed)
+        of_these = here[drawn.study_S].mean(axis=0)
+        for part, true_part in zip(PARTS, of_these, strict=True):
+            rates.add(f"these studies {part}", getattr(split.these, part), float(true_part))
+        rates.add("these studies difference", split.these.difference, float(of_these.sum()))
+        for row in split.rows:
             truth = everywhere if row.study == "all studies" else here[drawn.study_S[int(row.study[1:])]]
             level = "overall" if row.study == "all studies" else "study"
             for part, true_part in zip(PARTS, truth, strict=True):

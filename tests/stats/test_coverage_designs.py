@@ -14,6 +14,7 @@ from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effects import Effect, estimate_effects
 from centaurlab.stats.estimate import Estimate
 from centaurlab.stats.sums import ComparedPair, sum_study
+from helpers.rates import Rates
 
 pytestmark = pytest.mark.slow
 
@@ -90,8 +91,9 @@ def test_new_people_and_new_items(n_people: int, n_items: int) -> None:
 def test_models_like_these_where_pairs_share_a_base(n_studies: int, n_pairs: int) -> None:
     """Two pairs of each base; studies and bases are drawn. Few bases: conservative. These models alone: too narrow."""
     rng = np.random.default_rng([n_studies, n_pairs])
-    like, these = [], []
+    like, like_d, these = [], [], []
     person_R = np.repeat(np.arange(6), 10)
+    true_d = SHIFT / np.sqrt(0.5**2 + 0.3**2 / 2)
     for seed in range(200):
         of_study, of_base = rng.normal(0, 0.15, n_studies), rng.normal(0, 0.15, n_pairs // 2)
         pairs = []
@@ -104,26 +106,36 @@ def test_models_like_these_where_pairs_share_a_base(n_studies: int, n_pairs: int
             pairs.append(ComparedPair(Contrast(f"p{m}", "b"), studies, base=f"b{m // 2}"))
         overall = estimate_effects(pairs, N_RESAMPLES, seed, domains=lambda _: ())[0]
         like.append(held(overall.nll_difference_models, SHIFT))
+        like_d.append(held(overall.d_models, float(true_d)))
         these.append(held(overall.nll_difference, SHIFT))
-    print(np.mean(like), np.mean(these))
+    print(np.mean(like), np.mean(like_d), np.mean(these))
     assert 0.92 <= np.mean(like) <= 0.99
+    assert 0.92 <= np.mean(like_d) <= 0.99
     assert np.mean(these) < 0.92
 
 
 @pytest.mark.parametrize("n_studies", [2, 8])
 @pytest.mark.parametrize("n_people", [3, 4, 5])
-def test_new_people_in_these_studies_with_few_of_each(n_studies: int, n_people: int) -> None:
-    """The studies stay the same in every data set, and differ from each other. Satterthwaite errs on the wide side."""
+def test_few_studies_of_few_people(n_studies: int, n_people: int) -> None:
+    """As of ``--split study`` with two novel studies: studies are drawn anew, and in each of them people.
+
+    Of these studies Satterthwaite's degrees of freedom err on the wide side.
+    """
     rng = np.random.default_rng([n_studies, n_people])
-    of_study = rng.normal(SHIFT, 0.3, n_studies)
-    rates = []
+    like, these = Rates(), Rates()
     person_R = np.repeat(np.arange(n_people), 12)
+    # variance of a model's NLL over people and responses: of the second 0.5² + 0.3²; of the first more
+    deviation = np.sqrt((2 * (0.5**2 + 0.3**2) + 0.2**2 + 0.3**2) / 2)
     for seed in range(500):
-        studies = []
+        of_study, studies = rng.normal(SHIFT, 0.3, n_studies), []
         for s in range(n_studies):
             second = rng.normal(2, 0.5, len(person_R)) + rng.normal(0, 0.3, n_people)[person_R]
             change = of_study[s] + rng.normal(0, 0.2, n_people)[person_R] + rng.normal(0, 0.3, len(person_R))
             studies.append(scores(f"s{s}", person_R, second, second + change))
-        rates.append(held(effects(*studies, seed=seed)["all studies"].nll_difference_these, float(of_study.mean())))
-    print(np.mean(rates))
-    assert 0.92 <= np.mean(rates) <= 0.985
+        found = effects(*studies, seed=seed)["all studies"]
+        like.add("difference", found.nll_difference, SHIFT)
+        like.add("d", found.d, SHIFT / deviation)
+        these.add("difference", found.nll_difference_these, float(of_study.mean()))
+        these.add("d", found.d_these, float(of_study.mean() / deviation))
+    like.check()
+    these.check(highest=0.985)

@@ -8,7 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from centaurlab.data.transcripts import SessionKey
+from centaurlab.results.joined import ResponseDetails, StudyScores
 from centaurlab.stats.bootstrap import standard_error
+from centaurlab.stats.contrast import Contrast
+from centaurlab.stats.effects import cut_alike, estimate_effects
+from centaurlab.stats.sums import ComparedPair, sum_study
 from helpers.simulated_scores import effects_of, simulated, study
 
 NLLS = st.floats(0, 30, width=32)
@@ -112,3 +117,46 @@ def test_people_who_answered_far_more_often_count_for_few() -> None:
     assert standard_error(resampled, np.array([4.0, 1.0, 1.0]))[1] == 1
     # 2, 1, 1, 1, 1: shares 1/3 and four of 1/6; Σ w² = 2/9, Σ w⁴ = 5/324
     assert standard_error(resampled, np.array([2.0, 1, 1, 1, 1]))[1] == pytest.approx((2 / 9) ** 2 / (5 / 324) - 1)
+
+
+def with_items(name: str, seed: int, first_unmatched: int | None = None) -> StudyScores:
+    """Six people who all meet the same eight items."""
+    rng = np.random.default_rng(seed)
+    person_R, item_R = np.repeat(np.arange(6), 8), np.tile(np.arange(1, 9), 6)
+    second_R = rng.gamma(2, 0.5, len(person_R))
+    first_R = second_R + rng.normal(0.2, 0.3, 6)[person_R] + rng.normal(0, 0.3, 9)[item_R] + rng.normal(0, 0.1, 48)
+    sessions, nothing_R = [SessionKey(name, "e", str(p)) for p in range(6)], np.zeros(48, np.int64)
+    details = ResponseDetails(sessions, person_R, item_R - 1, nothing_R.astype(bool), nothing_R, item_R)
+    nlls = (second_R.astype(np.float32), first_R.astype(np.float32))
+    return StudyScores(name, person_R, *nlls, 5, 0, details, first_unmatched)
+
+
+def test_an_average_over_pairs_has_the_items_that_all_pairs_met() -> None:
+    """By loops over people and items: the mean change of the two pairs, clustered both ways."""
+    scores = [with_items("s", seed) for seed in (1, 2)]
+    pairs = [ComparedPair(Contrast(f"m{m}", "b"), [sum_study(one)]) for m, one in enumerate(scores)]
+    average = next(e for e in estimate_effects(pairs, 50, domains=lambda _: ()) if e.level == "study")
+    changes = [(one.nll_post_R.astype(float) - one.nll_base_R).reshape(6, 8) for one in scores]
+    mean = np.mean(changes, axis=0)
+    of_people, of_items = (mean - mean.mean()).sum(axis=1) / 48, (mean - mean.mean()).sum(axis=0) / 48
+    alone = sum(float(((one - one.mean()) ** 2).sum()) / 48**2 for one in changes) / 4  # as if pairs were independent
+    variance = (of_people**2).sum() * 6 / 5 + (of_items**2).sum() * 8 / 7 - alone * 48 / 47
+    half = stats.t.ppf(0.975, 5) * math.sqrt(variance)
+    found = average.nll_difference_items
+    assert found.value == pytest.approx(mean.mean())
+    assert (found.low, found.high) == pytest.approx((mean.mean() - half, mean.mean() + half), rel=1e-5)
+    assert average.d_items.low < average.d.value < average.d_items.high
+
+
+def test_d_where_all_sessions_end_before_what_one_side_lacks() -> None:
+    pairs = [ComparedPair(Contrast("m", "b"), [sum_study(with_items("s", 1, 5)), sum_study(with_items("t", 2))])]
+    alike = cut_alike(pairs, 50)
+    assert alike is not None
+    expected = []
+    for one, n in ((with_items("s", 1), 5), (with_items("t", 2), 8)):
+        second, first = (nlls.astype(float).reshape(6, 8)[:, :n] for nlls in (one.nll_base_R, one.nll_post_R))
+        variance = (second.var(ddof=1) + first.var(ddof=1)) / 2
+        expected.append((first.mean() - second.mean()) / math.sqrt(variance))
+    assert alike.d.value == pytest.approx(np.mean(expected))
+    assert alike.n_responses == 6 * (5 + 8)
+    assert cut_alike([ComparedPair(Contrast("m", "b"), [sum_study(with_items("t", 2))])], 50) is None

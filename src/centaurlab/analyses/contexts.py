@@ -4,10 +4,11 @@ Every comparison is d(first − second), estimated as that of two models (``effe
 contexts scored: positive where the first context is the worse one.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -23,18 +24,19 @@ from centaurlab.analyses.finished import (
     read_table,
 )
 from centaurlab.catalog.pairs import model_pairs
+from centaurlab.data.transcripts import SessionKey
 from centaurlab.display.figures.intervals import Row, signed_forest
 from centaurlab.display.figures.style import model_label
 from centaurlab.display.section import INTERVALS, NLL, Section
 from centaurlab.display.tables import Table, table_of
-from centaurlab.results.joined import join_scores
+from centaurlab.results.joined import StudyScores, join_scores
 from centaurlab.results.run import ScoreRun, check_same
 from centaurlab.runs.integrity import read_json
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effect_table import effect_record, effects_table
-from centaurlab.stats.effects import Effect, estimate_effects
+from centaurlab.stats.effects import Effect, cut_alike, estimate_effects
 from centaurlab.stats.sums import ComparedPair, sum_study
-from centaurlab.stats.words import verdict_of
+from centaurlab.stats.words import of_cut_alike, verdict_of
 
 Runs = Mapping[str, ScoreRun]
 """Score runs in one context, by model."""
@@ -42,11 +44,15 @@ Runs = Mapping[str, ScoreRun]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Effects of the ``contrast`` of two contexts, which are those over all studies first."""
+    """Effects of the ``contrast`` of two contexts, which are those over all studies first.
+
+    ``alike``: how d moves where sessions end before any response that one context lacks, in words; or nothing.
+    """
 
     name: str
     contrast: Contrast
     effects: Sequence[Effect]
+    alike: str = ""
 
     @property
     def overall(self) -> Effect:
@@ -60,11 +66,18 @@ class Comparison:
 
     def record(self) -> dict[str, object]:
         """The effect overall, for ``run.json``, with its verdict."""
-        return effect_record(self.overall) | {"verdict": verdict_of(self.effects)}
+        return effect_record(self.overall) | {"verdict": verdict_of(self.effects), "cut_alike": self.alike}
 
 
 def compare_contexts(
-    name: str, contrast: Contrast, first: Runs, second: Runs, n_resamples: int, seed: int, same_sessions: bool = True
+    name: str,
+    contrast: Contrast,
+    first: Runs,
+    second: Runs,
+    n_resamples: int,
+    seed: int,
+    same_sessions: bool = True,
+    without: Collection[SessionKey] = (),
 ) -> Comparison:
     """Effects of two contexts, each given as the runs of the models in it.
 
@@ -80,6 +93,8 @@ def compare_contexts(
         Of the bootstrap.
     same_sessions : bool
         Whether both hold the same sessions; else ``second`` holds only some of those of ``first``.
+    without : collection of SessionKey
+        Sessions that are left out.
 
     Raises
     ------
@@ -91,11 +106,23 @@ def compare_contexts(
         other = first[model]
         if same_sessions:
             check_same([run, other], same_context=False)
-        studies = [sum_study(scores) for scores in join_scores(run.folder, other.folder)]
+        joined = join_scores(run.folder, other.folder)
+        studies = [sum_study(_of_others(scores, without) if without else scores) for scores in joined]
         if not same_sessions:
-            studies = [replace(sums, unmatched_first=0) for sums in studies if len(sums.participant_P)]
+            studies = [replace(sums, unmatched_first=0, cut_alike=None) for sums in studies]
+        if without or not same_sessions:
+            studies = [sums for sums in studies if len(sums.participant_P)]
         pairs.append(ComparedPair(contrast, studies, post_training=_kind(model), name=model))
-    return Comparison(name, contrast, estimate_effects(pairs, n_resamples, seed))
+    alike = cut_alike(pairs, n_resamples, seed)
+    return Comparison(name, contrast, estimate_effects(pairs, n_resamples, seed), of_cut_alike(alike) if alike else "")
+
+
+def _of_others(scores: StudyScores, without: Collection[SessionKey]) -> StudyScores:
+    """A study's scores without those of some sessions."""
+    if scores.details is None:
+        return scores
+    numbers = [number for number, session in enumerate(scores.details.sessions) if session in without]
+    return scores.chosen(np.flatnonzero(~np.isin(scores.details.session_R, numbers)), scores.study)
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
@@ -154,7 +181,7 @@ def shown_comparisons(comparisons: Sequence[Comparison], title: str) -> Iterator
         left_out = one.overall.unmatched_first + one.overall.unmatched_second
         if left_out:
             named = " and ".join(one.contrast.names)
-            yield f"left out, scored with only one of {named}: {left_out:,} responses"
+            yield f"left out, scored with only one of {named}: {left_out:,} responses; {one.alike}"
         yield verdict_of(one.effects)
 
 

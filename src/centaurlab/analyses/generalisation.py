@@ -1,7 +1,7 @@
 """How an adapter does on people and on studies that it never saw, against its base model and simple baselines."""
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -21,9 +21,11 @@ from centaurlab.analyses.finished import (
     folder_pictures,
     folder_tables,
 )
+from centaurlab.catalog.studies import Study
+from centaurlab.cognitive.simple import marginal_nll, uniform_nll
 from centaurlab.data.held_out import KINDS
 from centaurlab.data.novelty import NEAR, Likeness
-from centaurlab.data.transcripts import Transcript, find_responses
+from centaurlab.data.transcripts import Transcript
 from centaurlab.display.figures.intervals import (
     gain_forest,
 )
@@ -36,8 +38,9 @@ from centaurlab.stats.accuracy import accuracy
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effects import estimate_effects
 from centaurlab.stats.estimate import Estimate
+from centaurlab.stats.regression import FEWEST, slope_over_studies
 from centaurlab.stats.sums import compare
-from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, NOTHING, number, percent, verdict_over
+from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, NOTHING, Quantity, in_words, number, percent, verdict_over
 
 DESCRIPTION = """Judge an adapter on people and on studies that it was not trained on.
 
@@ -74,8 +77,8 @@ Gain = Mapping[Any, Any]
 
 _BASELINES = (
     "uniform: every option equally likely (where options are not known, every answer of the session); marginal: as "
-    "often as training participants gave it (says nothing where the letters of options are drawn anew for each "
-    "participant)"
+    "often as training participants gave an answer of this meaning; none where letters are drawn anew for each "
+    "participant and nothing says what they mean"
 )
 
 
@@ -137,8 +140,12 @@ def study_gains(
     training: Iterable[Transcript] = (),
     n_resamples: int = 2000,
     seed: int = 0,
+    own_studies: Mapping[str, Study] | None = None,
 ) -> tuple[list[StudyGain], Summary]:
-    """Gains per study and over them, from two models' scores of ``sessions``; ``training``: for the marginals."""
+    """Gains per study and over them, from two models' scores of ``sessions``; ``training``: for the marginals.
+
+    ``own_studies``: the user's own modules, by which answers have a meaning.
+    """
     effects = estimate_effects([compare(base, centaur)], n_resamples, seed)
     judged_on, fitted = _by_study(sessions), _by_study(training)
     gains = [
@@ -153,7 +160,7 @@ def study_gains(
             d_low=e.d.low,
             d_high=e.d.high,
             nll_uniform=e.chance if math.isfinite(e.chance) else uniform_nll(judged_on[e.name]),
-            nll_marginal=marginal_nll(fitted.get(e.name, []), judged_on[e.name]),
+            nll_marginal=marginal_nll(fitted.get(e.name, []), judged_on[e.name], own_studies),
             q=e.q,
         )
         for e in effects
@@ -190,11 +197,18 @@ def find_gains(
     ``novelty``: what the novel studies share with those trained on. ``notes``: what else is to be known.
     """
     near = [one.as_dict() for one in novelty]
+    likeness = [likeness_in_words(gains, novelty)] if novelty else []
     rows, over_studies = [*map(asdict, gains)], [*map(asdict, summaries)]
     contrast = _contrast(asked.base, asked.adapter)
     return Finding(
         tables={"studies.csv": pd.DataFrame(rows)} | ({"novelty.csv": pd.DataFrame(near)} if near else {}),
-        record={"summaries": over_studies, "studies": rows, "novelty": near, "notes": list(notes)},
+        record={
+            "summaries": over_studies,
+            "studies": rows,
+            "novelty": near,
+            "likeness": likeness,
+            "notes": list(notes),
+        },
         figures={"gains": gain_forest(rows, over_studies, contrast)},
         metrics=[
             (
@@ -209,6 +223,7 @@ def find_gains(
             gain_table(pd.DataFrame(rows)),
             *novelty_tables(near),
             *gain_answers(rows, over_studies, contrast),
+            *likeness,
             *notes,
         ],
     )
@@ -244,6 +259,20 @@ def novelty_tables(novelty: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
         yield rows_of("Novel studies", columns, rows, _NOVELTY)
 
 
+def likeness_in_words(gains: Sequence[StudyGain], novelty: Sequence[Likeness]) -> str:
+    """Whether the adapter gains more on novel studies that are more like one that it was trained on."""
+    d = {gain.study: gain.d for gain in gains if gain.kind == "novel"}
+    judged = [one for one in novelty if math.isfinite(d.get(one.study, math.nan))]
+    slope = slope_over_studies([one.similarity for one in judged], [d[one.study] for one in judged])
+    about = "d of novel studies by how alike the nearest training study is (0: nothing of its text, 1: all)"
+    if not slope.is_defined:
+        return f"{about}: a slope needs {FEWEST} novel studies that differ in it, and there are {len(judged)}"
+    return f"{about}: {in_words(slope, _SLOPE)}, over {len(judged)} studies"
+
+
+_SLOPE = Quantity("slope", is_difference=True)
+
+
 def gain_answers(gains: Sequence[Gain], summaries: Sequence[Gain], contrast: Contrast) -> Iterator[str]:
     """A sentence for held-out participants and one for novel studies."""
     for summary in summaries:
@@ -274,44 +303,12 @@ def _by_study(sessions: Iterable[Transcript]) -> dict[str, list[Transcript]]:
     return found
 
 
-def responses_of(transcript: Transcript) -> list[str]:
-    """The answers of a session as they stand in its text, without surrounding white space and empty ones."""
-    texts = (transcript.text[r.start : r.end].strip() for r in find_responses(transcript.text))
-    return [text for text in texts if text]
-
-
-def uniform_nll(sessions: Iterable[Transcript]) -> float:
-    """Mean NLL where every different answer of a session is equally likely throughout it: mean of log K.
-
-    It is told the session's options in advance, so it is a lower bound for guessing. NaN without responses.
-    """
-    total, count = 0.0, 0
-    for session in sessions:
-        answers = responses_of(session)
-        total += len(answers) * math.log(len(set(answers)) or 1)
-        count += len(answers)
-    return total / count if count else math.nan
-
-
-def marginal_nll(training: Iterable[Transcript], sessions: Iterable[Transcript]) -> float:
-    """Mean NLL under the frequencies of answers among the training participants of the study.
-
-    With n of N training answers, p = (n + 1) / (N + K + 1) for K different answers and one more event, "any other
-    answer" (Laplace's rule). NaN where there are no training answers, or nothing to predict.
-    """
-    counts = Counter(answer for session in training for answer in responses_of(session))
-    answers = [answer for session in sessions for answer in responses_of(session)]
-    if not counts or not answers:
-        return math.nan
-    denominator = counts.total() + len(counts) + 1
-    return -sum(math.log((counts[answer] + 1) / denominator) for answer in answers) / len(answers)
-
-
 def section(run: Run) -> Section:
     """What an adapter gains on people and on studies that it never saw."""
     contrast = _contrast(*(str(run.config.get(name, name)) for name in ("base", "adapter")))
     base, centaur = contrast.names
     gains, summaries = pd.DataFrame(run.about["studies"]), run.about["summaries"]
+    said = run.about.get("likeness") or []
     numbers = gains.select_dtypes("number").columns.difference(["participants", "responses"])
     figure = gain_forest(run.about["studies"], summaries, contrast)
     gains = gains.astype(dict.fromkeys(["d", "d_low", "d_high", *numbers], float))
@@ -320,7 +317,7 @@ def section(run: Run) -> Section:
     return Section(
         title=f"{centaur} on people and studies that it never saw",
         question=f"Does {centaur}, trained on people, predict other people, and other studies, better than {base}?",
-        answers=tuple(map(_sentence, gain_answers(run.about["studies"], summaries, contrast))),
+        answers=tuple(map(_sentence, [*gain_answers(run.about["studies"], summaries, contrast), *said])),
         explanation=(
             f"Per study, d is the mean NLL of {base} minus that of {centaur} on the same responses, in units of the "
             f"standard deviation of NLLs over responses. Above zero, people are predicted worse by {base}.",

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.misalignment import find_misalignment, pair_effects, section
 from centaurlab.catalog.pairs import ModelPair
+from centaurlab.display.figures.intervals import Row
 from centaurlab.display.figures.paper import ModelPoint, PairPoint, accuracy_by_size, generations, nll_by_size
 from centaurlab.results.run import ScoreRun
 from centaurlab.stats.arguments import EstimateArguments
@@ -128,11 +129,17 @@ def generation_figures(measured: Sequence[GenerationPair], effects: Sequence[Eff
         models.setdefault(m.pair.post_trained, (m.pair, m.pair.post_training or "post-trained", m.post))
     points = [(name, pair.size_b, kind) for name, (pair, kind, _) in models.items()]
     values = [mean for _, _, mean in models.values()]
-    nlls = [ModelPoint(*point, mean.nll) for point, mean in zip(points, values, strict=True)]
-    accuracies = [ModelPoint(*point, mean.accuracy) for point, mean in zip(points, values, strict=True)]
-    pairs = [PairPoint(m.pair.size_b, m.generation, m.base.nll, m.effect.d) for m in measured]
-    means = [(e.group_name, e.d) for e in effects if e.group == "family" and e.level == "overall"]
-    means = means or [(measured[0].generation, effects[0].d)]
+    nlls = [ModelPoint(*point, mean.nll, mean.nll_these) for point, mean in zip(points, values, strict=True)]
+    accuracies = [
+        ModelPoint(*point, mean.accuracy, mean.accuracy_these) for point, mean in zip(points, values, strict=True)
+    ]
+    pairs = [
+        PairPoint(m.pair.size_b, m.generation, m.base.nll, m.effect.d, m.base.nll_these, m.effect.d_these)
+        for m in measured
+    ]
+    of_families = [e for e in effects if e.group == "family" and e.level == "overall"]
+    means = [Row(e.group_name, e.d, these=e.d_these, models=e.d_models) for e in of_families]
+    means = means or [Row(measured[0].generation, effects[0].d, these=effects[0].d_these)]
     return {
         "generations": generations(pairs, means),
         "nll_by_size": nll_by_size(nlls),

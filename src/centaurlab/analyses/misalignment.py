@@ -36,10 +36,10 @@ from centaurlab.stats.answers import MUCH, tail_note
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effect_table import effect_record, effects_table, read_effects
-from centaurlab.stats.effects import Effect, estimate_effects
+from centaurlab.stats.effects import Effect, cut_alike, estimate_effects
 from centaurlab.stats.sequential import sample_note
 from centaurlab.stats.sums import LOST_MOST, ComparedPair, compare
-from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, of_responses, verdict_of
+from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, of_cut_alike, of_responses, verdict_of
 
 DESCRIPTION = """Compare how well models predict people: effect sizes per study, domain and overall, with intervals.
 
@@ -100,10 +100,14 @@ def comparable(pairs: Sequence[ModelPair], scored: Collection[str], missing: str
 
 @dataclass(frozen=True)
 class PairEffects:
-    """Effects of pairs of models, those over all studies first, and of each pair the responses that lost most."""
+    """Effects of pairs of models, those over all studies first, and of each pair the responses that lost most.
+
+    ``alike``: how d moves where sessions end before any response that one model alone scored, in words; or nothing.
+    """
 
     effects: Sequence[Effect]
     lost: pd.DataFrame
+    alike: str = ""
 
 
 def pair_effects(pairs: Sequence[ModelPair], runs: Mapping[str, ScoreRun], estimates: EstimateArguments) -> PairEffects:
@@ -113,7 +117,9 @@ def pair_effects(pairs: Sequence[ModelPair], runs: Mapping[str, ScoreRun], estim
     """
     check_same([runs[name] for pair in pairs for name in (pair.base, pair.post_trained)])
     compared = [compare(runs[p.post_trained], runs[p.base], p.post_training, p.family) for p in pairs]
-    return PairEffects(estimate_effects(compared, estimates.resamples, estimates.seed), lost_table(compared))
+    alike = cut_alike(compared, estimates.resamples, estimates.seed)
+    effects = estimate_effects(compared, estimates.resamples, estimates.seed)
+    return PairEffects(effects, lost_table(compared), of_cut_alike(alike) if alike else "")
 
 
 def lost_table(compared: Sequence[ComparedPair]) -> pd.DataFrame:
@@ -145,6 +151,7 @@ def find_misalignment(pairs: Sequence[ModelPair], runs: Mapping[str, ScoreRun], 
             "pairs": [asdict(pair) for pair in pairs],
             "sample": _common_sample(used.values()),
             "notes": notes,
+            "cut_alike": compared.alike,
         },
         figures=effect_figures(effects),
         metrics=[
@@ -160,7 +167,7 @@ def find_misalignment(pairs: Sequence[ModelPair], runs: Mapping[str, ScoreRun], 
             )
         ],
         shown=[
-            *shown_effects(effects),
+            *shown_effects(effects, compared.alike),
             *(f"note: {p.base} and {p.post_trained} are the same model, by the fingerprint" for p in same),
             *(f"note: {note}" for note in notes),
         ],
@@ -186,10 +193,11 @@ def _common_sample(runs: Collection[ScoreRun]) -> dict[str, Any] | None:
     return first if all(other == first for other in others) else None
 
 
-def shown_effects(effects: Sequence[Effect]) -> list[Table | str]:
+def shown_effects(effects: Sequence[Effect], alike: str = "") -> list[Table | str]:
     """The effects as tables, how to read them, and the verdict overall.
 
-    Several pairs are listed overall, with their averages, and then averaged in every domain and study.
+    Several pairs are listed overall, with their averages, and then averaged in every domain and study. ``alike``: what
+    else is to be said of responses that only one model scored.
     """
     first = effects[0]
     contrast = first.contrast
@@ -202,7 +210,7 @@ def shown_effects(effects: Sequence[Effect]) -> list[Table | str]:
     if first.unmatched_first or first.unmatched_second:
         notes.append(
             f"left out, scored by one model alone: {first.unmatched_first:,} responses of {contrast.first}, "
-            f"{first.unmatched_second:,} of {contrast.second}"
+            f"{first.unmatched_second:,} of {contrast.second}{f'; {alike}' if alike else ''}"
         )
     notes += [tail_note(name, tail) for name, tail in _tails(effects)]
     said = of_responses(_judged(effects), contrast.first)
@@ -271,6 +279,7 @@ def section(run: Run) -> Section:
         f"Both models of a pair are compared on the same {first.n_responses:,} responses of "
         f"{first.n_participants:,} people; left out, scored by one model alone: {first.unmatched_first:,} of {post}, "
         f"{first.unmatched_second:,} of {base}."
+        + (f" {_sentence(said)}" if (said := str(run.about.get("cut_alike") or "")) else "")
     )
     return Section(
         title="Post-trained models against their bases" if several else f"{post} against {base}",

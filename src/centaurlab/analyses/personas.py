@@ -25,6 +25,7 @@ from centaurlab.display.tables import Table
 from centaurlab.results.run import is_score_folder
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.contrast import Contrast
+from centaurlab.stats.words import verdict_of
 
 DESCRIPTION = """Does it help a model to know who the participant is? A persona before the session, against none.
 
@@ -68,24 +69,31 @@ class PersonaArguments:
 
 
 def find_persona_effects(
-    comparisons: Sequence[Comparison], alone: Sequence[Comparison], published: Sequence[Comparison], title: str
+    comparisons: Sequence[Comparison],
+    title: str,
+    changed: Sequence[Comparison] = (),
+    alone: Sequence[Comparison] = (),
+    published: Sequence[Comparison] = (),
 ) -> Finding:
     """All comparisons as one table, as figures and sentences; the first of ``comparisons``: none with people's own.
 
-    ``alone``: one field at a time; ``published``: the comparison of people who are not the same.
+    ``changed``: another's with one's own among those to whom another's says something else; ``alone``: one field at a
+    time; ``published``: the comparison of people who are not the same.
     """
-    everything = [*comparisons, *alone, *published]
+    everything = [*comparisons, *changed, *alone, *published]
     shown: list[Table | str] = [*shown_comparisons(comparisons, title)]
     for table, about in (
+        (changed, "of those to whom another's says something else"),
         (alone, "one field alone, of those who have it"),
         (published, "as published: everybody without, those who have one with it"),
     ):
         if table:
             shown.append(table_of_each(table, about))
+    shown += [verdict_of(one.effects) for one in changed]
     return Finding(
         tables={"personas.csv": comparison_table(everything)},
         record={"overall": {one.name: one.record() for one in everything}},
-        figures=persona_figures(comparisons, [*alone, *published]),
+        figures=persona_figures(comparisons, [*changed, *alone, *published]),
         metrics=[(None, metrics_of(everything))],
         shown=shown,
     )
@@ -118,11 +126,16 @@ def section(run: Run) -> Section:
         run,
         "Personas",
         "Are people predicted better when the model is told who they are?",
-        ("persona", "own_or_anothers"),
+        tuple(name for name in ("persona", "own_or_anothers", "own_or_unlike") if name in run.about["overall"]),
         (
             f"{people['participants']:,} people have metadata; how many answer what: {fields}. Everybody is scored "
             "without a persona, with one, and with that of another participant of the study, on the same responses."
-            + (f" {kept:,} found no other persona in their study and kept their own." if kept else ""),
+            + (
+                f" {kept:,} found no other persona in their study and kept their own; 'another's unlike' is of the "
+                "others alone, as those dilute the difference."
+                if kept
+                else ""
+            ),
             "d(a − b) is the mean NLL in a minus that in b, in standard deviations of NLLs over responses; above "
             "zero, people are predicted worse in a. Own against another's persona says whether it helps by what it "
             "says of this person.",

@@ -16,11 +16,12 @@ from centaurlab.analyses.contexts import (
     study_forest,
 )
 from centaurlab.analyses.finished import Run, read_table
+from centaurlab.display.figures.intervals import Row
 from centaurlab.display.figures.paper import templates
 from centaurlab.display.figures.style import model_label
 from centaurlab.display.section import Section
 from centaurlab.display.tables import table_of
-from centaurlab.results.run import is_score_folder
+from centaurlab.results.run import ScoreRun, is_score_folder
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.contrast import Contrast
@@ -64,14 +65,12 @@ def find_template_effects(
     n, seed = estimates.resamples, estimates.seed
     contrast = Contrast("the chat template", "plain text", by="in")
     comparison = compare_contexts("template", contrast, template, plain, n, seed)
-    nlls = [
-        (
-            model,
-            mean_nlls(plain[model].table(MEAN_COLUMNS), n, seed)[0].nll,
-            mean_nlls(template[model].table(MEAN_COLUMNS), n, seed)[0].nll,
-        )
-        for model in template
-    ]
+
+    def nll_of(run: ScoreRun) -> Row:
+        overall = mean_nlls(run.table(MEAN_COLUMNS), n, seed)[0]
+        return Row(run.model, overall.nll, these=overall.nll_these)
+
+    nlls = [(model, nll_of(plain[model]), nll_of(template[model])) for model in template]
     first = next(iter(template.values()))
     return Finding(
         tables={"templates.csv": comparison_table([comparison]), "audit.csv": audit},

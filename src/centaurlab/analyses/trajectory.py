@@ -1,5 +1,6 @@
 """Human-likeness and assistant accuracy along a training run: one point per checkpoint, the base model at step 0."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -73,6 +74,7 @@ def trajectory_table(points: Sequence[Point]) -> pd.DataFrame:
             row |= {"responses": effect.n_responses, "participants": effect.n_participants}
             these = effect.d_these if point.effects else Estimate(0.0, 0.0, 0.0)
             ends = {"d_low_these": these.low, "d_high_these": these.high}
+            ends |= {"q": effect.q if point.effects and effect.level == "study" else math.nan}
             if point.accuracy:
                 row |= {f"assistant_{name}": value for name, value in accuracy_columns(point.accuracy).items()}
             rows.append(row | ends)

@@ -50,17 +50,20 @@ class Likeness:
     catalog: str
 
     @property
+    def similarity(self) -> float:
+        """How alike the texts are, 0 to 1: the share of items that recur or the likeness of instructions."""
+        return max(self.shared_items / self.items if self.items else 0.0, self.instructions)
+
+    @property
     def strength(self) -> tuple[bool, float, bool]:
         """By which the nearest is found: text and items before what the catalog says of other things."""
-        share = self.shared_items / self.items if self.items else 0.0
         same = self.shared_people / self.people if self.people else 0.0
-        return self.are_siblings, max(share, same, self.instructions), bool(self.catalog)
+        return self.are_siblings, max(self.similarity, same), bool(self.catalog)
 
     @property
     def are_siblings(self) -> bool:
         """Whether who trained on one has seen much of the other: then neither is novel to it."""
-        share = self.shared_items / self.items if self.items else 0.0
-        return bool(self.shared_people or self.catalog) or max(share, self.instructions) >= NEAR
+        return bool(self.shared_people or self.catalog) or self.similarity >= NEAR
 
     def in_words(self) -> str:
         """A sentence on what is shared."""

@@ -14,6 +14,7 @@ from centaurlab.analyses.generalisation import (
     find_gains,
     study_gains,
 )
+from centaurlab.catalog.studies import load_studies
 from centaurlab.data.held_out import KINDS, Split, read_split
 from centaurlab.data.novelty import Likeness, nearest, study_prints
 from centaurlab.data.persons import Persons, find_persons
@@ -80,6 +81,7 @@ def plan(asked: Asked[GeneralisationArguments]) -> Plan:
                 training=open_source(trained, split.train) if kind == "held_out" else (),
                 n_resamples=asked.estimates.resamples,
                 seed=asked.estimates.seed,
+                own_studies=load_studies(Path(data.study_module)) if data.study_module else None,
             )
             gains += rows
             summaries.append(summary)

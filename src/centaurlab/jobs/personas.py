@@ -23,6 +23,7 @@ from centaurlab.runtime.errors import UserError
 from centaurlab.stats.contrast import Contrast
 
 NONE, OWN, ANOTHERS, EVERYBODY = "no", "own", "another's", "everybody: no"
+UNLIKE = "another's unlike"
 _CONDITIONS = {"without": "no persona", "with": "own persona", "shuffled": "another's persona"}
 
 
@@ -67,6 +68,9 @@ def plan(asked: Asked[PersonaArguments]) -> Plan:
             compare("shuffled", between(NONE, ANOTHERS), without, anothers),
             compare("own_or_anothers", between(ANOTHERS, OWN), anothers, with_own),
         ]
+        changed = []
+        if kept and kept != chosen:
+            changed = [compare("own_or_unlike", between(UNLIKE, OWN), anothers, with_own, without=kept)]
         alone = [
             compare(f"field {name}", between(NONE, f"{name}-only"), without, runs[f"field-{name}"], same_sessions=False)
             for name in singles
@@ -77,7 +81,8 @@ def plan(asked: Asked[PersonaArguments]) -> Plan:
             compare_unmatched(f"unmatched {model}", between(EVERYBODY, OWN), run, second[model], n, seed)
             for model, run in runs.get("everybody", {}).items()
         ]
-        found = find_persona_effects(comparisons, alone, published, f"personas on {data.data}")
+        title = f"personas on {data.data}"
+        found = find_persona_effects(comparisons, title, changed=changed, alone=alone, published=published)
         first = next(iter(runs["without"].values()))
         about = {
             "participants": len(chosen),

@@ -22,6 +22,9 @@ from centaurlab.runtime.errors import UserError
 _KINDS = (N_TOKENS, N_OPTIONS, ITEM)
 """Columns that tables of other programs may lack: answers then count as single tokens without options."""
 
+_NONE = 0xFFFFFFFF
+"""Number of no response, above that of any."""
+
 
 @dataclass(frozen=True)
 class _Sessions:
@@ -59,7 +62,8 @@ class StudyScores:
     """One study's responses as scored by two models, R of them, in nats.
 
     ``participant_R`` is a number for each person, the same in whatever two folders.
-    ``unmatched_base`` and ``unmatched_post`` count the responses that only one folder holds.
+    ``unmatched_base`` and ``unmatched_post`` count the responses that only one folder holds, and ``first_unmatched`` is
+    the lowest number that one of these has in a session that both hold in part; None where there are none.
     """
 
     study: str
@@ -69,6 +73,7 @@ class StudyScores:
     unmatched_base: int = 0
     unmatched_post: int = 0
     details: ResponseDetails | None = None
+    first_unmatched: int | None = None
 
     def chosen(self, rows: npt.NDArray[np.intp], name: str) -> "StudyScores":
         """Some of the responses, under another name; what is unmatched is not counted again."""
@@ -136,12 +141,14 @@ def _join(base: Iterable[pa.RecordBatch], post: Iterable[pa.RecordBatch], names:
     numbers = {study: number for number, study in enumerate(studies)}
     study_of = np.array([numbers[key.study] for key in sessions.number])
     participant_of = np.array([_participant_number(key, sessions.person.get(key)) for key in sessions.number])
-    unmatched = [
-        np.bincount(study_of[np.delete(scores.key_R, matched) >> 32], minlength=len(studies))
-        for scores, matched in ((first, in_first), (second, in_second))
-    ]
+    alone = [np.delete(scores.key_R, matched) for scores, matched in ((first, in_first), (second, in_second))]
+    unmatched = [np.bincount(study_of[key_R >> 32], minlength=len(studies)) for key_R in alone]
+    first_unmatched = np.full(len(studies), _NONE)
+    for key_R in alone:
+        cut_R = key_R[np.isin(key_R >> 32, session_R)]
+        np.minimum.at(first_unmatched, study_of[cut_R >> 32], cut_R & _NONE)
     is_long_R = (first.n_tokens_R[in_first] > 1) | (second.n_tokens_R[in_second] > 1)
-    response_R = first.key_R[in_first] & 0xFFFFFFFF
+    response_R = first.key_R[in_first] & _NONE
     n_options_R = np.maximum(first.n_options_R[in_first], second.n_options_R[in_second])
     item_R = np.maximum(first.item_R[in_first], second.item_R[in_second])
     details = ResponseDetails(list(sessions.number), session_R, response_R, is_long_R, n_options_R, item_R)
@@ -157,6 +164,7 @@ def _join(base: Iterable[pa.RecordBatch], post: Iterable[pa.RecordBatch], names:
             unmatched_base=int(unmatched[0][number]),
             unmatched_post=int(unmatched[1][number]),
             details=details.chosen(rows),
+            first_unmatched=int(first_unmatched[number]) if first_unmatched[number] < _NONE else None,
         )
         for number, study in enumerate(studies)
         for rows in [order[bounds[number] : bounds[number + 1]]]
@@ -184,7 +192,7 @@ def _sorted(batches: Iterable[pa.RecordBatch], sessions: _Sessions, name: str) -
     if not steps.all():
         where = int(key_R[np.argmin(steps)])
         raise UserError(
-            f"{name} holds response {where & 0xFFFFFFFF} of {list(sessions.number)[where >> 32]} more than once; "
+            f"{name} holds response {where & _NONE} of {list(sessions.number)[where >> 32]} more than once; "
             "delete its table and give its 'centaurlab score' command again"
         )
     return _Responses(key_R, nll_R, n_tokens_R, n_options_R, item_R)

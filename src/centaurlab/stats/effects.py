@@ -33,7 +33,7 @@ from centaurlab.catalog.tables import domains_of
 from centaurlab.stats import bootstrap
 from centaurlab.stats.bootstrap import Draws, Spread, draw_people, draw_studies, mean, over_these
 from centaurlab.stats.contrast import POST_TRAINING, Contrast
-from centaurlab.stats.estimate import NAN, UNKNOWN, Estimate, FloatArray
+from centaurlab.stats.estimate import NAN, UNKNOWN, Estimate, FloatArray, IntArray
 from centaurlab.stats.multiplicity import q_values
 from centaurlab.stats.paired import bias_correction, paired_estimate
 from centaurlab.stats.scale import SHARE
@@ -42,6 +42,7 @@ from centaurlab.stats.sums import (
     D_WITHIN,
     DIFFERENCE,
     KINDS,
+    RECURRING,
     STATISTICS,
     WORSE,
     ComparedPair,
@@ -50,10 +51,7 @@ from centaurlab.stats.sums import (
     empty_study,
     statistics_of,
 )
-from centaurlab.stats.two_way import models_like_these
-
-RECURRING = 0.2
-"""Of a study's items, met by two people or more: from here on intervals over items are given."""
+from centaurlab.stats.two_way import crossed_variance, models_like_these, summed
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class Effect:
     within experiments and kinds of answers. ``chance``: the NLL where all options are equally likely, over responses
     that have options. ``top_share``: of the difference, what the 1 % of each study's responses that lost most hold.
     ``d_models`` and ``nll_difference_models``: averages over models with the interval of models like these, whose base
-    models are drawn as well. ``d_items`` and ``nll_difference_items``: of one pair in one study, with the interval of
+    models are drawn as well. ``d_items`` and ``nll_difference_items``: of one study, with the interval of
     new people and new items, where at least a fifth of the items recur (``item_share``). ``tail_first``,
     ``tail_second``: of a study's NLL, what the 5 % with the highest hold, the largest over studies.
     """
@@ -170,6 +168,18 @@ def estimate_effects(
         for group in _groups(pairs)
         for effect in _with_q([_effect(*group, [bases[m] for m in group[-1]], level) for level in levels])
     ]
+
+
+def cut_alike(pairs: Sequence[ComparedPair], n_resamples: int = 2000, seed: int = 0) -> Effect | None:
+    """The first effect of ``estimate_effects`` where sessions of a study end before any response that one side lacks.
+
+    What one side lacks are mostly late responses, cut by the shorter of two context windows. Without these of some
+    sessions, a study's d may be of another mixture of early and late ones. None where nothing is lacking.
+    """
+    if not any(sums.cut_alike for pair in pairs for sums in pair.studies):
+        return None
+    cut = [replace(pair, studies=[sums.cut_alike or sums for sums in pair.studies]) for pair in pairs]
+    return estimate_effects(cut, n_resamples, seed, domains=lambda _: ())[0]
 
 
 def joint_draws(pairs: Sequence[ComparedPair], n_resamples: int = 2000, seed: int = 0) -> FloatArray:
@@ -279,7 +289,9 @@ def _effect(
     nll_first, nll_second = mean(mean(np.array([[[s.mean_first, s.mean_second] for s in of] for of in sums_SM])))
     chance = mean(mean(np.array([[s.chance for s in of_study] for of_study in sums_SM])))
     every = [sums for of_study in sums_SM for sums in of_study]
-    d_items, difference_items, item_share = _of_items(every, level)
+    d_items, difference_items, item_share = UNKNOWN, UNKNOWN, NAN
+    if len(level.studies) == 1:
+        d_items, difference_items, item_share = _of_items(every, of_studies[0].value_QM[:, members])
     return Effect(
         group,
         group_name,
@@ -317,17 +329,34 @@ def _effect(
     )
 
 
-def _of_items(every: Sequence[StudySums], level: _Level) -> tuple[Estimate, Estimate, float]:
-    """d and the difference of one pair in one study, for new people and new items, where enough of these recur."""
-    items = every[0].items if len(every) == 1 else None
-    if items is None:
+def _of_items(found: Sequence[StudySums], values: FloatArray) -> tuple[Estimate, Estimate, float]:
+    """d and the difference of pairs in one study, for new people and new items, where enough of these recur.
+
+    An average over pairs has the averages of what people and items contribute. The variance by both at once, which is
+    subtracted, is taken as if the pairs were independent in what is left of each response: rather too wide.
+    """
+    known = [(sums, sums.items) for sums in found if len(sums.participant_P)]
+    items = [its for _, its in known if its is not None]
+    if not items or len(items) < len(known):
         return UNKNOWN, UNKNOWN, NAN
-    if items.share < RECURRING:
-        return UNKNOWN, UNKNOWN, items.share
-    column = next(m for m, sums in enumerate(level.studies[0].sums_M) if sums is every[0])
-    value = level.draws.value_QM[:, column]
-    d = Spread(float(value[D]), items.d, items.freedom).estimate()
-    return d, Spread(float(value[DIFFERENCE]), items.difference, items.freedom).estimate(), items.share
+    share = min(its.share for its in items)
+    if share < RECURRING:
+        return UNKNOWN, UNKNOWN, share
+    of_person_P2 = _summed([sums.participant_P for sums, _ in known], [its.of_person_P2 for its in items])
+    of_item_I2 = _summed([its.item_I for its in items], [its.of_item_I2 for its in items])
+    n, freedom = len(items), min(its.freedom for its in items)
+    both_2 = np.sum([its.both_2 for its in items], axis=0)
+    d, difference = (
+        Spread(float(mean(values[statistic])), crossed_variance(one_P, other_I, both) ** 0.5 / n, freedom).estimate()
+        for statistic, one_P, other_I, both in zip((D, DIFFERENCE), of_person_P2.T, of_item_I2.T, both_2, strict=True)
+    )
+    return d, difference, share
+
+
+def _summed(number: Sequence[IntArray], of: Sequence[FloatArray]) -> FloatArray:
+    """Sums of the rows that have the same number."""
+    place = np.unique(np.concatenate(number), return_inverse=True)[1].astype(np.int64)
+    return np.stack([summed(column, place) for column in np.concatenate(of).T], axis=1)
 
 
 def _top_share(every: Sequence[StudySums]) -> float:

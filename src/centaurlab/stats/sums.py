@@ -26,7 +26,7 @@ from centaurlab.results.run import ScoreRun, check_same
 from centaurlab.stats.bootstrap import divide, effective_units
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.estimate import NAN, FloatArray, IntArray
-from centaurlab.stats.two_way import two_way_variance
+from centaurlab.stats.two_way import both_ways, summed
 
 STATISTICS = 5
 D, D_PAIRED, DIFFERENCE, WORSE, D_WITHIN = range(STATISTICS)
@@ -38,6 +38,9 @@ KINDS = (ONE_TOKEN, LONGER)
 
 LOST_MOST = 20
 """So many responses are named."""
+
+RECURRING = 0.2
+"""Of a study's items, met by two people or more: from here on intervals over items are given."""
 
 _ROUNDING = 1e-12  # relative; what remains of equal numbers after float64 sums
 _TOP_DIFFERENCE, _TOP_NLL = 0.01, 0.05
@@ -58,17 +61,25 @@ class Lost:
         return self.nll_first - self.nll_second
 
 
+def _no_rows() -> FloatArray:
+    return np.empty((0, 2))
+
+
 @dataclass(frozen=True)
 class ItemErrors:
-    """How d and the difference of NLLs vary over new people and new items: standard errors, and degrees of freedom.
+    """How d and the difference of NLLs vary over new people and new items, by what each contributes to the two.
 
-    ``share``: how many of the items were met by two people or more.
+    ``share``: how many of the items were met by two people or more. Only where they are at least ``RECURRING``:
+    ``of_person_P2`` and ``of_item_I2``, the contributions of each person and of each item, whose number is ``item_I``;
+    ``both_2``, the variances clustered by both at once; ``freedom``, of the interval.
     """
 
     share: float
-    d: float
-    difference: float
-    freedom: float
+    of_person_P2: FloatArray = field(default_factory=_no_rows)
+    item_I: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
+    of_item_I2: FloatArray = field(default_factory=_no_rows)
+    both_2: FloatArray = field(default_factory=_no_rows)
+    freedom: float = NAN
 
 
 @dataclass(frozen=True)
@@ -81,7 +92,8 @@ class StudySums:
     ``by_kind``: the same of single-token and of longer answers, where there are both. ``chance``: the mean NLL where
     all options are equally likely, over the ``n_with_options`` responses that have options. ``top_difference``: the sum
     of the differences of the 1 % of responses that lost most; ``tail_first`` and ``tail_second``: the share of the
-    NLL's sum that the 5 % with the highest hold. ``lost``: the responses that lost most.
+    NLL's sum that the 5 % with the highest hold. ``lost``: the responses that lost most. ``cut_alike``: the same where
+    every session ends before the first response that one side lacks in any; None where both sides have the same.
     """
 
     study: str
@@ -101,6 +113,7 @@ class StudySums:
     tail_second: float = NAN
     lost: tuple[Lost, ...] = ()
     items: ItemErrors | None = None
+    cut_alike: "StudySums | None" = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +137,9 @@ def sum_study(scores: StudyScores) -> StudySums:
     summed = _sums(scores, _cells(scores))
     if scores.details is None:
         return summed
+    if scores.first_unmatched is not None and len(scores.participant_R):
+        early = np.flatnonzero(scores.details.response_R < scores.first_unmatched)
+        summed = replace(summed, cut_alike=_sums(part := scores.chosen(early, scores.study), _cells(part)))
     is_long_R = scores.details.is_long_R
     kinds = {ONE_TOKEN: np.flatnonzero(~is_long_R), LONGER: np.flatnonzero(is_long_R)}
     if all(len(rows) for rows in kinds.values()):
@@ -243,17 +259,21 @@ def _with_few(found: StudySums, scores: StudyScores) -> StudySums:
 
 
 def _items(scores: StudyScores, item_R: IntArray, first_R: FloatArray, second_R: FloatArray) -> ItemErrors | None:
-    """Two-way standard errors, by what each response contributes to the estimates (the delta method).
+    """What people and items contribute to the estimates (the delta method), and the variance by both at once.
 
-    None where there are no items, or fewer than two people. A response without an item is an item of its own.
+    None where there are no items, or fewer than two people. A response without an item is an item of its own, whose
+    number is below zero.
     """
     person_R = np.unique(scores.participant_R, return_inverse=True)[1].astype(np.int64)
     has_item_R, n = item_R != 0, len(item_R)
     if not has_item_R.any() or person_R.max() < 1:
         return None
-    label_R = np.unique(np.where(has_item_R, item_R, -1 - np.arange(n)), return_inverse=True)[1].astype(np.int64)
+    item_I, label_R = np.unique(np.where(has_item_R, item_R, -1 - np.arange(n)), return_inverse=True)
+    label_R = label_R.astype(np.int64)
     met = np.unique(np.stack([label_R[has_item_R], person_R[has_item_R]]), axis=1)[0]
-    n_met = np.unique(met, return_counts=True)[1]
+    share = float((np.unique(met, return_counts=True)[1] > 1).mean())
+    if share < RECURRING:
+        return ItemErrors(share)
     change_R = first_R - second_R
     difference = float(change_R.mean())
     spread_R = ((first_R - first_R.mean()) ** 2 + (second_R - second_R.mean()) ** 2) / 2
@@ -263,8 +283,12 @@ def _items(scores: StudyScores, item_R: IntArray, first_R: FloatArray, second_R:
     of_difference_R = (change_R - difference) / n
     of_d_R = of_difference_R / variance**0.5 - difference / (2 * variance**1.5) * (spread_R - variance) / n
     units = min(effective_units(np.bincount(one).astype(np.float64)) for one in (person_R, label_R))
-    of_d, of_difference = (two_way_variance(of_R, person_R, label_R) ** 0.5 for of_R in (of_d_R, of_difference_R))
-    return ItemErrors(float((n_met > 1).mean()), of_d, of_difference, units - 1)
+    of_2R = (of_d_R, of_difference_R)
+    of_person_P2, of_item_I2 = (
+        np.stack([summed(of_R, labels_R) for of_R in of_2R], axis=1) for labels_R in (person_R, label_R)
+    )
+    both_2 = np.array([both_ways(of_R, person_R, label_R) for of_R in of_2R])
+    return ItemErrors(share, of_person_P2, item_I, of_item_I2, both_2, units - 1)
 
 
 def n_top(n: int, share: float) -> int:

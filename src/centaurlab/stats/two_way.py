@@ -20,9 +20,20 @@ Labels = npt.NDArray[np.int64]
 
 
 def two_way_variance(contribution_N: FloatArray, one_N: Labels, other_N: Labels) -> float:
-    """The variance of a sum of contributions around zero, clustered both ways; labels count from 0."""
+    """The variance of a sum of contributions around zero, clustered both ways; labels count from 0, without gaps."""
+    one_G, other_G = (summed(contribution_N, labels_N) for labels_N in (one_N, other_N))
+    return crossed_variance(one_G, other_G, both_ways(contribution_N, one_N, other_N))
+
+
+def both_ways(contribution_N: FloatArray, one_N: Labels, other_N: Labels) -> float:
+    """The variance clustered by both at once: one cluster for each pair of labels."""
     both_N = np.unique(one_N * (int(other_N.max()) + 1) + other_N, return_inverse=True)[1]
-    one, other, both = (_clustered(contribution_N, labels_N) for labels_N in (one_N, other_N, both_N))
+    return _squares(summed(contribution_N, both_N.astype(np.int64)))
+
+
+def crossed_variance(one_G: FloatArray, other_G: FloatArray, both: float) -> float:
+    """The same from the sum of contributions of each unit of either kind, and the variance by ``both`` at once."""
+    one, other = _squares(one_G), _squares(other_G)
     return max(one + other - both, one, other)
 
 
@@ -45,7 +56,8 @@ def models_like_these(studies: Sequence[Draws], statistic: int, columns: Sequenc
     if len(studies) > 1:
         if n_studies < 2:
             return Spread(value)
-        variance = two_way_variance(contribution_N, study_N.astype(np.int64), label_M[column_N].astype(np.int64))
+        labels = (np.unique(label_N, return_inverse=True)[1] for label_N in (study_N, label_M[column_N]))
+        variance = two_way_variance(contribution_N, *(label_N.astype(np.int64) for label_N in labels))
         return Spread(value, variance**0.5, min(n_studies, n_bases) - 1, n_bases)
     (study,) = studies
     part_M = {int(m): float(weight_SM[0, m]) for m in column_N}
@@ -54,13 +66,18 @@ def models_like_these(studies: Sequence[Draws], statistic: int, columns: Sequenc
         study.combination(statistic, {columns[m]: part for m, part in part_M.items() if label_M[m] == base}).error ** 2
         for base in sorted(set(label_M[column_N]))
     ]
-    of_bases = _clustered(contribution_N, label_M[column_N].astype(np.int64))
+    present_N = np.unique(label_M[column_N], return_inverse=True)[1]
+    of_bases = _squares(summed(contribution_N, present_N.astype(np.int64)))
     variance = max(people.error**2 + of_bases - sum(of_each), people.error**2, of_bases)
     return Spread(value, variance**0.5, min(people.freedom, n_bases - 1), n_bases)
 
 
-def _clustered(contribution_N: FloatArray, label_N: Labels) -> float:
+def summed(contribution_N: FloatArray, label_N: Labels) -> FloatArray:
+    """(G,) the sum of contributions of each cluster; labels count from 0."""
+    return np.bincount(label_N, contribution_N).astype(np.float64)
+
+
+def _squares(total_G: FloatArray) -> float:
     """Σ over clusters of the squared sum of their contributions, times G / (G - 1)."""
-    total_G = np.bincount(label_N, contribution_N)
-    n_clusters = len(np.unique(label_N))
+    n_clusters = len(total_G)
     return float((total_G**2).sum()) * n_clusters / (n_clusters - 1) if n_clusters > 1 else 0.0

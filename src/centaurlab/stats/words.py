@@ -314,6 +314,16 @@ def nats_in_words(effect: Effect, units: str = "studies") -> str:
     return in_words(effect.nll_difference, quantity, units, these)
 
 
+def of_cut_alike(alike: Effect) -> str:
+    """How d moves where every session of a study ends before the first response that one side lacks."""
+    units, these = ("people", None) if alike.n_studies == 1 else ("studies", alike.d_these)
+    estimate = alike.d if alike.n_studies > 1 else alike.d_these
+    return (
+        "where every session of a study ends before the first response that one side lacks "
+        f"({alike.n_responses:,} responses), {in_words(estimate, D, units, these)}"
+    )
+
+
 def of_responses(effect: Effect, first: str) -> str:
     """How many responses are predicted worse, and how much of the difference few of them hold."""
     units = "people" if effect.level == "study" else "studies"

@@ -2,15 +2,14 @@
 
 A filled marker says that a study differs from zero by its q (``stats.multiplicity``), which knows how many studies a
 figure shows, and a mean by its interval; an open one, that it does not or cannot be told. A mean over studies has two
-intervals: the thin line is of studies like these, the thick one of new people in these studies. Rows without an
-estimate are left out and counted in a note below the axis. Intervals of very few people, so wide that nothing else
-could be seen, go beyond the axis; an arrow at its end says so.
+intervals: the thin line is of studies like these, the thick one of new people in these studies; an average over models
+has a dotted one, of models like these. Rows without an estimate are left out and counted in a note below the axis.
+Intervals of very few people, so wide that nothing else could be seen, go beyond the axis; an arrow says so.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import quantiles
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -18,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from centaurlab.data.held_out import KINDS
+from centaurlab.display.figures.marks import axis_range, draw_intervals
 from centaurlab.display.figures.style import (
     BLUE,
     GREY,
@@ -34,20 +34,21 @@ from centaurlab.stats.contrast import POST_TRAINING, Contrast
 from centaurlab.stats.effects import Effect
 from centaurlab.stats.estimate import UNKNOWN, Estimate
 from centaurlab.stats.multiplicity import FALSE_SHARE
+from centaurlab.stats.words import MODELS_LIKE_THESE, NEW_PEOPLE, STUDIES_LIKE_THESE
 
 _ROW_MM = 4.2
 _AROUND_MM = 22  # title, axis and its label
+_LINE_MM = 3.5
 _TITLE = 50
-_SMALLEST_RANGE = 0.02
 _D = "Cohen's d of the NLL (standard deviations)"
-_WIDEST = 3  # intervals of so many times the width of three in four may go beyond the axis
 
 
 @dataclass(frozen=True)
 class Row:
     """One estimate; ``series`` numbers what it belongs to, ``is_summary`` sets it apart at the bottom.
 
-    ``q`` of a study, NaN where there is none; ``these``: of a mean over studies, with the interval over their people.
+    ``q`` of a study, NaN where there is none; ``these``: of a mean over studies, with the interval over their people;
+    ``models``: of an average over models, with that of models like these.
     """
 
     label: str
@@ -56,6 +57,7 @@ class Row:
     is_summary: bool = False
     q: float = math.nan
     these: Estimate = UNKNOWN
+    models: Estimate = UNKNOWN
 
     @property
     def shown(self) -> Estimate:
@@ -77,7 +79,7 @@ def forest(effects: Sequence[Effect]) -> Figure:
     first = effects[0]
     group = [effect for effect in effects if (effect.group, effect.group_name) == (first.group, first.group_name)]
     rows = [Row(effect.name, effect.d, q=effect.q) for effect in group if effect.level == "study"]
-    rows.append(Row("mean over studies", first.d, is_summary=True, these=first.d_these))
+    rows.append(Row("mean over studies", first.d, is_summary=True, these=first.d_these, models=first.d_models))
     return _signed_rows(rows, _compared(first), first.contrast, _D)
 
 
@@ -91,7 +93,12 @@ def pair_forest(effects: Sequence[Effect]) -> Figure:
         if effect.group == "pair"
     ]
     rows += [
-        Row(f"{effect.group_name} (mean of {effect.n_pairs})", effect.d, is_summary=True, these=effect.d_these)
+        Row(
+            *(f"{effect.group_name} (mean of {effect.n_pairs})", effect.d),
+            is_summary=True,
+            these=effect.d_these,
+            models=effect.d_models,
+        )
         for effect in overall
         if effect.group != "pair"
     ]
@@ -128,8 +135,8 @@ def signed_forest(rows: Sequence[Row], title: str, contrast: Contrast, quantity:
 @styled
 def nll_rows(rows: Sequence[Row], names: Sequence[str], title: str) -> Figure:
     """Mean NLL of each study under each model (series, at most six): one line per study, models side by side."""
-    figure = _side_by_side(rows, names, title, (0, _range([row.shown for row in rows])[1]))
-    figure.supxlabel("NLL (nats per response; lower: closer to people)")
+    figure = _side_by_side(rows, names, title, (0, axis_range(_shown(rows))[1]))
+    figure.supxlabel(f"NLL (nats per response; lower: closer to people){_lines(rows)}")
     return figure
 
 
@@ -148,9 +155,9 @@ def change_rows(rows: Sequence[Row], names: Sequence[str], title: str, quantity:
 
     Filled: it differs from zero. ``quantity``, with its unit, labels the axis.
     """
-    figure = _side_by_side(rows, names, title, _range([row.shown for row in rows]), zero_matters=True)
+    figure = _side_by_side(rows, names, title, axis_range(_shown(rows)), zero_matters=True)
     figure.axes[0].axvline(0, color=INK, linewidth=0.6, zorder=1)
-    figure.supxlabel(quantity)
+    figure.supxlabel(f"{quantity}{_lines(rows)}")
     return figure
 
 
@@ -161,7 +168,8 @@ def _side_by_side(
     worst = {label: max(row.estimate.value for row in rows if row.label == label) for label in labels}
     summaries = {row.label for row in rows if row.is_summary}
     labels.sort(key=lambda label: (label in summaries, -worst[label]))
-    figure = new_figure(len(labels) * max(_ROW_MM, 2.2 * len(names)) + _AROUND_MM + 4 * (len(names) > 1))
+    around = _AROUND_MM + 4 * (len(names) > 1) + _LINE_MM * _lines(rows).count("\n")
+    figure = new_figure(len(labels) * max(_ROW_MM, 2.2 * len(names)) + around)
     axes = figure.add_subplot()
     axes.set_xlim(limits)
     step = 0.7 / max(len(names), 1)
@@ -175,6 +183,17 @@ def _side_by_side(
     return figure
 
 
+def _shown(rows: Sequence[Row]) -> list[Estimate]:
+    """Every estimate that is drawn."""
+    return [one for row in rows for one in (row.shown, row.these, row.models) if one.is_defined]
+
+
+def _lines(rows: Sequence[Row]) -> str:
+    """What thin, thick and dotted lines are, where there are several kinds."""
+    said = f"\nlines: thin {STUDIES_LIKE_THESE}, thick {NEW_PEOPLE}" if any(r.these.has_interval for r in rows) else ""
+    return said + (f"\ndotted {MODELS_LIKE_THESE}" if any(row.models.has_interval for row in rows) else "")
+
+
 def sorted_rows(rows: Sequence[Row]) -> list[Row]:
     """Series by series, from the largest estimate down, summaries last as they come; undefined ones are left out."""
     defined = [row for row in rows if row.estimate.is_defined]
@@ -185,9 +204,9 @@ def _signed_rows(
     rows: Sequence[Row], title: str, contrast: Contrast, quantity: str, names: Sequence[str] = ()
 ) -> Figure:
     shown = sorted_rows(rows)
-    figure = new_figure(len(shown) * _ROW_MM + _AROUND_MM + 4 * bool(names))
+    figure = new_figure(len(shown) * _ROW_MM + _AROUND_MM + 4 * bool(names) + _LINE_MM * _lines(rows).count("\n"))
     axes = figure.add_subplot()
-    axes.set_xlim(_range([row.shown for row in shown]))
+    axes.set_xlim(axis_range(_shown(shown)))
     for y, row in enumerate(shown):
         is_clear = row.is_clear
         if names:
@@ -200,39 +219,17 @@ def _signed_rows(
     _name_rows(axes, [row.label for row in shown], {row.label for row in shown if row.is_summary})
     left_out = len(rows) - len(shown)
     note = f"\nnot defined, left out: {left_out}" if left_out else ""
-    figure.supxlabel(f"{quantity}\n{ends(contrast)}{note}")
+    figure.supxlabel(f"{quantity}\n{ends(contrast)}{note}{_lines(rows)}")
     _head(figure, title, names)
     return figure
 
 
 def _interval(axes: Axes, row: Row, y: float, colour: str, marker: str, filled: bool) -> None:
-    left, right = axes.get_xlim()
-    estimate = row.shown
-    if estimate.has_interval:
-        axes.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=1.1, zorder=2)
-    if row.these.has_interval:
-        axes.plot([row.these.low, row.these.high], [y, y], color=colour, linewidth=2.6, zorder=2)
-    for end, arrow, is_beyond in ((left, "<", estimate.low < left), (right, ">", estimate.high > right)):
-        if is_beyond:
-            axes.plot(end, y, arrow, color=colour, markersize=3, clip_on=False, zorder=2)
+    draw_intervals(axes, y, row.shown, colour, row.these, row.models)
     face = colour if filled else "white"
     axes.plot(
-        estimate.value, y, marker, color=colour, markerfacecolor=face, markersize=4, markeredgewidth=0.9, zorder=3
+        row.shown.value, y, marker, color=colour, markerfacecolor=face, markersize=4, markeredgewidth=0.9, zorder=3
     )
-
-
-def _range(estimates: Sequence[Estimate]) -> tuple[float, float]:
-    """An axis that holds zero, all values, and those intervals that are not many times as wide as most."""
-    bounded = [e for e in estimates if e.has_interval]
-    widths = [e.high - e.low for e in bounded]
-    widest = _WIDEST * (quantiles(widths, n=4)[-1] if len(widths) > 1 else sum(widths))
-    shown = [e for e in bounded if e.high - e.low <= widest]
-    ends = [0.0, *(e.value for e in estimates), *(bound for e in shown for bound in (e.low, e.high))]
-    low, high = min(ends), max(ends)
-    if high - low < _SMALLEST_RANGE:  # nothing to see but rounding
-        low, high = -_SMALLEST_RANGE / 2, _SMALLEST_RANGE / 2
-    margin = 0.05 * (high - low)
-    return low - margin, high + margin
 
 
 def _name_rows(axes: Axes, labels: Sequence[str], summaries: set[str]) -> None:

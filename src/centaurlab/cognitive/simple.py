@@ -1,0 +1,53 @@
+"""Transcripts into the mean NLL of the two simplest baselines: guessing, and how often others gave an answer."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+
+import numpy as np
+
+from centaurlab.catalog.studies import Study
+from centaurlab.cognitive.marginals import learn_role_marginal
+from centaurlab.cognitive.session import is_predictable, read_session
+from centaurlab.data.options import shared_labels
+from centaurlab.data.transcripts import Transcript, find_responses
+
+
+def responses_of(transcript: Transcript) -> list[str]:
+    """The answers of a session as they stand in its text, without surrounding white space and empty ones."""
+    texts = (transcript.text[r.start : r.end].strip() for r in find_responses(transcript.text))
+    return [text for text in texts if text]
+
+
+def uniform_nll(sessions: Iterable[Transcript]) -> float:
+    """Mean NLL where every different answer of a session is equally likely throughout it: mean of log K.
+
+    It is told the session's options in advance, so it is a lower bound for guessing. NaN without responses.
+    """
+    total, count = 0.0, 0
+    for session in sessions:
+        answers = responses_of(session)
+        total += len(answers) * math.log(len(set(answers)) or 1)
+        count += len(answers)
+    return total / count if count else math.nan
+
+
+def marginal_nll(
+    training: Sequence[Transcript], sessions: Sequence[Transcript], own_studies: Mapping[str, Study] | None = None
+) -> float:
+    """Mean NLL under how often the training participants of the study gave each answer, by what the answer means.
+
+    With n of N training answers to a kind of question with K options, p = (n + 1/2) / (N + K / 2). NaN where there are
+    no training answers, nothing to predict, or letters that nothing gives a meaning to: those of ``own answers``.
+    """
+    labels = shared_labels(chain(training, sessions), own_studies)
+    told, asked = (
+        [read_session(one, (one.study, one.experiment, one.participant), labels, own_studies or {}) for one in of_kind]
+        for of_kind in (training, sessions)
+    )
+    has_own = any(one.rule == "own answers" and any(trial.options for trial in one.trials) for one in asked)
+    if has_own or not any(is_predictable(trial) for one in told for trial in one.trials):
+        return math.nan
+    predict = learn_role_marginal(told)
+    log_p_R = np.array([log_p for one in asked for log_p in predict(one).log_p_R if math.isfinite(log_p)])
+    return -float(log_p_R.mean()) if len(log_p_R) else math.nan
