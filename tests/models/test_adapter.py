@@ -10,12 +10,13 @@ from safetensors.torch import load_file, save_file
 
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import base_notes
-from centaurlab.models.identity import identify
+from centaurlab.models.identity import identify, weights_fingerprint
 from centaurlab.models.loading import load_model, load_tokenizer
 from centaurlab.runtime.errors import UserError
+from helpers.adapters import save_adapter
 from helpers.hub_cache import put_into_hub_cache
-from helpers.json_files import edit_json
-from helpers.tiny_models import in_float32, logits, named
+from helpers.json_files import edit_json, write_json
+from helpers.tiny_models import in_float32, logits, named, save_tiny_llama
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -80,6 +81,31 @@ class TestAdapter:
         torch.testing.assert_close(logits(load_model(args)), adapter[1])
         assert identify(args).base == "lab/tiny"
         assert base_notes(named(tiny_llama_dir, adapter_name_or_path=str(adapter[0]))) == ()
+
+    def test_on_other_weights_than_it_was_trained_on_is_refused_or_said(
+        self, tiny_llama_dir: Path, tmp_path: Path
+    ) -> None:
+        """Whatever the base is called, how it is loaded, and whether the adapter is a checkpoint's."""
+        base, folder = Path(shutil.copytree(tiny_llama_dir, tmp_path / "base")), tmp_path / "adapter"
+        save_adapter(base, folder)
+        write_json(folder / "split.json", {"base_weights": weights_fingerprint(in_float32(base))})
+        shutil.copytree(folder, tmp_path / "copy", ignore=shutil.ignore_patterns("split.json"))
+        (tmp_path / "copy").rename(folder / "checkpoint-2")
+        renamed = shutil.copytree(base, tmp_path / "renamed")
+        for known in (folder, folder / "checkpoint-2"):
+            load_model(named(known))
+            for asked in (base, renamed):
+                assert base_notes(named(asked, adapter_name_or_path=str(known), load_in_4bit=True)) == ()
+        save_tiny_llama(base, seed=1)
+        for known in (folder, folder / "checkpoint-2"):
+            for use in (load_model, identify):
+                with pytest.raises(UserError, match=rf"{known} was trained on other weights than {base} holds now"):
+                    use(named(known))
+            explicit = named(base, adapter_name_or_path=str(known))
+            sentence = f"adapter {known} was trained on other weights than those of {base}; it is used on these"
+            assert base_notes(explicit) == (sentence,)
+            load_model(explicit)
+            assert base_notes(named(renamed, adapter_name_or_path=str(known))) == ()
 
     def test_what_is_none_is_refused(self, adapter: tuple[Path, torch.Tensor], tiny_llama_dir: Path) -> None:
         with pytest.raises(UserError, match="not a PEFT adapter"):

@@ -9,6 +9,7 @@ from peft import AutoPeftModelForCausalLM
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
+from centaurlab.models.identity import weights_fingerprint
 from centaurlab.models.loading import load_model
 from centaurlab.runtime.errors import UserError
 from centaurlab.training.centaur import train
@@ -75,6 +76,7 @@ def test_result_is_a_plain_adapter_with_a_card(tiny_llama_dir: Path, data_file: 
     assert all(word in card for word in ("alpha", "Held-out participants", "learning_rate", "limits"))
     assert {r.study for r in results} == {"alpha", "beta"}
     split = read_json(tmp_path / "split.json")
+    assert split["base_weights"] == weights_fingerprint(in_float32(tiny_llama_dir))
     for study in split["studies"].values():
         assert not set(map(tuple, study["train"])) & set(map(tuple, study["test"]))
     assert "gamma" not in split["studies"]

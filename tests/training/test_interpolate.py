@@ -6,6 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from centaurlab.models.checkpoints import find_checkpoint
+from centaurlab.models.identity import weights_fingerprint
 from centaurlab.models.loading import load_model, load_tokenizer
 from centaurlab.prompts.encoding import encode
 from centaurlab.runtime.errors import UserError
@@ -14,7 +16,7 @@ from centaurlab.training.interpolate import interpolate
 from centaurlab.training.merge import merge
 from helpers.adapters import save_adapter
 from helpers.commands import UNTRACKED, Done, run_script
-from helpers.json_files import edit_json
+from helpers.json_files import edit_json, write_json
 from helpers.paths import RECIPES
 from helpers.tiny_models import in_float32, named, save_tiny_gemma
 
@@ -46,6 +48,13 @@ def test_zero_and_one_reproduce_base_and_adapter(adapter: Path, tiny_llama_dir: 
     torch.testing.assert_close(one, nlls(adapter), atol=1e-5, rtol=0)
     assert (zero - one).abs().max() > 0.1
     assert (tmp_path / "0.0" / "chat_template.jinja").read_text() == "{{ messages }}"
+
+
+def test_an_adapter_remembers_the_weights_of_its_base(adapter: Path, tmp_path: Path) -> None:
+    write_json(adapter / "data.json", {"base_weights": weights_fingerprint(named(adapter))})
+    middle = interpolate(str(adapter), None, 0.5, tmp_path / "middle")
+    assert interpolate(str(adapter), None, 0.5, middle) == middle
+    assert find_checkpoint(str(middle), None, True, False).base_weights() == weights_fingerprint(named(adapter))
 
 
 def test_zero_and_one_reproduce_whole_models(whole: Path, tiny_llama_dir: Path, tmp_path: Path) -> None:

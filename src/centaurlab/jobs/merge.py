@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 
 from centaurlab.jobs.command import Command
 from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.checkpoints import base_notes
 from centaurlab.models.identity import identify
 from centaurlab.runs.folder import MODEL_RUN_CONFIG, RunFolder
 from centaurlab.runs.provenance import provenance
@@ -31,12 +32,16 @@ def run(asked: MergeArguments, tracking: TrackingArguments) -> None:
     """Merge, and note in the model's folder what it was made of."""
     from centaurlab.training.merge import merge  # here: it imports torch, and --help answers without it
 
+    notes = base_notes(ModelArguments(asked.base, adapter_name_or_path=asked.adapter)) if asked.base else ()
+    for note in notes:
+        say(f"note: {note}")
     model = merge(asked.adapter, asked.base, asked.output_dir)
     folder = RunFolder(model, "merge")
     with folder.lock():
         folder.write_json(MODEL_RUN_CONFIG, asdict(asked))
         with Tracker(folder, tracking, asdict(asked)):
             about = {"job": folder.job, "model": identify(ModelArguments(str(model))).as_dict()}
+            about |= {"notes": list(notes)}
             folder.finish(provenance() | about)
     say(f"model: {model}")
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from centaurlab.models.arguments import ModelArguments
-from centaurlab.models.digests import content_digest
+from centaurlab.models.digests import content_digest, fingerprint
 from centaurlab.models.gguf import GEMMA, gemma_folder, gguf_folder, is_lost_gemma
 from centaurlab.models.sizes import check_config
-from centaurlab.runs.integrity import check_file
+from centaurlab.runs.integrity import check_file, read_sound_json
 from centaurlab.runtime.errors import UserError, failure
 
 ALIASES = (GEMMA,)
@@ -34,6 +34,11 @@ _SMALL_FILES = ("config.json", "generation_config.json", "adapter_config.json", 
 _WEIGHT_FILES = ("model*.safetensors*", _ADAPTER_SAFETENSORS)
 _MAX_CONFIG_BYTES = 1 << 26
 _PICKLED_FILES = ("pytorch_model*.bin*", _ADAPTER_PICKLED)
+
+BASE_WEIGHTS = "base_weights"
+"""Where a training, and what is made of its adapter, notes the fingerprint of the base's weights alone."""
+
+_NOTED_IN = ("split.json", "data.json", "made_of.json")
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,16 @@ class Checkpoint:
             f"{self.source} holds no safetensors weights; convert it with save_pretrained, or, since pickled "
             "weights can run code when they are read, pass --allow_pickle only if you trust who made them"
         )
+
+    def weights_fingerprint(self, allow_pickle: bool = False) -> str:
+        """SHA-256 over what the weight files hold, whatever these are called and however they are loaded."""
+        return fingerprint({"weights": sorted(map(content_digest, self.weight_files(allow_pickle)))})
+
+    def base_weights(self) -> str | None:
+        """The ``weights_fingerprint`` of the base that an adapter was trained on; None where nobody noted it."""
+        folders = [self.folder, *([self.folder.parent] if self.folder.name.startswith("checkpoint-") else [])]
+        noted = (read_sound_json(folder / name).get(BASE_WEIGHTS) for folder in folders for name in _NOTED_IN)
+        return next((str(known) for known in noted if known), None)
 
 
 def find_checkpoint(name: str, revision: str | None, weights: bool, allow_pickle: bool) -> Checkpoint:
@@ -183,7 +198,14 @@ def _find(args: ModelArguments, weights: bool) -> _Found:
     if args.adapter_name_or_path is None:
         if not model.is_adapter:
             return _Found(model, adapter=None)
-        return _Found(_base_of(model, weights, args.allow_pickle), adapter=model)
+        base = _base_of(model, weights, args.allow_pickle)
+        if weights and not _is_trained_on(base, model, args.allow_pickle):
+            raise UserError(
+                f"adapter {model.source} was trained on other weights than {base.source} holds now, which its "
+                "adapter_config.json names; give it the base that it was trained on or, to put it on this one all the "
+                "same where a command takes both, --model_name_or_path BASE --adapter_name_or_path ADAPTER"
+            )
+        return _Found(base, adapter=model)
     adapter = find_checkpoint(args.adapter_name_or_path, None, weights, args.allow_pickle)
     if not adapter.is_adapter:
         raise UserError(f"{adapter.source} holds no adapter_config.json: it is not a PEFT adapter")
@@ -193,14 +215,31 @@ def _find(args: ModelArguments, weights: bool) -> _Found:
 
 
 def base_notes(args: ModelArguments) -> tuple[str, ...]:
-    """A sentence where an adapter is put on a base of another name than it was trained on, as is asked for."""
+    """A sentence where an adapter is put on another base than it was trained on, as is asked for.
+
+    By the weights where its training noted them, else by the name.
+    """
     found = _find(args, weights=False)
-    if not found.adapter:
+    adapter = found.adapter
+    if not adapter or not args.adapter_name_or_path:
         return ()
-    trained_on = found.adapter.config().get("base_model_name_or_path")
+    if adapter.base_weights():
+        base = _find(args, weights=True).base
+        if _is_trained_on(base, adapter, args.allow_pickle):
+            return ()
+        return (
+            f"adapter {adapter.source} was trained on other weights than those of {base.source}; it is used on these",
+        )
+    trained_on = adapter.config().get("base_model_name_or_path")
     if not trained_on or trained_on == found.base.source or _is_path(trained_on) or _is_path(found.base.source):
         return ()
-    return (f"adapter {found.adapter.source} names {trained_on} as its base; it is used on {found.base.source}",)
+    return (f"adapter {adapter.source} names {trained_on} as its base; it is used on {found.base.source}",)
+
+
+def _is_trained_on(base: Checkpoint, adapter: Checkpoint, allow_pickle: bool) -> bool:
+    """Whether the base holds the weights that the adapter was trained on; also where nobody noted these."""
+    known = adapter.base_weights()
+    return known is None or known == base.weights_fingerprint(allow_pickle)
 
 
 def _is_path(source: str) -> bool:

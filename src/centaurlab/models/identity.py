@@ -35,6 +35,11 @@ def identify(args: ModelArguments) -> ModelIdentity:
     )
 
 
+def weights_fingerprint(args: ModelArguments) -> str:
+    """SHA-256 over the weights of the model (of an adapter: of its base) alone, however they are loaded."""
+    return _find(args, weights=True).base.weights_fingerprint(args.allow_pickle)
+
+
 def quantization(args: ModelArguments) -> str:
     """As in ``ModelIdentity``, without the weights."""
     return quantization_of(_find(args, weights=False).base, args)

@@ -26,6 +26,7 @@ from centaurlab.data.options import shared_labels
 from centaurlab.data.source import DataArguments, TranscriptSource, open_source
 from centaurlab.data.transcripts import Transcript
 from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.checkpoints import base_notes
 from centaurlab.models.identity import identify
 from centaurlab.models.loading import load_config, load_model, load_tokenizer
 from centaurlab.models.shape import usable_window
@@ -93,6 +94,7 @@ def simulate(
         settings = Settings(arguments.seed, arguments.temperature, max_tokens, arguments.max_new_tokens)
         with state.main_process_first():
             identity = identify(model_arguments)
+            notes = base_notes(model_arguments)
             depends_on = {"model": identity.as_dict()} | asdict(settings)
             store = SimulationStore(folder.path / "store", depends_on, state.process_index)
         wait_for_all(state)
@@ -101,6 +103,8 @@ def simulate(
         config = asdict(model_arguments) | asdict(data_arguments) | asdict(arguments)
         if state.is_main_process:
             folder.write_json("config.json", config)
+            for note in notes:
+                say(f"note: {note}")
             _say_fits(sessions)
         with Tracker(folder, tracking, config) if tracking else nullcontext():
             people = [_missing(session, arguments.replicates, known.keys()) for session in sessions]
@@ -128,7 +132,7 @@ def simulate(
                     "wall_seconds": round(time.monotonic() - started, 2),
                 }
                 about = {"model": identity.as_dict(), "simulation": asdict(arguments) | asdict(settings)}
-                write_output(folder, data_arguments.data, outcomes, about | {"speed": speed})
+                write_output(folder, data_arguments.data, outcomes, about | {"speed": speed, "notes": list(notes)})
         wait_for_all(state)
     if failures:
         raise IncompleteError(

@@ -14,7 +14,8 @@ from trl import ModelConfig, SFTConfig, pack_dataset
 from centaurlab.data.held_out import as_by_session
 from centaurlab.display.terminal import show
 from centaurlab.models.arguments import ModelArguments
-from centaurlab.models.identity import identify
+from centaurlab.models.checkpoints import BASE_WEIGHTS
+from centaurlab.models.identity import identify, weights_fingerprint
 from centaurlab.models.loading import load_config, load_tokenizer
 from centaurlab.models.shape import usable_window
 from centaurlab.results.record import ModelIdentity
@@ -68,7 +69,7 @@ def prepare_run(args: CentaurArguments, training_args: SFTConfig, model_args: Mo
     data = prepare_data(args, tokenizer, max_length, seed)
     identity = identify(base_args)
     settings = {"data": asdict(args), "training": training_args.to_dict(), "model": asdict(model_args)}
-    checkpoint = _begin(folder, identity, data, settings, training_args)
+    checkpoint = _begin(folder, identity, weights_fingerprint(base_args), data, settings, training_args)
     trainer = build_trainer(args, training_args, model_args, base_args, tokenizer, data, max_length)
     trainer.add_callback(RunFolderCallback(folder))
     return Run(trainer, folder, identity, data, settings, checkpoint)
@@ -152,7 +153,12 @@ def _about(base: ModelIdentity, data: TrainingData) -> dict[str, Any]:
 
 
 def _begin(
-    folder: RunFolder, base: ModelIdentity, data: TrainingData, settings: dict[str, Any], training_args: SFTConfig
+    folder: RunFolder,
+    base: ModelIdentity,
+    base_weights: str,
+    data: TrainingData,
+    settings: dict[str, Any],
+    training_args: SFTConfig,
 ) -> Path | None:
     """The checkpoint to go on from; a folder that holds another run (model, data, settings) is refused."""
     checkpoint = last_complete_checkpoint(folder.path)
@@ -168,7 +174,7 @@ def _begin(
                     "or the same settings to continue"
                 )
     if training_args.process_index == 0:
-        folder.write_json("split.json", split)
+        folder.write_json("split.json", split | {BASE_WEIGHTS: base_weights})
         folder.write_json("config.json", settings)
         step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else -1
         logged_until(folder.path / "metrics.jsonl", step)

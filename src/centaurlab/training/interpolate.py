@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from centaurlab.models.arguments import ModelArguments
-from centaurlab.models.checkpoints import Checkpoint, find_checkpoint
+from centaurlab.models.checkpoints import BASE_WEIGHTS, Checkpoint, find_checkpoint
 from centaurlab.models.identity import identify
 from centaurlab.models.loading import load_model, load_tokenizer
 from centaurlab.runs.folder import RunFolder
@@ -49,7 +49,8 @@ def interpolate(post: str, base: str | None, alpha: float, output_dir: Path) -> 
     template = found.folder / "chat_template.jinja"
     if template.is_file():
         shutil.copyfile(template, folder / template.name)
-    RunFolder(folder, "interpolate").write_json(_MADE_OF, _made_of(post, base, alpha))
+    about_base = {BASE_WEIGHTS: found.base_weights()} if found.is_adapter else {}
+    RunFolder(folder, "interpolate").write_json(_MADE_OF, _made_of(post, base, alpha) | about_base)
     folder.rename(output_dir)
     return output_dir
 
@@ -58,7 +59,9 @@ def is_there(post: str, base: str | None, alpha: float, output_dir: Path) -> boo
     """Whether ``output_dir`` holds this very model; ``UserError`` where it holds something else."""
     if not output_dir.exists() or not any(output_dir.iterdir()):
         return False
-    if read_json(output_dir / _MADE_OF) != _made_of(post, base, alpha):
+    known = read_json(output_dir / _MADE_OF)
+    known.pop(BASE_WEIGHTS, None)
+    if known != _made_of(post, base, alpha):
         raise UserError(
             f"{output_dir} holds something else; leave {alpha:g} out of --alpha, or give another --output_dir"
         )

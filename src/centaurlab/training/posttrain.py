@@ -13,7 +13,8 @@ from transformers import PreTrainedTokenizerFast, Trainer
 from trl import ModelConfig, SFTConfig
 
 from centaurlab.models.arguments import ModelArguments
-from centaurlab.models.identity import identify
+from centaurlab.models.checkpoints import BASE_WEIGHTS
+from centaurlab.models.identity import identify, weights_fingerprint
 from centaurlab.models.loading import load_config
 from centaurlab.models.shape import usable_window
 from centaurlab.prompts.chat import chat_tokenizer, read_template
@@ -84,7 +85,8 @@ def prepare_posttraining(args: PostTrainArguments, training_args: SFTConfig, mod
             about["replay"] = _replay(rows, about, sessions.split)
     base = identify(base_args)
     settings = {"posttrain": asdict(args), "training": training_args.to_dict(), "model": asdict(model_args)}
-    checkpoint = _begin(folder, about | {"base_fingerprint": base.fingerprint}, settings, training_args)
+    about_base = {"base_fingerprint": base.fingerprint}
+    checkpoint = _begin(folder, about | about_base, weights_fingerprint(base_args), settings, training_args)
     trainer = _build_trainer(args, training_args, model_args, base_args, tokenizer, rows)
     trainer.add_callback(RunFolderCallback(folder))
     return PostTrainRun(trainer, folder, base, settings, about, checkpoint)
@@ -168,7 +170,11 @@ def _build_trainer(
 
 
 def _begin(
-    folder: RunFolder, identity: Mapping[str, Any], settings: dict[str, Any], training_args: SFTConfig
+    folder: RunFolder,
+    identity: Mapping[str, Any],
+    base_weights: str,
+    settings: dict[str, Any],
+    training_args: SFTConfig,
 ) -> Path | None:
     """The checkpoint to go on from; a folder that holds a run with other settings is refused."""
     own = fixed_settings(settings) | settings["posttrain"]
@@ -188,7 +194,7 @@ def _begin(
                 "settings to continue"
             )
     if training_args.process_index == 0:
-        folder.write_json(_IDENTITY, asked)
+        folder.write_json(_IDENTITY, asked | {BASE_WEIGHTS: base_weights})
         folder.write_json(CONFIG if settings["model"]["use_peft"] else MODEL_RUN_CONFIG, settings)
         logged_until(folder.path / "metrics.jsonl", int(checkpoint.name.rpartition("-")[2]) if checkpoint else -1)
     return checkpoint
