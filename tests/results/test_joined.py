@@ -96,7 +96,7 @@ def test_an_nll_that_is_no_number_is_never_averaged(tmp_path: Path, nll: float) 
 def test_a_response_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     base = score_folder(tmp_path / "base", BASE)
     post = score_folder(tmp_path / "post", [(A, {0: 0.5}), (B, {0: 1.0}), (A, {0: 0.7})])
-    with pytest.raises(UserError, match=r"response 0 of participant '1' of 's' .* more than once"):
+    with pytest.raises(UserError, match=r"post holds response 0 of participant '1' of 's' .* more than once"):
         join_scores(base, post)
 
 

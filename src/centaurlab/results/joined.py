@@ -179,8 +179,8 @@ def _sorted(batches: Iterable[pa.RecordBatch], sessions: _Sessions, name: str) -
         response_R = batch.column(RESPONSE).to_numpy().astype(np.int64)
         keys.append((_number_sessions(batch, sessions) << 32) + response_R)
         nlls.append(batch.column(NLL).to_numpy())
-        for name, found in zip(_KINDS, kinds, strict=True):
-            found.append(_numbers(batch, name))
+        for kind, found in zip(_KINDS, kinds, strict=True):
+            found.append(_numbers(batch, kind))
     key_R, nll_R = np.concatenate(keys), np.concatenate(nlls)
     n_tokens_R, n_options_R, item_R = (np.concatenate(found) for found in kinds)
     steps = np.diff(key_R)

@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from centaurlab.data.transcripts import SessionKey
-from centaurlab.runs.integrity import check_file, damaged
+from centaurlab.results.consistency import Consistency, Meaning
+from centaurlab.runs.integrity import FILES, RECORD, check_file, damaged, read_json
 from centaurlab.runtime.disk import disk_errors, replace_durably
 from centaurlab.runtime.errors import UserError, one_line
 
@@ -78,6 +79,11 @@ number for what was asked, the same for everybody who was asked it; null where n
 
 MEASURES = tuple(name for name in SCORE_SCHEMA.names if name not in (*SESSION, RESPONSE, ITEM))
 """The columns beside those that name the response, and the item, which older tables lack."""
+
+_MEANING = Meaning(
+    *(SESSION, RESPONSE, NLL, N_TOKENS, GREEDY_CORRECT, ENTROPY, OPTION_NLL),
+    nll_at={t: at_temperature(NLL, t) for t in TEMPERATURES},
+)
 
 
 @dataclass(frozen=True)
@@ -195,6 +201,7 @@ def read_batches(
     """
     path = folder / SCORES
     check_file(path, _REMEDY)
+    consistency = _unproven(folder)
     try:
         has_person = PERSON in pq.read_schema(path).names
         dictionaries = [*SESSION, *([PERSON] if has_person else [])]
@@ -207,13 +214,28 @@ def read_batches(
                     f"{path} has no column {lacking[0]!r}: it was written by an older version or another program; "
                     "score again into another folder"
                 )
-            for batch in file.iter_batches(_READ_ROWS, columns=schema.names):
+            also = [name for name in _MEANING.names() if consistency and name in file.schema_arrow.names]
+            for batch in file.iter_batches(_READ_ROWS, columns=[*dict.fromkeys([*schema.names, *also])]):
+                if consistency:
+                    consistency.add(batch.select(also))
                 batch = batch.select(schema.names).cast(schema)
                 if NLL in columns:
                     _check_finite(folder, batch)
                 yield batch
+            if consistency:
+                consistency.check()
     except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
         raise damaged(path, one_line(error), _REMEDY) from error
+
+
+def _unproven(folder: Path) -> Consistency | None:
+    """What a table that no digest proves is held against, if its run's record tells of it; None: nothing."""
+    record = read_json(folder / RECORD)
+    files = record.get(FILES)
+    if isinstance(files, dict) and SCORES in files:
+        return None
+    consistency = Consistency(_MEANING, record)
+    return consistency if consistency.knows_means else None
 
 
 def by_person(table: pa.Table) -> pa.Table:
