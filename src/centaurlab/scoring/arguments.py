@@ -24,6 +24,17 @@ class ScoreArguments:
     chunk_tokens: int | None = field(
         default=None, metadata={"help": "tokens computed at once (default: by architecture and device)"}
     )
+    batch_tokens: int | None = field(
+        default=None,
+        metadata={
+            "help": "short sessions of together at most so many tokens go through the model at once, where its "
+            "self-check finds that exact (default: 4096 on a GPU, 0 on a CPU: one session after another)"
+        },
+    )
+    deterministic: bool = field(
+        default=False,
+        metadata={"help": "--batch_tokens 0: the same bytes, however a run is cut short or divided among processes"},
+    )
     long_options: bool = field(
         default=True,
         metadata={"help": "probability of options of several tokens as well (--no_long_options: of one-token ones)"},
@@ -41,6 +52,12 @@ class ScoreArguments:
         for name, count in (("max_length", self.max_length), ("chunk_tokens", self.chunk_tokens)):
             if count is not None and count < 1:
                 raise UserError(f"--{name} is {count}; it must be at least 1")
+        if self.deterministic and self.batch_tokens:
+            raise UserError(f"--deterministic and --batch_tokens {self.batch_tokens} exclude each other; give one")
+        if self.batch_tokens is not None and self.batch_tokens < 0:
+            raise UserError(f"--batch_tokens is {self.batch_tokens}; give 0 for one session after another")
+        if self.deterministic:
+            self.batch_tokens = 0
 
 
 @dataclass

@@ -263,5 +263,6 @@ def _model_to_score(
         arguments.chunk_tokens,
         loaded=loaded,
         long_options=arguments.long_options,
+        batch_tokens=arguments.batch_tokens,
     )
     return model, (*base_notes(model_arguments), *((shape,) if isinstance(shape, str) else ()))

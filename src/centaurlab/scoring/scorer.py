@@ -152,11 +152,42 @@ class SessionScorer:
             "memory, or try --load_in_4bit, --device_map auto or a shorter --max_length"
         )
 
+    def can_be_packed(self, encoding: Encoding, options: ResponseOptions) -> bool:
+        """Whether a session may share a pass with others (``score_together``)."""
+        is_whole = self._check.is_whole(len(encoding.input_ids_T))
+        return bool(self._check.packed and len(encoding.start_R) and not is_whole and not options.long)
+
+    @torch.inference_mode()
+    def score_together(self, sessions: Sequence[tuple[Encoding, ResponseOptions]]) -> list[ScoredSession]:
+        """Score sessions in one pass: a row without padding, in which positions that start anew tell them apart.
+
+        Each has to be one that ``can_be_packed``. One pass, one product with the LM head and one transfer from the
+        device serve all of them. Raises ``SessionError`` and PyTorch's errors where one of them cannot be computed.
+        """
+        targets = [_targets(encoding) for encoding, _ in sessions]
+        lengths = [int(target_N[-1]) for target_N in targets]  # what comes last is predicted, not read
+        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        read = [encoding.input_ids_T[:n] for (encoding, _), n in zip(sessions, lengths, strict=True)]
+        said = [encoding.input_ids_T[target_N] for (encoding, _), target_N in zip(sessions, targets, strict=True)]
+        ids_O, is_option_NO = _union([options for _, options in sessions], [e for e, _ in sessions])
+        places = np.concatenate([start + target_N - 1 for start, target_N in zip(starts, targets, strict=True)])
+        with HeadRows(self._model.get_output_embeddings()) as rows:
+            rows.positions_N = torch.from_numpy(places)
+            position_1T = _row([np.arange(n, dtype=np.int32) for n in lengths]).to(self._device)
+            logits_NV = self._logits(_row(read).to(self._device), None, position_ids=position_1T)
+        statistics = token_statistics(logits_NV, _row(said)[0], ids_O, is_option_NO)
+        scored, first = [], 0
+        for (encoding, options), target_N, n in zip(sessions, targets, lengths, strict=True):
+            own = statistics.part(first, first + len(target_N))
+            scored.append(ScoredSession(_per_response(encoding, own, options), n))
+            first += len(target_N)
+        return scored
+
     def _score(
         self, encoding: Encoding, shared: Sequence[int], chunk_tokens: int, options: ResponseOptions
     ) -> tuple[ResponseScores, int]:
         """The scores, and how many tokens went through the model for them."""
-        targets_N = np.concatenate([np.arange(s, e) for s, e in zip(encoding.start_R, encoding.end_R, strict=True)])
+        targets_N = _targets(encoding)
         target_ids_N = torch.from_numpy(encoding.input_ids_T[targets_N].astype(np.int64))
         is_option_NO = np.repeat(options.is_option_RO, encoding.end_R - encoding.start_R, axis=0)
         positions_N = targets_N - 1
@@ -203,10 +234,10 @@ class SessionScorer:
             self.notes = () if self._passes else (UNKNOWN,)
         return [branching for branching in options.long if self._passes and self._passes.fits(branching)]
 
-    def _logits(self, ids_1T: torch.Tensor, cache: DynamicCache | None) -> torch.Tensor:
+    def _logits(self, ids_1T: torch.Tensor, cache: DynamicCache | None, **inputs: torch.Tensor) -> torch.Tensor:
         """(N, V) logits of the rows that the LM head sees."""
         try:
-            return logits_of(self._model, ids_1T, cache)[0]
+            return logits_of(self._model, ids_1T, cache, **inputs)[0]
         except UserError:
             raise
         except Exception as error:
@@ -238,6 +269,27 @@ def _chunks(start: int, end: int, shared: Sequence[int], chunk_tokens: int) -> l
     return chunks
 
 
+def _targets(encoding: Encoding) -> npt.NDArray[np.int64]:
+    """Places of the response tokens of a session."""
+    return np.concatenate([np.arange(s, e) for s, e in zip(encoding.start_R, encoding.end_R, strict=True)])
+
+
+def _row(parts: Sequence[Ints]) -> torch.Tensor:
+    """(1, T) numbers of several sessions, one after another."""
+    return torch.from_numpy(np.concatenate(parts).astype(np.int64))[None]
+
+
+def _union(options: Sequence[ResponseOptions], encodings: Sequence[Encoding]) -> tuple[Ints, npt.NDArray[np.bool_]]:
+    """The options of all sessions, and which of them are those of each response token."""
+    ids_O = np.unique(np.concatenate([own.ids_O for own in options])).astype(np.int32)
+    rows = []
+    for own, encoding in zip(options, encodings, strict=True):
+        is_option_RO = np.zeros((len(encoding.start_R), len(ids_O)), bool)
+        is_option_RO[:, np.searchsorted(ids_O, own.ids_O)] = own.is_option_RO
+        rows.append(np.repeat(is_option_RO, encoding.end_R - encoding.start_R, axis=0))
+    return ids_O, np.concatenate(rows)
+
+
 def _no_options(encoding: Encoding) -> ResponseOptions:
     n = len(encoding.response_R)
     return ResponseOptions(np.empty(0, np.int32), np.zeros((n, 0), bool), np.zeros(n, np.int32))
@@ -256,8 +308,8 @@ def _per_response(
     encoding: Encoding,
     tokens: TokenStatistics,
     options: ResponseOptions,
-    long: Sequence[Branching],
-    share_RC: npt.NDArray[np.float64],
+    long: Sequence[Branching] = (),
+    share_RC: npt.NDArray[np.float64] | float = np.nan,
 ) -> ResponseScores:
     """``share_RC``: -log of the answer's share among its options, of the responses in ``long``."""
     n_tokens_R = encoding.end_R - encoding.start_R

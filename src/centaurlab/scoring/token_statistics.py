@@ -26,6 +26,14 @@ class TokenStatistics(NamedTuple):
     nll_NK: Floats
     option_nll_N1K: Floats
 
+    def part(self, first: int, end: int) -> "TokenStatistics":
+        """Those of the tokens from ``first`` to before ``end``."""
+        rows = slice(first, end)
+        return TokenStatistics(
+            *(self.log_probability_N[rows], self.greedy_N[rows], self.entropy_N[rows]),
+            *(self.nll_NK[rows], self.option_nll_N1K[rows]),
+        )
+
 
 def token_statistics(
     logits_NV: torch.Tensor,
@@ -77,13 +85,11 @@ def token_statistics(
     nll_NK = log_sum_NK - target_N[:, None] * inverse_temperature_K
     option_nll_NK = log_sum_NK - (option_NO[:, None] * inverse_temperature_K[:, None]).logsumexp(-1)
     option_nll_N1K = torch.cat([-option_NO.logsumexp(-1, keepdim=True), option_nll_NK], dim=1)
-    return TokenStatistics(
-        log_probability_N=target_N.cpu().numpy(),
-        greedy_N=(target_N == maximum_N).cpu().numpy(),
-        entropy_N=-sums_NK1[:, -1].cpu().numpy(),
-        nll_NK=nll_NK.cpu().numpy(),
-        option_nll_N1K=option_nll_N1K.cpu().numpy(),
-    )
+    one_each = torch.stack([target_N, (target_N == maximum_N).float(), -sums_NK1[:, -1]], dim=1)
+    widths = np.cumsum([1, 1, 1, len(TEMPERATURES)])
+    together = torch.cat([one_each, nll_NK, option_nll_N1K], dim=1).cpu().numpy()  # one transfer from the device
+    target, greedy, entropy, nll, option_nll = np.split(together, widths, axis=1)
+    return TokenStatistics(target[:, 0], greedy[:, 0] == 1, entropy[:, 0], nll, option_nll)
 
 
 def edge_log_probabilities(

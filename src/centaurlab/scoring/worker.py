@@ -3,9 +3,10 @@
 import gc
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from accelerate import PartialState
 from tqdm.auto import tqdm
@@ -22,11 +23,22 @@ from centaurlab.results.table import ResponseScores
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.names import shown
 from centaurlab.scoring.failures import Failure
-from centaurlab.scoring.options import OptionTokens
+from centaurlab.scoring.options import OptionTokens, ResponseOptions
 from centaurlab.scoring.order import divide
 from centaurlab.scoring.plan import PlannedSession, SessionPlan, estimate_lengths
-from centaurlab.scoring.scorer import SessionError, SessionScorer
+from centaurlab.scoring.scorer import (
+    WHOLE_SEQUENCE_TOKENS,
+    ScoredSession,
+    SessionError,
+    SessionScorer,
+    is_out_of_memory,
+)
 from centaurlab.scoring.store import ScoreStore, SessionResult
+
+_PACKING_TOLERANCE = 0.02
+"""Nats per response, on average, by which a session's neighbours in its pass may move it."""
+
+_TRIED_SESSIONS = 4
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,8 @@ class ModelToScore:
     ``shape``: None where it cannot be read. ``max_tokens``: its context window. ``chunk_tokens``: how many are computed
     at once; None: what suits it. ``fingerprint``: of its identity, under which its self-check is kept; None: it is not.
     ``loaded``: the model itself, where it is in memory already. ``long_options``: whether the probability of options of
-    several tokens is computed.
+    several tokens is computed. ``batch_tokens``: short sessions of together so many share a pass; 0: none; None: as
+    suits the device.
     """
 
     arguments: ModelArguments
@@ -47,6 +60,21 @@ class ModelToScore:
     fingerprint: str | None = None
     loaded: LoadedModel | None = None
     long_options: bool = True
+    batch_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """A session as the model reads it; ``seconds`` is what that took."""
+
+    session: PlannedSession
+    encoding: Encoding
+    options: ResponseOptions
+    seconds: float
+
+    @property
+    def n_tokens(self) -> int:
+        return len(self.encoding.input_ids_T)
 
 
 class Worker:
@@ -72,6 +100,9 @@ class Worker:
         self._loads = [0.0] * state.num_processes
         self._options = OptionTokens(model.tokenizer, model.long_options)
         self._scorer: SessionScorer | None = None
+        own = 0 if state.device.type == "cpu" else WHOLE_SEQUENCE_TOKENS
+        self._batch_tokens: int = own if model.batch_tokens is None else model.batch_tokens
+        self._is_packing_tried = False
 
     def score(self, sessions: frozenset[SessionKey] | None, title: str) -> None:
         """Score this process's share of ``sessions`` (None: all) under a progress bar with ``title``.
@@ -86,10 +117,12 @@ class Worker:
                 later -= sum(session.n_characters for session in wanted)
                 mine = self._share(wanted)
                 left = sum(session.n_characters for session in mine) + later // self.state.num_processes
-                for session in mine:
-                    bar.set_postfix_str(shown(session.key.study[:30]), refresh=False)
-                    n_tokens = self._score_session(session)
-                    done, left = done + session.n_characters, left - session.n_characters
+                for batch in self._batches(mine):
+                    bar.set_postfix_str(shown(batch[0].session.key.study[:30]), refresh=False)
+                    self._score_batch(batch)
+                    n_tokens = sum(encoded.n_tokens for encoded in batch)
+                    n_characters = sum(encoded.session.n_characters for encoded in batch)
+                    done, left = done + n_characters, left - n_characters
                     bar.total = round((bar.n + n_tokens) * (1 + left / done))
                     bar.update(n_tokens)
             bar.leave = bar.n > 0
@@ -129,8 +162,10 @@ class Worker:
     def _load(self) -> SessionScorer:
         loaded = self.model.loaded
         model = loaded.model if loaded else load_model(self.model.arguments, self.state.device)
-        check = self_check(model, self.model.fingerprint)
+        check = self_check(model, self.model.fingerprint, ["packed"] if self._batch_tokens else [])
         self._note(check.notes)
+        if self._batch_tokens and not check.packed:
+            self._note(["self-check: a neighbour in its pass changes this model's NLLs, so no session has one"])
         return SessionScorer(model, self.model.chunk_tokens, check)
 
     def _note(self, notes: Sequence[str]) -> None:
@@ -140,10 +175,7 @@ class Worker:
             tqdm.write("\n".join(f"note: {note}" for note in new), file=sys.stderr)
         self.notes += new
 
-    def _score_session(self, session: PlannedSession) -> int:
-        """Score a session into the store; its number of tokens."""
-        if self._scorer is None:
-            self._scorer = self._load()
+    def _encode(self, session: PlannedSession) -> _Encoded:
         started = time.perf_counter()
         encoding = encode_prompt(session.prompt, self.model.tokenizer, self.model.max_tokens)
         if encoding.coverage.cut and not encoding.coverage.scored and not self._tolerant:
@@ -152,26 +184,91 @@ class Worker:
                 f"{self.model.max_tokens} tokens; use a model with a longer one, raise --max_length, or leave such "
                 "sessions out with --on_malformed skip"
             )
+        options = self._options.of(session.prompt, encoding, session.options)
+        return _Encoded(session, encoding, options, time.perf_counter() - started)
+
+    def _batches(self, sessions: Sequence[PlannedSession]) -> Iterator[list[_Encoded]]:
+        """Sessions that share a pass; those that cannot, or are too long to gain by it, are by themselves."""
+        waiting: list[_Encoded] = []
+        for session in sessions:
+            if self._scorer is None:
+                self._scorer = self._load()
+            new = self._encode(session)
+            if 2 * new.n_tokens > self._batch_tokens or not self._scorer.can_be_packed(new.encoding, new.options):
+                yield [new]
+                continue
+            if sum(encoded.n_tokens for encoded in waiting) + new.n_tokens > self._batch_tokens:
+                yield waiting
+                waiting = []
+            waiting.append(new)
+        if waiting:
+            yield waiting
+
+    def _score_batch(self, batch: Sequence[_Encoded]) -> None:
+        """Score sessions into the store."""
+        started = time.perf_counter()
+        together = self._score_together(batch) if len(batch) > 1 else None
+        if together is None:
+            for encoded in batch:
+                self._score_alone(encoded)
+            return
+        seconds = (time.perf_counter() - started) / sum(encoded.n_tokens for encoded in batch)
+        for encoded, scored in zip(batch, together, strict=True):
+            self._store(encoded, scored, encoded.seconds + seconds * encoded.n_tokens)
+
+    def _score_together(self, batch: Sequence[_Encoded]) -> list[ScoredSession] | None:
+        """The scores of sessions in one pass; None: they have to be scored one after another."""
+        assert self._scorer is not None
+        try:
+            together = self._scorer.score_together([(encoded.encoding, encoded.options) for encoded in batch])
+        except (SessionError, RuntimeError, MemoryError) as error:
+            if not isinstance(error, SessionError) and not is_out_of_memory(error):
+                raise
+            return None  # alone, those concerned are named
+        if not self._is_packing_tried:
+            self._is_packing_tried = True
+            return together if self._is_packing_exact(batch, together) else None
+        return together
+
+    def _is_packing_exact(self, batch: Sequence[_Encoded], together: Sequence[ScoredSession]) -> bool:
+        """Say how far sharing a pass moves the NLLs of the first sessions, and end it where that is too far."""
+        assert self._scorer is not None
+        alone = [self._scorer.score(encoded.encoding, (), encoded.options) for encoded in batch[:_TRIED_SESSIONS]]
+        moved_R = np.concatenate(
+            [np.abs(a.scores.nll_R - b.scores.nll_R) for a, b in zip(alone, together, strict=False)]
+        )
+        found = f"self-check: sharing a pass moves an NLL by {moved_R.mean():.1e} nats on average"
+        if not moved_R.mean() <= _PACKING_TOLERANCE:
+            self._batch_tokens = 0
+            self._note([f"{found}, so sessions are computed one after another"])
+            return False
+        self._note([f"{found}, {moved_R.max():.1e} at most ({len(moved_R)} responses of {len(alone)} sessions)"])
+        return True
+
+    def _score_alone(self, encoded: _Encoded) -> None:
+        """Score a session into the store, or tell why it cannot be."""
+        assert self._scorer is not None
+        session, encoding, started = encoded.session, encoded.encoding, time.perf_counter()
         name = f"{self.model.arguments.model_name_or_path}: {session.origin}: {session.key}"
         try:
-            options = self._options.of(session.prompt, encoding, session.options)
-            scored = self._scorer.score(encoding, _shared_tokens(encoding, session.shared), options)
+            scored = self._scorer.score(encoding, _shared_tokens(encoding, session.shared), encoded.options)
         except SessionError as error:
             failure = Failure(f"{name}: {error}", encoding.coverage.of_failed_session)
             self.failures[session.digest] = failure
             tqdm.write(shown(f"not scored: {failure.reason}"), file=sys.stderr)
-            return len(encoding.input_ids_T)
+            return
         self._note(self._scorer.notes)
         if scored.n_out_of_memory:
             tqdm.write(shown(f"note: {name}: computed in smaller chunks, as memory ran out"), file=sys.stderr)
+        self._store(encoded, scored, encoded.seconds + time.perf_counter() - started)
+
+    def _store(self, encoded: _Encoded, scored: ScoredSession, seconds: float) -> None:
         self.tokens_computed += scored.n_computed
-        seconds = time.perf_counter() - started
-        n_tokens = len(encoding.input_ids_T)
+        scores = _with_items(scored.scores, encoded.session)
         self.store.add(
-            session.digest,
-            SessionResult(_with_items(scored.scores, session), encoding.coverage, n_tokens, scored.n_computed, seconds),
+            encoded.session.digest,
+            SessionResult(scores, encoded.encoding.coverage, encoded.n_tokens, scored.n_computed, seconds),
         )
-        return n_tokens
 
 
 def _with_items(scores: ResponseScores, session: PlannedSession) -> ResponseScores:
