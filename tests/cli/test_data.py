@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from centaurlab.cli.data import is_known, print_stats, validate
+from centaurlab.cli.data import TokenReader, is_known, print_stats, validate
 from centaurlab.data.source import DataArguments
 from centaurlab.runtime.errors import UserError
 from helpers.transcripts import write_transcripts
@@ -27,7 +27,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def row_of(table: str, study: str) -> list[str]:
-    (line,) = [line for line in table.splitlines() if study in line and "recur" not in line]
+    (line,) = [line for line in table.splitlines() if study in line and ": " not in line]
     return re.split(r"\s{2,}", line.strip())
 
 
@@ -48,10 +48,16 @@ def test_with_a_tokenizer_it_counts_the_tokens_that_scoring_reads(path, capsys, 
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama_dir)
     up_to_the_last_response = TEXT.removesuffix(">>.")
     tokens = len(tokenizer(up_to_the_last_response)["input_ids"])
-    print_stats(DataArguments(data=str(path)), tokenizer)
+    print_stats(DataArguments(data=str(path)), TokenReader(tokenizer))
     printed = capsys.readouterr().out
     assert "tokens" in printed
     assert row_of(printed, "smith2020")[4] == str(tokens)
+    assert "go on beyond" not in printed
+    first_response = len(tokenizer(TEXT.partition(">>")[0])["input_ids"])
+    print_stats(DataArguments(data=str(path)), TokenReader(tokenizer, tokens - 1))
+    printed = capsys.readouterr().out
+    assert row_of(printed, "smith2020")[4] == str(first_response)
+    assert f"smith2020: 1 of 1 sessions go on beyond the {tokens - 1} tokens that the model reads" in printed
 
 
 def test_people_are_listed_with_their_ids_and_sessions(tmp_path, capsys, monkeypatch):

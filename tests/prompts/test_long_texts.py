@@ -3,6 +3,7 @@
 import random
 import time
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,6 +38,21 @@ def test_the_tokens_in_the_window_are_those_of_the_whole_text(
         assert np.array_equal(cut.input_ids_T, whole.input_ids_T[: len(cut.input_ids_T)])
         covered = cut.coverage
         assert covered.responses == whole.coverage.responses == covered.scored + covered.cut + covered.empty
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_a_text_that_is_tokenized_in_pieces_has_the_tokens_of_the_whole(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [text_of(seed, 400) for seed in range(3)]
+    wholes = [encode(text, tokenizer_of(family)) for text in texts]
+    monkeypatch.setattr(encoding, "_PIECE_CHARACTERS", 50)
+    for text, whole in zip(texts, wholes, strict=True):
+        pieces = encode(text, tokenizer_of(family))
+        for name in ("input_ids_T", "end_character_T", "response_R", "start_R", "end_R"):
+            assert np.array_equal(getattr(pieces, name), getattr(whole, name))
+        assert replace(pieces.coverage, straddling=0) == replace(whole.coverage, straddling=0)
+        assert 0 <= whole.coverage.straddling - pieces.coverage.straddling <= len(text) / 50
 
 
 def test_white_space_that_is_few_tokens_is_read_on() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from centaurlab.catalog.tables import domains_of
 from centaurlab.data.checks import doubts
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 
 PROBLEMS_SHOWN = 20
+LONGEST_WINDOW = 1 << 20
+"""In tokens, of a model that does not state its own: no session is longer."""
 
 STATS_DESCRIPTION = """Print studies, people, sessions, responses, tokens, metadata, domains, and the problems found.
 
@@ -82,16 +84,33 @@ def run_stats(asked: StatsArguments, data: DataArguments) -> None:
     say(f"reading {asked.of or data.data} …", is_error=True)
     # Here and not above: it imports transformers, and --help answers without it.
     from centaurlab.models.gguf import GEMMA, gemma_is_installed
-    from centaurlab.models.loading import load_tokenizer
+    from centaurlab.models.loading import load_config, load_tokenizer
+    from centaurlab.models.shape import usable_window
 
     name = asked.tokenizer or (GEMMA if gemma_is_installed() else "none")
-    tokenizer = None if name == "none" else load_tokenizer(ModelArguments(name))
-    print_stats(replace(data, data=asked.of or data.data), tokenizer, Path(asked.people) if asked.people else None)
+    reader = None
+    if name != "none":
+        tokenizer = load_tokenizer(ModelArguments(name))
+        try:
+            window = usable_window(load_config(ModelArguments(name)), None)
+        except UserError:  # a tokenizer alone, or a model that states no window
+            window = LONGEST_WINDOW
+        reader = TokenReader(tokenizer, window)
+    print_stats(replace(data, data=asked.of or data.data), reader, Path(asked.people) if asked.people else None)
+
+
+@dataclass(frozen=True)
+class TokenReader:
+    """A tokenizer, and how many tokens of a session a model reads at most."""
+
+    tokenizer: "PreTrainedTokenizerBase"
+    window: int = LONGEST_WINDOW
 
 
 @dataclass
 class StudyStats:
-    """Counts over the usable sessions of one study; ``tokens`` are those that scoring reads.
+    """Counts over the usable sessions of one study; ``tokens`` are those that scoring reads, ``n_cut`` the sessions
+    that are longer.
 
     ``metadata`` counts, per field, the sessions where it is known: neither missing nor empty. ``people``: whose
     sessions these are.
@@ -103,23 +122,26 @@ class StudyStats:
     responses: int = 0
     characters: int = 0
     tokens: int = 0
+    n_cut: int = 0
     metadata: Counter[str] = field(default_factory=Counter)
 
-    def add(self, transcript: Transcript, person: Unit, tokenizer: "PreTrainedTokenizerBase | None") -> None:
+    def add(self, transcript: Transcript, person: Unit, reader: "TokenReader | None") -> None:
         """Count one session of ``person``."""
         self.people.add(person)
         self.sessions += 1
         self.responses += len(find_responses(transcript.text))
         self.characters += len(transcript.text)
         self.metadata.update(name for name, value in transcript.metadata.items() if is_known(value))
-        if tokenizer is not None:
+        if reader is not None:
             from centaurlab.prompts.encoding import encode
 
-            self.tokens += len(encode(transcript.text, tokenizer).input_ids_T)
+            encoding = encode(transcript.text, reader.tokenizer, reader.window)
+            self.tokens += len(encoding.input_ids_T)
+            self.n_cut += encoding.coverage.cut > 0
 
 
 def collect(
-    sessions: Iterable[Examined], persons: Persons, tokenizer: "PreTrainedTokenizerBase | None" = None
+    sessions: Iterable[Examined], persons: Persons, reader: TokenReader | None = None
 ) -> tuple[list[StudyStats], list[Problem], Lookalikes]:
     """Statistics of each study, in the order of first appearance, every problem, and doubtful responses."""
     studies: dict[str, StudyStats] = {}
@@ -129,35 +151,48 @@ def collect(
             problems.append(examined.problem)
         if examined.transcript:
             study, person = examined.transcript.study, persons.unit(examined.transcript.key)
-            studies.setdefault(study, StudyStats(study)).add(examined.transcript, person, tokenizer)
+            studies.setdefault(study, StudyStats(study)).add(examined.transcript, person, reader)
             lookalikes.add(examined.transcript)
     return list(studies.values()), problems, lookalikes
 
 
-def print_stats(
-    args: DataArguments, tokenizer: "PreTrainedTokenizerBase | None" = None, people: Path | None = None
-) -> None:
+def print_stats(args: DataArguments, reader: TokenReader | None = None, people: Path | None = None) -> None:
     """Print a table of the studies that ``args`` select, who their people are, and the problems found in them.
 
-    Counts tokens with a tokenizer, characters without. ``people``: where to list the people, as CSV. Raises
+    Counts the tokens that ``reader`` reads, characters without. ``people``: where to list the people, as CSV. Raises
     ``UserError`` if there is no usable session.
     """
     errors = Console(stderr=True)
-    source = open_source(args)
-    counted = Progress(
-        *(TextColumn("reading: {task.completed:,} sessions"), TimeElapsedColumn()),
+    progress = Progress(
+        *(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()),
         console=errors,
         transient=True,
         disable=not errors.is_terminal,
     )
     keys: list[SessionKey] = []
-    with counted:
-        sessions = counted.track(source.examine())
-        studies, problems, lookalikes = collect(_noted(sessions, keys), source.persons, tokenizer)
+
+    def counted(sessions: Iterable[Examined]) -> Iterator[Examined]:
+        for number, examined in enumerate(sessions, start=1):
+            progress.update(reading, description=f"reading: {number:,} sessions")
+            if examined.transcript:
+                keys.append(examined.transcript.key)
+            yield examined
+
+    with progress:
+        reading = progress.add_task("reading who is who", total=None)
+        source = open_source(args)
+        persons = source.persons
+        studies, problems, lookalikes = collect(counted(source.examine()), persons, reader)
     if studies:
-        show(_table(studies, "tokens" if tokenizer is not None else "characters"))
-        show(*(people_in_words(stats.study, source.persons) for stats in studies if stats.study in source.persons.how))
-    show(*source.notes, *lookalikes.notes, *map(str, problems[:PROBLEMS_SHOWN]))
+        show(_table(studies, "tokens" if reader is not None else "characters"))
+        show(*(people_in_words(stats.study, persons) for stats in studies if stats.study in persons.how))
+    longer = (
+        f"{stats.study}: {stats.n_cut:,} of {stats.sessions:,} sessions go on beyond the {reader.window:,} tokens that "
+        "the model reads; their tokens are counted up to there"
+        for stats in studies
+        if reader is not None and stats.n_cut
+    )
+    show(*longer, *source.notes, *lookalikes.notes, *map(str, problems[:PROBLEMS_SHOWN]))
     if len(problems) > PROBLEMS_SHOWN:
         show(f"… and {len(problems) - PROBLEMS_SHOWN} more; 'centaurlab data validate' lists all")
     show(f"{len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'} found")
@@ -165,7 +200,7 @@ def print_stats(
         raise UserError(f"{args.data} holds no usable session")
     if people:
         with disk_errors(people.parent):
-            people.write_text(people_table(keys, source.persons), encoding="utf-8", newline="")
+            people.write_text(people_table(keys, persons), encoding="utf-8", newline="")
         show(f"people: {people}")
 
 
@@ -190,14 +225,6 @@ def people_table(keys: Iterable[SessionKey], persons: Persons) -> str:
     table = StringIO(newline="")
     write_csv(pd.DataFrame(rows, columns=["person", "study", "participant_ids", "sessions"]), table)
     return table.getvalue()
-
-
-def _noted(sessions: Iterable[Examined], keys: list[SessionKey]) -> Iterator[Examined]:
-    """The same sessions; the keys of usable ones are added to ``keys``."""
-    for examined in sessions:
-        if examined.transcript:
-            keys.append(examined.transcript.key)
-        yield examined
 
 
 def validate(path: str, markers: str = "angles") -> None:

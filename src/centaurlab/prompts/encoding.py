@@ -33,6 +33,9 @@ _CONTEXTS = ("\n", ".", "|", "a", "0", "ж", "一", " ")
 _CHARACTERS, _TOKENS_TO_SPARE = 16, 256
 """Characters of a text that are read for each token of the window: English has 4 to 5 a token, white space more."""
 
+_PIECE_CHARACTERS = 1 << 20
+"""Tokens take a hundred times the memory of their text, so that a longer one is tokenized in pieces."""
+
 
 @dataclass(frozen=True)
 class Encoding:
@@ -149,10 +152,8 @@ def _tokenize(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, boundaries: li
     boundaries_B = np.array(boundaries, np.int64)
     special = [i for i in tokenizer.all_special_ids if i != tokenizer.unk_token_id]
     written = _written_special(prompt, tokenizer)
-    edges = {edge for span in written for edge in span}
+    edges = {edge for span in written for edge in span} | _far_apart(prompt.responses)
     pieces: dict[tuple[int, int], _Tokens] = dict(written)
-    if prompt.scaffold is None:
-        pieces[0, len(text)] = _first_piece(text, tokenizer)
     while True:
         spans = list(pairs(sorted({0, *cuts, *edges, len(text)}))) or [(0, 0)]
         pieces = {
@@ -174,6 +175,18 @@ def _tokenize(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, boundaries: li
         if not new:
             return tokens, cuts
         cuts |= new
+
+
+def _far_apart(responses: tuple[PromptResponse, ...]) -> set[int]:
+    """Ends of responses at which a long text is cut into pieces; what begins with a marker is read as in its middle.
+
+    Whether a token would have held both sides of one of these is then not known, and not counted as straddling.
+    """
+    ends, last = set(), 0
+    for response in responses:
+        if response.end - last >= _PIECE_CHARACTERS:
+            ends.add(last := response.end)
+    return ends
 
 
 def _joined_by_normalization(text: str, tokenizer: PreTrainedTokenizerBase, boundaries: list[int]) -> set[int]:
