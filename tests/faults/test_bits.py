@@ -3,6 +3,7 @@
 The oracle is the value read before: every reader gives it again, or refuses the file in one sentence.
 """
 
+import hashlib
 import itertools
 import os
 import random
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from centaurlab.analyses.finished import Run, read_table
 from centaurlab.data.held_out import read_split
@@ -18,16 +20,19 @@ from centaurlab.data.transcripts import SessionKey
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import find_checkpoint
 from centaurlab.models.identity import identify
-from centaurlab.results.record import ModelIdentity, ScoredData, ScoredProtocol, ScoredStudy, ScoreRecord
+from centaurlab.results.record import Coverage, ModelIdentity, ScoredData, ScoredProtocol, ScoredStudy, ScoreRecord
 from centaurlab.results.run import read_run, write_record
 from centaurlab.results.table import write_scores
 from centaurlab.runs.folder import RunFolder, read_config, read_metrics
-from centaurlab.runs.integrity import read_json
+from centaurlab.runs.integrity import MANIFEST, read_json, write_manifest
 from centaurlab.runtime.errors import UserError
+from centaurlab.scoring.store import ScoreStore, SessionResult
 from centaurlab.stats.effect_table import read_effects
+from centaurlab.training.resume import last_complete_checkpoint
 from helpers.adapters import save_adapter
 from helpers.bits import flipped
 from helpers.commands import centaurlab
+from helpers.json_files import write_json
 from helpers.score_folders import random_scores, response_scores
 
 PEOPLE = [SessionKey(study, "exp1", str(person)) for study in ("shelf", "bandit") for person in range(6)]
@@ -108,11 +113,12 @@ def adapter_identity(folder: Path) -> object:
     for file in folder.iterdir():
         os.utime(file, ns=(later, later))
     config = find_checkpoint(str(folder), None, True, False).config()
-    # No settings; a base is known by its content, wherever it lies.
-    elsewhere = ("peft_version", "revision", "base_model_name_or_path")
-    said = {name: value for name, value in config.items() if name not in elsewhere}
+    said = {name: value for name, value in config.items() if name not in ELSEWHERE}
     return identify(ModelArguments(str(folder))).fingerprint, said
 
+
+ELSEWHERE = ("peft_version", "revision", "base_model_name_or_path")
+"""No settings; a base is known by its content, wherever it lies."""
 
 CLOCK = itertools.count(1)
 
@@ -126,6 +132,89 @@ def test_no_flipped_bit_of_an_adapter_is_believed(adapter: Path, name: str) -> N
 @pytest.mark.parametrize("name", MODEL_FILES)
 def test_none_of_ten_thousand_flipped_bits_of_an_adapter_is_believed(adapter: Path, name: str) -> None:
     assert believed(adapter / name, adapter_identity, 10_000) == []
+
+
+IDENTITY = {"model": {"name": "tiny", "fingerprint": "f0"}, "protocol": "full", "max_tokens": 512}
+DIGESTS = [hashlib.sha256(str(key).encode()).hexdigest() for key in PEOPLE]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A store of scored sessions."""
+    written = ScoreStore(tmp_path / "store", dict(IDENTITY))
+    for number, digest in enumerate(DIGESTS):
+        written.add(digest, SessionResult(random_scores(number), Coverage(4, 4), 90 + number, 80, 0.5))
+    written.close()
+    return tmp_path / "store"
+
+
+def stored(folder: Path) -> object:
+    """What a run that goes on takes from the store; what it lacks is scored again, with the same scores."""
+    opened = ScoreStore(folder, dict(IDENTITY))
+    found = [opened.find(digest) for digest in DIGESTS]
+    opened.close()
+    again = [SessionResult(random_scores(n), Coverage(4, 4), 90 + n, 80, 0.5) for n in range(len(DIGESTS))]
+    return [
+        [*(column.tobytes() for column in vars(result.scores).values()), result.coverage, result.n_tokens]
+        for result in (known or new for known, new in zip(found, again, strict=True))
+    ]
+
+
+STORE_FILES = ("process-0.sqlite", "identity.json")
+
+
+@pytest.mark.parametrize("name", STORE_FILES)
+def test_no_flipped_bit_of_a_store_is_believed(store: Path, name: str) -> None:
+    assert believed(store / name, stored, 25) == []
+
+
+@pytest.mark.release
+@pytest.mark.parametrize("name", STORE_FILES)
+def test_none_of_ten_thousand_flipped_bits_of_a_store_is_believed(store: Path, name: str) -> None:
+    assert believed(store / name, stored, 10_000) == []
+
+
+@pytest.fixture
+def checkpoints(tiny_llama_dir: Path, tmp_path: Path) -> Path:
+    """The last of two checkpoints of a training."""
+    for step in (2, 4):
+        folder = tmp_path / "run" / f"checkpoint-{step}"
+        save_adapter(tiny_llama_dir, folder, seed=step)
+        torch.save({"step": torch.tensor(step)}, folder / "optimizer.pt")
+        write_json(folder / "trainer_state.json", {"global_step": step})
+        write_manifest(folder)
+    return folder
+
+
+def resumed_from(folder: Path) -> object:
+    """The files that training goes on from; the checkpoint before the damaged one is an answer, too."""
+    found = last_complete_checkpoint(folder.parent)
+    if found != folder:
+        raise UserError("another checkpoint")
+    content = {path.name: path.read_bytes() for path in found.iterdir() if path.suffix in (".safetensors", ".pt")}
+    return content | {path.name: adapter_settings(path) for path in found.glob("*.json") if path.name != MANIFEST}
+
+
+def adapter_settings(path: Path) -> dict[str, object]:
+    return {name: value for name, value in read_json(path).items() if name not in ELSEWHERE}
+
+
+CHECKPOINT_FILES = ("adapter_model.safetensors", "adapter_config.json", "optimizer.pt", "trainer_state.json", MANIFEST)
+
+
+@pytest.mark.parametrize("name", CHECKPOINT_FILES)
+def test_no_flipped_bit_of_a_checkpoint_is_believed(
+    checkpoints: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert believed(checkpoints / name, resumed_from, 25) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CHECKPOINT_FILES)
+def test_none_of_ten_thousand_flipped_bits_of_a_checkpoint_is_believed(
+    checkpoints: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert believed(checkpoints / name, resumed_from, 10_000) == []
 
 
 @pytest.mark.slow

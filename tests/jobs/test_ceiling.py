@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from centaurlab.reporting import write_report
+from centaurlab.runtime.errors import UserError
 from helpers.commands import UNTRACKED, centaurlab
 from helpers.transcripts import json_lines, sessions_of
 
@@ -50,6 +51,10 @@ def test_models_stand_between_chance_and_ceiling(data: list[str], tmp_path: Path
     (section,) = write_report([tmp_path / "ceiling"], tmp_path / "report.html", "html")
     assert section.figures
     assert "1 of 1 item studies" in section.answers[0]
+    table = tmp_path / "ceiling" / "completeness.csv"
+    table.write_text(table.read_text().replace("0.", "1.", 1))
+    with pytest.raises(UserError, match=r"completeness\.csv is damaged"):
+        write_report([tmp_path / "ceiling"], tmp_path / "report.html", "html")
 
 
 def test_a_folder_of_other_people_is_refused(data: list[str], tmp_path: Path) -> None:

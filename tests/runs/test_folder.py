@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from centaurlab.runs.folder import RunFolder, read_metrics
 from centaurlab.runtime.errors import UserError
+from helpers.paths import PACKAGE
 
 
 def test_json_comes_back_and_what_json_cannot_say_becomes_null(tmp_path: Path) -> None:
@@ -30,6 +32,12 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         folder.write_json("run.json", {"a": Unprintable()})
     assert folder.read_json("run.json") == {"a": 1}
+
+
+def test_every_job_writes_its_record_with_the_digests_of_its_files() -> None:
+    """By ``finish``; or a table of its folder could change unseen."""
+    sources = [path for path in PACKAGE.rglob("*.py") if path.name != "folder.py"]
+    assert not [path for path in sources if re.search(r'write_json\((RECORD|"run\.json")', path.read_text())]
 
 
 def test_a_missing_file_is_a_user_error(tmp_path: Path) -> None:

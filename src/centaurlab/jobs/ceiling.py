@@ -52,7 +52,7 @@ def run(asked: CeilingArguments, data: DataArguments, tracking: TrackingArgument
             studies = {study: {"fingerprint": fingerprint} for study, fingerprint in prints.items()}
             read = {"name": source.name, "fingerprint": data_fingerprint(prints), "studies": studies}
             about = {"job": folder.job, "data": read, "models": scored_models(runs)}
-            folder.write_json("run.json", provenance() | about | dict(finding.record))
+            folder.finish(provenance() | about | dict(finding.record))
     show(*finding.shown)
     say(f"ceiling: {folder.path / 'ceiling.csv'}")
 

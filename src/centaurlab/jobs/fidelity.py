@@ -27,7 +27,7 @@ def run(asked: FidelityArguments, estimates: EstimateArguments, tracking: Tracki
             for name, figure in finding.figures.items():
                 save_figure(figure, folder.path / "figures", name)
             about = {"job": folder.job, "data": asked.people, "simulated": asked.simulated}
-            folder.write_json("run.json", provenance() | about | dict(finding.record))
+            folder.finish(provenance() | about | dict(finding.record))
     show(*finding.shown, f"fidelity: {folder.path / 'fidelity.csv'}")
 
 

@@ -11,7 +11,7 @@ from centaurlab.data.source import DataArguments
 from centaurlab.library.options import of_kind, options_of
 from centaurlab.library.people import People, load
 from centaurlab.models.arguments import ModelArguments
-from centaurlab.runs.integrity import read_json
+from centaurlab.runs.integrity import check_file, read_json
 from centaurlab.runs.tracker import TrackingArguments
 from centaurlab.simulation.arguments import SimulateArguments
 
@@ -41,7 +41,9 @@ class Simulation:
         """A row per answer: who, which, the answer, its probability, and what the model gave to no option (nats)."""
         import pandas as pd
 
-        return pd.read_parquet(self.folder / "simulated.parquet")
+        path = self.folder / "simulated.parquet"
+        check_file(path)
+        return pd.read_parquet(path)
 
     def __repr__(self) -> str:
         return f"Simulation({self.record['model']['name']}: {self.record['verdict']}; {self.folder})"
