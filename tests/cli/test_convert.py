@@ -119,13 +119,27 @@ def test_a_first_template_can_be_told_as_it_is(folder):
     assert "is there already" in done.error
     done = centaurlab("data", "convert", "t.csv", "--init", "--participant", "id", "--output", "n.jinja", cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert "trial.age: '31'; 4 of 5 missing" in (folder / "n.jinja").read_text()
+    first = (folder / "n.jinja").read_text()
+    assert "trial.age: '31'; 4 of 5 missing; one value per person (--metadata?)" in first
+    assert """--where "task == 'choice'" """ in first
+    assert "look: 'timeout' stands in 1 cells; if it means no value, say --missing timeout" in done.stdout
     done = centaurlab(
         *("data", "convert", "t.csv", "--template", "n.jinja", *USUAL[:4], "--rt_unit", "s", "--output", "n.jsonl"),
         cwd=folder,
     )
     assert done.returncode == 0, done.stderr
     assert "2 people, 4 responses" in done.stdout
+
+
+def test_a_first_template_shows_what_people_saw(folder):
+    row = "3,<p>F: 1 point</p><p>J: <b>2</b></p>,f,html-keyboard-response"
+    (folder / "t.csv").write_text(f"id,stimulus,response,trial_type\n{row}\n{row.replace('F', 'G')}\n")
+    centaurlab("data", "convert", "t.csv", "--init", "--participant", "id", "--output", "n.jinja", cwd=folder)
+    done = centaurlab(
+        "data", "convert", "t.csv", "--template", "n.jinja", "--participant", "id", "--preview", "1", cwd=folder
+    )
+    assert "Trial 1: stimulus: F: 1 point J: 2. You answer <<f>>." in done.stdout
+    assert "--study is not given" in done.stdout
 
 
 def test_which_column_names_the_person_is_asked_for_with_a_guess(folder):

@@ -43,7 +43,8 @@ REWARDED = [
     f"You press <<{'%Z'[i // 2 % 2]}>>. You receive {'a reward' if i % 10 else 'no reward'}, with some probability."
     for i in range(40)
 ]
-SHARED = "".join(f"You press <<{'JF'[i % 2]}>>. " for i in range(6))
+SHARED, CONSTANT = ("".join(f"You press <<{'JF'[i % n]}>>. " for i in range(14)) for n in (2, 1))
+SHORT = SHARED[: SHARED.index("<<F>>.") + 7]
 
 CASES: dict[str, tuple[list[dict[str, object]], list[dict[str, object]]]] = {
     checks.RESPONSE_TIMES: (changed(RTs=[500, 400]), changed(RTs=[500, 400, 300, 500, None, 600])),
@@ -87,7 +88,11 @@ CASES: dict[str, tuple[list[dict[str, object]], list[dict[str, object]]]] = {
     "too long": (trials("word " * 30_000 + "You press <<%>>."), trials("word " * 3_000 + "You press <<%>>.")),
     "same session twice": (
         [{**PEOPLE[0], "text": INTRO + SHARED}, {**PEOPLE[1], "text": INTRO + SHARED}, *PEOPLE[2:]],
-        [{**PEOPLE[0], "text": INTRO + SHARED}, {**PEOPLE[1], "text": INTRO + SHARED + "You win."}, *PEOPLE[2:]],
+        [
+            *({**PEOPLE[p], "text": INTRO + SHORT} for p in (0, 1)),
+            *({**PEOPLE[p], "text": INTRO + CONSTANT} for p in (2, 3)),
+            {**PEOPLE[4], "text": INTRO + SHARED},
+        ],
     ),
     "mark-up": (trials("<p>The word is red.</p> You press <<%>>."), trials("The word is red, 1 < 2. You press <<%>>.")),
     "unfilled text": (
@@ -147,11 +152,13 @@ def test_malformed_sessions_are_left_to_validation(tmp_path):
 
 
 def test_a_kind_that_is_met_often_is_shown_five_times(tmp_path):
-    rows = [row | {"experiment": "e.csv", "study": "s"} for row in (*PEOPLE, sound(5))]
+    rows = [row | {"experiment": f"e{n}.csv", "study": "s"} for n, row in enumerate((*PEOPLE, sound(5)))]
     path = write_transcripts(tmp_path / "s.jsonl", rows)
     done = centaurlab("data", "lint", path)
     assert done.stdout.count("path as experiment: ") == 5
     assert "warning: … and 1 more: path as experiment" in done.stdout
+    write_transcripts(path, [row | {"experiment": "e.csv"} for row in rows])
+    assert "path as experiment 1)" in centaurlab("data", "lint", path).stdout, "one for an experiment"
 
 
 @pytest.mark.parametrize(
@@ -178,6 +185,7 @@ def test_a_profile_asks_for_the_fields_and_files_of_its_collection(profile, line
     done = centaurlab("data", "lint", folder, "--profile", profile)
     assert "there is no README.md" in done.stdout
     assert "there is no prompts.jsonl.zip" in done.stdout
+    assert "more: files" not in done.stdout, "each file is named"
     for name in files:
         (folder / name).touch()
     done = centaurlab("data", "lint", folder, "--profile", profile)
@@ -191,5 +199,5 @@ def test_a_profile_asks_for_the_fields_and_files_of_its_collection(profile, line
 def test_what_is_found_in_published_studies_is_there():
     done = centaurlab("data", "lint", PSYCH_201)
     counts = done.stdout.splitlines()[-1]
-    assert "path as experiment 96, list of times 24, words within markers 6" in counts
+    assert "list of times 24, path as experiment 23, words within markers 6" in counts
     assert "<<20 coins>>" in done.stdout

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import pytest
 import centaurlab as cl
 from centaurlab.data.options import cut_at_responses
 from centaurlab.display import view as display
+from centaurlab.display.view import ViewedSession
+from centaurlab.jobs.view import write_view
 from helpers.commands import centaurlab
 from helpers.report_pages import Page
 from helpers.tiny_models import save_tiny_llama
@@ -78,6 +81,14 @@ def test_the_page_loads_nothing_and_runs_nothing_of_the_data(runs, tmp_path):
     assert not re.search(r"https?://|url\(|@import|fetch\(|XMLHttpRequest", page.source)
 
 
+def chromium(profile: Path, *arguments: str) -> tuple[str, float]:
+    """What a browser without a window prints, and how many seconds it took."""
+    usual = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={profile}"]
+    started = time.perf_counter()
+    done = subprocess.run([str(CHROMIUM), *usual, *arguments], capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout, time.perf_counter() - started
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def test_a_browser_shows_the_sessions_as_text_from_scripts_beside_the_page(runs, tmp_path, monkeypatch):
     monkeypatch.setattr("centaurlab.jobs.view.INLINE_CHARACTERS", 10)
@@ -86,19 +97,37 @@ def test_a_browser_shows_the_sessions_as_text_from_scripts_beside_the_page(runs,
     done = centaurlab("view", post, "--base", base, "--output", tmp_path / "v.html")
     assert "with its data in" in done.stdout
     assert len(list((tmp_path / "v-data").glob("*.js"))) > 2
-    arguments = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
     address = (tmp_path / "v.html").as_uri()
-    done = subprocess.run(
-        [*map(str, arguments), "--virtual-time-budget=4000", "--dump-dom", address],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    assert done.stdout.count("<mark") == 2 * 3, "both models, the first session"
-    assert EVIL in html.unescape(done.stdout.partition('<div id="texts"')[2])
-    assert "<title>Sessions under" in done.stdout
-    assert "<img" not in done.stdout.partition('<div id="texts"')[2].partition("</main>")[0]
+    shown, _ = chromium(tmp_path / "profile", "--virtual-time-budget=4000", "--dump-dom", address)
+    assert shown.count("<mark") == 2 * 3, "both models, the first session"
+    assert EVIL in html.unescape(shown.partition('<div id="texts"')[2])
+    assert "<title>Sessions under" in shown
+    assert "<img" not in shown.partition('<div id="texts"')[2].partition("</main>")[0]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_four_hundred_sessions_of_110_studies_open_at_once(tmp_path):
+    """Within two seconds more than an empty page takes, on a wide screen and on a telephone."""
+    trials = [(f"Machine F or machine J, trial {n} of sixty. You press ", "FJ"[n % 2]) for n in range(60)]
+    told, answers = zip(*trials, strict=True)
+    nlls = {"nll": [0.1 + n % 7 / 3 for n in range(60)], "entropy": [0.6] * 60, "option_nll": [0.05] * 60}
+    sessions = [
+        ViewedSession(f"study{n % 110:03}", f"study{n % 110:03}/one", f"p{n}", (*told, "."), answers, (nlls, nlls))
+        for n in range(440)
+    ]
+    write_view(tmp_path / "v.html", ["base", "post"], sessions, "made up")
+    chromium(tmp_path / "profile", "--dump-dom", "about:blank")  # the first start makes the profile
+    _, empty = chromium(tmp_path / "profile", "--dump-dom", "about:blank")
+    address = (tmp_path / "v.html").as_uri()
+    for width in (1280, 390):
+        shot = tmp_path / f"{width}.png"
+        page, seconds = chromium(tmp_path / "profile", f"--window-size={width},900", f"--screenshot={shot}", address)
+        assert seconds - empty < 2
+        assert shot.stat().st_size > 20_000, "an empty page has a few thousand bytes"
+    page, _ = chromium(tmp_path / "profile", "--virtual-time-budget=4000", "--dump-dom", address)
+    assert page.count("<mark") == 2 * 60
+    assert page.count('<option value="') > 110
 
 
 def test_data_that_changed_are_refused(runs, tmp_path):

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,8 @@ Psych-DS folder; --long 'Q*' takes one row per person (Qualtrics). docs/my-own-c
 
 _LIKE_NOTHING = {"na", "n/a", "nan", "null", "none", "undefined", "missing", "timeout", "-99", "-999"}
 
+_UNNAMED = "unnamed"
+
 PROVENANCE_SUFFIX = ".provenance.json"
 
 
@@ -67,9 +69,17 @@ def run(asked: ConvertArguments, table: TableArguments) -> None:
     if asked.init:
         _write_template(asked, rows.told, participant)
         return
-    for name in ("template", "study"):
-        if not getattr(asked if name == "template" else table, name):
-            raise UserError(f"--{name} is needed" + ("; --init writes a first one" if name == "template" else ""))
+    if not asked.template:
+        raise UserError("--template is needed; --init writes a first one")
+    open_questions: list[str] = []
+    if not table.study:
+        if asked.preview is None:
+            raise UserError("--study is needed, the study's name, such as author2026task")
+        table = replace(table, study=_UNNAMED)
+        open_questions.append("note: --study is not given, and labels are drawn by it: other letters will be shown")
+    if not table.rt_unit and asked.preview is not None:
+        table = replace(table, rt_unit="ms")
+        open_questions.append("note: reaction times are read as ms; --rt_unit s if they are seconds")
     path = found_recipe(Path(str(asked.template)))
     try:
         source = path.read_text(encoding="utf-8-sig")
@@ -80,6 +90,7 @@ def run(asked: ConvertArguments, table: TableArguments) -> None:
     show(*trials.notes)
     if asked.preview is not None:
         _preview(sessions, asked.preview)
+        show(*open_questions)
         return
     if asked.output is None:
         raise UserError("--output is needed, the .jsonl file to write; --preview 2 shows two sessions instead")
@@ -118,6 +129,10 @@ def _write_template(asked: ConvertArguments, table: TrialTable, participant: str
     if path.exists():
         raise UserError(f"{path} is there already; name another --output, or move it away")
     _write_whole(path, first_template(table, participant))
+    cells = Counter(cell for row in table.rows for c in table.columns if (cell := table.cell(row, c)) is not None)
+    for cell, number in cells.items():
+        if cell.strip().casefold() in _LIKE_NOTHING:
+            show(f"look: {cell!r} stands in {number:,} cells; if it means no value, say --missing {cell.strip()}")
     show(f"template: {path}; rewrite it, then give --template {path} --preview 2")
 
 

@@ -54,12 +54,13 @@ def run(asked: LintArguments) -> None:
         found[doubt.check] += 1
         if found[doubt.check] <= SHOWN:
             show(told(doubt))
+    show(*(f"warning: … and {n - SHOWN:,} more: {check}" for check, n in found.items() if n > SHOWN))
     if seen.profile:
         for path in (path for path in listing.paths if stem(path.name) == "prompts"):
             for doubt in file_warnings(path.parent, seen.has_images, seen.profile):
                 found[doubt.check] += 1
                 show(told(doubt))
-    show(*(f"warning: … and {n - SHOWN:,} more: {check}" for check, n in found.items() if n > SHOWN), *listing.notes)
+    show(*listing.notes)
     if seen.problems:
         malformed = f"{seen.problems:,} of {seen.sessions:,} sessions are malformed"
         raise UserError(f"{asked.path}: {malformed}; 'centaurlab data validate' names them")

@@ -46,6 +46,7 @@ MAX_TOKENS, CHARACTERS_PER_TOKEN = 32_768, 4
 _SECONDS_BELOW, _LEAST_TIMES = 20.0, 3
 _LEAST_INSTRUCTIONS = 40
 _LEAST_PEOPLE, _LEAST_SAME = 3, 5
+_BY_CHANCE = 0.01  # equal sessions of a study that are expected by chance, up to which they count as told twice
 _FIXED = re.compile(r"[A-Za-z]|[01]|[12]")
 _TAG = re.compile(
     r"</?(?:p|br|b|i|em|strong|u|div|span|h[1-6]|ul|ol|li|table|tr|td|img|font|center|sub|sup|hr|a)\b[^<>\n]{0,200}>"
@@ -58,7 +59,7 @@ _CONDITION = re.compile(
     r"correct[_ -]?(?:resp(?:onse)?|key|answer))\b ?[:=] ?['\"]?[\w-]+",
     re.IGNORECASE,
 )
-_PATH = re.compile(r"^[/~]|^\.{1,2}/|\.(csv|tsv|jsonl?|xlsx|parquet)$", re.IGNORECASE)
+_PATH = re.compile(r"^[/~]|^\.{1,2}/|\.(csv|tsv|txt|jsonl?|xlsx?|parquet|pkl|rds|rdata|mat|sav)$", re.IGNORECASE)
 _TOLD = re.compile(
     r"\b(?:correct|right) (?:answer|response|key|option|choice|button)\b ?(?:is|was|would be|:|=) ?(?:the )?"
     r"(?:option |key |button )?['\"]?([\w-]+)",
@@ -80,7 +81,6 @@ def session_warnings(transcript: Transcript) -> Iterator[Doubt]:
         "too long": _length(transcript.text),
         "mark-up": _first(_TAG, segments, "stands in the text"),
         "unfilled text": _first(_UNFILLED, segments, "stands in the text") if text else None,
-        "path as experiment": _path(transcript.experiment),
     }
     for check, reason in found.items():
         if reason:
@@ -94,15 +94,22 @@ class Linter:
     _texts: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     _types: dict[str, dict[str, dict[str, str]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(dict)))
     _kept: list[Transcript] = field(default_factory=list)
+    _experiments: set[tuple[str, str]] = field(default_factory=set)
+    _copies: dict[str, list[tuple[Doubt, float]]] = field(default_factory=lambda: defaultdict(list))
 
     def session(self, transcript: Transcript) -> Iterator[Doubt]:
-        """Every warning about a session: those of its own, and whether it is another's once more."""
+        """Every warning about a session: its own, and its experiment's if it is the first of it."""
         yield from session_warnings(transcript)
+        experiment = (transcript.study, transcript.experiment)
+        if experiment not in self._experiments and _PATH.search(transcript.experiment):
+            yield Doubt("path as experiment", transcript.origin, f"{transcript.experiment!r} is the name of a file")
+        self._experiments.add(experiment)
         _, answers = cut_at_responses(transcript.text)
         digest = text_digest(transcript.text)
         before = self._texts[transcript.study].setdefault(digest, f"{transcript.origin}, {transcript.participant!r}")
-        if len(answers) >= _LEAST_SAME and before != f"{transcript.origin}, {transcript.participant!r}":
-            yield Doubt("same session twice", transcript.origin, f"the text is that of {before}")
+        if before != f"{transcript.origin}, {transcript.participant!r}":
+            copy = Doubt("same session twice", transcript.origin, f"the text is that of {before}")
+            self._copies[transcript.study].append((copy, _bits(answers)))
         for name, value in transcript.metadata.items():
             if not is_missing(value) and not isinstance(value, list | dict) and not TIMES.fullmatch(name):
                 kind = "text" if isinstance(value, str) else "number"
@@ -114,6 +121,9 @@ class Linter:
     def ended(self) -> Iterator[Doubt]:
         """The warnings about studies."""
         people = Counter(transcript.study for transcript in self._kept)
+        for study, copies in self._copies.items():  # short surveys are answered alike by chance
+            enough = math.log2(people[study] ** 2 / 2 / _BY_CHANCE)
+            yield from (copy for copy, bits in copies if bits > enough)
         for study, labels in shared_labels(self._kept, {}).items():
             is_rating = len(labels) > 2 and all(label.isdecimal() for label in labels)
             if people[study] >= _LEAST_PEOPLE and not is_rating and all(map(_FIXED.fullmatch, labels)):
@@ -155,6 +165,11 @@ def _spaces(segments: list[str], answers: list[str]) -> str | None:
     return None
 
 
+def _bits(answers: list[str]) -> float:
+    """How much answers tell of a person: their number times the entropy of how often each was given."""
+    return sum(-count * math.log2(count / len(answers)) for count in Counter(answers).values())
+
+
 def _words(answers: list[str]) -> str | None:
     """What all answers of a session have before or after what differs: a whole word, a unit or a full stop."""
     if len(answers) < _LEAST_SAME or len(set(answers)) < 2:
@@ -189,10 +204,6 @@ def _answer_told(segments: list[str], answers: list[str]) -> str | None:
 def _length(text: str) -> str | None:
     tokens = len(text) // CHARACTERS_PER_TOKEN
     return f"at least {tokens:,} tokens or so; {MAX_TOKENS:,} are the limit" if tokens > MAX_TOKENS else None
-
-
-def _path(experiment: str) -> str | None:
-    return f"{experiment!r} is the name of a file" if _PATH.search(experiment) else None
 
 
 def all_warnings(transcripts: Iterable[Transcript], linter: Linter) -> Iterator[Doubt]:

@@ -63,14 +63,14 @@ class _Pass:
     seen: dict[int, tuple[torch.Tensor, torch.Tensor]]
     windows: Sequence[int | None]
     last: int
-    masks: dict[int | None, torch.Tensor] = field(default_factory=dict)
+    masks: dict[tuple[int | None, torch.device], torch.Tensor] = field(default_factory=dict)
 
     def visible(self, layer: int, n_keys: int, device: torch.device) -> torch.Tensor:
         """(N, K + N) which keys of the session, and of the pass, each token sees; the same in layers of one window."""
-        window = self.windows[layer]
-        if window not in self.masks:
-            self.masks[window] = self._visible(window, n_keys).to(device)
-        return self.masks[window]
+        which = self.windows[layer], device
+        if which not in self.masks:
+            self.masks[which] = self._visible(self.windows[layer], n_keys).to(device)
+        return self.masks[which]
 
     def _visible(self, window: int | None, n_keys: int) -> torch.Tensor:
         key_K = self.last - n_keys + torch.arange(n_keys)
