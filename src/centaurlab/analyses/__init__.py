@@ -17,6 +17,7 @@ ANALYSES = {
     "baselines": "chance, other people's answers, a person's own history: what a model has to clear",
     "ceiling": "how predictable people are: the NLL that no model can go below that does not know them",
     "fidelity": "simulated behaviour against people's: distances, effects that are lost",
+    "shortcuts": "whether it is the task that a model makes use of: instructions, history, stimuli taken away",
     "personas": "whether a person is predicted better when the model knows who it is",
     "templates": "sessions in a model's chat template against plain text",
 }

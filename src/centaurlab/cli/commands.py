@@ -22,6 +22,7 @@ _PLANNED = (
     "frontier",
     "baselines",
     "ceiling",
+    "shortcuts",
     "personas",
     "templates",
 )

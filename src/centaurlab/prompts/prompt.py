@@ -7,6 +7,7 @@ responses are numbered, stays as in the data, so that two ways of reading are co
 import json
 import re
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 from centaurlab.data.transcripts import CLOSE, OPEN, find_responses, text_digest
@@ -26,7 +27,8 @@ class Prompt:
     """A text to score. Responses that are not in it count as ``n_empty`` and ``n_cut`` of ``n_responses``.
 
     ``scaffold`` holds the stretches (start, end) that a template wrote, in which special tokens are meant; None:
-    there is no template, and the tokenizer puts its own special tokens in front.
+    there is no template, and the tokenizer puts its own special tokens in front. ``starts``: the characters at which
+    the model begins anew, with nothing before; none where the text is one.
     """
 
     text: str
@@ -35,12 +37,28 @@ class Prompt:
     n_empty: int = 0
     n_malformed: int = 0
     scaffold: tuple[tuple[int, int], ...] | None = None
+    starts: tuple[int, ...] = ()
 
     @property
     def digest(self) -> str:
         """SHA-256 over the text and what in it is a response: equal prompts are scored once."""
         spans = [[r.number, r.start, r.end] for r in self.responses]
-        return text_digest(json.dumps([self.text, self.n_responses, spans], ensure_ascii=False))
+        told = [self.text, self.n_responses, spans, *([self.starts] if self.starts else [])]
+        return text_digest(json.dumps(told, ensure_ascii=False))
+
+    def pieces(self) -> "list[Prompt]":
+        """The texts that the model reads one by one, each with its responses; itself where there is one."""
+        if not self.starts:
+            return [self]
+        found, position = [], 0
+        for start, end in pairwise([0, *self.starts, len(self.text)]):
+            first = position
+            while position < len(self.responses) and self.responses[position].end <= end:
+                position += 1
+            own = self.responses[first:position]
+            moved = tuple(PromptResponse(r.number, r.start - start, r.end - start) for r in own)
+            found.append(Prompt(self.text[start:end], moved, len(moved)))
+        return found
 
 
 def beginning(prompt: Prompt, n_characters: int) -> Prompt:

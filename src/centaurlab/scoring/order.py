@@ -13,6 +13,7 @@ from itertools import pairwise
 from os.path import commonprefix
 
 from centaurlab.data.transcripts import OPEN, Transcript
+from centaurlab.prompts.prompt import Prompt
 
 WINDOW_CHARACTERS = 64_000_000
 """Sessions planned and held in memory at once."""
@@ -86,6 +87,30 @@ def order_texts(texts: Sequence[str]) -> list[OrderedText]:
                 groups.append((start, end, deepest))
             start = end
     return [OrderedText(order[i], tuple(shared[i]), reused[i]) for i in range(len(order))]
+
+
+def shared_by_pieces(pieces: Sequence[Prompt], shared: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Of each piece of a session the prefixes worth keeping: of neighbouring sessions, of all pieces, of the next.
+
+    A session that is one piece has those of its neighbours, ``shared``, alone.
+    """
+    if len(pieces) == 1:
+        return [shared]
+    common = [_common(a, b) for a, b in pairwise(pieces)]
+    of_all = min(common)
+    grows = [n if n >= of_all + MIN_SHARED_CHARACTERS else of_all for n in common]
+    of_others = {n for n in shared if n <= of_all} | {of_all}
+    return [
+        tuple(sorted(of_others | {before, after}))
+        for before, after in zip([of_all, *grows], [*grows, of_all], strict=True)
+    ]
+
+
+def _common(a: Prompt, b: Prompt) -> int:
+    """Characters that two pieces begin with alike, up to white space and before what is scored in either."""
+    first = min((piece.responses[0].start - len(OPEN) for piece in (a, b) if piece.responses), default=0)
+    prefix = commonprefix([a.text[: max(first, 0)], b.text[: max(first, 0)]])
+    return max(prefix.rfind(" "), prefix.rfind("\n"), 0)
 
 
 def _shareable(a: str, b: str) -> int:

@@ -247,6 +247,7 @@ class SessionScorer:
 
     def _resume(self, ids_T: Ints, shared: Sequence[int]) -> tuple[int, SeenCache | None]:
         """Drop kept prefixes that this session does not share; continue from the longest that it does."""
+        self._prefixes = [kept for kept in self._prefixes if len(kept[0]) in shared]
         while self._prefixes:
             prefix, cache = self._prefixes[-1]
             if len(prefix) in shared and np.array_equal(prefix, ids_T[: len(prefix)]):

@@ -19,12 +19,13 @@ from centaurlab.models.loading import load_model
 from centaurlab.models.self_check import self_check
 from centaurlab.models.shape import ModelShape
 from centaurlab.prompts.encoding import Encoding, encode_prompt
+from centaurlab.results.record import Coverage
 from centaurlab.results.table import ResponseScores
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.names import shown
 from centaurlab.scoring.failures import Failure
 from centaurlab.scoring.options import OptionTokens, ResponseOptions
-from centaurlab.scoring.order import divide
+from centaurlab.scoring.order import divide, shared_by_pieces
 from centaurlab.scoring.plan import PlannedSession, SessionPlan, estimate_lengths
 from centaurlab.scoring.scorer import (
     WHOLE_SEQUENCE_TOKENS,
@@ -64,17 +65,29 @@ class ModelToScore:
 
 
 @dataclass(frozen=True)
+class _Piece:
+    """What the model reads without a break: most sessions are one. ``shared`` are leading tokens of neighbours, too."""
+
+    encoding: Encoding
+    options: ResponseOptions
+    shared: list[int]
+
+
+@dataclass(frozen=True)
 class _Encoded:
     """A session as the model reads it; ``seconds`` is what that took."""
 
     session: PlannedSession
-    encoding: Encoding
-    options: ResponseOptions
+    pieces: tuple[_Piece, ...]
     seconds: float
 
     @property
     def n_tokens(self) -> int:
-        return len(self.encoding.input_ids_T)
+        return sum(len(piece.encoding.input_ids_T) for piece in self.pieces)
+
+    @property
+    def coverage(self) -> Coverage:
+        return sum((piece.encoding.coverage for piece in self.pieces), Coverage())
 
 
 class Worker:
@@ -177,15 +190,22 @@ class Worker:
 
     def _encode(self, session: PlannedSession) -> _Encoded:
         started = time.perf_counter()
-        encoding = encode_prompt(session.prompt, self.model.tokenizer, self.model.max_tokens)
-        if encoding.coverage.cut and not encoding.coverage.scored and not self._tolerant:
+        prompts = session.prompt.pieces()
+        encodings = [encode_prompt(prompt, self.model.tokenizer, self.model.max_tokens) for prompt in prompts]
+        coverage = [encoding.coverage for encoding in encodings]
+        if any(one.cut for one in coverage) and not any(one.scored for one in coverage) and not self._tolerant:
             raise UserError(
                 f"{session.origin}: the first response of {session.key} ends beyond the context window of "
                 f"{self.model.max_tokens} tokens; use a model with a longer one, raise --max_length, or leave such "
                 "sessions out with --on_malformed skip"
             )
-        options = self._options.of(session.prompt, encoding, session.options)
-        return _Encoded(session, encoding, options, time.perf_counter() - started)
+        pieces = tuple(
+            _Piece(encoding, self._options.of(prompt, encoding, session.options), _shared_tokens(encoding, shared))
+            for prompt, encoding, shared in zip(
+                prompts, encodings, shared_by_pieces(prompts, session.shared), strict=True
+            )
+        )
+        return _Encoded(session, pieces, time.perf_counter() - started)
 
     def _batches(self, sessions: Sequence[PlannedSession]) -> Iterator[list[_Encoded]]:
         """Sessions that share a pass; those that cannot, or are too long to gain by it, are by themselves."""
@@ -194,7 +214,9 @@ class Worker:
             if self._scorer is None:
                 self._scorer = self._load()
             new = self._encode(session)
-            if 2 * new.n_tokens > self._batch_tokens or not self._scorer.can_be_packed(new.encoding, new.options):
+            (piece, *more) = new.pieces
+            is_long = 2 * new.n_tokens > self._batch_tokens
+            if is_long or more or not self._scorer.can_be_packed(piece.encoding, piece.options):
                 yield [new]
                 continue
             if sum(encoded.n_tokens for encoded in waiting) + new.n_tokens > self._batch_tokens:
@@ -220,7 +242,9 @@ class Worker:
         """The scores of sessions in one pass; None: they have to be scored one after another."""
         assert self._scorer is not None
         try:
-            together = self._scorer.score_together([(encoded.encoding, encoded.options) for encoded in batch])
+            together = self._scorer.score_together(
+                [(piece.encoding, piece.options) for one in batch for piece in one.pieces]
+            )
         except (SessionError, RuntimeError, MemoryError) as error:
             if not isinstance(error, SessionError) and not is_out_of_memory(error):
                 raise
@@ -233,7 +257,8 @@ class Worker:
     def _is_packing_exact(self, batch: Sequence[_Encoded], together: Sequence[ScoredSession]) -> bool:
         """Say how far sharing a pass moves the NLLs of the first sessions, and end it where that is too far."""
         assert self._scorer is not None
-        alone = [self._scorer.score(encoded.encoding, (), encoded.options) for encoded in batch[:_TRIED_SESSIONS]]
+        tried = [piece for encoded in batch[:_TRIED_SESSIONS] for piece in encoded.pieces]
+        alone = [self._scorer.score(piece.encoding, (), piece.options) for piece in tried]
         moved_R = np.concatenate(
             [np.abs(a.scores.nll_R - b.scores.nll_R) for a, b in zip(alone, together, strict=False)]
         )
@@ -248,12 +273,14 @@ class Worker:
     def _score_alone(self, encoded: _Encoded) -> None:
         """Score a session into the store, or tell why it cannot be."""
         assert self._scorer is not None
-        session, encoding, started = encoded.session, encoded.encoding, time.perf_counter()
+        session, started = encoded.session, time.perf_counter()
         name = f"{self.model.arguments.model_name_or_path}: {session.origin}: {session.key}"
         try:
-            scored = self._scorer.score(encoding, _shared_tokens(encoding, session.shared), encoded.options)
+            scored = _joined(
+                [self._scorer.score(piece.encoding, piece.shared, piece.options) for piece in encoded.pieces]
+            )
         except SessionError as error:
-            failure = Failure(f"{name}: {error}", encoding.coverage.of_failed_session)
+            failure = Failure(f"{name}: {error}", encoded.coverage.of_failed_session)
             self.failures[session.digest] = failure
             tqdm.write(shown(f"not scored: {failure.reason}"), file=sys.stderr)
             return
@@ -267,8 +294,20 @@ class Worker:
         scores = _with_items(scored.scores, encoded.session)
         self.store.add(
             encoded.session.digest,
-            SessionResult(scores, encoded.encoding.coverage, encoded.n_tokens, scored.n_computed, seconds),
+            SessionResult(scores, encoded.coverage, encoded.n_tokens, scored.n_computed, seconds),
         )
+
+
+def _joined(scored: list[ScoredSession]) -> ScoredSession:
+    """The pieces of a session as one."""
+    if len(scored) == 1:
+        return scored[0]
+    columns = zip(*(vars(one.scores).values() for one in scored), strict=True)
+    return ScoredSession(
+        ResponseScores(*map(np.concatenate, columns)),
+        sum(one.n_computed for one in scored),
+        sum(one.n_out_of_memory for one in scored),
+    )
 
 
 def _with_items(scores: ResponseScores, session: PlannedSession) -> ResponseScores:

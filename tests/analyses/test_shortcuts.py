@@ -1,0 +1,147 @@
+"""The battery against readers of which it is known what they make use of; the arithmetic against plain loops."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from centaurlab.analyses.shortcuts import NAMED, OTHERS, WORDS, ShortcutArguments, find_shortcuts
+from centaurlab.jobs.shortcuts import Battery, battery
+from centaurlab.prompts.prompt import Prompt, session_prompt
+from centaurlab.results.run import ScoreRun, read_run
+from centaurlab.runtime.errors import UserError
+from centaurlab.stats.arguments import EstimateArguments
+from centaurlab.stats.shortcuts import ToldTwice, costs
+from helpers.score_folders import table_folder
+from helpers.shortcut_readers import LETTERS, Reader, by_history, by_instructions, by_nothing, by_stimulus, trips
+
+PEOPLE = [trips(person) for person in range(6)]
+READERS = {"history": by_history, "stimulus": by_stimulus, "nothing": by_nothing, "instructions": by_instructions}
+
+
+def read(reader: Reader, prompts: Mapping[str, Prompt]) -> pd.DataFrame:
+    """What a reader gives every response of each person's prompt."""
+    rows = []
+    for person, prompt in prompts.items():
+        options = LETTERS[int(person) % len(LETTERS)]
+        for piece in prompt.pieces():
+            for one in piece.responses:
+                answer = piece.text[one.start : one.end]
+                other = options.replace(answer, "")
+                nll = -math.log(reader(piece.text[: one.start - 2], answer, other))
+                rows.append({"participant": person, "response": one.number, "nll": nll})
+    about = {"study": "benakiva1993trains", "experiment": "exp1.csv", "n_options": 2}
+    frame = pd.DataFrame(rows).assign(**about)
+    return frame.astype({"response": "int32", "n_options": "int32", "nll": "float32"})
+
+
+@pytest.fixture(scope="module")
+def told() -> Battery:
+    return battery(PEOPLE, list(WORDS), "full")
+
+
+@pytest.fixture(scope="module")
+def table(told: Battery, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    folder = tmp_path_factory.mktemp("battery")
+
+    def runs(name: str, prompts: Mapping[str, Prompt]) -> dict[str, ScoreRun]:
+        return {
+            reader: read_run(table_folder(folder / name / reader, read(of, prompts))) for reader, of in READERS.items()
+        }
+
+    as_told = runs("as_told", {one.participant: session_prompt(one.text) for one in PEOPLE})
+    conditions = {
+        name: runs(name, {one.participant: context.prompt(one, "full") for one in PEOPLE})
+        for name, context in told.contexts.items()
+    }
+    found = find_shortcuts(as_told, conditions, EstimateArguments(resamples=200), told.as_named)
+    assert set(found.figures) == {"costs", "shares", "task_use"}
+    frame = found.tables["shortcuts.csv"]
+    return frame[frame["study"] != "all studies"].set_index(["model", "condition"])
+
+
+def test_every_condition_can_be_told(told: Battery) -> None:
+    assert list(told.contexts) == list(WORDS)
+    assert not told.refused
+    assert len(told.audit) == 3 * len(WORDS)
+
+
+def test_who_reads_history_alone_has_all_of_it_in_the_answers(table: pd.DataFrame) -> None:
+    own = table.loc["history"]
+    for name in ("answers_only", "no_instructions", "length_control", "misleading", "no_stimulus", "swapped_options"):
+        assert own.loc[WORDS[name], "cost"] == 0
+        assert own.loc[WORDS[name], ["share", "share_low", "share_high"]].tolist() == [1, 1, 1]
+    assert own.loc["no history", "share"] == pytest.approx(0, abs=1e-6)
+
+
+def test_who_reads_the_stimulus_alone_has_none_of_it_in_the_answers(table: pd.DataFrame) -> None:
+    own = table.loc["stimulus"]
+    assert own.loc["answers only", "share"] == pytest.approx(0, abs=1e-6)
+    for name in ("no_instructions", "no_history", "foreign_history", "shuffled_trials"):
+        assert own.loc[WORDS[name], "cost"] == pytest.approx(0, abs=1e-6)
+        assert own.loc[WORDS[name], "share"] == pytest.approx(1, abs=1e-6)
+    assert own.loc["another trial's stimulus", "cost_low"] > 0
+
+
+def test_swapped_options_worsen_the_task_reader_alone(table: pd.DataFrame) -> None:
+    """Of 8 choices 6 are of the cheaper trip: read the other way round, 4 net ones lose log(0.8 / 0.2)."""
+    cost = table.xs("options swapped", level="condition")["cost"]
+    assert cost["stimulus"] == pytest.approx(4 / 8 * math.log(4), abs=1e-6)
+    assert cost["history"] == cost["nothing"] == 0
+
+
+def test_who_follows_a_misleading_instruction_gains_where_people_answer_as_it_says(table: pd.DataFrame) -> None:
+    """Without an instruction it bets on neither: log(0.8 / 0.5) is gained, log(0.5 / 0.2) lost."""
+    assert table.loc[("instructions", NAMED), "cost"] == pytest.approx(math.log(0.5 / 0.8), abs=1e-6)
+    assert table.loc[("instructions", OTHERS), "cost"] == pytest.approx(math.log(0.5 / 0.2), abs=1e-6)
+    for reader in ("history", "stimulus", "nothing"):
+        assert table.loc[(reader, NAMED), "cost"] == table.loc[(reader, OTHERS), "cost"] == 0
+
+
+def test_who_is_no_better_than_chance_has_no_share(table: pd.DataFrame) -> None:
+    assert table.loc["nothing", "share"].isna().all()
+
+
+def test_costs_are_plain_means_and_models_are_paired() -> None:
+    draw = np.random.default_rng(3)
+    person_R, chance_R = np.repeat(np.arange(5), 7), np.full(35, math.log(3))
+    chance_R[::5] = np.nan
+    told_MR = draw.uniform(0, 1, (2, 35))
+    new_MR = told_MR + draw.uniform(-0.2, 0.5, (2, 35))
+    both = {"a": ToldTwice(person_R, chance_R, told_MR, new_MR), "b": ToldTwice(person_R, chance_R, told_MR, told_MR)}
+    first, second = costs(both, 300)
+    assert first[1].cost.value == pytest.approx((new_MR[0] - told_MR[0]).mean())
+    assert second[0].more.value == pytest.approx(((new_MR[1] - told_MR[1]) - (new_MR[0] - told_MR[0])).mean() / 2)
+    known = np.isfinite(chance_R)
+    above, below = ((math.log(3) - one[0][known]).mean() for one in (new_MR, told_MR))
+    assert first[1].share.value == pytest.approx(above / below)
+    assert first[0].share.value == pytest.approx((above + below) / 2 / below)
+    assert first[0].share_these.low < first[0].share.value < first[0].share_these.high
+    assert first[2].share.value == 1
+
+
+def test_the_interval_of_a_share_holds_it_in_95_of_100_studies() -> None:
+    draw = np.random.default_rng(0)
+    held, n = 0, 150
+    for _ in range(n):
+        person = np.repeat(np.arange(20), 10)
+        told = math.log(2) - 0.3 - draw.normal(0, 0.1, 20)[person] + draw.normal(0, 0.3, 200)
+        new = told + 0.15 + draw.normal(0, 0.1, 20)[person] + draw.normal(0, 0.3, 200)
+        twice = ToldTwice(person, np.full(200, math.log(2)), told[None], new[None])
+        share = costs({"a": twice}, 200)[0][1].share
+        held += share.low <= 0.5 <= share.high
+    assert held / n == pytest.approx(0.95, abs=3 * math.sqrt(0.95 * 0.05 / n))
+
+
+def test_a_condition_that_does_not_exist_is_named() -> None:
+    with pytest.raises(UserError, match="'upside_down' is no condition"):
+        ShortcutArguments(["m"], "out", ["upside_down"])
+
+
+def test_a_folder_of_scores_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    with pytest.raises(UserError, match="is a folder of scores"):
+        ShortcutArguments([str(tmp_path)], "out")
