@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import expit, logsumexp
 from scipy.stats import entropy
 
 from centaurlab.cognitive.ceiling import ceiling
@@ -73,3 +74,34 @@ def test_nobody_is_predicted_by_his_own_answers_at_an_item() -> None:
 def test_a_study_without_items_has_no_ceiling() -> None:
     assert ceiling("s", [session_of(choices("abab", "ab"), name) for name in ("p1", "p2")]) is None
     assert ceiling("s", [session_of(choices("a", "ab", ["one"]))]) is None
+
+
+def test_who_knows_the_person_predicts_better_where_people_differ_by_one_trait() -> None:
+    """Rasch's people: the NLL against the posterior of ability given all other answers, with the true items."""
+    draw = np.random.default_rng(2)
+    n_people, easiness = 120, np.linspace(-1.5, 1.5, 12)
+    ability = 1.5 * draw.normal(size=n_people)
+    yes_IJ = draw.random((n_people, 12)) < expit(ability[:, None] + easiness)
+    items = [f"item {j}" for j in range(12)]
+    people = [
+        session_of(choices(["ab"[int(y)] for y in yes_J], "ab", items), f"p{i}") for i, yes_J in enumerate(yes_IJ)
+    ]
+    found = ceiling("s", people)
+    assert found is not None
+    node_Q = np.linspace(-8, 8, 401)
+    log_prior_Q = -(node_Q**2) / 2 / 1.5**2
+    log_QJ = np.log(expit(node_Q[:, None] + easiness)), np.log(expit(-node_Q[:, None] - easiness))
+    expected = []
+    for yes_J in yes_IJ:
+        of_answers_QJ = np.where(yes_J, *log_QJ)
+        for j in range(12):
+            others_Q = log_prior_Q + of_answers_QJ.sum(axis=1) - of_answers_QJ[:, j]
+            expected.append(logsumexp(others_Q) - logsumexp(others_Q + of_answers_QJ[:, j]))
+    assert -0.01 < found.person.value - np.mean(expected) < 0.04  # items are learned of 90 people
+    assert found.person.value < found.achieved.value - 0.05
+
+
+def test_no_person_is_known_where_answers_are_no_scale() -> None:
+    found = ceiling("s", study(0, n_people=10, n_items=5)[0])
+    assert found is not None
+    assert not found.person.is_defined

@@ -60,11 +60,10 @@ def test_a_language_model_is_compared_with_a_row(
 ) -> None:
     scored = centaurlab("score", *options(tiny_llama_dir, data, tmp_path / "model"))
     assert scored.returncode == 0, scored.stderr
-    for verb in ("misalignment", "diagnosis"):
-        pair = ("--base", str(rows / "own-history"), "--post", str(tmp_path / "model"))
-        done = centaurlab(verb, *pair, "--output_dir", str(tmp_path / verb), *UNTRACKED)
-        assert done.returncode == 0, done.stderr
-        assert "own-history" in done.stdout
+    pair = ("--base", str(rows / "own-history"), "--post", str(tmp_path / "model"))
+    done = centaurlab("misalignment", *pair, "--output_dir", str(tmp_path / "misalignment"), *UNTRACKED)
+    assert done.returncode == 0, done.stderr
+    assert "own-history" in done.stdout
 
 
 def test_the_report_says_which_row_predicts_best(rows: Path, tmp_path: Path) -> None:

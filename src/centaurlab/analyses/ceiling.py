@@ -85,6 +85,9 @@ def _row(one: Ceiling) -> dict[str, object]:
         "achieved": one.achieved.value,
         "achieved_low": one.achieved.low,
         "achieved_high": one.achieved.high,
+        "person": one.person.value,
+        "person_low": one.person.low,
+        "person_high": one.person.high,
         "chao_shen": one.chao_shen,
         "items": one.n_items,
         "people_per_item": one.people_per_item,
@@ -95,11 +98,13 @@ def _row(one: Ceiling) -> dict[str, object]:
 
 
 def _sentence(one: Ceiling) -> str:
+    known = f"; who knows the person's other answers, too, achieves {number(one.person.value)}"
+    known = known if one.person.is_defined else ""
     few = ": too few people per item to say it more narrowly" if one.is_wide else ""
     return (
         f"{one.study}: no model that does not know the person is below {number(one.bound.value)} (95 % interval "
         f"{number(one.bound.low)} to {number(one.bound.high)}) and {number(one.achieved.value)} is achieved, with "
-        f"{one.people_per_item:g} people at the median item{few}"
+        f"{one.people_per_item:g} people at the median item{few}{known}"
     )
 
 

@@ -25,18 +25,19 @@ from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.estimate import UNKNOWN, Estimate
 from centaurlab.stats.multiplicity import q_values
 from centaurlab.stats.standing import completeness, differences, interval_columns, joined, selection
-from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, STUDIES_LIKE_THESE, Quantity, in_words, verdict_over
+from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, STUDIES_LIKE_THESE, Quantity, in_words, percent, verdict_over
 
 ADAPTIVE, OWN_HISTORY, CHANCE = "adaptive", "own-history", "uniform"
 _HELD_AGAINST = ("item-marginal", OWN_HISTORY, ADAPTIVE)
 _IN_HINDSIGHT = ("own",)
 _BOUND, _ACHIEVED = "bound", "achieved"
 _DIFFERENCE = Quantity("difference", "nats per response", is_difference=True)
-_GIVEN = Quantity("given the options offered, difference", is_difference=True)
+_GIVEN = Quantity("given the options offered, difference", "nats per response", is_difference=True)
 _ALL = "all"
-_COMPLETENESS_COLUMNS = [
-    *("study", "kind", "row", "relative_to", "nll", "chance", "end", "studies", "completeness"),
-    *(f"completeness_{end}{about}" for about in ("", "_these") for end in ("low", "high")),
+_INTERVALS = [
+    f"{name}{end}"
+    for name in ("distance", "completeness")
+    for end in ("", "_low", "_high", "_low_these", "_high_these")
 ]
 _SELECTION_NOTE = (
     "Each person counts once, by what a row predicted of all answers. Omnibus risk: the probability that all rows are "
@@ -82,12 +83,12 @@ def find_standing(asked: Standings, estimates: EstimateArguments) -> Finding:
             for row in _against(kind, model, baseline, *_within((plain, given), studies), estimates)
         )
         places = completeness_table(plain, list(asked.models), asked, kinds, estimates)
-        tables |= {"against.csv": against, "completeness.csv": places}
+        tables |= {"against.csv": against} | ({"completeness.csv": places} if len(places) else {})
         figures |= _figures(against, places, list(asked.models))
         focus = list(asked.models)[-1]
         for kind, studies in kinds.items():
             claims += _claims(kind, focus, *_within((plain, given), studies), asked, places, estimates)
-        shown += [against_shown(against), completeness_shown(places), *claims]
+        shown += [against_shown(against), *([completeness_shown(places)] if len(places) else []), *claims]
     return Finding(tables, {"claims": claims}, figures, shown=shown)
 
 
@@ -165,50 +166,69 @@ def completeness_table(
 ) -> pd.DataFrame:
     """Between chance and ceiling: in item studies either end of the bracket, elsewhere the adaptive cognitive model.
 
-    In an item study the responses at items alone count. Means over the studies of each kind come first.
+    In an item study the responses at items alone count, and chance and ends are those of everybody there. A mean over
+    the studies of a kind comes before these.
     """
+    narrow = {one.study: one for one in asked.ceilings if not one.is_wide}
     ends = pd.DataFrame(
         {**dict(zip(SESSION, (key.study, key.experiment, key.participant), strict=True)), RESPONSE: number}
         | {_BOUND: bound, _ACHIEVED: achieved}
-        for one in asked.ceilings
-        if not one.is_wide
+        for one in narrow.values()
         for (key, number), bound, achieved in zip(one.responses, one.bound_R, one.achieved_R, strict=True)
     )
-    at_items = frame.merge(ends, on=[*SESSION, RESPONSE]) if len(ends) else frame[:0].assign(bound=0.0, achieved=0.0)
+    at_items = frame.merge(ends, on=[*SESSION, RESPONSE]) if len(ends) else frame[:0]
     learning = frame[frame[STUDY].isin(set(asked.with_model) - set(at_items[STUDY]))]
     rows: list[dict[str, object]] = []
     for kind, studies in kinds.items():
-        parts = ((at_items, (_BOUND, _ACHIEVED)), (learning, (ADAPTIVE,)))
-        for part, names in ((part[part[STUDY].isin(list(studies))], names) for part, names in parts):
-            for row in dict.fromkeys((OWN_HISTORY, ADAPTIVE, *models)) if len(part) else ():
-                if row not in names:
-                    rows += _completeness_rows(kind, row, part, names, estimates)
-    return pd.DataFrame(rows, columns=_COMPLETENESS_COLUMNS)
+        for whole, end in ((at_items, _ACHIEVED), (at_items, _BOUND), (learning, ADAPTIVE)):
+            part = whole[whole[STUDY].isin(list(studies))]
+            if not len(part):
+                continue
+            levels = {
+                study: _ends_of(narrow[study], end) if end != ADAPTIVE else (of[CHANCE].mean(), of[ADAPTIVE].mean())
+                for study, of in ((str(study), of) for study, of in part.groupby(STUDY))
+            }
+            for row in dict.fromkeys((OWN_HISTORY, ADAPTIVE, *models)):
+                if row != end:
+                    rows += _completeness_rows(kind, row, end, part, levels, estimates)
+    return pd.DataFrame(rows)
+
+
+def _ends_of(one: Ceiling, end: str) -> tuple[float, float]:
+    return one.chance, (one.bound if end == _BOUND else one.achieved).value
 
 
 def _completeness_rows(
-    kind: str, row: str, part: pd.DataFrame, ends: Sequence[str], estimates: EstimateArguments
+    kind: str,
+    row: str,
+    end: str,
+    part: pd.DataFrame,
+    levels: Mapping[str, tuple[float, float]],
+    estimates: EstimateArguments,
 ) -> list[dict[str, object]]:
-    found = completeness(part, row, CHANCE, ends, estimates)
-    means = part.groupby(STUDY)[[CHANCE, row, *ends]].mean()
-    number_of = {str(study): number for number, study in enumerate(means.index)}
-    rows: list[dict[str, object]] = []
-    for q, end in enumerate(ends):
-        about: dict[str, object] = {"kind": kind, "row": row, "relative_to": end}
-        named = means.rename(columns={CHANCE: "chance", row: "nll", end: "end"})[["chance", "nll", "end"]]
-        defined = named.loc[[study for study, of in found.studies.items() if of[q].is_defined]]
-        if len(defined):
-            columns = interval_columns("completeness", found.overall[q], found.these[q])
-            over = {"study": _mean_name(kind), "studies": len(defined), **_named(defined.mean())}
-            rows.append(about | over | columns)
-        for study, of_study in found.studies.items():
-            one = {"study": study, "studies": 1, **_named(named.iloc[number_of[study]])}
-            rows.append(about | one | interval_columns("completeness", of_study[q]))
-    return rows
-
-
-def _named(values: pd.Series) -> dict[str, object]:
-    return {str(name): float(value) for name, value in values.items()}
+    found = []
+    for effect in differences(part, row, end, estimates):
+        is_mean = effect.level == "overall"
+        of = list(levels.values()) if is_mean else [levels[effect.name]]
+        chance, level = (sum(values) / len(of) for values in zip(*of, strict=True))
+        distance, these = effect.nll_difference, effect.nll_difference_these
+        found.append(
+            {
+                "study": _mean_name(kind) if is_mean else effect.name,
+                "kind": kind,
+                "row": row,
+                "relative_to": end,
+                "nll": effect.nll_first,
+                "chance": chance,
+                "end": level,
+                **interval_columns("distance", distance, these),
+                **interval_columns(
+                    "completeness", completeness(distance, chance - level), completeness(these, chance - level)
+                ),
+                "studies": len(of),
+            }
+        )
+    return found
 
 
 def _mean_name(kind: str) -> str:
@@ -221,22 +241,22 @@ def _figures(against: pd.DataFrame, places: pd.DataFrame, models: Sequence[str])
     for number, model in enumerate(models, start=1):
         rows = [
             Row(
-                str(row["study"]),
+                _mean_name(row["kind"]) if row["level"] == "overall" else str(row["study"]),
                 Estimate(row["difference"], row["difference_low"], row["difference_high"]),
                 _HELD_AGAINST.index(str(row["baseline"])),
                 is_summary=row["level"] == "overall",
                 q=row["q"],
-                these=_these(row),
+                these=_estimate(row, "difference", "_these") if row["level"] == "overall" else UNKNOWN,
             )
             for row in against[against["model"] == model].to_dict("records")
         ]
         label = f"{model} − row: NLL (nats per response)\n← {model} better   |   row better →"
         figures[f"against-{number}"] = change_rows(rows, _HELD_AGAINST, f"{model} against rows without a model", label)
+    if not len(places):
+        return figures
     drawn = places[places["relative_to"] != _BOUND]
-    bounds = {
-        str(row["study"]): (row["chance"] - row["end"])
-        for row in places[places["relative_to"] == _BOUND].to_dict("records")
-    }
+    of_bound = places[places["relative_to"] == _BOUND].drop_duplicates(["study", "kind"])
+    bounds = {str(row["study"]): row["chance"] - row["end"] for row in of_bound.to_dict("records")}
     lines = [
         Place(
             str(study),
@@ -244,19 +264,14 @@ def _figures(against: pd.DataFrame, places: pd.DataFrame, models: Sequence[str])
             band=bounds[str(study)] / (of["chance"] - of["end"]).iloc[0] if str(study) in bounds else 1.0,
             is_item=str(study) in bounds,
         )
-        for study, of in drawn.groupby("study", sort=False)
+        for study, of in drawn[~drawn["study"].isin([_mean_name(kind) for kind in set(drawn["kind"])])].groupby(
+            "study", sort=False
+        )
         if math.isfinite(of["completeness"].iloc[0])
     ]
     if lines:
         figures["completeness"] = completeness_figure(lines, [*dict.fromkeys(drawn["row"])][: len(SERIES)])
     return figures
-
-
-def _these(row: Mapping[Any, Any]) -> Estimate:
-    value, low, high = (row.get(f"difference{end}") for end in ("", "_low_these", "_high_these"))
-    if row["level"] != "overall" or low is None or high is None:
-        return UNKNOWN
-    return Estimate(float(str(value)), float(str(low)), float(str(high)))
 
 
 def _claims(
@@ -302,25 +317,35 @@ def _claims(
 def _completeness_claims(kind: str, model: str, places: pd.DataFrame) -> list[str]:
     ends = {
         _ACHIEVED: "what other people's answers at an item tell",
-        _BOUND: "the entropy of the answers at an item, which no model passes that does not know the person",
+        _BOUND: "the entropy of the answers at an item, below which no model is that does not know the person",
         ADAPTIVE: "the cognitive model that adapts to the person",
     }
+    if not len(places):
+        return []
+    is_here = (places["kind"] == kind) & (places["row"] == model) & (places["study"] == _mean_name(kind))
     said = []
-    for end, name in ends.items():
-        is_here = (places["kind"] == kind) & (places["row"] == model) & (places["relative_to"] == end)
-        for row in places[is_here & (places["study"] == _mean_name(kind))].to_dict("records"):
-            value, low, high, low_these, high_these = (
-                100 * float(row[f"completeness{about}"]) for about in ("", "_low", "_high", "_low_these", "_high_these")
-            )
-            spans = ((low, high, STUDIES_LIKE_THESE), (low_these, high_these, NEW_PEOPLE))
-            intervals = [f"{a:.0f} to {b:.0f} % for {of}" for a, b, of in spans if math.isfinite(a)]
-            shown = f", {INTERVAL} {', '.join(intervals)}" if intervals else "; no interval"
-            n = int(row["studies"])
-            said.append(
-                f"{_kind_name(kind)} ({n} {'study' if n == 1 else 'studies'}): of the way from chance to {name}, "
-                f"{model} goes {value:.0f} %{shown}"
-            )
+    for row in places[is_here].to_dict("records"):
+        distance, these = _estimate(row, "distance"), _estimate(row, "distance", "_these")
+        share, share_these = _estimate(row, "completeness"), _estimate(row, "completeness", "_these")
+        n = int(row["studies"])
+        where = f"{_kind_name(kind)} ({n} {'study' if n == 1 else 'studies'})"
+        if row["relative_to"] == ADAPTIVE:  # the distance is said already
+            far = ""
+        else:
+            quantity = Quantity(f"NLL of {model} above it", "nats per response", is_difference=True)
+            far = f"; {in_words(distance, quantity, these=these)}"
+        spans = [(share, STUDIES_LIKE_THESE), (share_these, NEW_PEOPLE)]
+        intervals = [f"{percent(one.low)} to {percent(one.high)} for {of}" for one, of in spans if one.has_interval]
+        between = f" ({INTERVAL} {', '.join(intervals)})" if intervals else ""
+        said.append(
+            f"{where}: of the way from chance to {ends[str(row['relative_to'])]}, {model} goes "
+            f"{percent(share.value)}{between}{far}"
+        )
     return said
+
+
+def _estimate(row: Mapping[Any, Any], name: str, about: str = "") -> Estimate:
+    return Estimate(*(float(row[f"{name}{end}"]) for end in ("", f"_low{about}", f"_high{about}")))
 
 
 def selection_shown(frame: pd.DataFrame) -> Table:
@@ -346,8 +371,9 @@ def against_shown(frame: pd.DataFrame) -> Table:
 def completeness_shown(frame: pd.DataFrame) -> Table:
     """Completeness over studies; each study's is in the figure and in ``completeness.csv``."""
     names = set(map(_mean_name, frame["kind"]))
+    columns = ["study", "row", "relative_to", "nll", "chance", "end", *_INTERVALS, "studies"]
     return table_of(
         "Completeness: 0 at chance, 1 at the end it is relative to",
-        frame[frame["study"].isin(names)].drop(columns="kind"),
+        frame[frame["study"].isin(names)][columns],
         note=_COMPLETENESS_NOTE,
     )

@@ -17,9 +17,10 @@ import numpy as np
 
 from centaurlab.catalog.studies import Trial
 from centaurlab.cognitive.marginals import RoleMarginal, best_weight, prior_of
+from centaurlab.cognitive.person_ceiling import grades, person_item_nll
 from centaurlab.cognitive.session import Cell, Session, cell_of, is_predictable, symbol_of
 from centaurlab.data.transcripts import SessionKey
-from centaurlab.stats.estimate import Estimate, FloatArray
+from centaurlab.stats.estimate import UNKNOWN, Estimate, FloatArray
 
 _Z = 1.959964
 FEW_PEOPLE = 10
@@ -35,7 +36,8 @@ class Ceiling:
 
     ``chance``: of a guess among the options. ``bound`` and ``achieved`` are the two ends, with 95 % intervals over
     people; ``bound_R`` and ``achieved_R`` are what each response contributes to them; ``chao_shen`` is another estimate
-    of the entropy. ``n_items`` have at least two people; ``people_per_item`` is their median; ``n_other`` responses are
+    of the entropy; ``person`` is achieved by who knows the person's other answers too, where answers are steps of one
+    scale. ``n_items`` have at least two people; ``people_per_item`` is their median; ``n_other`` responses are
     at no such item.
     """
 
@@ -51,6 +53,7 @@ class Ceiling:
     n_other: int
     bound_R: FloatArray
     achieved_R: FloatArray
+    person: Estimate = UNKNOWN
 
     @property
     def is_wide(self) -> bool:
@@ -115,7 +118,16 @@ def ceiling(study: str, sessions: Sequence[Session]) -> Ceiling | None:
         n_other=len(answered) - len(kept),
         bound_R=bound_R,
         achieved_R=achieved_R,
+        person=_person(study, kept),
     )
+
+
+def _person(study: str, kept: Sequence[tuple[Session, int, Trial, Item]]) -> Estimate:
+    grade_R = grades(study, [trial for _, _, trial, _ in kept])
+    person_R = [session.person for session, *_ in kept]
+    if grade_R is None or grade_R.max() < 1 or len(set(person_R)) < 2:
+        return UNKNOWN
+    return _clustered(person_item_nll(person_R, [item for *_, item in kept], grade_R), person_R)
 
 
 def _entropy_R(answers: Sequence[tuple[Item, str]]) -> FloatArray:

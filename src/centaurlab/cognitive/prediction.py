@@ -4,6 +4,7 @@ session.
 Shapes: R responses, O options, M parameter values (particles).
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -65,19 +66,23 @@ def scores_of(session: Session, prediction: Prediction, numbers: Sequence[int]) 
     entropy_R, correct_R = np.full(n, np.nan), np.full(n, -1)
     n_options_R = np.zeros(n)
     option_nll_R, option_nll_RK = np.full(n, np.nan), np.full((n, n_temperatures), np.nan)
+    by_size: dict[int, list[tuple[int, int, FloatArray]]] = defaultdict(list)
     for row, number in enumerate(rows):
         logs = prediction.options_R[number]
         place = answer_index(session.trials[number])
-        if logs is None or place is None:
-            continue
-        p = np.exp(logs)
-        entropy_R[row] = -float(np.sum(p[p > 0] * logs[p > 0]))
-        correct_R[row] = int(np.argmax(logs) == place)
-        tempered = logs[None, :] / np.asarray(TEMPERATURES)[:, None]
-        nll_RK[row] = np.logaddexp.reduce(tempered, axis=1) - tempered[:, place]
-        if len(logs) >= 2:
-            n_options_R[row] = len(logs)
-            option_nll_R[row], option_nll_RK[row] = 0.0, 0.0
+        if logs is not None and place is not None:
+            by_size[len(logs)].append((row, place, logs))
+    for size, found in by_size.items():
+        at_N, place_N = (np.array(column, np.int64) for column in list(zip(*found, strict=True))[:2])
+        log_NO = np.array([logs for *_, logs in found])
+        p_NO = np.exp(log_NO)
+        entropy_R[at_N] = -np.sum(p_NO * np.where(p_NO > 0, log_NO, 0.0), axis=1)
+        correct_R[at_N] = np.argmax(log_NO, axis=1) == place_N
+        tempered_NKO = log_NO[:, None, :] / np.asarray(TEMPERATURES)[:, None]
+        of_answer_NK = np.take_along_axis(tempered_NKO, place_N[:, None, None], axis=2)[:, :, 0]
+        nll_RK[at_N] = np.logaddexp.reduce(tempered_NKO, axis=2) - of_answer_NK
+        if size >= 2:
+            n_options_R[at_N], option_nll_R[at_N], option_nll_RK[at_N] = size, 0.0, 0.0
     return ResponseScores(
         response_R=np.asarray(rows, np.int32),
         n_tokens_R=np.ones(n, np.int32),

@@ -15,7 +15,7 @@ from centaurlab.cognitive.history import OWN_HISTORY
 from centaurlab.cognitive.marginals import ITEM_MARGINAL, ROLE_MARGINAL, UNIFORM
 from centaurlab.cognitive.model import CognitiveModel
 from centaurlab.cognitive.particles import Fitted, Told, fit
-from centaurlab.cognitive.prediction import Prediction
+from centaurlab.cognitive.prediction import OptionLogs, Prediction
 from centaurlab.cognitive.session import Session, is_predictable
 from centaurlab.cognitive.training_people import lessons
 from centaurlab.data.persons import Persons
@@ -83,20 +83,20 @@ def study_rows(
 
 def mixture(predictions: Sequence[Prediction]) -> Prediction:
     """Several predictions weighed by how well each has predicted the session so far, from equal weights on."""
-    log_weight_C: FloatArray = np.full(len(predictions), -np.log(len(predictions)))
-    log_p_R = np.full(len(predictions[0].log_p_R), np.nan)
-    options = []
-    for t in range(len(log_p_R)):
+    log_p_CR = np.array([one.log_p_R for one in predictions])
+    known_CR = np.where(np.isfinite(log_p_CR), log_p_CR, 0.0)
+    before_CR = np.cumsum(known_CR, axis=1) - known_CR
+    log_weight_CR = before_CR - np.logaddexp.reduce(before_CR, axis=0)
+    options: list[OptionLogs] = []
+    for t in range(log_p_CR.shape[1]):
         logs = [one.options_R[t] for one in predictions]
         known = [one for one in logs if one is not None]
         options.append(
-            np.logaddexp.reduce(log_weight_C[:, None] + np.array(known)) if len(known) == len(logs) else None
+            np.logaddexp.reduce(log_weight_CR[:, t, None] + np.array(known), axis=0)
+            if len(known) == len(logs)
+            else None
         )
-        log_p_C = np.array([one.log_p_R[t] for one in predictions])
-        if np.isfinite(log_p_C).any():
-            log_p_R[t] = np.logaddexp.reduce(log_weight_C + log_p_C)
-            log_weight_C = log_weight_C + log_p_C - log_p_R[t]
-    return Prediction(log_p_R, tuple(options))
+    return Prediction(np.logaddexp.reduce(log_weight_CR + log_p_CR, axis=0), tuple(options))
 
 
 def _cognitive(

@@ -3,11 +3,10 @@
 All rows, language models too, are held against each other on the responses that every one of them predicts, a column
 of NLLs each. Intervals are those of comparisons (``bootstrap.py``): of studies like these, and of new people in these.
 
-Shapes: P people, B resamples, N people of a group, K rows, Q ends.
+Shapes: R responses.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -16,11 +15,10 @@ import pyarrow as pa
 from centaurlab.results.joined import StudyScores
 from centaurlab.results.table import EXPERIMENT, NLL, OPTION_NLL, PARTICIPANT, PERSON, RESPONSE, SESSION, STUDY
 from centaurlab.results.table import person_names as names_of_people
-from centaurlab.stats import bootstrap
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effects import Effect, estimate_effects
-from centaurlab.stats.estimate import NAN, UNKNOWN, Estimate, FloatArray
+from centaurlab.stats.estimate import UNKNOWN, Estimate
 from centaurlab.stats.selection import Selection, select
 from centaurlab.stats.sums import ComparedPair, sum_study
 
@@ -75,54 +73,19 @@ def differences(frame: pd.DataFrame, first: str, second: str, estimates: Estimat
     return [effect for effect in found if effect.level in ("overall", "study")]
 
 
-@dataclass(frozen=True)
-class Completeness:
-    """Of a row, (chance − NLL) / (chance − end) for each end, in the order of the ends; NaN where an end is no better.
+def completeness(distance: Estimate, gain: float) -> Estimate:
+    """How much of a known ``gain``, from chance to an end, is left at a ``distance`` from the end: 1 − distance / gain.
 
-    ``overall``: means over studies, with the interval of studies like these, and ``these`` with that of new people.
-    """
-
-    ends: tuple[str, ...]
-    overall: tuple[Estimate, ...]
-    these: tuple[Estimate, ...]
-    studies: Mapping[str, tuple[Estimate, ...]]
-
-
-def completeness(
-    frame: pd.DataFrame, row: str, chance: str, ends: Sequence[str], estimates: EstimateArguments
-) -> Completeness:
-    """How far a row gets from chance to each of the ``ends``, on the same responses.
+    That is (chance − NLL) / (chance − end); the interval is that of the distance, on the same responses. NaN where the
+    end is no better than chance.
 
     References
     ----------
     Fudenberg, Kleinberg, Liang & Mullainathan 2022, doi:10.1086/718371.
     """
-    columns = [chance, row, *ends]
-
-    def share(totals_BK: FloatArray) -> FloatArray:
-        chance_B, row_B, end_BQ = totals_BK[:, 1], totals_BK[:, 2], totals_BK[:, 3:]
-        gain_QB = (chance_B[:, None] - end_BQ).T
-        found_QB = bootstrap.divide(np.broadcast_to(chance_B - row_B, gain_QB.shape).copy(), gain_QB)
-        found_QMB: FloatArray = np.where(gain_QB > 0, found_QB, NAN)[:, None]
-        return found_QMB
-
-    studies = {}
-    for study, part in frame.groupby(STUDY):
-        sums = part.assign(n=1.0).groupby(PERSON)[["n", *columns]].sum().to_numpy(np.float64)
-        weight_PQM = np.repeat(sums[:, :1, None], len(ends), axis=1)
-        studies[str(study)] = bootstrap.Study(sums, share, weight_PQM)
-    found = bootstrap.estimate(
-        studies,
-        estimates.resamples,
-        lambda name: bootstrap.generator(estimates.seed, *(("overall",) if name is None else ("study", name))),
-    )
-    each = range(len(ends))
-    return Completeness(
-        tuple(ends),
-        overall=tuple(found.overall.estimate(q) for q in each),
-        these=tuple(found.these(q) for q in each),
-        studies={study: tuple(draws.estimate(q) for q in each) for study, draws in found.studies.items()},
-    )
+    if not gain > 0:
+        return UNKNOWN
+    return Estimate(1 - distance.value / gain, 1 - distance.high / gain, 1 - distance.low / gain)
 
 
 def selection(frame: pd.DataFrame, rows: Sequence[str]) -> Selection:

@@ -6,9 +6,14 @@ from pathlib import Path
 from centaurlab.cognitive.model import CognitiveModel
 from centaurlab.cognitive.models import (
     delta_rule,
+    function_learning,
     graded_response,
     logit,
     matching,
+    observe_or_bet,
+    public_goods,
+    recall,
+    risk,
     stroop,
     two_step,
     word_form,
@@ -24,6 +29,11 @@ MODELS: tuple[CognitiveModel, ...] = (
     *logit.MODELS,
     *graded_response.MODELS,
     *word_form.MODELS,
+    *risk.MODELS,
+    *recall.MODELS,
+    *function_learning.MODELS,
+    *public_goods.MODELS,
+    *observe_or_bet.MODELS,
 )
 
 

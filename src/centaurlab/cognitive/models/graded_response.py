@@ -1,5 +1,7 @@
 """Graded response (Samejima 1969), which is the 2PL where there are two answers: one ability a person, items apart.
 
+Where all items discriminate alike and there are two answers, it is Rasch's model.
+
     P(answer ≥ k | θ) = logistic(a_j θ − b_jk),   θ standard normal over people,
 
 with a and b of each item by marginal maximum likelihood of the training people (Bock & Aitkin 1981), and θ the
@@ -9,7 +11,8 @@ Shapes: I people, J items, K grades, Q nodes of the quadrature, M values of θ, 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from scipy.special import expit
@@ -34,10 +37,21 @@ class Items:
     a_J: FloatArray
     b_JK: FloatArray
     log_share_K: FloatArray
+    _last: list[tuple[bytes, FloatArray]] = field(default_factory=list, repr=False, compare=False)
+
+    def log_p(self, theta_MP: FloatArray) -> FloatArray:
+        """(M, J, K) of every grade of every item; those of the last abilities are kept, which many people share."""
+        name = theta_MP.tobytes()
+        if not self._last or self._last[0][0] != name:
+            above_MJK = expit(self.a_J[:, None] * theta_MP[:, :, None] - self.b_JK)
+            edge = np.ones((len(theta_MP), len(self.a_J), 1))
+            p_MJK = np.maximum(-np.diff(np.concatenate([edge, above_MJK, 0 * edge], axis=2), axis=2), _LEAST)
+            self._last[:] = [(name, np.log(p_MJK / p_MJK.sum(axis=2, keepdims=True)))]
+        return self._last[0][1]
 
 
-def know_items(training: Sequence[Session]) -> Items:
-    """The items as the training people answered them."""
+def know_items(training: Sequence[Session], alike: bool = False) -> Items:
+    """The items as the training people answered them; ``alike``: they discriminate alike."""
     trials = [trial for session in training for trial in session.trials if trial.item is not None]
     number = {item: j for j, item in enumerate(dict.fromkeys(str(trial.item) for trial in trials))}
     n_grades = most_options(trials)
@@ -48,12 +62,15 @@ def know_items(training: Sequence[Session]) -> Items:
             if grade is not None and trial.item is not None:
                 grade_IJ[i, number[trial.item]] = grade
     counts_K = np.array([(grade_IJ == k).sum() for k in range(n_grades)]) + 0.5
-    a_J, b_JK = fit_items(grade_IJ, n_grades) if number and n_grades > 1 else (np.zeros(0), np.zeros((0, 1)))
+    a_J, b_JK = fit_items(grade_IJ, n_grades, alike) if number and n_grades > 1 else (np.zeros(0), np.zeros((0, 1)))
     return Items(number, a_J, b_JK, np.log(counts_K / counts_K.sum()))
 
 
-def fit_items(grade_IJ: IntArray, n_grades: int) -> tuple[FloatArray, FloatArray]:
-    """(J,) discriminations and (J, K − 1) thresholds; −1 is no answer. By the gradient that Fisher's identity gives."""
+def fit_items(grade_IJ: IntArray, n_grades: int, alike: bool = False) -> tuple[FloatArray, FloatArray]:
+    """(J,) discriminations and (J, K − 1) thresholds; −1 is no answer. By the gradient that Fisher's identity gives.
+
+    ``alike``: one discrimination for all items.
+    """
     node_Q, weight_Q = np.polynomial.hermite_e.hermegauss(_NODES)
     log_weight_Q = np.log(weight_Q / weight_Q.sum())
     n_items, n_steps = grade_IJ.shape[1], n_grades - 1
@@ -83,7 +100,10 @@ def fit_items(grade_IJ: IntArray, n_grades: int) -> tuple[FloatArray, FloatArray
         gradient[:, 0] = (rise_JQK * node_Q[None, :, None]).sum(axis=(1, 2))
         gradient[:, 1] = later_JK[:, 0]
         gradient[:, 2:] = later_JK[:, 1:] * width_JK
-        return -total + _RIDGE * float(x @ x), -gradient.ravel() + 2 * _RIDGE * x
+        gradient = -gradient + 2 * _RIDGE * x.reshape(gradient.shape)
+        if alike:
+            gradient[:, 0] = gradient[:, 0].mean()
+        return -total + _RIDGE * float(x @ x), gradient.ravel()
 
     from scipy.optimize import minimize  # here: --help would wait for it
 
@@ -97,28 +117,35 @@ def fit_items(grade_IJ: IntArray, n_grades: int) -> tuple[FloatArray, FloatArray
 
 def likelihood(trials: Sequence[Trial], items: Items) -> Likelihood:
     """θ: the ability."""
-    n_options = most_options(trials)
+    n_options, n_grades = most_options(trials), items.b_JK.shape[1] + 1
+    numbers = [items.number.get(str(trial.item)) for trial in trials]
+    sizes = [len(trial.options or ()) for trial in trials]
+    known = [t for t, (j, n) in enumerate(zip(numbers, sizes, strict=True)) if j is not None and n == n_grades]
+    known_items = np.array([numbers[t] for t in known], np.int64)
+    other_RK = np.full((len(trials), n_options), -np.inf)
+    for t, n in enumerate(sizes):
+        if n:
+            other_RK[t, :n] = items.log_share_K if n == len(items.log_share_K) else -np.log(n)
 
     def log_p(theta_MP: FloatArray) -> FloatArray:
-        log_MRK = np.full((len(theta_MP), len(trials), n_options), -np.inf)
-        for t, trial in enumerate(trials):
-            n = len(trial.options or ())
-            if not n:
-                continue
-            j = items.number.get(str(trial.item))
-            if j is None or n != items.b_JK.shape[1] + 1:
-                log_MRK[:, t, :n] = items.log_share_K if n == len(items.log_share_K) else -np.log(n)
-                continue
-            above_MK = expit(items.a_J[j] * theta_MP - items.b_JK[j])
-            edge = np.ones((len(theta_MP), 1))
-            p_MK = np.maximum(-np.diff(np.concatenate([edge, above_MK, 0 * edge], axis=1), axis=1), _LEAST)
-            log_MRK[:, t, :n] = np.log(p_MK / p_MK.sum(axis=1, keepdims=True))
+        log_MRK = np.repeat(other_RK[None], len(theta_MP), axis=0)
+        if known:
+            log_MRK[:, known, :n_grades] = items.log_p(theta_MP)[:, known_items]
         return log_MRK
 
     return log_p
 
 
 MODELS = (
+    CognitiveModel(
+        "rasch",
+        "one trait a person, and items that differ in how easily they show it",
+        "Rasch 1960, Probabilistic Models for Some Intelligence and Attainment Tests",
+        ("smith2018abortion",),
+        (Prior("ability", 0, 1),),
+        likelihood,
+        know=partial(know_items, alike=True),
+    ),
     CognitiveModel(
         "graded-response",
         "one trait a person, and items that differ in how easily and how sharply they show it",

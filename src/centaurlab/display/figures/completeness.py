@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 from centaurlab.display.figures.style import GREY, INK, LIGHT, SERIES, model_label, new_figure, short, styled
 
 _ROW_MM = 5
-_AROUND_MM = 34
+_AROUND_MM = 38
 _LEAST, _MOST = -0.6, 2.0
 
 
@@ -56,8 +56,8 @@ def completeness_figure(places: Sequence[Place], rows: Sequence[str]) -> Figure:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     figure.supxlabel(
-        "completeness of the NLL: 0 chance, 1 achieved by other people's answers\n"
-        "or, where dark, by the cognitive model that adapts to the person"
+        "completeness of the NLL: 0 is chance, 1 what other people's\n"
+        "answers achieve or, where dark, the cognitive model that\nadapts to the person"
     )
     handles: list[Line2D | Patch] = [
         Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=4, label=short(model_label(name), 24))
