@@ -53,6 +53,17 @@ def test_a_study_of_the_catalog_is_found_by_its_name():
     assert (options.rule, options.sets, options.role_R) == ("module", (tuple("123456"),), ("2",))
 
 
+def test_a_remark_after_many_choices_takes_nobody_out_of_them():
+    """Who says in the end how they chose has the same options as who does not; a rare choice stays one."""
+    choices = "JFJJFJFFJFJ"
+    with_remark = session_options(answers(*choices, "the larger one, mostly"), {})
+    assert with_remark.sets == session_options(answers(*choices), {}).sets == (("F", "J"),)
+    assert [with_remark.of(r) is None for r in range(12)] == [False] * 11 + [True]
+    assert session_options(answers(*choices, "K"), {}).sets == (("F", "J", "K"),)
+    survey = ("Every day", "Every day", "A lot", "The noise in summer", "Neither")
+    assert session_options(answers(*survey), {}).sets == (tuple(sorted(set(survey))),), "too few are the same"
+
+
 def test_a_text_that_the_module_cannot_read_is_left_to_the_sessions_own_answers():
     options = session_options(answers("1", "2", study="shahar2019twosteptask"), {})
     assert options.rule == "own answers"

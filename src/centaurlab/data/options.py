@@ -1,14 +1,15 @@
 """A session's text into what each response could have been, by the best of three rules; and which rule that was.
 
 Never by what the person happened to answer where better is known: (a) the study's module in the catalog, (b) the
-labels that everybody in the study used, where labels are not drawn anew per person, (c) the session's own answers.
+labels that everybody in the study used, where labels are not drawn anew per person, (c) the session's own answers,
+without a remark in words of one's own.
 """
 
 import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -24,6 +25,7 @@ MAX_LABELS = 10
 """Rules (b) and (c) take so many different answers, and no more, for a choice among them."""
 
 _SHARE_OF_LABELS = 0.99
+_SHARE_OF_CHOICES, _LONGER = 0.9, 3
 _FRAME_SHARE = 0.25
 _OPEN = -1
 
@@ -89,9 +91,23 @@ def session_options(
         shared = labels[transcript.study]
         known = [answer if answer in shared else None for answer in answers]
         return _session_options("labels of the study", [shared if role else None for role in known], known, problem)
-    own = tuple(sorted(set(answers)))
+    own = tuple(sorted(set(answers) - _remarks(answers)))
     offered = own if 2 <= len(own) <= MAX_LABELS else None
-    return _session_options("own answers", [offered] * len(answers), [None] * len(answers), problem)
+    sets = [offered if offered and answer in own else None for answer in answers]
+    return _session_options("own answers", sets, [None] * len(answers), problem)
+
+
+def _remarks(answers: Sequence[str]) -> set[str]:
+    """Answers in words of one's own to another question, as "how did you choose?" after many choices.
+
+    Each was given once and is longer, by more than a few characters, than those that make up nine tenths of the rest.
+    """
+    times = Counter(answers)
+    usual = [answer for answer, count in times.items() if count > 1]
+    if len(usual) < 2 or sum(times[answer] for answer in usual) < _SHARE_OF_CHOICES * len(answers):
+        return set()
+    longest = max(map(len, usual))
+    return {answer for answer, count in times.items() if count == 1 and len(answer) > longest + _LONGER}
 
 
 def shared_labels(
