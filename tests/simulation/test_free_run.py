@@ -3,6 +3,7 @@
 import itertools
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from centaurlab.prompts.prompt import session_prompt
 from centaurlab.scoring.options import OptionTokens
 from centaurlab.scoring.scorer import SessionScorer
 from centaurlab.simulation.answers import AnswerError
+from centaurlab.simulation.environments.bandits import Walk
+from centaurlab.simulation.environments.bandits import bandit as bandit_environment
 from centaurlab.simulation.packed import PackedModel
 from centaurlab.simulation.player import Person, Player, Settings, Simulated
 from centaurlab.simulation.questions import OpenLoop
@@ -65,16 +68,27 @@ def answers(found: dict[tuple[str, int], Simulated | AnswerError]) -> dict[tuple
     return {name: [answer.text for answer in ended.answers] for name, ended in simulated(found).items()}
 
 
+@cache
+def oracle(folder: Path) -> PreTrainedModel:
+    """The model by transformers alone, in float64."""
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval()
+
+
 def log_p(folder: Path, ids: list[int]) -> torch.Tensor:
-    """Log-probabilities after ``ids`` by transformers alone, without a cache, in float64."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval()
+    """Log-probabilities after ``ids``, without a cache."""
+    model = oracle(folder)
     with torch.inference_mode():
         found: torch.Tensor = model(torch.tensor(ids)[None], use_cache=False).logits[0, -1].log_softmax(-1)
     return found
 
 
-@pytest.mark.parametrize("model", ["llama", "gemma"])
-def test_paths_are_taken_as_often_as_enumeration_says(model: str, tiny_llama_dir: Path, tiny_gemma_dir: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "n_runs"),
+    [("llama", 500), ("gemma", 500), pytest.param("llama", 20_000, marks=pytest.mark.release)],
+)
+def test_paths_are_taken_as_often_as_enumeration_says(
+    model: str, n_runs: int, tiny_llama_dir: Path, tiny_gemma_dir: Path
+) -> None:
     folder = tiny_llama_dir if model == "llama" else tiny_gemma_dir
     arguments = ModelArguments(str(folder), dtype="float32")
     text = "Three keys, J, F and K. You press <<J>>. You press <<F>>, then <<K>>."
@@ -93,11 +107,13 @@ def test_paths_are_taken_as_often_as_enumeration_says(model: str, tiny_llama_dir
             ids = ids + options["FJK".index(key)] + tokenizer(following, add_special_tokens=False).input_ids
         expected[path] = np.exp(total)
     assert sum(expected.values()) == pytest.approx(1)
-    n_runs = 4_000
     found = run((load_model(arguments), load_tokenizer(arguments)), [person(text, n_runs)], at_once=500)
     counts = Counter(tuple(of_run) for of_run in answers(found).values())
-    observed = np.array([counts[path] for path in expected])
-    assert stats.chisquare(observed, np.array([*expected.values()]) * n_runs).pvalue > 0.001
+    frequent = [path for path, p in expected.items() if p * n_runs >= 5]
+    expected_C = np.array([expected[path] * n_runs for path in frequent])
+    observed_C = np.array([counts[path] for path in frequent])
+    observed_C, expected_C = (np.append(of, n_runs - of.sum()) for of in (observed_C, expected_C))  # and all others
+    assert stats.chisquare(observed_C, expected_C).pvalue > 0.001
 
 
 def test_option_probabilities_are_those_of_scoring(
@@ -182,3 +198,30 @@ def test_temperature_near_zero_takes_the_likeliest_option(
 ) -> None:
     found = answers(run(loaded, [person(bandit(1, 8, "JF"), 5)], Settings(0, 1e-4, 2048, 8)))
     assert len({tuple(of_run) for of_run in found.values()}) == 1
+
+
+def test_batches_change_nothing_of_what_an_environment_tells(
+    loaded: tuple[PreTrainedModel, PreTrainedTokenizerFast],
+) -> None:
+    words = {"told": " and win {outcome}. You choose ", "last": " and win {outcome}. "}
+    people = []
+    for n in range(3):
+        told = Transcript(
+            f"Person {n}. You choose " + "<<J>> and win 0. You choose <<F>> and win 1. ", "s", "e", str(n)
+        )
+        loop = OpenLoop(
+            told,
+            None,
+            session_options(told, {}),
+            "environment",
+            bandit_environment("s", Walk(), **words, n_trials=6 + n),
+        )
+        people.append(Person(told.key, loop, tuple(range(1, 5))))
+    first, *others = (
+        {name: ended.text for name, ended in simulated(run(loaded, people, at_once=at_once)).items()}
+        for at_once in (1, 7, 64)
+    )
+    assert all(other == first for other in others)
+    assert len(set(first.values())) > 3
+    for (name, _), text in first.items():
+        assert text.count("<<") == 6 + int(name)

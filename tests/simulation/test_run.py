@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -88,19 +89,91 @@ def test_two_processes_give_the_answers_of_one(tiny_llama_dir: Path, people: Pat
     assert found[0] == found[1]
 
 
+BANDIT = """
+from centaurlab.simulation.environments.bandits import Reversal, bandit
+
+ENVIRONMENTS = (
+    bandit("coins2026", Reversal(1.0, 0.0, 0.0), told=" and win {outcome}. You press ", last=" and win {outcome}."),
+)
+"""
+RAISES = """
+from centaurlab.simulation.environments.environment import Environment
+from centaurlab.simulation.play import Question
+
+def play(session, chance):
+    yield Question("You press ", ("J", "F"))
+    raise KeyError("the second answer")
+
+ENVIRONMENTS = (Environment("coins2026", play),)
+"""
+ENDLESS = RAISES.replace('raise KeyError("the second answer")', 'while True: yield Question(" or ", ("J", "F"))')
+NO_QUESTION = RAISES.replace('Question("You press ", ("J", "F"))', '"You press "')
+
+
+@pytest.fixture
+def coins(tmp_path: Path) -> Path:
+    text = "Win coins. You press " + " and win 1. You press ".join(["<<J>>", "<<F>>"] * 3) + " and win 0."
+    rows = [{"text": text, "study": "coins2026", "experiment": "e", "participant": n} for n in range(2)]
+    return write_transcripts(tmp_path / "coins.jsonl", rows)
+
+
+@pytest.mark.usefixtures("offline")
+def test_an_environment_of_ones_own_answers_what_the_model_did(
+    tiny_llama_dir: Path, coins: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "my_task.py"
+    own.write_text(BANDIT, encoding="utf-8")
+    lines = simulate(tiny_llama_dir, coins, tmp_path / "run", "--environment", own, "--replicates", 3)
+    won = [set(re.findall(r"<<(\w)>> and win (\d)", str(line["text"]))) for line in lines]
+    assert set.union(*won) in ({("J", "1"), ("F", "0")}, {("J", "0"), ("F", "1")})  # one arm pays, the same for all
+    assert len({line["text"] for line in lines}) > 1
+    assert run_json(tmp_path / "run")["studies"]["coins2026"]["feedback"] == "environment"
+    own.write_text(BANDIT.replace("1.0", "0.9"), encoding="utf-8")
+    ask = ("simulate", "--model", tiny_llama_dir, "--data", coins, "--output_dir", tmp_path / "run", *OPTIONS)
+    assert "holds sessions simulated with environment" in centaurlab(*ask, "--environment", own).error
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "exit_code"),
+    [
+        ("x = 1", "defines no ENVIRONMENTS", 2),
+        (BANDIT.replace("coins2026", "other"), "has an environment of 'other', of which", 2),
+        (BANDIT.replace(" and win", " and lose"), "has no further outcome", 2),
+        (BANDIT.replace("{outcome}", "it"), "has to hold {outcome} once", 2),
+        (NO_QUESTION, "yields 'You press ', which is no question", 2),
+        (RAISES, "its environment fails (KeyError: 'the second answer')", 1),
+        (ENDLESS, "has asked 260 questions and does not end", 1),
+    ],
+)
+@pytest.mark.usefixtures("offline")
+def test_an_environment_that_is_none_is_refused_in_one_sentence(
+    text: str, says: str, exit_code: int, tiny_llama_dir: Path, coins: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "my_task.py"
+    own.write_text(text, encoding="utf-8")
+    ask = ("simulate", "--model", tiny_llama_dir, "--data", coins, "--output_dir", tmp_path / "run", *OPTIONS)
+    done = centaurlab(*ask, "--environment", own, "--max_participants", 1)
+    assert done.returncode == exit_code
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.usefixtures("offline")
 def test_feedback_on_what_was_done_is_refused_or_labelled(tiny_llama_dir: Path, tmp_path: Path) -> None:
-    text = (
-        "The second-stage states: K and L. There is a choice between two options: A and B.\n"
-        "You are presented with first-stage options X and Y. You choose <<X>>. This leads to state L. In state L, you "
-        "choose <<A>>. You receive a reward.\n"
+    module = tmp_path / "my_study.py"
+    module.write_text(
+        "from centaurlab.catalog.studies import Ask, Study\n"
+        "ask = lambda *_: Ask(options=('J', 'F'))\n"
+        "STUDIES = (Study('coins2026', ask, first_trial='You', feedback='contingent'),)\n",
+        encoding="utf-8",
     )
-    rows = [{"text": text, "study": "shahar2019twosteptask", "experiment": "e", "participant": 1}]
-    data = write_transcripts(tmp_path / "twostep.jsonl", rows)
+    rows = [{"text": "You press <<J>> and win.", "study": "coins2026", "experiment": "e", "participant": 1}]
+    data = write_transcripts(tmp_path / "coins.jsonl", rows)
     ask = ("simulate", "--model", tiny_llama_dir, "--data", data, "--output_dir", tmp_path / "run", *OPTIONS)
-    assert "shahar2019twosteptask tells people what followed from their own answers" in centaurlab(*ask).error
+    ask += ("--study_module", module)
+    assert "coins2026 tells people what followed from their own answers" in centaurlab(*ask).error
     assert centaurlab(*ask, "--yoked").returncode == 0
-    assert run_json(tmp_path / "run")["studies"]["shahar2019twosteptask"]["feedback"] == "yoked"
+    assert run_json(tmp_path / "run")["studies"]["coins2026"]["feedback"] == "yoked"
 
 
 @pytest.mark.usefixtures("offline")

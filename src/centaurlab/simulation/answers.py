@@ -48,12 +48,14 @@ class OfferedOptions:
 
     def log_probabilities(self, root_V: torch.Tensor, log_p_NV: torch.Tensor | None) -> Doubles:
         """log p of each option (O,) from log-probabilities after the question and after each of the tree's ``ids``."""
-        paths = self.tree.paths
-        places = [place for path in paths for place, _ in path]
-        tokens = [token for path in paths for _, token in path]
-        rows = root_V[None] if log_p_NV is None else torch.cat([root_V[None].to(log_p_NV.device), log_p_NV])
-        found = rows[torch.tensor(places) + 1, torch.tensor(tokens)].double().cpu().numpy()
-        starts = np.cumsum([0, *(len(path) for path in paths[:-1])])
+        steps = np.array([step for path in self.tree.paths for step in path])
+        places, tokens = torch.from_numpy(steps[:, 0]), torch.from_numpy(steps[:, 1])
+        found = root_V[tokens.to(root_V.device)].double().cpu().numpy()
+        if log_p_NV is not None:
+            deeper = places >= 0
+            where = places[deeper].to(log_p_NV.device), tokens[deeper].to(log_p_NV.device)
+            found[deeper.numpy()] = log_p_NV[where].double().cpu().numpy()
+        starts = np.cumsum([0, *(len(path) for path in self.tree.paths[:-1])])
         sums: Doubles = np.add.reduceat(found, starts)
         return sums
 
@@ -134,9 +136,9 @@ class FreeWords:
         weights_V[self._vocabulary.impossible(self._text)] = -np.inf
         if np.isneginf(weights_V).all():
             raise AnswerError("the model gives no probability to any word; try --dtype float32")
-        token, log_p = draw_token(weights_V, self._generator)
+        token, log_p, log_total = draw_token(weights_V, self._generator)
         self._log_p += log_p
-        self._off_option_nats += max(0.0, -float(np.logaddexp.reduce(weights_V)))
+        self._off_option_nats += max(0.0, -log_total)
         self.ids.append(token)
         text = self._vocabulary.text(self.ids)
         is_closed = CLOSE in text

@@ -23,6 +23,10 @@ class SimulateArguments:
         default=False,
         metadata={"help": "where feedback answers what was done, tell the model the person's; labelled as such"},
     )
+    environment: str | None = field(
+        default=None,
+        metadata={"help": "a Python file of your own with ENVIRONMENTS, what follows from answers (it is run)"},
+    )
     max_new_tokens: int = field(default=32, metadata={"help": f"of an answer of free words; at most {MAX_NEW_TOKENS}"})
     max_length: int | None = field(
         default=None, metadata={"help": "context window in tokens, where shorter than the model's own"}

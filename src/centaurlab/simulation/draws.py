@@ -15,15 +15,24 @@ from centaurlab.data.transcripts import SessionKey
 # O: options of an answer, V: vocabulary.
 
 
-def generator_of(seed: int, key: SessionKey, replicate: int, number: int) -> np.random.Generator:
-    """The generator of answer ``number`` (from 0) of a simulated session.
+def generator_of(seed: int, key: SessionKey, replicate: int, number: int | str) -> np.random.Generator:
+    """The generator of answer ``number`` (from 0) of a simulated session, or of what happens in it, by a name.
 
     References
     ----------
     Philox, a counter-based generator whose streams are told apart by their key: Salmon et al. 2011,
     doi:10.1145/2063384.2063405.
     """
-    named = json.dumps([seed, key.study, key.experiment, key.participant, replicate, number])
+    return _keyed(seed, key.study, key.experiment, key.participant, replicate, number)
+
+
+def shared_generator_of(seed: int, study: str) -> np.random.Generator:
+    """The generator of what all sessions of a study have in common."""
+    return _keyed(seed, study)
+
+
+def _keyed(*of_what: int | str) -> np.random.Generator:
+    named = json.dumps(of_what)
     digest = hashlib.sha256(named.encode("utf-8", "surrogatepass")).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "big")))
 
@@ -45,15 +54,20 @@ def draw(log_weight_O: npt.NDArray[np.float64], uniform: float) -> tuple[int, fl
     return drawn, float(np.log(weight_O[drawn] / sum_O[-1]))
 
 
-def draw_token(log_weight_V: npt.NDArray[np.float64], generator: np.random.Generator) -> tuple[int, float]:
-    """Draw by a race of as many exponential variables: which, and its log-probability in nats.
+def draw_token(log_weight_V: npt.NDArray[np.float64], generator: np.random.Generator) -> tuple[int, float, float]:
+    """Draw by a race of as many exponential variables: which, its log-probability, and log Σ of all weights, in nats.
 
     The last bits of a matrix product change the winner where two are as good as equal. Inverting a distribution
     function of 260,000 steps, they would change it wherever steps are smaller than they are.
 
     References
     ----------
-    The Gumbel-max trick: Maddison et al. 2014, arXiv:1411.0030, section 2.
+    The least of exponential variables of rates w is i with probability w_i / Σ w; in logarithms, the Gumbel-max trick:
+    Maddison et al. 2014, arXiv:1411.0030, section 2.
     """
-    drawn = int(np.argmax(log_weight_V + generator.gumbel(size=len(log_weight_V))))
-    return drawn, float(log_weight_V[drawn] - np.logaddexp.reduce(log_weight_V))
+    top = log_weight_V.max()
+    weight_V = np.exp(log_weight_V - top)
+    with np.errstate(divide="ignore"):
+        drawn = int(np.argmin(generator.standard_exponential(len(weight_V)) / weight_V))
+    log_total = float(top + np.log(weight_V.sum()))
+    return drawn, float(log_weight_V[drawn]) - log_total, log_total

@@ -6,7 +6,7 @@ person share, and the beginning that the people of a study share, is computed on
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os.path import commonprefix
 
 import numpy as np
@@ -25,9 +25,10 @@ from centaurlab.simulation.answers import (
     choose,
     offered_options,
 )
-from centaurlab.simulation.draws import generator_of
+from centaurlab.simulation.draws import generator_of, shared_generator_of
 from centaurlab.simulation.packed import PackedModel, SessionCache, Stretch
-from centaurlab.simulation.questions import OpenLoop, Play, Question
+from centaurlab.simulation.play import Chance, Play, PlayError, Question
+from centaurlab.simulation.questions import OpenLoop
 
 _SHARED_TOKENS = 16
 """A beginning that people share is computed apart from this length on."""
@@ -86,7 +87,7 @@ class Player:
     def play(self, people: Iterable[Person], keep: Keep) -> None:
         """Simulate every replicate of ``people``, and hand each to ``keep`` as soon as it has ended."""
         in_order = sorted(people, key=lambda person: -len(person.session.transcript.text))
-        trunks = [_Trunk(person, self._opening(person)) for person in in_order]
+        trunks = [trunk for person in in_order for trunk in self._trunks(person, keep)]
         if trunks and not self._is_prepared:
             self.model.prepare(trunks[0].ids)
             self._is_prepared = True
@@ -109,8 +110,28 @@ class Player:
             for trunk in opened:
                 ready.extend(_Seat(self, trunk, replicate) for replicate in trunk.person.replicates)
 
-    def _opening(self, person: Person) -> list[int]:
-        return encode_stretch(next(person.session.play()).text + OPEN, self._tokenizer, is_first=True)
+    def _trunks(self, person: Person, keep: Keep) -> list["_Trunk"]:
+        """Replicates by what they begin with: an environment may begin otherwise in each."""
+        by_opening: dict[str, list[int]] = {}
+        for replicate in person.replicates:
+            try:
+                opening = next(person.session.play(self.chance(person, replicate))).text
+            except (UnreadableError, PlayError) as error:
+                keep(person, replicate, AnswerError(str(error)))
+            else:
+                by_opening.setdefault(opening, []).append(replicate)
+        return [
+            _Trunk(replace(person, replicates=tuple(those)), self._encode_opening(opening))
+            for opening, those in by_opening.items()
+        ]
+
+    def _encode_opening(self, opening: str) -> list[int]:
+        return encode_stretch(opening + OPEN, self._tokenizer, is_first=True)
+
+    def chance(self, person: Person, replicate: int) -> Chance:
+        """What happens in a session beside its answers."""
+        seed, key = self.settings.seed, person.key
+        return Chance(generator_of(seed, key, replicate, "environment"), shared_generator_of(seed, key.study))
 
     def _beginnings(self, trunks: Sequence["_Trunk"]) -> dict[str, SessionCache]:
         """What all people of each study share before their first answers, computed once; often nothing."""
@@ -193,7 +214,7 @@ class _Seat:
     answers: list[Answer] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._play: Play = self.trunk.person.session.play()
+        self._play: Play = self.trunk.person.session.play(self.player.chance(self.trunk.person, self.replicate))
         self._question: Question = next(self._play)
         self._text = self._question.text + OPEN
         self._ids = list(self.trunk.ids)
@@ -265,10 +286,12 @@ class _Seat:
             return None
         except UnreadableError as error:
             raise AnswerError(f"the study's module cannot go on after {answer.text!r} ({error})") from error
+        except PlayError as error:
+            raise AnswerError(str(error)) from error
         assert self._cache is not None
         ids = self.player.encode(answer.text) + self.player.encode(f"{CLOSE}{self._question.text}{OPEN}")
         if len(self._ids) + len(ids) + self._answer_tokens() > self.player.settings.max_tokens:
-            self._n_cut = self.trunk.person.session.n_answers - len(self.answers)
+            self._n_cut = max(1, self.trunk.person.session.n_answers - len(self.answers))
             self._end(answer)
             return None
         known = len(commonprefix([ids, self._spoken]))

@@ -1,37 +1,25 @@
-"""A session as questions, one after another: what is told next may depend on what was answered.
+"""A person's session as questions to be answered anew: the person's own, or those of an environment."""
 
-Whoever answers, a model or a person whose answers are replayed, is sent one question at a time and sends back one
-answer, so that hundreds of sessions wait for one pass through a model. Text is only ever added.
-"""
-
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, TypeAlias
+from typing import Literal
+
+import numpy as np
 
 from centaurlab.catalog.studies import Study, Trial, answered, ask_next, find_study
 from centaurlab.data.options import SessionOptions, cut_at_responses, session_options
-from centaurlab.data.transcripts import CLOSE, OPEN, Transcript
+from centaurlab.data.transcripts import Transcript
 from centaurlab.runtime.errors import UserError
+from centaurlab.simulation.environments.environment import Environment, check_retold
+from centaurlab.simulation.environments.find import ENVIRONMENTS
+from centaurlab.simulation.play import Chance, Play, Question, watched
 
-Fit = Literal["exact", "yoked", "unknown"]
-"""Whether what a model is told answers what the model did: always; the person's feedback instead; nobody has said."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is told since the last answer, without markers, and what can be answered; None: any words.
-
-    ``after``: the text that will follow the answer, where it is known already.
-    """
-
-    text: str
-    options: tuple[str, ...] | None
-    after: str = ""
-
-
-Play: TypeAlias = Generator[Question, str, str]
-"""Yields questions, is sent answers, and returns the text after the last answer."""
+Fit = Literal["exact", "environment", "approximate", "yoked", "unknown"]
+"""Whether what a model is told answers what the model did: nothing does; an environment's does; it does, but others
+stay as they were; the person's feedback instead; nobody has said."""
+_MOST_QUESTIONS = 200
+"""A session that is this much longer than ten times the person's does not end."""
 
 
 @dataclass(frozen=True)
@@ -39,21 +27,31 @@ class OpenLoop:
     """A person's session to be answered anew: the questions that the person was asked, in the person's order.
 
     ``options`` are those of the person's session, for studies without a module. With one, ``study``, what can be
-    answered is asked of the module after each answer, since it may depend on it.
+    answered is asked of the module after each answer, since it may depend on it. An ``environment`` asks instead.
     """
 
     transcript: Transcript
     study: Study | None
     options: SessionOptions
     fit: Fit
+    environment: Environment | None = None
 
     @property
     def n_answers(self) -> int:
         """How many questions the person answered."""
         return len(self.options.set_R)
 
-    def play(self) -> Play:
-        """The session's questions; ``UnreadableError`` where the module does not understand an answer given."""
+    def play(self, chance: Chance) -> Play:
+        """The session's questions.
+
+        Raises ``UnreadableError`` where the study's module does not understand an answer given, and ``PlayError`` where
+        an environment fails or does not end.
+        """
+        if self.environment is not None:
+            return watched(self.environment.play(self.transcript, chance), _MOST_QUESTIONS + 10 * self.n_answers)
+        return self._own_questions()
+
+    def _own_questions(self) -> Play:
         segments, _ = cut_at_responses(self.transcript.text)
         past: list[Trial] = []
         for number, (segment, after) in enumerate(pairwise(segments)):
@@ -71,6 +69,7 @@ def open_loop(
     labels: Mapping[str, tuple[str, ...]],
     own_studies: Mapping[str, Study] | None = None,
     yoked: bool = False,
+    own_environments: Mapping[str, Environment] | None = None,
 ) -> OpenLoop:
     """A person's session to be answered anew.
 
@@ -81,37 +80,43 @@ def open_loop(
     labels, own_studies
         As in ``data.options.session_options``.
     yoked
-        Whether to give a model the person's feedback where feedback answers what was done.
+        Whether to give a model the person's feedback where feedback answers what was done and nobody knows better.
+    own_environments
+        The user's own environments by study, which go before ours.
 
     Raises
     ------
     UserError
-        Where feedback answers what was done, and ``yoked`` is not given.
+        Where feedback answers what was done, there is no environment, and ``yoked`` is not given; or where an
+        environment tells the person's own session otherwise than it was.
     """
     options = session_options(transcript, labels, own_studies)
     study = find_study(transcript.study, own_studies)
+    names = (transcript.study, study.name if study else transcript.study)
+    environment = next(
+        (of[name] for of in (own_environments or {}, ENVIRONMENTS) for name in names if name in of), None
+    )
+    known = study if options.rule == "module" else None
+    if environment is not None:
+        loop = OpenLoop(transcript, known, options, environment.fit, environment)
+        try:
+            next(loop.play(Chance(np.random.default_rng(0), np.random.default_rng(0))))
+            check_retold(environment, transcript)
+        except (StopIteration, ValueError) as error:
+            why = "its environment asks nothing" if isinstance(error, StopIteration) else str(error)
+            raise UserError(
+                f"{transcript.origin}: {transcript.key}: {why}; correct the environment, or leave the study out with "
+                "--studies"
+            ) from error
+        return loop
     fit: Fit = "unknown" if study is None else "exact"
     if study is not None and study.feedback in ("contingent", "branching"):
         if not yoked:
             raise UserError(
                 f"{transcript.study} tells people what followed from their own answers, and there is no environment "
-                "that would tell a model; leave the study out with --studies, or give --yoked to tell models what "
-                "followed from the person's answers, which shows nothing of how they learn"
+                "that would tell a model; give one of your own as --environment, leave the study out with --studies, "
+                "or give --yoked to tell models what followed from the person's answers, which shows nothing of how "
+                "they learn"
             )
         fit = "yoked"
-    return OpenLoop(transcript, study if options.rule == "module" else None, options, fit)
-
-
-def replay(play: Play, answers: list[str]) -> str:
-    """The text of a session whose questions are answered with ``answers``, with markers."""
-    text, reply = "", None
-    try:
-        for answer in (*answers, None):
-            question = next(play) if reply is None else play.send(reply)
-            if answer is None:
-                return text
-            text += f"{question.text}{OPEN}{answer}{CLOSE}"
-            reply = answer
-    except StopIteration as ended:
-        return text + str(ended.value)
-    return text
+    return OpenLoop(transcript, known, options, fit)

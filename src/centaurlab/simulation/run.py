@@ -40,6 +40,7 @@ from centaurlab.scoring.order import divide
 from centaurlab.scoring.scorer import is_out_of_memory
 from centaurlab.simulation.answers import AnswerError
 from centaurlab.simulation.arguments import SimulateArguments
+from centaurlab.simulation.environments.find import load_environments
 from centaurlab.simulation.output import Outcome, write_output
 from centaurlab.simulation.packed import PackedModel
 from centaurlab.simulation.player import Person, Player, Settings, Simulated
@@ -88,14 +89,14 @@ def simulate(
         wait_for_all(state)
         source = open_source(data_arguments)
         check_held_out(model_arguments.model_name_or_path, data_arguments, source)
-        sessions = _sessions(data_arguments, source, arguments.yoked)
+        sessions = _sessions(data_arguments, source, arguments)
         tokenizer = load_tokenizer(model_arguments)
         max_tokens = usable_window(load_config(model_arguments), arguments.max_length)
         settings = Settings(arguments.seed, arguments.temperature, max_tokens, arguments.max_new_tokens)
         with state.main_process_first():
             identity = identify(model_arguments)
             notes = base_notes(model_arguments)
-            depends_on = {"model": identity.as_dict()} | asdict(settings)
+            depends_on = {"model": identity.as_dict()} | asdict(settings) | _environment(arguments)
             store = SimulationStore(folder.path / "store", depends_on, state.process_index)
         wait_for_all(state)
         known = store.read()
@@ -179,17 +180,30 @@ def _play(player: Player, people: list[Person], work: _Work, at_once: int, state
             ) from error
 
 
-def _sessions(data: DataArguments, source: TranscriptSource, yoked: bool) -> list[OpenLoop]:
-    """Every session as questions. Raises ``UserError`` where a study's feedback answers what was done."""
+def _sessions(data: DataArguments, source: TranscriptSource, arguments: SimulateArguments) -> list[OpenLoop]:
+    """Every session as questions. Raises ``UserError`` where nobody knows what would follow from an answer."""
     own_studies = load_studies(Path(data.study_module)) if data.study_module else None
+    environments = load_environments(Path(arguments.environment)) if arguments.environment else {}
     transcripts: list[Transcript] = list(source)
+    if unknown := sorted(environments.keys() - {transcript.study for transcript in transcripts}):
+        raise UserError(
+            f"{arguments.environment} has an environment of {unknown[0]!r}, of which {data.data} has no session; name "
+            "it as its study is named there"
+        )
     labels = shared_labels(transcripts, own_studies)
-    return [open_loop(transcript, labels, own_studies, yoked) for transcript in transcripts]
+    return [open_loop(one, labels, own_studies, arguments.yoked, environments) for one in transcripts]
+
+
+def _environment(arguments: SimulateArguments) -> dict[str, str | None]:
+    """The digest of the user's own environments: with others, sessions would be others."""
+    path = arguments.environment
+    return {"environment": hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else None}
 
 
 def _say_fits(sessions: list[OpenLoop]) -> None:
     studies = {session.transcript.study: session.fit for session in sessions}
     said = {
+        "approximate": "what others did stays what they did in the person's session",
         "yoked": "what is told after an answer is what followed from the person's answer, not the model's (--yoked)",
         "unknown": "no module of the study says whether its text answers what was done; what is told is the person's",
     }
