@@ -1,15 +1,18 @@
 """What is loaded to be trained, and what is refused: devices, classes, targets, and batches that change a loss."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import TrainerControl, TrainerState
 
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.loading import load_model
 from centaurlab.runtime.errors import UserError
 from centaurlab.training import base_model as module
 from centaurlab.training.base_model import check_quantised_device, load_base
+from centaurlab.training.batches import ShardedBatches
 from centaurlab.training.options import CentaurArguments
 from helpers.architectures import save
 from helpers.tiny_models import in_float32, logits
@@ -36,19 +39,46 @@ def test_sharded_training_loads_what_scoring_does(name: str, tmp_path: Path, mon
     torch.testing.assert_close(logits(trained), logits(scored))
 
 
-@pytest.mark.parametrize(("name", "packs"), [("llama", True), ("opt", False), ("qwen3_5_text", False)])
-@pytest.mark.parametrize("sharded", [False, True])
-def test_packing_is_for_models_whose_sessions_stay_apart(
-    name: str, packs: bool, sharded: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+MODELS_THAT_PACK = [("llama", True), ("opt", False), ("qwen3_5_text", False)]
+
+
+@pytest.mark.parametrize(("name", "packs"), MODELS_THAT_PACK)
+def test_packing_is_for_models_whose_sessions_stay_apart(name: str, packs: bool, tmp_path: Path) -> None:
     args = in_float32(save(name, tmp_path / name))
-    monkeypatch.setattr(module, "is_deepspeed_zero3_enabled", lambda: sharded)
     if packs:
         load_base(args, CPU, on_cpu(tmp_path / "run"), packed=True)
     else:
         with pytest.raises(UserError, match="in a packed row the sessions change one another's loss"):
             load_base(args, CPU, on_cpu(tmp_path / "run"), packed=True)
     load_base(args, CPU, on_cpu(tmp_path / "run"))
+
+
+@pytest.mark.parametrize(("name", "packs"), MODELS_THAT_PACK)
+def test_of_sharded_weights_it_is_found_out_before_the_first_step(
+    name: str, packs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = in_float32(save(name, tmp_path / name))
+    monkeypatch.setattr(module, "is_deepspeed_zero3_enabled", lambda: True)
+    settings = on_cpu(tmp_path / "run", per_device_eval_batch_size=1)
+    model = load_base(args, CPU, settings, packed=True)
+    for packed in (False, True):
+        tried = ShardedBatches(range(5, 70), range(99, 70, -1), packed)
+        with nullcontext() if packs or not packed else pytest.raises(UserError, match="in a packed row"):
+            tried.on_train_begin(settings, TrainerState(), TrainerControl(), model=model)
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_sharded_run_is_tried_with_its_own_sessions(
+    tmp_path: Path, tiny_llama_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for where in ("centaur", "posttrain"):
+        monkeypatch.setattr(f"centaurlab.training.{where}.is_sharded", lambda: True)
+    seen = []
+    monkeypatch.setattr(ShardedBatches, "on_train_begin", lambda self, *_, **__: seen.append(self))
+    people = CentaurArguments(data=str(write_bandits(tmp_path / "people.jsonl", 6, n_trials=20)))
+    start_centaur(tiny_llama_dir, tmp_path / "centaur", people, max_steps=1, packing=True).trainer.train()
+    start_posttraining(tiny_llama_dir, tmp_path / "posttrain", method="dpo", max_steps=1).trainer.train()
+    assert len(seen) == 2
 
 
 @pytest.mark.usefixtures("own_cache")

@@ -138,13 +138,23 @@ class Trial:
             return False
 
     def _same(self, logits_NV: torch.Tensor, expected_NV: torch.Tensor) -> bool:
-        """By the position that differs most, relative to how much logits vary from position to position."""
-        finite_NV = expected_NV.isfinite()
-        if logits_NV.shape != expected_NV.shape or not torch.equal(finite_NV, logits_NV.isfinite()):
-            return False
-        spread = _rms(self._expected_NV - self._expected_NV.mean(0), self._expected_NV.isfinite(), None)
-        worst = _rms(logits_NV - expected_NV, finite_NV, 1).max()
-        return bool(worst <= self._tolerance * spread)
+        return _is_same(logits_NV, expected_NV, self._tolerance, self._expected_NV)
+
+
+def alike(logits_NV: torch.Tensor, expected_NV: torch.Tensor, tolerance: float) -> bool:
+    """Whether two ways of feeding a model give the same log-probabilities at N positions, within ``tolerance``."""
+    expected_NV = _centred(expected_NV.float())
+    return _is_same(_centred(logits_NV.float()), expected_NV, tolerance, expected_NV)
+
+
+def _is_same(logits_NV: torch.Tensor, expected_NV: torch.Tensor, tolerance: float, all_NV: torch.Tensor) -> bool:
+    """By the position that differs most, relative to how much ``all_NV`` vary from position to position."""
+    finite_NV = expected_NV.isfinite()
+    if logits_NV.shape != expected_NV.shape or not torch.equal(finite_NV, logits_NV.isfinite()):
+        return False
+    spread = _rms(all_NV - all_NV.mean(0), all_NV.isfinite(), None)
+    worst = _rms(logits_NV - expected_NV, finite_NV, 1).max()
+    return bool(worst <= tolerance * spread)
 
 
 def _centred(logits_NV: torch.Tensor) -> torch.Tensor:

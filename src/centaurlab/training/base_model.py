@@ -66,7 +66,7 @@ def load_base(
     checkpoint = find_checkpoint(args.model_name_or_path, args.model_revision, True, False)
     if checkpoint.is_adapter:
         raise UserError(f"{checkpoint.source} is an adapter; merge it into its base first: centaurlab merge")
-    sharded = is_fsdp_enabled() or is_deepspeed_zero3_enabled()
+    sharded = is_sharded()
     if sharded and args.load_in_8bit:
         raise UserError("8-bit weights cannot be sharded over devices; use --load_in_4bit, or DDP (recipes/accelerate)")
     if is_fsdp_enabled() and os.environ.get("FSDP_STATE_DICT_TYPE") != "FULL_STATE_DICT":
@@ -77,6 +77,11 @@ def load_base(
     model.requires_grad_(False)
     check_batches(model, identify(args).fingerprint, training_args, packed, sharded)
     return model
+
+
+def is_sharded() -> bool:
+    """Whether FSDP or DeepSpeed divides the weights among the processes."""
+    return bool(is_fsdp_enabled() or is_deepspeed_zero3_enabled())
 
 
 def lora_config(model_args: ModelConfig, model: "PreTrainedModel") -> LoraConfig | None:

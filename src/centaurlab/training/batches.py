@@ -1,20 +1,27 @@
 """Whether sessions may share a batch or a row with this base model, so that the loss is that of each session alone."""
 
-from transformers import PretrainedConfig, PreTrainedModel
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import (
+    PretrainedConfig,
+    PreTrainedModel,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from trl import SFTConfig
 
-from centaurlab.models.positions import grows_with_the_longest, length_of_short_rope
+from centaurlab.models.passes import evaluating
+from centaurlab.models.positions import counts_from_the_row, grows_with_the_longest, length_of_short_rope
 from centaurlab.models.self_check import self_check
+from centaurlab.models.trial import FLOAT32_TOLERANCE, HALF_TOLERANCE, alike
 from centaurlab.runtime.errors import UserError
 
-_PACKED_ALIKE = frozenset(
-    [
-        *("llama", "qwen2", "qwen3", "qwen3_moe", "olmo2", "olmo3", "gemma", "gemma2", "gemma3_text", "gemma3"),
-        *("gemma4_text", "mistral", "mixtral", "phi", "phi3", "smollm3", "stablelm", "starcoder2", "granite", "cohere"),
-        *("cohere2", "exaone4", "glm4", "seed_oss", "deepseek_v3"),
-    ]
-)
-"""Types of models whose packed rows the tests compare with sessions alone: for weights that will be sharded."""
+_SESSION_TOKENS, _STRANGER_TOKENS = 64, 12
+"""Of the sessions that are tried in one batch."""
 
 
 def check_lengths(config: PretrainedConfig, max_length: int, training_args: SFTConfig, packed: bool) -> None:
@@ -42,23 +49,85 @@ def check_batches(
     """Try what the batches of this training need (None: none); on a CPU the model then attends in blocks where it may.
 
     Raises ``UserError`` where a neighbour changes a session's loss. Weights that are to be sharded cannot be computed
-    yet: for them it goes by the type of the model.
+    yet: they are tried when they are (``ShardedBatches``).
     """
-    train = training_args.per_device_train_batch_size if training_args else 1
-    evaluation = training_args.per_device_eval_batch_size if training_args else 1
-    padded = evaluation > 1 or (train > 1 and not packed)
     if sharded:
-        packs, pads = model.config.model_type in _PACKED_ALIKE, True
-    else:
-        check = self_check(model, model_fingerprint, ["packed"] * packed + ["right_padded"] * padded)
-        packs, pads = check.packed is not False, check.right_padded is not False
-    if packed and not packs:
-        raise UserError(
-            f"in a packed row the sessions change one another's loss with this model ({model.config.model_type}): "
-            "leave packing and padding_free out"
-        )
-    if padded and not pads:
-        raise UserError(
-            "padding changes a session's loss with this model: set per_device_train_batch_size: 1 and "
-            "per_device_eval_batch_size: 1"
-        )
+        if packed and counts_from_the_row(model.config):
+            raise _not_packed(model)
+        return
+    padded = _is_padded(training_args, packed)
+    check = self_check(model, model_fingerprint, ["packed"] * packed + ["right_padded"] * padded)
+    if packed and check.packed is False:
+        raise _not_packed(model)
+    if padded and check.right_padded is False:
+        raise _not_padded()
+
+
+class ShardedBatches(TrainerCallback):
+    """Before the first step, what ``check_batches`` tries of a model that one process has whole.
+
+    ``session_T`` are tokens of a session of the data, ``stranger_T`` of another. Every process computes the same.
+    """
+
+    def __init__(self, session_T: Sequence[int], stranger_T: Sequence[int], packed: bool) -> None:
+        self._session_BT = torch.tensor([list(session_T[:_SESSION_TOKENS])])
+        self._stranger_BT = torch.tensor([list(stranger_T[:_STRANGER_TOKENS])])
+        self._packed = packed
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Raise ``UserError`` where a neighbour changes the session's logits."""
+        with evaluating(model):
+            alone_TV = self._logits(model, args.device, self._session_BT)
+            exact = not (args.bf16 or args.fp16) and all(p.dtype == torch.float32 for p in model.parameters())
+            tolerance = FLOAT32_TOLERANCE if exact else HALF_TOLERANCE
+            n, length = self._stranger_BT.shape[1], self._session_BT.shape[1]
+            if self._packed:
+                row_BT = torch.cat([self._stranger_BT, self._session_BT], 1)
+                position_BT = torch.cat([torch.arange(n), torch.arange(length)])[None]
+                packed_TV = self._logits(model, args.device, row_BT, position_ids=position_BT)[n:]
+                if not alike(packed_TV, alone_TV, tolerance):
+                    raise _not_packed(model)
+            if _is_padded(args, self._packed):
+                row_BT = torch.cat([self._session_BT, self._stranger_BT], 1)
+                inside_BT = torch.ones_like(row_BT).repeat(2, 1)
+                inside_BT[0, length:] = 0
+                padded_TV = self._logits(model, args.device, row_BT.repeat(2, 1), attention_mask=inside_BT)[:length]
+                if not alike(padded_TV, alone_TV, tolerance):
+                    raise _not_padded()
+
+    @staticmethod
+    def _logits(model: Any, device: torch.device, ids_BT: torch.Tensor, **inputs: torch.Tensor) -> torch.Tensor:
+        """(T, V) logits of the first row."""
+        there = {name: value.to(device) for name, value in inputs.items()}
+        logits_TV: torch.Tensor = model(input_ids=ids_BT.to(device), use_cache=False, **there).logits[0]
+        return logits_TV
+
+
+def _is_padded(training_args: TrainingArguments | None, packed: bool) -> bool:
+    """Whether sessions of different length come into one batch."""
+    if training_args is None:
+        return False
+    return training_args.per_device_eval_batch_size > 1 or (
+        training_args.per_device_train_batch_size > 1 and not packed
+    )
+
+
+def _not_packed(model: Any) -> UserError:
+    return UserError(
+        f"in a packed row the sessions change one another's loss with this model ({model.config.model_type}): "
+        "leave packing and padding_free out"
+    )
+
+
+def _not_padded() -> UserError:
+    return UserError(
+        "padding changes a session's loss with this model: set per_device_train_batch_size: 1 and "
+        "per_device_eval_batch_size: 1"
+    )

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import EarlyStoppingCallback, PreTrainedTokenizerFast
+from transformers import EarlyStoppingCallback, PreTrainedTokenizerFast, TrainerCallback
 from trl import ModelConfig, SFTConfig, pack_dataset
 
 from centaurlab.data.held_out import as_by_session
@@ -23,11 +23,12 @@ from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.provenance import provenance
 from centaurlab.runtime.disk import full_disk_errors
 from centaurlab.runtime.errors import UserError
-from centaurlab.training.base_model import base_arguments, load_base, lora_config
-from centaurlab.training.batches import check_lengths
+from centaurlab.training.base_model import base_arguments, is_sharded, load_base, lora_config
+from centaurlab.training.batches import ShardedBatches, check_lengths
 from centaurlab.training.data import TrainingData, prepare_data
 from centaurlab.training.model_card import HeldOutResult, held_out_results, model_card, results_table
 from centaurlab.training.options import CentaurArguments
+from centaurlab.training.progress import show_progress
 from centaurlab.training.resume import (
     RunFolderCallback,
     as_read_back,
@@ -72,6 +73,7 @@ def prepare_run(args: CentaurArguments, training_args: SFTConfig, model_args: Mo
     checkpoint = _begin(folder, identity, weights_fingerprint(base_args), data, settings, training_args)
     trainer = build_trainer(args, training_args, model_args, base_args, tokenizer, data, max_length)
     trainer.add_callback(RunFolderCallback(folder))
+    show_progress(trainer)
     return Run(trainer, folder, identity, data, settings, checkpoint)
 
 
@@ -86,8 +88,9 @@ def build_trainer(
 ) -> CentaurTrainer:
     """The trainer of a base model with a fresh LoRA adapter; packs the sessions if ``packing`` is set."""
     train = data.train
-    model = load_base(base_args, training_args.device, training_args, packed=training_args.packing)
-    if training_args.packing:
+    packed = training_args.packing
+    model = load_base(base_args, training_args.device, training_args, packed)
+    if packed:
         train = pack_dataset(train, max_length, "bfd")
         training_args.packing = False
     training_args.dataset_kwargs = {"skip_prepare_dataset": True}
@@ -95,7 +98,11 @@ def build_trainer(
     peft_config = lora_config(model_args, model)
     assert peft_config, "a Centaur is an adapter"
     peft_config.revision = base_args.model_revision
-    stopping = [EarlyStoppingCallback(args.early_stopping_patience)] if args.early_stopping_patience else []
+    callbacks: list[TrainerCallback] = []
+    if args.early_stopping_patience:
+        callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
+    if is_sharded():
+        callbacks.append(ShardedBatches(data.train[0]["input_ids"], data.train[-1]["input_ids"], packed))
     return CentaurTrainer(
         model=model,
         args=training_args,
@@ -104,7 +111,7 @@ def build_trainer(
         processing_class=tokenizer,
         data_collator=SessionCollator(tokenizer.pad_token_id),
         peft_config=peft_config,
-        callbacks=stopping,
+        callbacks=callbacks,
         studies=data.studies,
     )
 

@@ -24,8 +24,8 @@ from centaurlab.runs.provenance import provenance
 from centaurlab.runtime.disk import full_disk_errors
 from centaurlab.runtime.errors import UserError
 from centaurlab.training.arguments import dpo_config
-from centaurlab.training.base_model import base_arguments, load_base, lora_config
-from centaurlab.training.batches import check_lengths
+from centaurlab.training.base_model import base_arguments, is_sharded, load_base, lora_config
+from centaurlab.training.batches import ShardedBatches, check_lengths
 from centaurlab.training.conversations import (
     digest,
     encode_conversations,
@@ -36,6 +36,7 @@ from centaurlab.training.conversations import (
 from centaurlab.training.data import prepare_data
 from centaurlab.training.options import PostTrainArguments
 from centaurlab.training.posttrainers import PreferenceCollator, PreferenceTrainer, SupervisedTrainer
+from centaurlab.training.progress import show_progress
 from centaurlab.training.resume import (
     RunFolderCallback,
     as_read_back,
@@ -87,8 +88,13 @@ def prepare_posttraining(args: PostTrainArguments, training_args: SFTConfig, mod
     settings = {"posttrain": asdict(args), "training": training_args.to_dict(), "model": asdict(model_args)}
     about_base = {"base_fingerprint": base.fingerprint}
     checkpoint = _begin(folder, about | about_base, weights_fingerprint(base_args), settings, training_args)
+    packed = training_args.padding_free
     trainer = _build_trainer(args, training_args, model_args, base_args, tokenizer, rows)
     trainer.add_callback(RunFolderCallback(folder))
+    show_progress(trainer)
+    if is_sharded():
+        session, stranger = (_ids(rows[i]) for i in (0, -1))
+        trainer.add_callback(ShardedBatches(session, stranger, packed))
     return PostTrainRun(trainer, folder, base, settings, about, checkpoint)
 
 
@@ -167,6 +173,12 @@ def _build_trainer(
         peft_config=peft_config,
         kl_to_base=args.kl_to_base,
     )
+
+
+def _ids(row: Mapping[str, Any]) -> list[int]:
+    """The tokens of a conversation, or of a prompt with the reply that is preferred."""
+    ids: list[int] = row["input_ids"] if "input_ids" in row else [*row["prompt_ids"], *row["chosen_ids"]]
+    return ids
 
 
 def _begin(
