@@ -143,16 +143,24 @@ def _read_config(base: Checkpoint, trust_remote_code: bool) -> "PretrainedConfig
 
     with quiet_transformers(), _sentences(base, "the configuration of "):
         config: PretrainedConfig = AutoConfig.from_pretrained(base.folder, trust_remote_code=trust_remote_code)
-        if not trust_remote_code:
-            _forget_kernels(config)
+        for part in (config, *(getattr(config, name, None) for name in config.sub_configs)):
+            if part is not None:
+                _forget_use(part, may_choose_kernels=trust_remote_code)
     return config
 
 
-def _forget_kernels(config: "PretrainedConfig") -> None:
-    """Let kernels be chosen by who runs the model: a checkpoint may name some that would be fetched from a hub."""
-    for part in (config, *(getattr(config, name, None) for name in config.sub_configs)):
-        if part is not None:
-            part._attn_implementation = part._experts_implementation = None
+def _forget_use(config: "PretrainedConfig", may_choose_kernels: bool) -> None:
+    """Let whoever runs the model say how: what it returns, and by which kernels.
+
+    A checkpoint may name some that would be fetched from a hub, and its author's last experiment may have left it to
+    return tuples.
+    """
+    if not may_choose_kernels:
+        config._attn_implementation = config._experts_implementation = None
+    config.return_dict = True
+    for name in ("output_attentions", "output_hidden_states", "output_router_logits", "torchscript"):
+        if getattr(config, name, False):
+            setattr(config, name, False)
 
 
 def _auto_class(config: "PretrainedConfig", base: Checkpoint) -> "type[_BaseAutoModelClass]":
