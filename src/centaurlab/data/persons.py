@@ -9,14 +9,20 @@ people, by the same ids. Nothing is ever joined across ids, since different peop
 """
 
 import re
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from hashlib import blake2b
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from centaurlab.catalog.facts import facts_of
+from centaurlab.data.keys import NO_SESSIONS, SessionNumbers, unpacked
 from centaurlab.data.records import PERSON_FIELD, as_name, key_fields
 from centaurlab.data.transcripts import SessionKey, is_missing
 
@@ -40,16 +46,17 @@ _OF_A_SESSION = {
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 _Traits = tuple[tuple[str, str], ...]
+_Digested = tuple[tuple[str, bytes], ...]
+_VALUE_BYTES = 8
 
 
 class _Session(NamedTuple):
     experiment: str
-    traits: _Traits
+    traits: _Digested
 
 
-@dataclass(frozen=True)
-class _Known:
-    """Of a session that is not alone with its id: its person's unit and name, and whether the study has more of it."""
+class _Person(NamedTuple):
+    """Whose several sessions are: the unit and the name, and whether these are of one study."""
 
     unit: Unit
     name: str
@@ -66,27 +73,28 @@ class Persons:
 
     how: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     n_ids: Mapping[str, int] = field(default_factory=dict)
-    _known: Mapping[SessionKey, _Known] = field(default_factory=dict, repr=False)
+    _people: tuple[_Person, ...] = field(default=(), repr=False)
+    _sessions: SessionNumbers = field(default_factory=lambda: NO_SESSIONS, repr=False)
 
     def unit(self, key: SessionKey) -> Unit:
         """The session's person, among all studies."""
-        known = self._known.get(key)
-        return known.unit if known else (key.study, key.experiment, key.participant)
+        person = self._find(key)
+        return person.unit if person else (key.study, key.experiment, key.participant)
 
     def name(self, key: SessionKey) -> str:
         """What the person is called, within the study."""
-        known = self._known.get(key)
-        return known.name if known else key.participant
+        person = self._find(key)
+        return person.name if person else key.participant
 
     def joined(self, key: SessionKey) -> str | None:
         """The person's name, if the study holds several sessions of the person; else None: the session is one."""
-        known = self._known.get(key)
-        return known.name if known and known.is_joined else None
+        person = self._find(key)
+        return person.name if person and person.is_joined else None
 
     @property
     def any_joined(self) -> bool:
         """Whether some study holds several sessions of one person."""
-        return any(known.is_joined for known in self._known.values())
+        return any(person.is_joined for person in self._people)
 
     def by_person(self, keys: Iterable[SessionKey]) -> dict[Unit, list[SessionKey]]:
         """The sessions of each person, each once and in the order of their names."""
@@ -94,6 +102,10 @@ class Persons:
         for key in sorted(set(keys), key=_names):
             found[self.unit(key)].append(key)
         return found
+
+    def _find(self, key: SessionKey) -> _Person | None:
+        number = self._sessions.find(key)
+        return None if number is None else self._people[number]
 
 
 SEPARATE = Persons()
@@ -103,44 +115,119 @@ SEPARATE = Persons()
 def find_persons(sessions: Iterable[tuple[SessionKey, Mapping[str, object]]]) -> Persons:
     """Who the person of each session is, from all sessions of the data with their metadata.
 
-    Reads a stream; about 300 bytes of each session are kept until its end, metadata that many share but once.
+    Reads a stream. Until its end about 50 bytes of each session are kept, and 8 for each field of its metadata; then
+    20, of those alone whose person has several or is named by a column, and some 400 of each of these people.
     """
-    by_column: dict[str, dict[SessionKey, None]] = {}
-    by_id: dict[tuple[str, str], list[_Session]] = {}
-    samples: dict[str, str] = {}
-    shared: dict[_Traits, _Traits] = {}
-    names: dict[str, str] = {}
+    by_column, by_id = _ByColumn(), _ById()
     for key, fields in sessions:
-        study = names.setdefault(key.study, key.study)
-        if (person := as_name(fields.get(PERSON_FIELD))) is not None:
-            person = person.encode("utf-8", "backslashreplace").decode()  # half of a surrogate pair is no UTF-8
-            by_column.setdefault(person, {})[key] = None
-            continue
-        if study not in samples:
-            samples[study] = facts_of(study).sample
-        traits = traits_of(fields)
-        session = _Session(names.setdefault(key.experiment, key.experiment), shared.setdefault(traits, traits))
-        by_id.setdefault((study, key.participant), []).append(session)
-    known: dict[SessionKey, _Known] = {}
+        if (person := as_name(fields.get(PERSON_FIELD))) is None:
+            by_id.add(key, traits_of(fields))
+        else:
+            by_column.add(key, person.encode("utf-8", "backslashreplace").decode())  # half of a pair is no UTF-8
     how: dict[str, Counter[str]] = defaultdict(Counter)
-    for person, keys in by_column.items():
-        of_study = Counter(key.study for key in keys)
-        for key in keys:
-            known[key] = _Known((person,), person, of_study[key.study] > 1)
-        for study, n in of_study.items():
-            how[study][BY_COLUMN] += n > 1
-    for (study, participant), found in by_id.items():
-        for key, one in _of_id(study, participant, list(dict.fromkeys(found)), samples[study], how):
-            known[key] = one
-    n_ids = Counter(study for study, _ in by_id)
-    n_ids.update(study for keys in by_column.values() for study in {key.study for key in keys})
-    return Persons({study: dict(+counts) for study, counts in how.items() if +counts}, dict(n_ids), known)
+    n_ids: Counter[str] = Counter()
+    found = sorted([*by_column.people(how, n_ids), *by_id.people(how, n_ids)], key=lambda one: one[0])
+    n_each = [len(digests) // SessionKey.DIGEST_BYTES for _, digests in found]
+    number_N = np.repeat(np.arange(len(found), dtype=np.int32), n_each)
+    return Persons(
+        {study: dict(+counts) for study, counts in how.items() if +counts},
+        dict(n_ids),
+        tuple(person for person, _ in found),
+        SessionNumbers(unpacked(b"".join(digests for _, digests in found)), number_N),
+    )
+
+
+class _ByColumn:
+    """The sessions whose person a column names."""
+
+    def __init__(self) -> None:
+        self._people: dict[str, int] = {}
+        self._studies: dict[str, int] = {}
+        self._pairs, self._digests = array("i"), bytearray()
+
+    def add(self, key: SessionKey, person: str) -> None:
+        self._pairs.append(self._people.setdefault(person, len(self._people)))
+        self._pairs.append(self._studies.setdefault(key.study, len(self._studies)))
+        self._digests += key.digest()
+
+    def people(self, how: Mapping[str, Counter[str]], n_ids: Counter[str]) -> Iterator[tuple[_Person, bytes]]:
+        """Each person of each study with the sessions, and their count into ``how`` and ``n_ids``."""
+        people, studies = list(self._people), list(self._studies)
+        digest_N, pair_N2 = unpacked(self._digests), np.frombuffer(self._pairs, np.intc).reshape(-1, 2)
+        for of_pair_N in _alike(pair_N2[:, 0] * np.int64(len(studies)) + pair_N2[:, 1]):
+            person, study = (names[i] for names, i in zip((people, studies), pair_N2[of_pair_N[0]], strict=True))
+            sessions = np.unique(digest_N[of_pair_N])
+            how[study][BY_COLUMN] += len(sessions) > 1
+            n_ids[study] += 1
+            yield _Person((person,), person, len(sessions) > 1), sessions.tobytes()
+
+
+class _ById:
+    """The sessions whose person the id tells, and what speaks against it.
+
+    Of these: digests of study and id; the names, one after the other; values of metadata, as digests of 8 bytes, since
+    they are only ever asked whether they are equal.
+    """
+
+    def __init__(self) -> None:
+        self._studies: dict[str, int] = {}
+        self._experiments: dict[str, int] = {}
+        self._fields: dict[tuple[str, ...], int] = {}
+        self._kinds = array("i")  # study, experiment and fields of each
+        self._digests, self._names, self._values = bytearray(), bytearray(), bytearray()
+        self._ends = array("q", [0, 0])  # of names and values
+
+    def add(self, key: SessionKey, traits: _Traits) -> None:
+        fields = tuple(name for name, _ in traits)
+        self._kinds.append(self._studies.setdefault(key.study, len(self._studies)))
+        self._kinds.append(self._experiments.setdefault(key.experiment, len(self._experiments)))
+        self._kinds.append(self._fields.setdefault(fields, len(self._fields)))
+        self._digests += SessionKey(key.study, "", key.participant).digest()
+        self._names += key.participant.encode("utf-8", "surrogatepass")
+        for _, value in traits:
+            self._values += blake2b(value.encode("utf-8", "surrogatepass"), digest_size=_VALUE_BYTES).digest()
+        self._ends.extend((len(self._names), len(self._values)))
+
+    def people(self, how: Mapping[str, Counter[str]], n_ids: Counter[str]) -> Iterator[tuple[_Person, bytes]]:
+        """The people of ids that recur, or that other studies share; and counts of all into ``how`` and ``n_ids``."""
+        studies, experiments, fields = list(self._studies), list(self._experiments), list(self._fields)
+        samples = [facts_of(study).sample for study in studies]
+        for of_id_N in _alike(unpacked(self._digests)):
+            study = self._kinds[3 * of_id_N[0]]
+            n_ids[studies[study]] += 1
+            if len(of_id_N) == 1 and not samples[study]:
+                continue
+            sessions = dict.fromkeys(
+                _Session(experiments[self._kinds[3 * i + 1]], self._traits(fields[self._kinds[3 * i + 2]], i))
+                for i in of_id_N.tolist()
+            )
+            yield from _of_id(studies[study], self._participant(of_id_N[0]), list(sessions), samples[study], how)
+
+    def _participant(self, session: int) -> str:
+        return self._names[self._ends[2 * session] : self._ends[2 * session + 2]].decode("utf-8", "surrogatepass")
+
+    def _traits(self, fields: Sequence[str], session: int) -> _Digested:
+        start = self._ends[2 * session + 1]
+        ends = (start + _VALUE_BYTES * (i + 1) for i in range(len(fields)))
+        return tuple(
+            (name, bytes(self._values[end - _VALUE_BYTES : end])) for name, end in zip(fields, ends, strict=True)
+        )
+
+
+def _alike(values_N: npt.NDArray[Any]) -> Iterator[npt.NDArray[np.int64]]:
+    """The places of each value, in the order in which the values first appear."""
+    order_N = np.argsort(values_N, kind="stable")
+    sorted_N = values_N[order_N]
+    starts = np.flatnonzero(np.append(np.ones(len(values_N[:1]), bool), sorted_N[1:] != sorted_N[:-1]))
+    ends = np.append(starts[1:], len(values_N))
+    for group in np.argsort(order_N[starts]):
+        yield order_N[starts[group] : ends[group]]
 
 
 def _of_id(
     study: str, participant: str, sessions: Sequence[_Session], sample: str, how: Mapping[str, Counter[str]]
-) -> Iterator[tuple[SessionKey, _Known]]:
-    """The sessions of one id, as far as it has several in the study or the study shares its people with others."""
+) -> Iterator[tuple[_Person, bytes]]:
+    """The people of one id, as far as it has several sessions in the study or the study shares people with others."""
     several = len({session.experiment for session in sessions}) > 1
     if not (several or sample):
         return
@@ -156,13 +243,12 @@ def _of_id(
         experiments = sorted({session.experiment for session in group})
         name = participant if len(groups) == 1 else f"{participant} ({experiments[0]})"
         is_joined = len(experiments) > 1
-        for experiment in experiments:
-            key = SessionKey(study, experiment, participant)
-            if sample:
-                unit: Unit = (sample, participant)
-            else:
-                unit = (study, name) if is_joined else (study, experiment, participant)
-            yield key, _Known(unit, name, is_joined)
+        if sample:
+            unit: Unit = (sample, participant)
+        else:
+            unit = (study, name) if is_joined else (study, experiments[0], participant)
+        keys = (SessionKey(study, experiment, participant) for experiment in experiments)
+        yield _Person(unit, name, is_joined), b"".join(key.digest() for key in keys)
 
 
 def _told_apart(sessions: Sequence[_Session]) -> tuple[list[list[_Session]], str]:
@@ -196,15 +282,15 @@ def _told_apart(sessions: Sequence[_Session]) -> tuple[list[list[_Session]], str
     return list(groups.values()), BY_METADATA if told else UNTOLD
 
 
-def _by_values(sessions: Sequence[_Session], of: Sequence[int], names: Collection[str]) -> dict[_Traits, list[int]]:
+def _by_values(sessions: Sequence[_Session], of: Sequence[int], names: Collection[str]) -> dict[_Digested, list[int]]:
     """The sessions ``of`` these numbers by their values of the fields ``names``."""
-    found: dict[_Traits, list[int]] = defaultdict(list)
+    found: dict[_Digested, list[int]] = defaultdict(list)
     for i in of:
         found[tuple(trait for trait in sessions[i].traits if trait[0] in names)].append(i)
     return found
 
 
-def _matched(first: Mapping[_Traits, list[int]], second: Mapping[_Traits, list[int]]) -> Iterator[list[int]]:
+def _matched(first: Mapping[_Digested, list[int]], second: Mapping[_Digested, list[int]]) -> Iterator[list[int]]:
     return (first[values] + second[values] for values in first if values in second)
 
 

@@ -4,9 +4,9 @@ Readers yield records and problems; here a record gets its study, experiment and
 its text is checked once, so that everything downstream can trust a ``Transcript``.
 """
 
-import hashlib
 import math
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, time
@@ -15,6 +15,7 @@ from typing import Protocol
 from uuid import UUID
 
 from centaurlab.catalog.tables import study_domains
+from centaurlab.data.keys import DigestSet
 from centaurlab.data.transcripts import SessionKey, Transcript, check_study_name, marker_problem
 from centaurlab.runtime.errors import UserError
 
@@ -91,7 +92,9 @@ def session_key(record: Record) -> SessionKey | Problem:
         return Problem(record.origin, str(error).removeprefix(f"{record.origin}: "), record.places)
     if _SURROGATE.search(f"{study}{experiment}{participant}"):
         return Problem(record.origin, "a name holds half of a surrogate pair", record.places)
-    return SessionKey(study, study if experiment is None else experiment, participant)
+    # Once in memory, however many sessions have them.
+    study, experiment = sys.intern(str(study)), sys.intern(str(study if experiment is None else experiment))
+    return SessionKey(study, experiment, participant)
 
 
 def key_fields(fields: Mapping[str, object]) -> tuple[str, str, str]:
@@ -103,9 +106,9 @@ def key_fields(fields: Mapping[str, object]) -> tuple[str, str, str]:
 def examine(records: Iterable[Record | Problem]) -> Iterator[Examined]:
     """Check every session of ``records``, each on its own and against the others (duplicates).
 
-    To know duplicates, 16 bytes of a digest are kept of every session: 100 to 160 bytes of memory each.
+    To know duplicates, 16 bytes of a digest are kept of every session.
     """
-    seen: set[bytes] = set()
+    seen = DigestSet()
     for record in records:
         if isinstance(record, Problem):
             yield Examined(None, record)
@@ -118,7 +121,7 @@ def examine(records: Iterable[Record | Problem]) -> Iterator[Examined]:
         if isinstance(key, Problem):
             yield Examined(None, key)
             continue
-        digest = hashlib.sha256(repr(key).encode("utf-8")).digest()[:16]
+        digest = key.digest()
         if digest in seen:
             yield Examined(None, Problem(record.origin, f"duplicate session: {key} appears twice"))
             continue

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from centaurlab.catalog.tables import domains, domains_of
 from centaurlab.data import files, hub
+from centaurlab.data.keys import SessionNumbers, digests_of
 from centaurlab.data.persons import Persons, find_persons
 from centaurlab.data.records import Examined, Problem, Reader, Record, examine, placed_study, session_key
 from centaurlab.data.splits import check_studies, select_people
@@ -258,8 +259,8 @@ def _select(args: DataArguments, read: Reader, half: str | None) -> tuple[_Selec
     wanted = "all" if half is not None else args.participants
     if wanted == "all" and args.max_participants is None:
         return _Selection(studies), persons
-    chosen = select_people(keys, persons, wanted, args.max_participants, args.data_seed)
-    return _Selection(studies, chosen.__contains__), persons
+    chosen = digests_of(select_people(keys, persons, wanted, args.max_participants, args.data_seed))
+    return _Selection(studies, SessionNumbers(chosen).__contains__), persons
 
 
 def _everybody(read: Reader) -> Iterator[tuple[SessionKey, Mapping[str, object]]]:

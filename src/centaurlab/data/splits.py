@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from centaurlab.data.persons import Persons, Unit
@@ -34,9 +34,9 @@ class Partition:
 
 def person_order(keys: Iterable[SessionKey], persons: Persons, seed: int) -> Order:
     """The people of each study in the seeded order, whatever the order of ``keys``, each session once."""
-    by_study: dict[str, set[SessionKey]] = defaultdict(set)
+    by_study: dict[str, list[SessionKey]] = defaultdict(list)
     for key in keys:
-        by_study[key.study].add(key)
+        by_study[key.study].append(key)
     return {study: _ranked(by_study[study], persons, seed) for study in sorted(by_study)}
 
 
@@ -47,7 +47,7 @@ def study_order(keys: Iterable[SessionKey], seed: int) -> list[str]:
 
 def first_people(keys: Iterable[SessionKey], persons: Persons, count: int | None, seed: int) -> frozenset[SessionKey]:
     """The sessions of the first ``count`` people of each study (None: all) in the seeded order."""
-    return _sessions(person_order(keys, persons, seed), count)
+    return frozenset(_sessions(person_order(keys, persons, seed), count))
 
 
 def held_out(keys: Iterable[SessionKey], persons: Persons, seed: int) -> frozenset[SessionKey]:
@@ -55,9 +55,7 @@ def held_out(keys: Iterable[SessionKey], persons: Persons, seed: int) -> frozens
 
     And, of studies that share people, those of whoever is among these first in another one.
     """
-    order = person_order(keys, persons, seed)
-    first = {persons.unit(one[0]) for people in order.values() for one in people[: _test_size(len(people))]}
-    return frozenset(key for people in order.values() for one in people if persons.unit(one[0]) in first for key in one)
+    return frozenset(_sessions(_half(person_order(keys, persons, seed), persons, "test")))
 
 
 def partition(
@@ -76,16 +74,13 @@ def partition(
 
 def select_people(
     keys: Iterable[SessionKey], persons: Persons, half: str, count: int | None, seed: int
-) -> frozenset[SessionKey]:
-    """The sessions of the first ``count`` people of each study (None: all).
+) -> Iterator[SessionKey]:
+    """The sessions of the first ``count`` people of each study (None: all), each once.
 
     ``half``: of those held out (``test``), of the others (``train``), or of ``all``.
     """
-    sessions = frozenset(keys)
-    if half != "all":
-        test = held_out(sessions, persons, seed)
-        sessions = test if half == "test" else sessions - test
-    return first_people(sessions, persons, count, seed)
+    order = person_order(keys, persons, seed)
+    return _sessions(order if half == "all" else _half(order, persons, half), count)
 
 
 def check_studies(named: Iterable[str], present: Collection[str]) -> None:
@@ -102,8 +97,17 @@ def _ranked(keys: Iterable[SessionKey], persons: Persons, seed: int) -> list[tup
     return [tuple(by_person[unit]) for unit in sorted(by_person, key=lambda unit: _rank(unit, seed))]
 
 
-def _sessions(order: Order, count: int | None) -> frozenset[SessionKey]:
-    return frozenset(key for people in order.values() for one in people[:count] for key in one)
+def _half(order: Order, persons: Persons, half: str) -> Order:
+    """Of each study the people who are held out (``test``), or the others (``train``), in their order."""
+    first = {persons.unit(one[0]) for people in order.values() for one in people[: _test_size(len(people))]}
+    return {
+        study: [one for one in people if (persons.unit(one[0]) in first) == (half == "test")]
+        for study, people in order.items()
+    }
+
+
+def _sessions(order: Order, count: int | None = None) -> Iterator[SessionKey]:
+    return (key for people in order.values() for one in people[:count] for key in one)
 
 
 def _test_size(n_people: int) -> int:

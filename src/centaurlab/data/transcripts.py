@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from centaurlab.runtime.errors import UserError
 
@@ -31,13 +31,19 @@ class Response:
     end: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SessionKey:
     """What identifies a session. ``participant`` alone does not: names are reused across experiments."""
 
     study: str
     experiment: str
     participant: str
+    DIGEST_BYTES: ClassVar[int] = 16
+
+    def digest(self) -> bytes:
+        """Bytes that stand for the key where all of it would take too much memory."""
+        named = repr((self.study, self.experiment, self.participant))
+        return hashlib.sha256(named.encode("utf-8")).digest()[: self.DIGEST_BYTES]
 
     def __str__(self) -> str:
         return f"participant {self.participant!r} of {self.study!r} (experiment {self.experiment!r})"

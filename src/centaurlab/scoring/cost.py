@@ -25,7 +25,7 @@ from centaurlab.scoring.options import OptionRules
 from centaurlab.scoring.order import divide, windows
 from centaurlab.scoring.plan import estimate_lengths, plan_window
 from centaurlab.scoring.scorer import CPU_CHUNK_TOKENS, HEAD_ROWS, WHOLE_SEQUENCE_TOKENS
-from centaurlab.scoring.store import DigestSet
+from centaurlab.scoring.store import ResultDigests
 from centaurlab.scoring.token_statistics import CPU_BLOCK_ELEMENTS, GPU_BLOCK_ELEMENTS
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def estimate_work(
     Work
         Numbers of sessions, responses and tokens, and floating-point operations.
     """
-    work, scored, loads = Work(), DigestSet(), [0.0] * n_processes
+    work, scored, loads = Work(), ResultDigests(), [0.0] * n_processes
     reading = Reading(protocol)
     for window in windows(transcripts):
         new: dict[str, Transcript] = {}

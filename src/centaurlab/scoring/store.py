@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from centaurlab.data.keys import DigestSet
+from centaurlab.data.transcripts import SessionKey
 from centaurlab.results.record import Coverage
 from centaurlab.results.table import TEMPERATURES, ResponseScores
 from centaurlab.runs.integrity import damaged, read_sealed, sealed
@@ -59,21 +61,25 @@ class SessionResult:
     seconds: float
 
 
-class DigestSet:
-    """A set of digests (SHA-256, hex), of which 16 bytes each are kept: 100 to 160 bytes of memory."""
+class ResultDigests:
+    """A set of digests (SHA-256, hex), of which the first bytes are kept."""
 
     def __init__(self) -> None:
-        self._digests: set[bytes] = set()
+        self._digests = DigestSet()
 
     def add(self, digest: str) -> None:
         """Put ``digest`` in the set."""
-        self._digests.add(bytes.fromhex(digest)[:16])
+        self._digests.add(self._kept(digest))
 
     def __contains__(self, digest: str) -> bool:
-        return bytes.fromhex(digest)[:16] in self._digests
+        return self._kept(digest) in self._digests
 
     def __len__(self) -> int:
         return len(self._digests)
+
+    @staticmethod
+    def _kept(digest: str) -> bytes:
+        return bytes.fromhex(digest)[: SessionKey.DIGEST_BYTES]
 
 
 class _DamageError(Exception):
@@ -90,7 +96,7 @@ class ScoreStore:
 
     def __init__(self, folder: Path, identity: dict[str, Any], writer: int = 0, n_writers: int = 1) -> None:
         self._folder = folder
-        self.known = DigestSet()
+        self.known = ResultDigests()
         self.damaged: list[str] = []
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)

@@ -47,10 +47,14 @@ class Outcomes:
 
 @dataclass
 class StudyTotals:
-    """Sums over the sessions of one study; ``flops`` is None where they cannot be counted."""
+    """Sums over the sessions of one study; ``flops`` is None where they cannot be counted.
+
+    ``alone`` counts the people who have one session in the study, ``returning`` are the others.
+    """
 
     sessions: int = 0
-    people: set[Unit] = field(default_factory=set)
+    alone: int = 0
+    returning: set[Unit] = field(default_factory=set)
     without_options: int = 0
     nll_sum: float = 0.0
     n_single: int = 0
@@ -62,10 +66,18 @@ class StudyTotals:
     coverage: Coverage = field(default_factory=Coverage)
     failed: list[str] = field(default_factory=list)
 
-    def add(self, outcome: SessionResult | Failure, person: Unit, shape: ModelShape | None) -> None:
-        """Count what became of a session of ``person``."""
+    @property
+    def people(self) -> int:
+        """Whose sessions these are: how many."""
+        return self.alone + len(self.returning)
+
+    def add(self, outcome: SessionResult | Failure, returning: Unit | None, shape: ModelShape | None) -> None:
+        """Count what became of a session; ``returning``: its person, where the study has several of the person."""
         self.sessions += 1
-        self.people.add(person)
+        if returning is None:
+            self.alone += 1
+        else:
+            self.returning.add(returning)
         self.coverage += outcome.coverage
         if isinstance(outcome, Failure):
             self.failed.append(outcome.reason)
@@ -99,11 +111,11 @@ def write_table(folder: Path, outcomes: Outcomes, shape: ModelShape | None) -> T
 
     def counted() -> Iterator[tuple[SessionKey, ResponseScores]]:
         for key, outcome in outcomes:
-            totals[key.study].add(outcome, persons.unit(key), shape)
+            totals[key.study].add(outcome, persons.unit(key) if persons.joined(key) is not None else None, shape)
             if isinstance(outcome, SessionResult):
                 yield key, outcome.scores
 
-    has_joined = any(persons.joined(session.key) is not None for session in survey)
+    has_joined = persons.any_joined and any(persons.joined(session.key) is not None for session in survey)
     write_scores(folder, counted(), persons.joined if has_joined else None)
     return {study: totals[study] for study in outcomes.plan.survey.n_by_study()}
 
@@ -117,7 +129,7 @@ def scored_data(plan: SessionPlan, totals: Totals) -> ScoredData:
             sessions=totals[study].sessions,
             of_sessions=of_sessions,
             responses=totals[study].coverage.responses,
-            people=len(totals[study].people),
+            people=totals[study].people,
             nll=_ratio(totals[study].nll_sum, totals[study].coverage.scored),
             accuracy=_ratio(totals[study].n_correct, totals[study].n_single),
             option_rules=dict(plan.options[study].rules),
