@@ -54,7 +54,7 @@ def test_coverage_counts_every_response(page: Page) -> None:
 
 def test_the_answer_says_which_way_is_worse(page: Page) -> None:
     text = " ".join(page.text)
-    assert "d = +0.400, 95 % interval +0.100 to +0.700 for studies like these, which excludes zero" in text
+    assert "d = +0.400, 95 % interval +0.100 to +0.700 for studies like these, +0.100 to +0.700 for new people" in text
     assert "people are predicted worse by base than by centaur (d = +0.400, 95 % interval +0.300 to +0.500" in text
     assert "fell in 1 of 1 studies and rose in none" in text
 
@@ -116,4 +116,4 @@ def test_several_pairs_are_listed_and_averaged(tmp_path: Path) -> None:
     )
     pairs = Page(tmp_path / "report.html").table("post-trained", "base")
     assert [row[0][0] for row in pairs.rows][:3] == ["one", "two", "all pairs"]
-    assert [figure.name for figure in section.figures] == ["forest", "pairs", "domains"]
+    assert [figure.name for figure in section.figures] == ["nats", "forest", "pairs", "domains"]

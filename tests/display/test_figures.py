@@ -17,6 +17,7 @@ from centaurlab.display.figures.intervals import (
     Row,
     forest,
     gain_forest,
+    nats_forest,
     nll_rows,
     pair_forest,
     part_rows,
@@ -98,6 +99,7 @@ def every_figure() -> dict[str, Figure]:
     templated = [Row("org/smol", one, these=nll_these) for one in (nll, Estimate(4.0, 3.0, 5.0))]
     return {
         "forest": forest(effects),
+        "nats": nats_forest(effects),
         "long names": forest([replace(e, contrast=LONG) for e in effects]),
         "pairs": pair_forest(pairs),
         "gains": gain_forest(gains, summaries, Contrast("base", "centaur")),
@@ -255,7 +257,8 @@ def test_files_are_the_same_bytes_every_time(tmp_path: Path) -> None:
         for name, figure in effect_figures(effects).items():
             save_figure(figure, tmp_path / folder / "figures", name)
     files = sorted((tmp_path / "one/figures").iterdir())
-    assert [file.name for file in files] == ["domains.pdf", "domains.png", "forest.pdf", "forest.png"]
+    names = [f"{name}.{kind}" for name in ("domains", "forest", "nats") for kind in ("pdf", "png")]
+    assert [file.name for file in files] == names
     assert files[0].read_bytes().startswith(b"%PDF")
     for file in files:
         assert file.read_bytes() == (tmp_path / "two/figures" / file.name).read_bytes()
@@ -263,7 +266,12 @@ def test_files_are_the_same_bytes_every_time(tmp_path: Path) -> None:
 
 def test_several_pairs_have_a_figure_of_their_own() -> None:
     averages = effects_of(["a"], Estimate(0.1), group="all", group_name="all pairs")
-    assert effect_figures([*averages, *effects_of(["a"], Estimate(0.1))]).keys() == {"domains", "forest", "pairs"}
+    assert effect_figures([*averages, *effects_of(["a"], Estimate(0.1))]).keys() == {
+        "domains",
+        "forest",
+        "nats",
+        "pairs",
+    }
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:

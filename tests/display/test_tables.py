@@ -200,7 +200,7 @@ def test_other_intervals_of_a_summary_are_rows_below_it() -> None:
             "study": ["all studies", "a", "b"],
             "d": [0.2, 0.1, 0.3],
             **{"d_low": [-0.1, -0.1, 0.2], "d_high": [0.5, 0.3, 0.4]},
-            **{"d_low_these": [0.1, -0.1, 0.2], "d_high_these": [0.3, 0.3, 0.4]},
+            **{"d_low_these": [0.1, -0.1, 0.2], "d_high_these": [0.3, 0.1 + 0.2, 0.4]},  # 0.1 + 0.2 is not 0.3
             **{"d_low_models": math.nan, "d_high_models": math.nan},
             **{"p": [0.6, 0.5, 0.7], "p_low": [0.5, 0.4, 0.6], "p_high": [0.7, 0.6, 0.8]},
             "responses": [30, 10, 20],

@@ -19,7 +19,7 @@ RSCRIPT = shutil.which("Rscript")
 
 
 def has_packages() -> bool:
-    asked = 'stopifnot(requireNamespace("effectsize"), requireNamespace("sandwich"))'
+    asked = 'for (name in c("effectsize", "sandwich", "lme4")) stopifnot(requireNamespace(name))'
     return (
         RSCRIPT is not None and subprocess.run([RSCRIPT, "-e", asked], capture_output=True, check=False).returncode == 0
     )
@@ -28,7 +28,7 @@ def has_packages() -> bool:
 @pytest.mark.slow
 def test_r_gives_the_same_d_two_way_interval_and_paired_effect(tmp_path: Path) -> None:
     if not has_packages():
-        pytest.skip("no R with effectsize and sandwich on this machine")
+        pytest.skip("no R with effectsize, sandwich and lme4 on this machine")
     rng = np.random.default_rng(0)
     n_people, n_items = 8, 12
     table = pd.DataFrame({"study": "s", "experiment": "e", "participant": np.repeat(np.arange(n_people), n_items)})
@@ -48,9 +48,10 @@ def test_r_gives_the_same_d_two_way_interval_and_paired_effect(tmp_path: Path) -
     (code,) = re.findall(r"```r\n(.*?)```", (ROOT / "docs" / "method.md").read_text(encoding="utf-8"), re.DOTALL)
     assert RSCRIPT is not None
     done = subprocess.run([RSCRIPT, "-e", code], capture_output=True, text=True, cwd=tmp_path, check=True)
-    d, low, high, paired = map(float, done.stdout.split())
+    d, low, high, paired, error, mixed_error = map(float, done.stdout.split())
     effects = estimate_effects([compare(runs["post"], runs["base"])], 200, domains=lambda _: ())
     study = next(e for e in effects if e.level == "study")
     assert d == pytest.approx(study.d.value, abs=1e-6)
     assert (low, high) == pytest.approx((study.nll_difference_items.low, study.nll_difference_items.high), abs=1e-6)
     assert paired == pytest.approx(study.d_paired.value, abs=1e-6)
+    assert mixed_error == pytest.approx(error, rel=0.1)

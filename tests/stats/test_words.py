@@ -260,10 +260,9 @@ def test_an_average_names_how_many_pairs_it_is_over() -> None:
     assert verdict_of([overall]) == (
         "on average over these 13 pairs, people are predicted worse by the post-trained models than by the base models "
         "(difference = +0.400 nats (+0.577 bits) per response, 95 % interval +0.200 to +0.600 for studies like these, "
-        "which excludes zero, +0.200 to +0.600 for new people in these studies, which excludes zero; d = +0.200, 95 % "
-        "interval +0.100 to +0.300 for studies like these, which excludes zero, +0.100 to +0.300 for new people in "
-        "these studies, which excludes zero); for models like these, d = +0.200, 95 % interval 0.000 to +0.400, which "
-        "includes zero"
+        "+0.200 to +0.600 for new people in these studies, both of which exclude zero; d = +0.200, 95 % interval "
+        "+0.100 to +0.300 for studies like these, +0.100 to +0.300 for new people in these studies, both of which "
+        "exclude zero); for models like these, d = +0.200, 95 % interval 0.000 to +0.400, which includes zero"
     )
     assert verdict_of([replace(overall, n_pairs=1)]).startswith("on average over these 1 pair, people")
 

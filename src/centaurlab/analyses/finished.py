@@ -64,9 +64,11 @@ def score_runs_of(run: Run) -> Iterator[tuple[str, Run | None]]:
 
 
 def command(run: Run) -> str:
-    """What made the run, as typed in the checkout."""
+    """What made the run, as typed in a shell: the command, or in a checkout a script of it."""
     script, *arguments = map(str, run.about.get("command") or ["?"])
     path = Path(script)
+    if path.name in ("centaurlab", "__main__.py"):
+        return shlex.join(["centaurlab", *arguments])
     if path.parent.name in _SCRIPTS:
         script = f"{path.parent.name}/{path.name}"
     return shlex.join(["python", script, *arguments])

@@ -22,10 +22,8 @@ from centaurlab.analyses.finished import (
     score_runs_of,
 )
 from centaurlab.catalog.pairs import ModelPair, named_pairs, single_pair
-from centaurlab.display.figures.intervals import (
-    forest,
-    pair_forest,
-)
+from centaurlab.display.effect_tables import effect_tables
+from centaurlab.display.figures.intervals import forest, nats_forest, pair_forest
 from centaurlab.display.figures.paper import domains
 from centaurlab.display.figures.style import model_label
 from centaurlab.display.section import INTERVALS, NLL, Section
@@ -39,7 +37,13 @@ from centaurlab.stats.effect_table import effect_record, effects_table, read_eff
 from centaurlab.stats.effects import Effect, cut_alike, estimate_effects
 from centaurlab.stats.sequential import sample_note
 from centaurlab.stats.sums import LOST_MOST, ComparedPair, compare
-from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, of_cut_alike, of_responses, verdict_of
+from centaurlab.stats.words import (
+    INTERVAL,
+    NEW_PEOPLE,
+    of_cut_alike,
+    of_responses,
+    verdict_of,
+)
 
 DESCRIPTION = """Compare how well models predict people: effect sizes per study, domain and overall, with intervals.
 
@@ -203,7 +207,7 @@ def shown_effects(effects: Sequence[Effect], alike: str = "") -> list[Table | st
     contrast = first.contrast
     notes = [
         f"d({contrast}): above zero, people are predicted worse by {contrast.first} than by {contrast.second}; "
-        "NLL: nats per response"
+        "NLL: nats per response; intervals are about these items, but where new items are named"
     ]
     if first.n_studies_d < first.n_studies:
         notes.append(f"d is defined in {first.n_studies_d} of {first.n_studies} studies; the mean is over these")
@@ -232,25 +236,9 @@ def _tails(effects: Sequence[Effect]) -> list[tuple[str, float]]:
     return [(name, tail) for name, tail in tails if tail > MUCH]
 
 
-def effect_tables(effects: Sequence[Effect]) -> list[Table]:
-    """Pairs and their averages where there are several; studies and domains of the first group."""
-    first = effects[0]
-    of_first = [e for e in effects if (e.group, e.group_name) == (first.group, first.group_name)]
-    whose = f"{first.contrast.first} against {first.contrast.second}"
-    if first.group != "pair":
-        whose = f"mean of {first.n_pairs} pairs"
-    tables = [pair_table(effects)] if first.group != "pair" else []
-    tables.append(level_table(f"Studies: {whose}", of_first, "study"))
-    if any(effect.level == "domain" for effect in of_first):
-        tables.append(level_table(f"Domains: {whose}", of_first, "domain"))
-    if any(effect.level == "answers" for effect in of_first):
-        tables.append(level_table(f"Kinds of answers: {whose}", of_first, "answers"))
-    return tables
-
-
 def effect_figures(effects: Sequence[Effect]) -> dict[str, Figure]:
     """Studies; where there are several pairs, pairs; where studies have domains, domains beside the published ones."""
-    figures = {"forest": forest(effects)}
+    figures = {"nats": nats_forest(effects), "forest": forest(effects)}
     if effects[0].group != "pair":
         figures["pairs"] = pair_forest(effects)
     if any(effect.level == "domain" for effect in effects):
@@ -265,8 +253,10 @@ def section(run: Run) -> Section:
     several = first.group != "pair"
     shown = [_labelled(effect) for effect in effects]
     post, base = shown[0].contrast.names
-    over = f"over {first.n_studies:,} studies, " if first.n_studies > 1 else ""
+    whom = f"({first.n_participants:,} people, {first.n_responses:,} responses), "
+    over = f"over {first.n_studies:,} studies {whom}" if first.n_studies > 1 else ""
     captions = {
+        "nats": f"Difference in nats per response of each study, with {INTERVAL}s; filled: q < .05.",
         "forest": f"d of each study, with {INTERVAL}s; filled: q < .05; of the mean, thick: {NEW_PEOPLE}.",
         "pairs": "d over all studies, of each pair and on average.",
         "domains": "d of each domain; grey: the models of the paper, which were scored on Psych-201.",
@@ -336,37 +326,7 @@ def _labelled(effect: Effect) -> Effect:
     return replace(effect, group_name=first, contrast=Contrast(first, second))
 
 
-_DIFFERENCES = ("nll_difference", "d", "d_within", "d_paired")
-_NOT_SHOWN = ["d_within_low", "d_within_high"]
 _LOST = ("post_trained", "base", "study", "experiment", "participant", "response", "difference", "nll_base", "nll_post")
-
-
-def level_table(title: str, effects: Sequence[Effect], level: str) -> Table:
-    """The effects of a level, those over all studies below, as ``effects.csv`` has them."""
-    chosen = [effect for effect in effects if effect.level in ("overall", level)]
-    columns = {"name": level, "nll_difference": "difference (nats)", "d": "d", "p_worse": "P(worse)"}
-    columns |= {"d_within": "d within", "d_paired": "paired d", "nll_base": "NLL base", "nll_post": "NLL post"}
-    if level == "study":
-        columns |= {"q": "q"}
-    if level == "answers":
-        columns |= {"chance": "chance"}
-    columns |= {"n_responses": "responses", "n_participants": "people"}
-    if level == "domain":
-        columns |= {"n_studies": "studies"}
-    n_summary = sum(effect.level == "overall" for effect in chosen)
-    frame = effects_table(chosen).drop(columns=_NOT_SHOWN)
-    return table_of(title, frame, columns, n_summary=n_summary, signed=_DIFFERENCES)
-
-
-def pair_table(effects: Sequence[Effect]) -> Table:
-    """Effects over all studies of every pair, the averages over pairs below."""
-    overall = [effect for effect in effects if effect.level == "overall"]
-    columns = {"group_name": "post-trained", "base": "base", "n_pairs": "pairs", "nll_difference": "difference (nats)"}
-    columns |= {"d": "d", "d_paired": "paired d"}
-    columns |= {"nll_base": "NLL base", "nll_post": "NLL post", "n_responses": "responses"}
-    n_averages = sum(effect.group != "pair" for effect in overall)
-    title = "Pairs and their averages"
-    return table_of(title, effects_table(overall), columns, n_summary=n_averages, signed=_DIFFERENCES)
 
 
 ANALYSIS = Analysis("misalignment", DESCRIPTION, MisalignmentArguments, section)

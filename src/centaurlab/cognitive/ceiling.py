@@ -20,9 +20,9 @@ from centaurlab.cognitive.marginals import RoleMarginal, best_weight, prior_of
 from centaurlab.cognitive.person_ceiling import grades, person_item_nll
 from centaurlab.cognitive.session import Cell, Session, cell_of, is_predictable, symbol_of
 from centaurlab.data.transcripts import SessionKey
+from centaurlab.stats.bootstrap import quantile
 from centaurlab.stats.estimate import UNKNOWN, Estimate, FloatArray
 
-_Z = 1.959964
 FEW_PEOPLE = 10
 """Of fewer people at the typical item it is said that they are few."""
 _WIDE = 0.1  # of the NLL of chance
@@ -178,11 +178,12 @@ def _counts(answers: Sequence[tuple[Item, str]]) -> dict[Item, Counter[str]]:
 
 
 def _clustered(value_R: FloatArray, person_R: Sequence[object]) -> Estimate:
-    """The mean with a 95 % interval over people, by their sums of deviations (Liang & Zeger 1986); not below zero."""
+    """The mean with a 95 % interval over people, by their sums of deviations (Liang & Zeger 1986), at least 0."""
     mean = float(value_R.mean())
     number = {person: i for i, person in enumerate(dict.fromkeys(person_R))}
     if len(number) < 2:
         return Estimate(mean)
     sums = np.bincount([number[person] for person in person_R], weights=value_R - mean)
     error = math.sqrt(float((sums**2).sum()) * len(number) / (len(number) - 1)) / len(value_R)
-    return Estimate(mean, max(mean - _Z * error, 0.0), mean + _Z * error)
+    reach = quantile(len(number) - 1) * error
+    return Estimate(mean, max(mean - reach, 0.0), mean + reach)

@@ -16,6 +16,7 @@ INTERVALS = (
     f"A {INTERVAL} of a study comes from drawing its people again and again: the responses of one person are not "
     f"independent. A mean over studies has two: of {STUDIES_LIKE_THESE}, from drawing whole studies, and of "
     f"{NEW_PEOPLE}, from drawing people alone. The first is wide with few studies; the second says nothing of others. "
+    "Either is about the items that these people met, but where new items are named. "
     "An interval that includes zero means: these data do not tell the two sides apart. Of many studies some would "
     "exclude zero by chance: q is below .05 for those of which at most 5 % are expected to be such "
     "(Benjamini & Hochberg, 1995), and their markers are filled."

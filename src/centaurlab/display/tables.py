@@ -4,6 +4,7 @@ A cell keeps the number behind its text, so that tables sort, and can be read ba
 are, but for control characters, which are written out; what a medium takes for markup, its renderer escapes.
 """
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -112,7 +113,7 @@ def _with_rows_below(frame: "pd.DataFrame", names: Sequence[str], n_summary: int
     for about, of_what in _OTHER_INTERVALS.items():
         ends = {f"{name}_{end}": f"{name}_{end}_{about}" for name in names for end in ("low", "high")}
         ends = {own: other for own, other in ends.items() if {own, other} <= set(frame.columns)}
-        if any(not (rest[other].isna().all() or rest[own].equals(rest[other])) for own, other in ends.items()):
+        if any(not (rest[other].isna().all() or _are_same(rest[own], rest[other])) for own, other in ends.items()):
             continue
         frame = frame.drop(columns=list(ends.values()))
         if not ends or not n_summary:
@@ -128,6 +129,12 @@ def _with_rows_below(frame: "pd.DataFrame", names: Sequence[str], n_summary: int
     parts = [frame[:n_summary].astype(object), *below, frame[n_summary:].astype(object)]
     joined = pd.concat([part[frame.columns] for part in parts if len(part)], ignore_index=True)
     return joined, n_summary + sum(map(len, below))
+
+
+def _are_same(own: "pd.Series", other: "pd.Series") -> bool:
+    """Whether two columns of bounds are equal but for rounding: over one study both intervals are over its people."""
+    pairs = zip(own.tolist(), other.tolist(), strict=True)
+    return all(math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12) or (a != a and b != b) for a, b in pairs)
 
 
 def _has_interval(name: str, ends: Mapping[str, str]) -> bool:

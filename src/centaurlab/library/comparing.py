@@ -57,7 +57,7 @@ class Comparison:
         return f"Comparison({self.verdict})"
 
     def _repr_html_(self) -> str:
-        from centaurlab.analyses.misalignment import level_table
+        from centaurlab.display.effect_tables import level_table
 
         return _html(self.verdict, level_table("Studies", self.effects, "study"))
 

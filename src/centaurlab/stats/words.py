@@ -152,6 +152,9 @@ in these studies'
     said = f"{quantity.name} = {value}{f' {quantity.unit}' if quantity.unit else ''}"
     if not shown:
         return f"{said}; {no_interval(units)}"
+    if quantity.is_difference and len(shown) > 1 and len({one.excludes_zero for one in shown.values()}) == 1:
+        ends = ", ".join(f"{cells(one, signed=True)[1]}{about}" for about, one in shown.items())
+        return f"{said}, {INTERVAL} {ends}, both of which {'exclude' if estimate.excludes_zero else 'include'} zero"
     parts = []
     for about, one in shown.items():
         zero = f", which {'excludes' if one.excludes_zero else 'includes'} zero" if quantity.is_difference else ""

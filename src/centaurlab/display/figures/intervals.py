@@ -84,6 +84,17 @@ def forest(effects: Sequence[Effect]) -> Figure:
 
 
 @styled
+def nats_forest(effects: Sequence[Effect]) -> Figure:
+    """The same in nats per response; filled by the q of d, which is zero where the difference is."""
+    first = effects[0]
+    group = [effect for effect in effects if (effect.group, effect.group_name) == (first.group, first.group_name)]
+    rows = [Row(effect.name, effect.nll_difference, q=effect.q) for effect in group if effect.level == "study"]
+    these, models = first.nll_difference_these, first.nll_difference_models
+    rows.append(Row("mean over studies", first.nll_difference, is_summary=True, these=these, models=models))
+    return _signed_rows(rows, _compared(first), first.contrast, "difference of the NLL (nats per response)")
+
+
+@styled
 def pair_forest(effects: Sequence[Effect]) -> Figure:
     """d over all studies of every pair, sorted, the averages by post-training and family and over all below."""
     overall = [effect for effect in effects if effect.level == "overall"]
