@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from centaurlab.library.scores import Scores as Scores
     from centaurlab.library.scores import read as read
     from centaurlab.library.scores import score as score
+    from centaurlab.library.simulating import Fidelity as Fidelity
     from centaurlab.library.simulating import Simulation as Simulation
+    from centaurlab.library.simulating import fidelity as fidelity
     from centaurlab.library.simulating import simulate as simulate
     from centaurlab.library.training import Trained as Trained
     from centaurlab.library.training import report as report
@@ -40,7 +42,7 @@ _PLACES = {
     **dict.fromkeys(("People", "load"), "centaurlab.library.people"),
     **dict.fromkeys(("Scores", "read", "score"), "centaurlab.library.scores"),
     **dict.fromkeys(("Comparison", "Parts", "compare", "diagnose", "estimate"), "centaurlab.library.comparing"),
-    **dict.fromkeys(("Simulation", "simulate"), "centaurlab.library.simulating"),
+    **dict.fromkeys(("Fidelity", "Simulation", "fidelity", "simulate"), "centaurlab.library.simulating"),
     **dict.fromkeys(("Trained", "report", "train"), "centaurlab.library.training"),
     **dict.fromkeys(("View", "view"), "centaurlab.library.viewing"),
     **dict.fromkeys(("IncompleteError", "UserError"), "centaurlab.runtime.errors"),

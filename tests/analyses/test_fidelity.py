@@ -8,6 +8,7 @@ import pytest
 
 from helpers.commands import centaurlab, evaluate
 from helpers.json_files import run_json
+from helpers.score_folders import table_folder
 from helpers.transcripts import write_transcripts
 
 N_PEOPLE, N_TRIALS = 20, 40
@@ -71,7 +72,14 @@ def test_a_lost_effect_is_told_from_one_that_is_there(files: dict[str, Path], tm
     assert not distances.xs("others.jsonl")["paired"].any()
     assert (distances["floor"] > 0).all()
     assert "absent" in run_json(tmp_path / "out")["verdict"]
-    assert (tmp_path / "out/figures/fidelity.pdf").exists()
+    figures = ("fidelity", "curves", "marginals", "spread", "effects")
+    assert {path.stem for path in (tmp_path / "out/figures").glob("*.pdf")} == {*figures}
+    sums = pd.read_csv(tmp_path / "out/agreement.csv").set_index("system")
+    assert sums["effects"].eq(1).all()
+    assert sums["significant_in_both"].to_dict() == {"alike.jsonl": 1, "flat.jsonl": 0, "others.jsonl": 1}
+    assert sums.loc["alike.jsonl", "pas"] > 0.9 > sums.loc["flat.jsonl", "pas"]
+    shares = pd.read_csv(tmp_path / "out/behaviour.csv").groupby(["system", "axis", "item"])
+    assert shares[["people_share", "model_share"]].sum().round(9).eq(1).all(axis=None)
     report = centaurlab("report", tmp_path / "out", "--output", tmp_path / "page.html")
     assert report.returncode == 0, report.stderr
     assert "Does the model behave as people do" in (tmp_path / "page.html").read_text()
@@ -83,3 +91,22 @@ def test_simulated_people_of_unknown_studies_are_refused(files: dict[str, Path],
     done = evaluate("fidelity.py", "--people", files["people"], "--simulated", other, "--output_dir", tmp_path / "out")
     assert "simulates unheard, of which" in done.error
     assert not (tmp_path / "out/run.json").exists()
+
+
+def test_nll_is_held_against_behaviour_over_models_and_studies(files: dict[str, Path], tmp_path: Path) -> None:
+    simulated = [files[name] for name in ("alike", "flat")]
+    ask = ("fidelity.py", "--people", files["people"], "--simulated", *simulated, "--permutations", 19)
+    ask += ("--resamples", 20, "--output_dir", tmp_path / "out", "--scores")
+    assert "--scores names 1 folders for 2 of --simulated" in evaluate(*ask, tmp_path).error
+    folders = []
+    for name, nll in (("base", 0.4), ("flat", 1.1)):
+        rows = [("busch2024_stroop", "e", str(n), r, nll) for n in range(N_PEOPLE) for r in range(N_TRIALS)]
+        table = pd.DataFrame(rows, columns=["study", "experiment", "participant", "response", "nll"])
+        folders.append(table_folder(tmp_path / name, table))
+    done = evaluate(*ask, *folders)
+    assert done.returncode == 0, done.stderr
+    gap = pd.read_csv(tmp_path / "out/gap.csv").set_index("system")
+    assert gap["nll"].round(6).to_dict() == {"alike.jsonl": 0.4, "flat.jsonl": 1.1}
+    assert gap.loc["flat.jsonl", "ratio"] > gap.loc["alike.jsonl", "ratio"]
+    assert "cannot be compared over so few" in done.stdout
+    assert (tmp_path / "out/figures/gap.png").exists()

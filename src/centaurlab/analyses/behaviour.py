@@ -2,16 +2,18 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from centaurlab.catalog.studies import Study, find_study
+from centaurlab.catalog.studies import Study, Trial, find_study
 from centaurlab.data.options import session_items, session_options, session_trials
 from centaurlab.data.transcripts import SessionKey, Transcript
 
 BINS = 8
 """A session's answers, in order, are cut into so many parts for its learning curve."""
+
+STAYS = "the same again"
 
 Cells = Counter[tuple[str, str]]
 """How often each answer was given to each item."""
@@ -21,8 +23,9 @@ Cells = Counter[tuple[str, str]]
 class Behaviour:
     """One session, answers by what they mean.
 
-    ``marginal``: counts per item. ``dynamics``: counts per eighth of the session, and after each answer. ``features``:
-    what people may differ in, shares of answers and of repetitions. ``effects``: the study's named effects.
+    ``marginal``: counts per item. ``dynamics``: counts per eighth of the session, after each answer, and of repeated
+    choices after rewards. ``features``: what people may differ in, shares of answers and of repetitions. ``effects``:
+    the study's named effects.
     """
 
     key: SessionKey
@@ -50,10 +53,12 @@ def _behaviour(
     options = session_options(transcript, labels, own_studies)
     study = find_study(transcript.study, own_studies)
     effects: dict[str, float] = {}
+    stays: list[tuple[str, bool]] = []
     if options.rule == "module" and study is not None:
         trials = session_trials(transcript, study)
         answers = [(trial.kind, trial.role or trial.answer) for trial in trials]
         effects = {name: compute(trials) for name, compute in study.effects.items()}
+        stays = list(_stays(trials))
     elif options.rule == "labels of the study":
         answers = [("answer", role) if role else None for role in options.role_R]  # type: ignore[misc]
     else:  # labels that may be another's other option say nothing together
@@ -77,7 +82,25 @@ def _behaviour(
             features[f"{kind} {meaning}"] = count / len(meanings)
         if len(meanings) > 1:
             features[f"{kind} repeated"] = sum(a == b for a, b in pairwise(meanings)) / (len(meanings) - 1)
+    by_situation: dict[str, list[bool]] = defaultdict(list)
+    for situation, is_repeated in stays:
+        dynamics[situation, STAYS if is_repeated else "another"] += 1
+        by_situation[situation].append(is_repeated)
+    features |= {f"{situation}: {STAYS}": share(repeated) for situation, repeated in by_situation.items()}
     return Behaviour(transcript.key, marginal, dynamics, features, effects)
+
+
+def _stays(trials: Sequence[Trial]) -> Iterator[tuple[str, bool]]:
+    """After each trial with a reward or none: what it was, and whether its first choice was made again in the next."""
+    by_trial: dict[int, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        by_trial[trial.trial].append(trial)
+    for now, following in pairwise(by_trial.values()):
+        rewards = [of.outcome["reward"] for of in now if "reward" in of.outcome]
+        if rewards and now[0].kind == following[0].kind:
+            transitions = [str(of.stimuli["transition"]) for of in now if "transition" in of.stimuli]
+            situation = ", ".join([f"{now[0].kind} after {'a' if rewards[-1] else 'no'} reward", *transitions])
+            yield situation, now[0].role == following[0].role
 
 
 def share(flags: Iterable[bool]) -> float:

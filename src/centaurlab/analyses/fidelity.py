@@ -1,53 +1,54 @@
 """Simulated sessions beside people's: how far apart they are, against two halves of the people; what effects are lost.
 
-Whoever simulated, here or elsewhere, sessions are read as people's are. Where every simulated participant is a person's
-name with ``#r`` and a number, it is compared with that person's session, which was asked the same questions.
+Whoever simulated, here or elsewhere, sessions are read as people's are.
 """
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from centaurlab.analyses.analysis import Analysis, Finding
-from centaurlab.analyses.behaviour import Behaviour, Cells, behaviours
+from centaurlab.analyses.behaviour import behaviours
+from centaurlab.analyses.fidelity_study import ALPHA, CELL_COLUMNS, EFFECT_COLUMNS, compare_study
 from centaurlab.analyses.finished import Run, command, facts_of, folder_pictures, read_table
 from centaurlab.catalog.studies.find import load_studies
 from centaurlab.data.options import shared_labels
 from centaurlab.data.source import DataArguments, open_source
-from centaurlab.display.figures.style import GREY, SERIES, model_label, new_figure, short, styled
-from centaurlab.display.section import Section
-from centaurlab.display.tables import table_of
-from centaurlab.runtime.errors import UserError
-from centaurlab.stats.arguments import EstimateArguments
-from centaurlab.stats.fidelity import (
-    Sessions,
-    effect_fidelity,
-    fidelity,
-    holm,
-    individual_distance,
-    sd_ratio,
-    total_variation,
+from centaurlab.display.figures.behaviour import (
+    curves_figure,
+    distance_figure,
+    effects_figure,
+    gap_figure,
+    marginals_figure,
+    spread_figure,
+    stay_figure,
 )
+from centaurlab.display.figures.style import SERIES, model_label
+from centaurlab.display.section import Section
+from centaurlab.display.tables import Table, table_of
+from centaurlab.results.run import read_run
+from centaurlab.results.table import NLL, STUDY
+from centaurlab.runtime.errors import UserError
+from centaurlab.stats.agreement import concordance, rank_agreement
+from centaurlab.stats.arguments import EstimateArguments
+from centaurlab.stats.estimate import Estimate
 
 DESCRIPTION = """How far is simulated behaviour from people's, and which effects are reproduced, attenuated or lost?
 
 examples:
   centaurlab fidelity --people starter --simulated runs/sim-base runs/sim-post --output_dir runs/fidelity
+  centaurlab fidelity --people starter --simulated runs/sim-base runs/sim-post runs/sim-centaur \\
+      --scores runs/base runs/post runs/centaur --output_dir runs/fidelity
   centaurlab fidelity --people my_people.jsonl --simulated somebody_elses.jsonl --output_dir runs/fidelity-theirs
 
 People and simulated sessions are files, folders or data sets, or folders of 'centaurlab simulate'. Every distance
-stands beside its floor, what two halves of the people are apart. Output: fidelity.csv, effects_behaviour.csv, figures,
-run.json.
+stands beside its floor, what two halves of the people are apart. With --scores, is the model that predicts people
+better also the one that behaves more like them? Output: fidelity.csv, effects_behaviour.csv, behaviour.csv (shares of
+answers), agreement.csv (what other work sums up by), gap.csv, figures, run.json.
 """
-_REPLICATE = re.compile(r"(.*)#r(\d+)", re.DOTALL)
-_ALPHA = 0.05
-_FEATURES = 20
 
 
 @dataclass
@@ -57,6 +58,9 @@ class FidelityArguments:
     people: str = field(metadata={"help": "sessions of people: what --data takes elsewhere"})
     simulated: list[str] = field(metadata={"help": "folders of 'centaurlab simulate', or sessions that others made"})
     output_dir: str = field(metadata={"help": "folder for the tables, figures and run.json"})
+    scores: list[str] | None = field(
+        default=None, metadata={"help": "folders of scores of the same models on people's sessions, in the same order"}
+    )
     permutations: int = field(default=999, metadata={"help": "how often people and model are exchanged for a p value"})
     study_module: str | None = field(
         default=None, metadata={"help": "a Python file of your own with STUDIES (it is run)"}
@@ -70,16 +74,21 @@ class FidelityArguments:
             raise UserError("two of --simulated have the same last name; name folders that differ there")
         if not 1 <= len(names) <= len(SERIES):
             raise UserError(f"--simulated takes 1 to {len(SERIES)} folders or files, not {len(names)}")
+        if self.scores is not None and len(self.scores) != len(names):
+            raise UserError(
+                f"--scores names {len(self.scores)} folders for {len(names)} of --simulated; name one for each"
+            )
 
 
-def find_fidelity(asked: FidelityArguments, estimates: EstimateArguments) -> Finding:
-    """Distances, effects and verdicts of every system and study."""
+def find_fidelity(
+    asked: FidelityArguments, estimates: EstimateArguments, people_data: DataArguments | None = None
+) -> Finding:
+    """Distances, effects and verdicts of every system and study; ``people_data``: which of the people, if not all."""
     own_studies = load_studies(Path(asked.study_module)) if asked.study_module else None
-    people = list(open_source(DataArguments(asked.people)))
+    people = list(open_source(people_data or DataArguments(asked.people)))
     labels = shared_labels(people, own_studies)
     of_people = behaviours(people, labels, own_studies)
-    distances: list[dict[str, Any]] = []
-    effects: list[dict[str, Any]] = []
+    rows: dict[str, list[dict[str, Any]]] = {"distances": [], "effects": [], "cells": []}
     for name in asked.simulated:
         path = Path(name) / "simulated.jsonl.gz"
         of_model = behaviours(open_source(DataArguments(str(path) if path.exists() else name)), labels, own_studies)
@@ -88,123 +97,81 @@ def find_fidelity(asked: FidelityArguments, estimates: EstimateArguments) -> Fin
                 f"{name} simulates {', '.join(unknown)}, of which {asked.people} has no people; leave it out"
             )
         for study, sessions in sorted(of_model.items()):
-            system = {"system": model_label(name), "study": study}
-            found = _compare_study(of_people[study], sessions, asked.permutations, estimates)
-            distances += [system | row for row in found[0]]
-            effects += [system | row for row in found[1]]
+            found = compare_study(of_people[study], sessions, asked.permutations, estimates)
+            for table, of_table in rows.items():
+                of_table += [{"system": model_label(name), "study": study} | row for row in getattr(found, table)]
+    distances = pd.DataFrame(rows["distances"])
+    cells = pd.DataFrame(rows["cells"], columns=["system", "study", *CELL_COLUMNS])
+    effects = pd.DataFrame(rows["effects"], columns=["system", "study", *EFFECT_COLUMNS])
+    sums = _agreement(distances, effects)
     tables = {
-        "fidelity.csv": pd.DataFrame(distances),
-        "effects_behaviour.csv": pd.DataFrame(effects, columns=[*("system", "study"), *_EFFECT_COLUMNS]),
+        "fidelity.csv": distances,
+        "effects_behaviour.csv": effects,
+        "agreement.csv": sums,
+        "behaviour.csv": cells,
     }
-    verdict = _verdict(tables["fidelity.csv"], tables["effects_behaviour.csv"])
-    shown = [_shown_distances(tables["fidelity.csv"]), _shown_effects(tables["effects_behaviour.csv"]), verdict]
-    return Finding(tables, {"verdict": verdict}, {"fidelity": fidelity_figure(tables["fidelity.csv"])}, shown=shown)
-
-
-def _compare_study(
-    people: Sequence[Behaviour], model: Sequence[Behaviour], permutations: int, estimates: EstimateArguments
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    groups, is_paired = _matched(people, model)
-    everybody = [people_of for people_of, _ in groups] if is_paired else list(people)
-    simulated = [replicates for _, replicates in groups] if is_paired else [[session] for session in model]
-    about = {"people": len(everybody), "sessions": len(model), "paired": is_paired}
-    rows: list[dict[str, Any]] = []
-    features = _feature_names(everybody)
-    features_of = [[_features(session, features) for session in replicates] for replicates in simulated]
-    behaviour = Sessions(
-        np.array([_features(session, features) for session in everybody]).reshape(len(everybody), -1),
-        np.array(features_of).reshape(len(simulated), -1, len(features)),
-        is_paired,
-    )
-    scale_F = np.nan_to_num(np.nanstd(behaviour.people_NK, 0)) if len(features) else np.zeros(0)
-    for axis in ("marginal", "dynamics"):
-        cells = sorted({cell for s in (*everybody, *model) for cell in getattr(s, axis)})
-        items = {item: number for number, item in enumerate(dict.fromkeys(item for item, _ in cells))}
-        item_C = np.array([items[item] for item, _ in cells], np.int64)
-        counts = Sessions(
-            np.array([_counts(getattr(s, axis), cells) for s in everybody]).reshape(len(everybody), -1),
-            np.array([[_counts(getattr(s, axis), cells) for s in of] for of in simulated]).reshape(
-                len(simulated), -1, len(cells)
-            ),
-            is_paired,
-        )
-        found = fidelity(counts, total_variation(item_C), permutations, estimates.resamples, estimates.seed)
-        rows.append({"axis": axis} | _distance_row(found) | about)
-    found = fidelity(behaviour, individual_distance(scale_F), permutations, estimates.resamples, estimates.seed)
-    ratio = sd_ratio(behaviour, estimates.resamples, estimates.seed)
-    spread = {"sd_ratio": ratio.value, "sd_ratio_low": ratio.low, "sd_ratio_high": ratio.high}
-    rows.append({"axis": "individuals"} | _distance_row(found) | spread | about)
-    compared = {
-        name: effect_fidelity(
-            np.array([session.effects[name] for session in everybody]),
-            np.array([[session.effects.get(name, np.nan) for session in of] for of in simulated]),
-            is_paired,
-        )
-        for name in (everybody[0].effects if everybody else ())
-        if all(name in session.effects for session in everybody)
+    figures = {
+        "fidelity": distance_figure(distances),
+        "curves": curves_figure(cells),
+        "stay": stay_figure(cells),
+        "marginals": marginals_figure(cells),
+        "spread": spread_figure(distances),
+        "effects": effects_figure(effects),
     }
-    adjusted = holm([*(row["p"] for row in rows), *(one.difference.p for one in compared.values())])
-    for row, p in zip(rows, adjusted, strict=False):
-        row["p_holm"] = p
-        row["verdict"] = "differs" if p < _ALPHA else "cannot be told" if np.isnan(p) else "no more than people"
-    effects = [
-        {"effect": name, "ratio": one.ratio, "margin": one.margin, "p": one.difference.p, "p_holm": p}
-        | {
-            f"{side}{end}": value
-            for side, estimate in (("people", one.people), ("model", one.model), ("difference", one.difference))
-            for end, value in (("", estimate.value), ("_low", estimate.low), ("_high", estimate.high))
-        }
-        | {"verdict": one.verdict(p < _ALPHA)}
-        for (name, one), p in zip(compared.items(), adjusted[len(rows) :], strict=True)
-    ]
-    return rows, effects
+    record: dict[str, Any] = {"verdict": _verdict(distances, effects)}
+    shown: list[Table | str] = [_shown_distances(distances), _shown_effects(effects), _shown_agreement(sums)]
+    if asked.scores:
+        gap, agreement = _gap(asked, distances, estimates)
+        tables["gap.csv"], figures["gap"] = gap, gap_figure(gap, agreement)
+        record["nll_and_distance"] = vars(agreement)
+        record["verdict"] += f"; {_said_of_gap(agreement)}"
+    drawn = {name: figure for name, figure in figures.items() if figure is not None}
+    return Finding(tables, record, drawn, shown=[*shown, record["verdict"]])
 
 
-_EFFECT_COLUMNS = (
-    "effect",
-    *(f"{side}{end}" for side in ("people", "model", "difference") for end in ("", "_low", "_high")),
-    *("ratio", "margin", "p", "p_holm", "verdict"),
-)
+def _agreement(distances: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
+    """What other work sums a system up by: SimBench's score, PAS, CCC, and effects that are significant in both."""
+    found = []
+    for system, rows in distances.groupby("system", sort=False):
+        of_system = effects[effects["system"] == system]
+        there = of_system[(of_system["people_low"] > 0) | (of_system["people_high"] < 0)]
+        alike = (there["model_p"] < ALPHA) & (np.sign(there["model"]) == np.sign(there["people"]))
+        g = (of_system[side].to_numpy(float) for side in ("people_g", "model_g"))
+        found.append(
+            {"system": system, "simbench": rows["simbench"].mean(), "pas": of_system["pas"].mean()}
+            | {"ccc": concordance(*g), "effects": len(there), "significant_in_both": int(alike.sum())}
+        )
+    return pd.DataFrame(found)
 
 
-def _matched(
-    people: Sequence[Behaviour], model: Sequence[Behaviour]
-) -> tuple[list[tuple[Behaviour, list[Behaviour]]], bool]:
-    """Each person with the sessions that stand in for it, and whether all simulated ones do, equally often."""
-    known = {(session.key.experiment, session.key.participant): session for session in people}
-    groups: dict[tuple[str, str], list[Behaviour]] = {}
-    for session in model:
-        name = _REPLICATE.fullmatch(session.key.participant)
-        person = (session.key.experiment, name[1]) if name else None
-        if person not in known:
-            return [], False
-        groups.setdefault(person, []).append(session)
-    found = [(known[person], replicates) for person, replicates in groups.items()]
-    return found, len({len(replicates) for _, replicates in found}) == 1
+def _gap(
+    asked: FidelityArguments, distances: pd.DataFrame, estimates: EstimateArguments
+) -> tuple[pd.DataFrame, Estimate]:
+    """NLL of people's answers beside the distance of simulated ones over its floor, by system and study."""
+    ratio = distances[distances["axis"] != "individuals"].groupby(["system", "study"], sort=False)["ratio"].mean()
+    rows = []
+    for name, folder in zip(asked.simulated, asked.scores or (), strict=True):
+        scores = read_run(Path(folder)).table([NLL]).to_pandas()
+        for study, nll in scores.groupby(STUDY, observed=True)[NLL].mean().items():
+            if (model_label(name), study) in ratio.index:
+                rows.append({"system": model_label(name), "study": study, "nll": nll})
+    if not rows:
+        raise UserError("--scores and --simulated have no study in common; score the sessions that were simulated")
+    gap = pd.DataFrame(rows)
+    gap["ratio"] = [ratio[key] for key in zip(gap["system"], gap["study"], strict=True)]
+    by_study = [gap.pivot(index="study", columns="system", values=of).to_numpy(float) for of in ("nll", "ratio")]
+    return gap, rank_agreement(by_study[0], by_study[1], estimates.resamples, estimates.seed)
 
 
-def _counts(counted: Cells, cells: Sequence[tuple[str, str]]) -> list[float]:
-    return [float(counted[cell]) for cell in cells]
-
-
-def _feature_names(people: Sequence[Behaviour]) -> list[str]:
-    """What people may differ in: of many, the commonest."""
-    sums: dict[str, float] = {}
-    for session in people:
-        for name, value in session.features.items():
-            sums[name] = sums.get(name, 0) + value
-    return sorted(sorted(sums), key=lambda name: -sums[name])[:_FEATURES]
-
-
-def _features(session: Behaviour, names: Sequence[str]) -> list[float]:
-    missing = 0.0 if session.features else float("nan")
-    return [session.features.get(name, missing) for name in names]
-
-
-def _distance_row(found: Any) -> dict[str, float]:
-    value = found.distance.value
-    bounds = {"distance": value, "distance_low": found.distance.low, "distance_high": found.distance.high}
-    return bounds | {"floor": found.floor, "ratio": value / found.floor if found.floor else float("nan"), "p": found.p}
+def _said_of_gap(agreement: Estimate) -> str:
+    if not agreement.has_interval:
+        return "NLL and distance cannot be compared over so few models and studies"
+    bounds = f"rank correlation {agreement.value:.2f} [{agreement.low:.2f}, {agreement.high:.2f}] within studies"
+    if agreement.low > 0:
+        return f"models that predict people better behave more like them ({bounds})"
+    if agreement.high < 0:
+        return f"models that predict people better behave less like them ({bounds})"
+    return f"whether models that predict people better behave more like them cannot be told ({bounds})"
 
 
 def _verdict(distances: pd.DataFrame, effects: pd.DataFrame) -> str:
@@ -219,7 +186,7 @@ def _verdict(distances: pd.DataFrame, effects: pd.DataFrame) -> str:
     return "; ".join(said)
 
 
-def _shown_distances(table: pd.DataFrame) -> Any:
+def _shown_distances(table: pd.DataFrame) -> Table:
     columns = {"system": "system", "study": "study", "axis": "axis", "distance": "distance", "floor": "floor"}
     columns |= {"sd_ratio": "SD ratio", "p_holm": "p (Holm)", "verdict": "verdict"}
     note = (
@@ -229,41 +196,31 @@ def _shown_distances(table: pd.DataFrame) -> Any:
     return table_of("Distances", table, columns, note)
 
 
-def _shown_effects(table: pd.DataFrame) -> Any:
+def _shown_effects(table: pd.DataFrame) -> Table:
     columns = {name: name.replace("_", " ") for name in ("system", "study", "effect", "people", "model", "difference")}
     return table_of(
         "Effects", table, columns | {"ratio": "model / people", "verdict": "verdict"}, signed=["difference"]
     )
 
 
-@styled
-def fidelity_figure(table: pd.DataFrame) -> Figure:
-    """Distance over floor of each study and axis; filled where it is more than people are from one another."""
-    places = {pair: n for n, pair in enumerate(dict.fromkeys(zip(table["study"], table["axis"], strict=True)))}
-    labels = [f"{short(study, 22)}, {axis}" for study, axis in places]
-    figure = new_figure(22 + 4.2 * len(labels))
-    axes = figure.subplots()
-    for (system, rows), (colour, marker) in zip(table.groupby("system", sort=False), SERIES, strict=False):
-        for is_more in (True, False):
-            part = rows[(rows["verdict"] == "differs") == is_more]
-            where = [places[pair] for pair in zip(part["study"], part["axis"], strict=True)]
-            face = colour if is_more else "white"
-            label = model_label(str(system)) if is_more else None
-            axes.plot(part["ratio"], where, marker, color=colour, markerfacecolor=face, markersize=4, label=label)
-    axes.axvline(1, color=GREY, linewidth=0.8)
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_yticks(range(len(labels)), labels)
-    axes.invert_yaxis()
-    axes.set_xlabel("distance from people / distance of two halves of the people\n(filled: more than by chance)")
-    axes.set_title("Simulated against human behaviour")
-    figure.legend(loc="outside lower center", ncols=2)
-    return figure
+def _shown_agreement(table: pd.DataFrame) -> Table:
+    columns = {
+        "system": "system",
+        "simbench": "SimBench score",
+        "pas": "PAS",
+        "ccc": "CCC",
+        "effects": "effects in people",
+    }
+    note = (
+        "as other work sums up, for comparison; none has a floor: two halves of the people do not reach 100 or 1 either"
+    )
+    return table_of("In others' terms", table, columns | {"significant_in_both": "same sign, p < .05"}, note)
 
 
 def section(run: Run) -> Section:
     """What is said of simulated behaviour."""
     distances, effects = read_table(run, "fidelity"), read_table(run, "effects_behaviour")
+    sums = read_table(run, "agreement")
     return Section(
         title="Simulated behaviour",
         question="Does the model behave as people do when it acts?",
@@ -274,7 +231,7 @@ def section(run: Run) -> Section:
             "exchanging people and model, and are adjusted for all that was asked of a study (Holm).",
         ),
         figures=folder_pictures([run]),
-        tables=(_shown_distances(distances), _shown_effects(effects)),
+        tables=(_shown_distances(distances), _shown_effects(effects), _shown_agreement(sums)),
         provenance=tuple(facts_of(run)),
         commands=(command(run),),
     )

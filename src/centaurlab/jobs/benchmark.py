@@ -1,8 +1,10 @@
 """The command that times scoring or training against a plain loop."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -19,18 +21,24 @@ from centaurlab.runtime.processes import keep_freed_memory
 from centaurlab.runtime.terminal import say
 from centaurlab.scoring.arguments import BenchmarkArguments
 
+if TYPE_CHECKING:
+    from centaurlab.scoring.benchmark import Timing
+
 DESCRIPTION = """Time scoring against a plain loop over full logits, and against the machine's own ceiling; or training.
 
 examples:
   centaurlab benchmark --model gemma-3-270m --output_dir runs/benchmark
   centaurlab benchmark --model Qwen/Qwen3-8B-Base --data marcelbinz/Psych-201-test --max_tokens 16384 \\
       --output_dir runs/benchmark-qwen3
+  centaurlab benchmark --simulate --model gemma-3-270m --sessions 2 --output_dir runs/benchmark-simulation
   centaurlab benchmark --train --model gemma-3-270m --min_tokens 600 --max_tokens 1024 \\
       --output_dir runs/benchmark-training
 
 Each contestant runs in a process of its own, once a round. "plain" is batch 1 with logits at every position, started
 as its user would; "plain, memory kept" has the allocator settings that our commands give themselves. With --train,
-plain is transformers' Trainer; both train LoRA adapters, one session a step. Output: timings.csv, run.json.
+plain is transformers' Trainer; both train LoRA adapters, one session a step. With --simulate, free runs of sessions of
+--answers choices stand against scoring as many, and against a call of generate for every answer. Output: timings.csv,
+run.json.
 """
 
 
@@ -41,6 +49,9 @@ def run(model: ModelArguments, data: DataArguments, asked: BenchmarkArguments, t
 
     if asked.contestant:
         print(json.dumps(_contestant(asked.contestant, model, data, asked)))
+        return
+    if asked.simulate:
+        _time_simulation(model, data, asked, tracking)
         return
     folder = RunFolder(Path(asked.output_dir), "benchmark")
     folder.check_job()
@@ -70,15 +81,51 @@ def run(model: ModelArguments, data: DataArguments, asked: BenchmarkArguments, t
             f"largest difference of an NLL in float32: {figures['largest_nll_difference_float32']:.1e} nats",
         ]
     show(f"{model.model_name_or_path}, {model.dtype}, {ours.tokens:,} tokens", timing_table(timings), *lines)
-    config = asdict(model) | asdict(data) | asdict(asked)
+    speed = {"tokens_per_second": ours.tokens_per_second, "peak_memory_bytes": ours.peak_memory_bytes}
+    _write(folder, (model, data, asked), tracking, timings, figures, speed)
+
+
+def _time_simulation(
+    model: ModelArguments, data: DataArguments, asked: BenchmarkArguments, tracking: TrackingArguments
+) -> None:
+    """Time free runs, scoring as many sessions, and a call of ``generate`` for every answer."""
+    # Here and not above: it imports torch, and --help answers without it.
+    from centaurlab.scoring.benchmark import time_in_turn
+    from centaurlab.simulation.benchmark import CONTESTANTS, seconds_per_session, simulation_table
+
+    folder = RunFolder(Path(asked.output_dir), "benchmark")
+    folder.check_job()
+    timed = time_in_turn(CONTESTANTS, asked.rounds, as_typed(model, data, asked))
+    seconds = seconds_per_session(timed, asked.sessions)
+    figures = {
+        "simulate_over_score": seconds["simulate"] / seconds["score"],
+        "generate_over_simulate": seconds["generate"] / seconds["simulate"],
+    }
+    show(
+        f"{model.model_name_or_path}, {model.dtype}, sessions of {asked.answers} answers",
+        simulation_table(timed, asked.sessions),
+        f"a free run costs {figures['simulate_over_score']:.2f} times the scoring of as many sessions",
+        f"a call of generate for every answer takes {figures['generate_over_simulate']:.1f} times as long",
+    )
+    _write(folder, (model, data, asked), tracking, timed, figures, {})
+
+
+def _write(
+    folder: RunFolder,
+    arguments: tuple[ModelArguments, DataArguments, BenchmarkArguments],
+    tracking: TrackingArguments,
+    timings: Mapping[str, "Timing"],
+    figures: dict[str, float],
+    speed: dict[str, float],
+) -> None:
+    config = asdict(arguments[0]) | asdict(arguments[1]) | asdict(arguments[2])
     with folder.lock():
         folder.write_json("config.json", config)
         with Tracker(folder, tracking, config):  # not before: trackers would share the cores with what is timed
             rows = [{"contestant": name} | asdict(timing) for name, timing in timings.items()]
             folder.write_table("timings.csv", pd.DataFrame(rows).drop(columns="nll"))
-            speed = {"tokens_per_second": ours.tokens_per_second, "peak_memory_bytes": ours.peak_memory_bytes}
             folder.log(figures | speed)
-            about = {"job": folder.job, "model": identify(model).as_dict()}
+            about = {"job": folder.job, "model": identify(arguments[0]).as_dict()}
             folder.finish(provenance() | about | {"figures": figures})
     say(f"timings: {folder.path / 'timings.csv'}")
 
@@ -87,10 +134,13 @@ def _contestant(name: str, model: ModelArguments, data: DataArguments, asked: Be
     """Time one contestant in this process."""
     # Here and not above: they import torch, and --help answers without it.
     from centaurlab.scoring.benchmark import benchmark_sessions, time_scoring
+    from centaurlab.simulation.benchmark import sessions_of_answers, time_contestant
     from centaurlab.training.benchmark import time_training
 
-    if name != "plain":
+    if name not in ("plain", "generate"):
         keep_freed_memory()
+    if asked.simulate:
+        return asdict(time_contestant(name, model, sessions_of_answers(data, asked.sessions, asked.answers)))
     encodings = benchmark_sessions(model, data, asked)
     timing = (
         time_training(model, encodings, plain=name != "ours") if asked.train else time_scoring(name, model, encodings)

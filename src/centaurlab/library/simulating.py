@@ -1,6 +1,7 @@
-"""A model and people into sessions that the model answered."""
+"""A model and people into sessions that the model answered, and how far these are from people's."""
 
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,9 @@ from centaurlab.simulation.arguments import SimulateArguments
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
+    from centaurlab.analyses.analysis import Finding
     from centaurlab.library.people import Sessions
 
 
@@ -101,3 +104,75 @@ def simulate(
         simulation = Simulation(place)
         finalize(simulation, kept.pop_all().close)
     return simulation
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How far simulated behaviour is from people's, beside what two halves of the people are apart."""
+
+    finding: "Finding"
+
+    @property
+    def verdict(self) -> str:
+        """On how many axes each system is farther from people than people are, and what became of effects."""
+        return str(self.finding.record["verdict"])
+
+    def table(self, name: str = "fidelity") -> "pd.DataFrame":
+        """Distances by system, study and axis; or ``effects_behaviour``, ``agreement``, ``behaviour``, ``gap``."""
+        return self.finding.tables[f"{name}.csv"]
+
+    def plot(self, name: str = "fidelity") -> "Figure":
+        """A figure: ``fidelity``, ``curves``, ``stay``, ``marginals``, ``spread``, ``effects`` or ``gap``."""
+        return self.finding.figures[name]
+
+    def __repr__(self) -> str:
+        return f"Fidelity({self.verdict})"
+
+
+def fidelity(
+    people: "Sessions | People",
+    simulated: "Simulation | str | Path | Sequence[Simulation | str | Path]",
+    scores: "Sequence[str | Path] | None" = None,
+    permutations: int = 999,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Fidelity:
+    """Hold simulated behaviour against people's.
+
+    Parameters
+    ----------
+    people : People, or whatever load takes
+        The people.
+    simulated : Simulation or path, or several
+        What ``simulate`` gives, or sessions that another system made.
+    scores : paths, optional
+        Folders of scores of the same models on people's sessions: do NLLs rank models as behaviour does?
+    permutations, resamples, seed : int
+        Of p values and intervals.
+
+    Returns
+    -------
+    Fidelity
+        With ``verdict``, ``table()`` and ``plot()``.
+
+    Raises
+    ------
+    UserError
+        Where simulated people are of studies that ``people`` has not.
+
+    Examples
+    --------
+    >>> cl.fidelity(sessions, cl.simulate(model, sessions), permutations=19, resamples=20).table()["axis"].tolist()
+    note: slots: no module of the study says whether its text answers what was done; what is told is the person's
+    ['marginal', 'dynamics', 'individuals']
+    """
+    from centaurlab.analyses.fidelity import FidelityArguments, find_fidelity
+    from centaurlab.stats.arguments import EstimateArguments
+
+    several = [simulated] if isinstance(simulated, Simulation | str | Path) else simulated
+    places = [str(one.folder if isinstance(one, Simulation) else one) for one in several]
+    with tempfile.TemporaryDirectory(prefix="centaurlab-people-") as place:
+        data = load(people).kept_in(Path(place))
+        folders = [str(folder) for folder in scores] if scores is not None else None
+        asked = FidelityArguments(data.data, places, place, folders, permutations, data.study_module)
+        return Fidelity(find_fidelity(asked, EstimateArguments(resamples=resamples, seed=seed), data))

@@ -84,9 +84,11 @@ class BenchmarkArguments:
     max_tokens: int = field(default=4096, metadata={"help": "longest session"})
     rounds: int = field(default=3, metadata={"help": "how often each is timed, in turn; its fastest round counts"})
     train: bool = field(default=False, metadata={"help": "time training steps instead of scoring"})
+    simulate: bool = field(default=False, metadata={"help": "time free runs against scoring, and against generate"})
+    answers: int = field(default=100, metadata={"help": "answers of each session, with --simulate"})
     contestant: str | None = field(default=None, metadata={"help": "(internal) run one contestant, print JSON"})
 
     def __post_init__(self) -> None:
-        for name, number in (("sessions", self.sessions), ("rounds", self.rounds)):
+        for name, number in (("sessions", self.sessions), ("rounds", self.rounds), ("answers", self.answers)):
             if number < 1:
                 raise UserError(f"--{name} is {number}; it must be at least 1")

@@ -105,7 +105,7 @@ def fidelity(sessions: Sessions, distance: Distance, permutations: int, resample
     p = (1 + sum(other >= value - 1e-12 for other in permuted)) / (1 + permutations)
     redrawn = [_distance(_redrawn(sessions, rng), distance) for _ in range(resamples)]
     n = len(sessions.people_NK)
-    half_width = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * float(np.nanstd(redrawn)) * math.sqrt(n / (n - 1))
+    half_width = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * _finite_sd(redrawn) * math.sqrt(n / (n - 1))
     return Fidelity(
         Estimate(value, max(0.0, value - half_width), value + half_width), _floor(sessions, distance, rng), p
     )
@@ -147,7 +147,8 @@ def _floor(sessions: Sessions, distance: Distance, rng: np.random.Generator) -> 
         order = rng.permutation(n)
         halves.append(distance(sessions.people_NK[order[: n // 2]], sessions.people_NK[order[n // 2 :]]))
     of_halves = 1 / (n // 2) + 1 / (n - n // 2)
-    return float(np.nanmean(halves) * math.sqrt((1 / n + 1 / m) / of_halves))
+    known = np.array(halves)[np.isfinite(halves)]
+    return float(known.mean()) * math.sqrt((1 / n + 1 / m) / of_halves) if len(known) else NAN
 
 
 def sd_ratio(sessions: Sessions, resamples: int, seed: int) -> Estimate:
@@ -161,20 +162,26 @@ def sd_ratio(sessions: Sessions, resamples: int, seed: int) -> Estimate:
     n = len(sessions.people_NK)
     if not math.isfinite(value) or n < 3 or np.isfinite(redrawn).mean() < CONFIDENCE:
         return Estimate(math.exp(value))
-    half_width = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * float(np.nanstd(redrawn)) * math.sqrt(n / (n - 1))
+    half_width = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * _finite_sd(redrawn) * math.sqrt(n / (n - 1))
     return Estimate(math.exp(value), math.exp(value - half_width), math.exp(value + half_width))
 
 
 def _log_sd_ratio(sessions: Sessions) -> float:
     with np.errstate(all="ignore"):
-        sd_F = _sd(sessions.people_NK)
-        of_replicates_F = np.mean([_sd(group) for group in np.moveaxis(sessions.model_NRK, 1, 0)], axis=0)
+        sd_F = sd_of_features(sessions.people_NK)
+        of_replicates_F = np.mean([sd_of_features(group) for group in np.moveaxis(sessions.model_NRK, 1, 0)], axis=0)
         logs_F = np.log(of_replicates_F) - np.log(sd_F)
     known = logs_F[np.isfinite(logs_F)]
     return float(known.mean()) if len(known) else NAN
 
 
-def _sd(group_NF: FloatArray) -> FloatArray:
+def _finite_sd(values: Sequence[float]) -> float:
+    known = np.array(values)[np.isfinite(values)]
+    return float(known.std()) if len(known) else NAN
+
+
+def sd_of_features(group_NF: FloatArray) -> FloatArray:
+    """SD over sessions of each feature (F,), NaN being none; 0 of fewer than two."""
     counts = np.isfinite(group_NF).sum(0)
     centred = group_NF - np.nansum(group_NF, 0) / np.maximum(counts, 1)
     found: FloatArray = np.sqrt(np.nansum(centred**2, 0) / np.maximum(counts - 1, 1))

@@ -1,0 +1,186 @@
+"""One study: simulated sessions beside people's, on every axis, each distance beside its floor.
+
+Where every simulated participant is a person's name with ``#r`` and a number, it is compared with that person's
+session, which was asked the same questions.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from centaurlab.analyses.behaviour import Behaviour, Cells
+from centaurlab.stats.agreement import agreement_of_tests, hedges_g, jensen_shannon, simbench_score
+from centaurlab.stats.arguments import EstimateArguments
+from centaurlab.stats.estimate import FloatArray
+from centaurlab.stats.fidelity import (
+    EffectFidelity,
+    Fidelity,
+    Sessions,
+    effect_fidelity,
+    fidelity,
+    holm,
+    individual_distance,
+    sd_of_features,
+    sd_ratio,
+    total_variation,
+)
+
+ALPHA = 0.05
+_REPLICATE = re.compile(r"(.*)#r(\d+)", re.DOTALL)
+_FEATURES = 20
+EFFECT_COLUMNS = (
+    "effect",
+    *(f"{side}{end}" for side in ("people", "model", "difference") for end in ("", "_low", "_high")),
+    *("ratio", "margin", "p", "p_holm", "people_g", "model_g", "model_p", "pas", "verdict"),
+)
+CELL_COLUMNS = ("axis", "item", "answer", "people_answers", "model_answers", "people_share", "model_share")
+
+# N: people, M: simulated sessions, R: replicates, K: numbers of a session, C: cells.
+
+
+@dataclass(frozen=True)
+class StudyFidelity:
+    """Rows of three tables: distances by axis, effects, and shares of answers (``cells``)."""
+
+    distances: list[dict[str, Any]]
+    effects: list[dict[str, Any]]
+    cells: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Matched:
+    """People and the sessions that stand in for them: each its own where ``is_paired``, else all for all."""
+
+    people: list[Behaviour]
+    simulated: list[list[Behaviour]]
+    is_paired: bool
+
+    def sessions(self, people: Sequence[Sequence[float]], model: Sequence[Sequence[Sequence[float]]]) -> Sessions:
+        """K numbers of each session as arrays."""
+        n, m, r, k = len(people), len(model), len(model[0]), len(people[0])
+        return Sessions(np.array(people, float).reshape(n, k), np.array(model, float).reshape(m, r, k), self.is_paired)
+
+
+def compare_study(
+    people: Sequence[Behaviour], model: Sequence[Behaviour], permutations: int, estimates: EstimateArguments
+) -> StudyFidelity:
+    """Every axis and effect of a study; p values are adjusted for all of them (Holm)."""
+    matched = _matched(people, model)
+    about = {"people": len(matched.people), "sessions": len(model), "paired": matched.is_paired}
+    rows: list[dict[str, Any]] = []
+    cell_rows: list[dict[str, Any]] = []
+    for axis in ("marginal", "dynamics"):
+        cells = sorted({cell for s in (*matched.people, *model) for cell in getattr(s, axis)})
+        items = {item: number for number, item in enumerate(dict.fromkeys(item for item, _ in cells))}
+        item_C = np.array([items[item] for item, _ in cells], np.int64)
+        counts = matched.sessions(
+            [_counts(getattr(s, axis), cells) for s in matched.people],
+            [[_counts(getattr(s, axis), cells) for s in of] for of in matched.simulated],
+        )
+        found = fidelity(counts, total_variation(item_C), permutations, estimates.resamples, estimates.seed)
+        people_C, model_C = counts.people_NK.sum(0), counts.model_NRK.sum((0, 1))
+        beside = {"jsd_nats": jensen_shannon(people_C, model_C, item_C)}
+        if axis == "marginal":
+            beside["simbench"] = simbench_score(people_C, model_C, item_C)
+        rows.append({"axis": axis} | _distance_row(found) | beside | about)
+        cell_rows += _cell_rows(axis, cells, item_C, people_C, model_C)
+    rows.append({"axis": "individuals"} | _individuals(matched, permutations, estimates) | about)
+    compared = _effects(matched)
+    adjusted = holm([*(row["p"] for row in rows), *(one.difference.p for one, _, _ in compared.values())])
+    for row, p in zip(rows, adjusted, strict=False):
+        row["p_holm"] = p
+        row["verdict"] = "differs" if p < ALPHA else "cannot be told" if np.isnan(p) else "no more than people"
+    effects = [
+        {"effect": name, "ratio": one.ratio, "margin": one.margin, "p": one.difference.p, "p_holm": p}
+        | {
+            f"{side}{end}": value
+            for side, estimate in (("people", one.people), ("model", one.model), ("difference", one.difference))
+            for end, value in (("", estimate.value), ("_low", estimate.low), ("_high", estimate.high))
+        }
+        | {"people_g": hedges_g(people_N), "model_g": hedges_g(model_N), "model_p": one.model.p}
+        | {"pas": agreement_of_tests(people_N, model_N), "verdict": one.verdict(p < ALPHA)}
+        for (name, (one, people_N, model_N)), p in zip(compared.items(), adjusted[len(rows) :], strict=True)
+    ]
+    return StudyFidelity(rows, effects, cell_rows)
+
+
+def _individuals(matched: _Matched, permutations: int, estimates: EstimateArguments) -> dict[str, float]:
+    names = _feature_names(matched.people)
+    behaviour = matched.sessions(
+        [_features(session, names) for session in matched.people],
+        [[_features(session, names) for session in of] for of in matched.simulated],
+    )
+    scale_F = sd_of_features(behaviour.people_NK)
+    found = fidelity(behaviour, individual_distance(scale_F), permutations, estimates.resamples, estimates.seed)
+    ratio = sd_ratio(behaviour, estimates.resamples, estimates.seed)
+    return _distance_row(found) | {"sd_ratio": ratio.value, "sd_ratio_low": ratio.low, "sd_ratio_high": ratio.high}
+
+
+def _effects(matched: _Matched) -> dict[str, tuple[EffectFidelity, FloatArray, FloatArray]]:
+    """Each named effect, and its values of people and of simulated ones, the mean of a person's replicates."""
+    found = {}
+    for name in matched.people[0].effects if matched.people else ():
+        if all(name in session.effects for session in matched.people):
+            people_N = np.array([session.effects[name] for session in matched.people])
+            model_NR = np.array([[session.effects.get(name, np.nan) for session in of] for of in matched.simulated])
+            with np.errstate(all="ignore"):
+                model_N = np.nansum(model_NR, 1) / np.isfinite(model_NR).sum(1)
+            found[name] = effect_fidelity(people_N, model_NR, matched.is_paired), people_N, model_N
+    return found
+
+
+def _matched(people: Sequence[Behaviour], model: Sequence[Behaviour]) -> _Matched:
+    """Each person with the sessions that stand in for it, where all simulated ones do, equally often."""
+    everybody = _Matched(list(people), [[session] for session in model], is_paired=False)
+    known = {(session.key.experiment, session.key.participant): session for session in people}
+    groups: dict[tuple[str, str], list[Behaviour]] = {}
+    for session in model:
+        name = _REPLICATE.fullmatch(session.key.participant)
+        person = (session.key.experiment, name[1]) if name else None
+        if person not in known:
+            return everybody
+        groups.setdefault(person, []).append(session)
+    if len({len(replicates) for replicates in groups.values()}) != 1:
+        return everybody
+    return _Matched([known[person] for person in groups], list(groups.values()), is_paired=True)
+
+
+def _counts(counted: Cells, cells: Sequence[tuple[str, str]]) -> list[float]:
+    return [float(counted[cell]) for cell in cells]
+
+
+def _cell_rows(
+    axis: str, cells: Sequence[tuple[str, str]], item_C: np.ndarray, people_C: FloatArray, model_C: FloatArray
+) -> list[dict[str, Any]]:
+    """What share of the answers to each item each answer has."""
+    totals = [np.bincount(item_C, weights=count_C)[item_C] for count_C in (people_C, model_C)] if cells else [[], []]
+    with np.errstate(all="ignore"):
+        shares = [count_C / np.asarray(of) for count_C, of in zip((people_C, model_C), totals, strict=True)]
+    return [
+        {"axis": axis, "item": item, "answer": answer, "people_answers": int(totals[0][n])}
+        | {"model_answers": int(totals[1][n]), "people_share": shares[0][n], "model_share": shares[1][n]}
+        for n, (item, answer) in enumerate(cells)
+    ]
+
+
+def _feature_names(people: Sequence[Behaviour]) -> list[str]:
+    """What people may differ in: of many, the commonest."""
+    sums: dict[str, float] = {}
+    for session in people:
+        for name, value in session.features.items():
+            sums[name] = sums.get(name, 0) + value
+    return sorted(sorted(sums), key=lambda name: -sums[name])[:_FEATURES]
+
+
+def _features(session: Behaviour, names: Sequence[str]) -> list[float]:
+    missing = 0.0 if session.features else float("nan")
+    return [session.features.get(name, missing) for name in names]
+
+
+def _distance_row(found: Fidelity) -> dict[str, float]:
+    value = found.distance.value
+    bounds = {"distance": value, "distance_low": found.distance.low, "distance_high": found.distance.high}
+    return bounds | {"floor": found.floor, "ratio": value / found.floor if found.floor else float("nan"), "p": found.p}

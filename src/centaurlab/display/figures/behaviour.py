@@ -1,0 +1,220 @@
+"""Simulated behaviour beside people's: distances over floors, curves, shares of answers, spread, effects."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from centaurlab.display.figures.style import GREY, INK, SERIES, new_figure, short, styled
+from centaurlab.stats.estimate import Estimate
+
+_PART = r"^(?P<kind>.*), part (?P<part>\d+)$"
+_MOST_PANELS = 12
+
+
+@styled
+def distance_figure(table: pd.DataFrame) -> Figure:
+    """Distance over floor of each study and axis; filled where it is more than people are from one another."""
+    places = {pair: n for n, pair in enumerate(dict.fromkeys(zip(table["study"], table["axis"], strict=True)))}
+    labels = [f"{short(study, 22)}, {axis}" for study, axis in places]
+    figure = new_figure(22 + 4.2 * len(labels))
+    axes = figure.subplots()
+    for (system, rows), (colour, marker) in zip(table.groupby("system", sort=False), SERIES, strict=False):
+        for is_more in (True, False):
+            part = rows[(rows["verdict"] == "differs") == is_more]
+            where = [places[pair] for pair in zip(part["study"], part["axis"], strict=True)]
+            face = colour if is_more else "white"
+            axes.plot(part["ratio"], where, marker, color=colour, markerfacecolor=face, markersize=4)
+        axes.plot([], [], marker, color=colour, markersize=4, label=str(system))
+    axes.axvline(1, color=GREY, linewidth=0.8)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.set_xlabel("distance from people / distance of two halves of the people\n(filled: more than by chance)")
+    axes.set_title("Simulated against human behaviour")
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def curves_figure(cells: pd.DataFrame) -> Figure | None:
+    """How often each study's commonest answer of people is given in each eighth of the session; None: of no study."""
+    parts = cells[cells["axis"] == "dynamics"].copy()
+    if parts.empty:
+        return None
+    parts[["kind", "part"]] = parts["item"].str.extract(_PART)
+    parts = parts.dropna(subset="part").astype({"part": int})
+    chosen = []
+    for study, rows in parts.groupby("study", sort=False):
+        counts = rows.assign(n=rows["people_share"] * rows["people_answers"]).groupby(["kind", "answer"])["n"].sum()
+        if len(counts) and rows["part"].nunique() > 1:
+            kind, answer = counts.index[int(counts.argmax())]
+            of_answer = rows[(rows["kind"] == kind) & (rows["answer"] == answer)]
+            chosen.append((f"{short(str(study), 20)}\n{short(str(answer), 20)}", of_answer.sort_values("part")))
+    if not chosen:
+        return None
+
+    def draw(axes: Axes, rows: pd.DataFrame) -> None:
+        first = rows.drop_duplicates("part")
+        axes.plot(first["part"] + 1, first["people_share"], color=INK, linewidth=1.4, label="people")
+        for (system, of), (colour, marker) in zip(rows.groupby("system", sort=False), SERIES, strict=False):
+            axes.plot(of["part"] + 1, of["model_share"], f"{marker}-", color=colour, markersize=2.5, linewidth=0.8)
+            axes.lines[-1].set_label(str(system))
+        axes.set_ylim(-0.03, 1.03)
+
+    return _panels(chosen, draw, "eighth of the session", "share of answers", "Over the session")
+
+
+def stay_figure(cells: pd.DataFrame) -> Figure | None:
+    """How often a choice is made again after a reward or none, by transition; None where no study tells rewards."""
+    stays = cells[(cells["axis"] == "dynamics") & (cells["answer"] == "the same again")]
+    if stays.empty:
+        return None
+    panels = [(short(str(study), 24), rows) for study, rows in stays.groupby("study", sort=False)]
+
+    def draw(axes: Axes, rows: pd.DataFrame) -> None:
+        situations = [str(item) for item in dict.fromkeys(rows["item"])]
+        first = rows.drop_duplicates("item")
+        axes.plot(range(len(first)), first["people_share"], "_", color=INK, markersize=16, label="people")
+        for (system, of), (colour, marker) in zip(rows.groupby("system", sort=False), SERIES, strict=False):
+            where = [situations.index(item) for item in of["item"]]
+            axes.plot(where, of["model_share"], marker, color=colour, markersize=4, label=str(system))
+        names = [item.partition(" after ")[2].replace(", ", "\n") for item in situations]
+        axes.set_xticks(range(len(names)), names)
+        axes.set_ylim(0, 1)
+
+    return _panels(panels, draw, "", "P(the same again)", "After rewards")
+
+
+def marginals_figure(cells: pd.DataFrame) -> Figure | None:
+    """What share of each item's answers people and simulated people have, a point per item and answer."""
+    known = cells[(cells["axis"] == "marginal") & (cells["people_answers"] > 0) & (cells["model_answers"] > 0)]
+    if known.empty:
+        return None
+    panels = [(short(str(study), 22), rows) for study, rows in known.groupby("study", sort=False)]
+
+    def draw(axes: Axes, rows: pd.DataFrame) -> None:
+        axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.6)
+        for (system, of), (colour, marker) in zip(rows.groupby("system", sort=False), SERIES, strict=False):
+            axes.plot(of["people_share"], of["model_share"], marker, color=colour, markersize=1.8, alpha=0.5)
+            axes.lines[-1].set_label(str(system))
+        axes.set_xlim(-0.04, 1.04)
+        axes.set_ylim(-0.04, 1.04)
+
+    return _panels(panels, draw, "share of people's answers", "share of simulated answers", "Answers to each item")
+
+
+def spread_figure(table: pd.DataFrame) -> Figure | None:
+    """SD of simulated people over SD of people, a row per study; below 1, simulated people are too alike."""
+    known = table[np.isfinite(table["sd_ratio"]) & (table["sd_ratio"] > 0)]
+    if known.empty:
+        return None
+    return _spread(known, list(dict.fromkeys(known["study"])))
+
+
+@styled
+def _spread(known: pd.DataFrame, studies: Sequence[str]) -> Figure:
+    figure = new_figure(26 + 7 * len(studies))
+    axes = figure.subplots()
+    _rows(axes, known, studies, "study", ("sd_ratio", "sd_ratio_low", "sd_ratio_high"))
+    axes.axvline(1, color=GREY, linewidth=0.8)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("SD of simulated people / SD of people (95 % interval)")
+    axes.set_title("How different people are")
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def effects_figure(effects: pd.DataFrame) -> Figure | None:
+    """Model − people of each effect over what two halves of the people stay within, which is grey; None: no effects."""
+    known = effects[effects["margin"] > 0].copy()
+    if known.empty:
+        return None
+    known["name"] = [f"{short(s, 20)}: {short(e, 24)}" for s, e in zip(known["study"], known["effect"], strict=True)]
+    for end in ("", "_low", "_high"):
+        known[f"relative{end}"] = known[f"difference{end}"] / known["margin"]
+        known[f"people_relative{end}"] = known[f"people{end}"] / known["margin"]
+    return _effects(known, list(dict.fromkeys(known["name"])))
+
+
+@styled
+def _effects(known: pd.DataFrame, names: Sequence[str]) -> Figure:
+    figure = new_figure(28 + 9 * len(names))
+    axes = figure.subplots()
+    axes.axvspan(-1, 1, color="#EEEEEE", zorder=0)
+    axes.axvline(0, color=GREY, linewidth=0.8)
+    lost = [-float(known.loc[known["name"] == name, "people_relative"].iloc[0]) for name in names]
+    axes.plot(lost, range(len(names)), "|", color=INK, markersize=9, label="no effect at all")
+    _rows(axes, known, names, "name", ("relative", "relative_low", "relative_high"))
+    axes.set_xlabel(
+        "effect of model − effect of people, in what two halves of the people\nstay within in 95 % of splits"
+    )
+    axes.set_title("What becomes of effects")
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+@styled
+def gap_figure(gap: pd.DataFrame, agreement: Estimate) -> Figure:
+    """Distance over floor against NLL, a line of systems per study."""
+    figure = new_figure(72)
+    axes = figure.subplots()
+    systems = list(dict.fromkeys(gap["system"]))
+    for _, rows in gap.groupby("study", sort=False):
+        axes.plot(rows["nll"], rows["ratio"], color="#DDDDDD", linewidth=0.7, zorder=1)
+    for system, (colour, marker) in zip(systems, SERIES, strict=False):
+        rows = gap[gap["system"] == system]
+        axes.plot(rows["nll"], rows["ratio"], marker, color=colour, markersize=4, label=str(system))
+    axes.set_yscale("log", base=2)
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("NLL of people's answers, nats per response")
+    axes.set_ylabel("distance / floor of simulated behaviour")
+    bounds = f" [{agreement.low:.2f}, {agreement.high:.2f}]" if agreement.has_interval else ""
+    axes.set_title(f"Within studies, rank correlation {agreement.value:.2f}{bounds}")
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def _rows(axes: Axes, table: pd.DataFrame, names: Sequence[str], by: str, columns: tuple[str, str, str]) -> None:
+    """A row per name, each system a little below the one before, with its interval."""
+    groups = list(table.groupby("system", sort=False))
+    for n, ((system, rows), (colour, marker)) in enumerate(zip(groups, SERIES, strict=False)):
+        where = np.array([names.index(name) for name in rows[by]]) + 0.5 * ((n + 0.5) / len(groups) - 0.5)
+        value, low, high = (rows[column].to_numpy(float) for column in columns)
+        around = np.abs(np.array([value - low, high - value]))
+        axes.errorbar(
+            *(value, where), xerr=np.nan_to_num(around), fmt=marker, color=colour, markersize=3, elinewidth=0.8
+        )
+        axes.containers[-1].set_label(str(system))
+    axes.set_yticks(range(len(names)), [short(str(name), 46) for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.5)
+
+
+@styled
+def _panels(
+    panels: Sequence[tuple[str, pd.DataFrame]],
+    draw: Callable[[Axes, pd.DataFrame], None],
+    x_label: str,
+    y_label: str,
+    title: str,
+) -> Figure:
+    """Small panels of the first studies, up to three beside one another, with one legend."""
+    shown = panels[:_MOST_PANELS]
+    n_columns = min(3, len(shown))
+    n_rows = -(-len(shown) // n_columns)
+    figure = new_figure(24 + 30 * n_rows)
+    grid = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False)
+    for axes, (name, rows) in zip(grid.flat, shown, strict=False):
+        draw(axes, rows)
+        axes.set_title(name, fontsize=6)
+    for axes in list(grid.flat)[len(shown) :]:
+        axes.set_axis_off()
+    handles, labels = grid.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    figure.supxlabel(x_label)
+    figure.supylabel(y_label)
+    figure.suptitle(title)
+    return figure

@@ -1,0 +1,88 @@
+"""What is found where nothing is to be found, and where something is: a Q-learner, and halves of the same people."""
+
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from centaurlab.analyses.behaviour import Behaviour, behaviours
+from centaurlab.analyses.fidelity_study import StudyFidelity, compare_study
+from centaurlab.data.options import shared_labels
+from centaurlab.data.source import DataArguments, open_source
+from centaurlab.data.transcripts import SessionKey
+from centaurlab.stats.arguments import EstimateArguments
+
+N_PEOPLE, N_TRIALS = 30, 60
+FEW = EstimateArguments(resamples=2)
+NOTHING = {"no more than people", "cannot be told", "none in people", "reproduced"}
+
+
+def learner(rate: float, name: str, rng: np.random.Generator) -> Behaviour:
+    """A Q-learner's session at two arms that change places in the middle, counted as sessions are."""
+    q, choices, rewards = np.zeros(2), [], []
+    for trial in range(N_TRIALS):
+        choice = int(rng.random() < 1 / (1 + np.exp(-5 * (q[1] - q[0]))))
+        reward = float(rng.random() < (0.8 if choice == (trial < N_TRIALS // 2) else 0.2))
+        q[choice] += rate * (reward - q[choice])
+        choices.append(choice)
+        rewards.append(reward)
+    marginal = Counter((f"part {trial * 8 // N_TRIALS}", str(choice)) for trial, choice in enumerate(choices))
+    dynamics, stays = Counter(marginal), Counter()
+    for (before, reward), (after, _) in pairwise(zip(choices, rewards, strict=True)):
+        dynamics[f"after {before}", str(after)] += 1
+        dynamics[f"reward {reward}", str(before == after)] += 1
+        stays[reward, before == after] += 1
+    features = {"right": float(np.mean(choices))} | {
+        f"stay {reward}": stays[reward, True] / max(1, stays[reward, True] + stays[reward, False])
+        for reward in (0.0, 1.0)
+    }
+    effect = features["stay 1.0"] - features["stay 0.0"]
+    return Behaviour(SessionKey("s", "e", name), marginal, dynamics, features, {"stay by reward": effect})
+
+
+def group(rate: float, prefix: str, rng: np.random.Generator, n_people: int = N_PEOPLE) -> list[Behaviour]:
+    return [learner(rate, f"{prefix}{n}", rng) for n in range(n_people)]
+
+
+def finds(found: StudyFidelity) -> bool:
+    return any(row["verdict"] not in NOTHING for row in (*found.distances, *found.effects))
+
+
+@pytest.mark.slow
+def test_a_learner_is_as_far_from_itself_as_people_are_and_farther_with_half_its_rate() -> None:
+    rng = np.random.default_rng(0)
+    n_sets = 110
+    p_values = np.array(
+        [
+            [row["p"] for row in compare_study(group(0.4, "p", rng), group(0.4, "m", rng), 59, FEW).distances]
+            for _ in range(n_sets)
+        ]
+    )
+    inside = (p_values >= 0.05).mean(0)
+    assert ((inside > 0.91) & (inside < 0.99)).all(), inside  # 95 ± 3 %, and the error of so many sets
+    for _ in range(4):
+        found = compare_study(group(0.4, "p", rng, 120), group(0.2, "m", rng, 120), 99, FEW)
+        assert {row["axis"]: row["verdict"] for row in found.distances}["dynamics"] == "differs"
+
+
+def share_without_finding(people: list[Behaviour], n_splits: int, seed: int = 0) -> float:
+    rng = np.random.default_rng(seed)
+    nothing = 0
+    for split in range(n_splits):
+        order = rng.permutation(len(people))
+        halves = [[people[n] for n in part] for part in np.array_split(order, 2)]
+        nothing += not finds(compare_study(*halves, 99, EstimateArguments(resamples=2, seed=split)))
+    return nothing / n_splits
+
+
+@pytest.mark.slow
+def test_halves_of_the_same_people_are_not_told_apart() -> None:
+    people = list(open_source(DataArguments("starter", max_participants=12)))
+    shares = {
+        study: share_without_finding(sessions, 20)
+        for study, sessions in behaviours(people, shared_labels(people)).items()
+    }
+    assert len(shares) == 8
+    assert np.mean(list(shares.values())) >= 0.95, shares
+    assert min(shares.values()) >= 0.8, shares  # of 20 splits; were it 95 %, one study in 400 would be below that
