@@ -20,6 +20,7 @@ from centaurlab.display.figures.intervals import Row, change_rows
 from centaurlab.display.figures.style import SERIES
 from centaurlab.display.tables import Table, table_of
 from centaurlab.results.table import RESPONSE, SESSION, STUDY
+from centaurlab.runtime.errors import UserError
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.estimate import UNKNOWN, Estimate
@@ -68,11 +69,18 @@ def find_standing(asked: Standings, estimates: EstimateArguments) -> Finding:
     """Tables, figures and sentences; without models only whom most people follow among the rows."""
     rows = {name: [table] for name, table in asked.rows.items() if name not in _IN_HINDSIGHT}
     plain, given = (joined(rows | dict(asked.models), among) for among in (False, True))
+    if not len(plain):
+        raise UserError(
+            f"no response is in all of {', '.join(asked.models)}; give folders of scores on the same sessions"
+        )
     kinds = _kinds(plain, asked.novel)
     of_selection = selection_table(plain, [*rows, *asked.models], kinds)
     tables: dict[str, pd.DataFrame] = {"selection.csv": of_selection}
     figures: dict[str, Figure] = {}
     claims: list[str] = []
+    n_responses = len(asked.rows[CHANCE])
+    if len(plain) < n_responses:
+        claims.append(f"compared on {len(plain):,} of {n_responses:,} responses, which every model and every row has")
     shown: list[Table | str] = [selection_shown(of_selection)]
     if asked.models:
         against = pd.DataFrame(
