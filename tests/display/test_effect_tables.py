@@ -14,5 +14,5 @@ def test_studies_whose_items_recur_have_a_table_of_their_own() -> None:
     table = effect_tables(effects)[-1]
     assert table.title == "New people and new items"
     shown = [cell.text for row in table.rows for cell in row]
-    assert shown == ["a", "75 %", "+0.40", "-0.20 to +1.00", "+0.200", "-0.100 to +0.500"]
+    assert shown == ["a", "75 %", "+0.400", "-0.200 to +1.000", "+0.200", "-0.100 to +0.500"]
     assert items_table(effects[:-1]) is None

@@ -198,9 +198,12 @@ def test_effects_of_behaviour(n_people: int, is_paired: bool) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n_people", [6, 20])
-def test_each_end_of_a_ceiling(n_people: int) -> None:
-    """Ends are biased by construction: each interval is about what as many other people would give on average."""
+@pytest.mark.parametrize(("n_people", "lowest"), [(6, 0.82), (20, 0.92)])
+def test_each_end_of_a_ceiling(n_people: int, lowest: float) -> None:
+    """Ends are biased by construction: each interval is about what as many other people would give on average.
+
+    Of fewer than ten people per item, which are marked as too few, it is too narrow: their answers fit themselves.
+    """
     rng = np.random.default_rng(n_people)
     p_IO = rng.dirichlet(np.ones(3), 12)
     items = [f"item {i}" for i in range(len(p_IO))]
@@ -218,4 +221,4 @@ def test_each_end_of_a_ceiling(n_people: int) -> None:
         truth = float(np.mean([ends[i].value for ends in found]))
         for ends in found:
             rates.add(name, Estimate(ends[i].value, ends[i].low, ends[i].high), truth)
-    rates.check()
+    rates.check(lowest)

@@ -157,7 +157,7 @@ _CAPTIONS = {
     "studies": f"d of each study, with {INTERVAL}s; filled: q < .05; of the mean, thick: {NEW_PEOPLE}.",
 }
 
-_OWN_of_jobs = frozenset({"effects", "lost", "studies", "forest", "pairs", "domains", "gains"})
+_OWN_of_jobs = frozenset({"effects", "lost", "studies", "nats", "forest", "pairs", "domains", "gains"})
 """Files of which a section makes tables and figures of its own."""
 
 
