@@ -36,7 +36,7 @@ def test_the_story_is_told_and_the_second_time_only_its_end(tiny_llama_dir: Path
     assert "beta" in page
     again = demo(tmp_path, *options)
     assert again.returncode == 0, again.stderr
-    assert again.stdout.count("done before") == 7
+    assert again.stdout.count("done before") == 8
     assert first.stdout[first.stdout.index("What was found") :] == again.stdout[again.stdout.index("What was found") :]
     _, _, after = again.stdout.partition("\nNext\n")
     begin = "   centaurlab "
@@ -73,9 +73,9 @@ def test_what_was_done_with_data_that_have_changed_since_is_not_taken_for_done(
     run_demo(settings)
     people.touch()
     run_demo(settings)
-    assert len(ran) == 7, "each step once"
+    assert len(ran) == 8, "each step once"
     people.write_text(people.read_text().replace("You choose <<F>>.", "You choose <<J>>."))
     with pytest.raises(UserError, match="was begun with other data; give another --output_dir"):
         run_demo(settings)
     run_demo(replace(settings, output_dir=tmp_path / "other"))
-    assert len(ran) == 14
+    assert len(ran) == 16

@@ -91,6 +91,11 @@ def steps(settings: Settings) -> list[Step]:
     people |= beginnings
     short = {"max_steps": 2, "save_steps": 2} if settings.quick else {}
     both = {"base": out / "base", "post": out / "post"}
+    judged = tuple(
+        f"{name}={out / 'generalisation' / f'{judged_on}-{name}'}"
+        for name in ("base", "centaur")
+        for judged_on in ("held_out", "novel")
+    )
     return [
         Step(
             f"Score {settings.model}, a base model, on people: how probable did it find what each of them did?",
@@ -129,6 +134,12 @@ def steps(settings: Settings) -> list[Step]:
             "Generalisation: the Centaur on people and on studies that it never saw",
             "generalisation",
             {"base": settings.model, "adapter": out / "centaur"} | people | {"output_dir": out / "generalisation"},
+        ),
+        Step(
+            "Is that good? What other people's answers, a person's own history and cognitive models predict",
+            "baselines",
+            {"data": settings.data, "adapter": out / "centaur", "participants": "test"}
+            | {"max_participants": people["max_participants"], "models": judged, "output_dir": out / "baselines"},
         ),
     ]
 
@@ -175,7 +186,9 @@ def run_demo(settings: Settings) -> None:
     settings.output_dir.mkdir(parents=True, exist_ok=True)
     console = Console(highlight=False)
     minutes = "about 3 minutes" if settings.quick else "about 10 minutes"
-    console.print(f"Seven steps and a report: {minutes} on two CPU cores. Interrupted, the same command goes on.")
+    console.print(
+        f"{len(steps(settings))} steps and a report: {minutes} on two CPU cores. Interrupted, the same command goes on."
+    )
     for number, step in enumerate(steps(settings), start=1):
         console.print(f"\n[bold]{number}. {step.title}[/bold]")
         say(f"   centaurlab {shlex.join(step.arguments)}")
@@ -221,7 +234,7 @@ def _run(arguments: Sequence[str], group: str) -> None:
 def _report(output_dir: Path, console: Console) -> None:
     from centaurlab.reporting import write_report  # here: it imports matplotlib, and --help answers without it
 
-    folders = [output_dir / name for name in ("misalignment", "diagnosis", "generalisation", "centaur")]
+    folders = [output_dir / name for name in ("misalignment", "diagnosis", "generalisation", "baselines", "centaur")]
     report = output_dir / "report.html"
     console.print("\n[bold]What was found[/bold]")
     for section in write_report(folders, report, "html"):
