@@ -4,13 +4,15 @@ from collections import Counter
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from centaurlab.analyses.behaviour import Behaviour, behaviours
 from centaurlab.analyses.fidelity_study import StudyFidelity, compare_study
 from centaurlab.data.options import shared_labels
 from centaurlab.data.source import DataArguments, open_source
-from centaurlab.data.transcripts import SessionKey
+from centaurlab.data.transcripts import SessionKey, Transcript
+from centaurlab.display.figures.behaviour import stay_figure
 from centaurlab.stats.arguments import EstimateArguments
 
 N_PEOPLE, N_TRIALS = 30, 60
@@ -86,3 +88,26 @@ def test_halves_of_the_same_people_are_not_told_apart() -> None:
     assert len(shares) == 8
     assert np.mean(list(shares.values())) >= 0.95, shares
     assert min(shares.values()) >= 0.8, shares  # of 20 splits; were it 95 %, one study in 400 would be below that
+
+
+def test_choices_after_rewards_are_counted_by_transition() -> None:
+    opening = "Two second-stage states: O or Z.\nA choice between two options: P and E.\n"
+    trial = (
+        "You are presented with first-stage options S and H. You choose <<{}>>. This leads to state {}. In state {}, "
+    )
+    trial += "you choose <<P>>. You receive {} reward.\n"
+    told = [("S", "Z", "a"), ("S", "O", "a"), ("H", "O", "no"), ("H", "Z", "no")]  # S leads to Z, as a rule
+    text = opening + "".join(trial.format(first, state, state, reward) for first, state, reward in told)
+    study = "shahar2019twosteptask"
+    (found,) = behaviours([Transcript(text, study, "e", "p")], {})[study]
+    stays = {item: (answer, n) for (item, answer), n in found.dynamics.items() if "reward" in item and n}
+    assert stays == {
+        "first stage after a reward, common": ("the same again", 1),
+        "first stage after a reward, rare": ("another", 1),
+        "first stage after no reward, common": ("the same again", 1),
+    }
+    cells = compare_study([found] * 4, [found] * 4, 19, FEW).cells
+    drawn = stay_figure(pd.DataFrame(cells).assign(system="m", study=study))
+    assert drawn is not None
+    ticks = [label.get_text() for label in drawn.axes[0].get_xticklabels()]
+    assert ticks == ["a reward\ncommon", "a reward\nrare", "no reward\ncommon"]

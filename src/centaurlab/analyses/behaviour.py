@@ -84,7 +84,8 @@ def _behaviour(
             features[f"{kind} repeated"] = sum(a == b for a, b in pairwise(meanings)) / (len(meanings) - 1)
     by_situation: dict[str, list[bool]] = defaultdict(list)
     for situation, is_repeated in stays:
-        dynamics[situation, STAYS if is_repeated else "another"] += 1
+        dynamics[situation, STAYS] += is_repeated  # also where it is none: the share is then known to be 0
+        dynamics[situation, "another"] += not is_repeated
         by_situation[situation].append(is_repeated)
     features |= {f"{situation}: {STAYS}": share(repeated) for situation, repeated in by_situation.items()}
     return Behaviour(transcript.key, marginal, dynamics, features, effects)

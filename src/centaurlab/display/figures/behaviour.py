@@ -33,8 +33,8 @@ def distance_figure(table: pd.DataFrame) -> Figure:
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
-    axes.set_xlabel("distance from people / distance of two halves of the people\n(filled: more than by chance)")
-    axes.set_title("Simulated against human behaviour")
+    axes.set_xlabel("distance from people / floor\n(filled: more than by chance)")
+    figure.suptitle("Simulated against human behaviour")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
@@ -52,7 +52,7 @@ def curves_figure(cells: pd.DataFrame) -> Figure | None:
         if len(counts) and rows["part"].nunique() > 1:
             kind, answer = counts.index[int(counts.argmax())]
             of_answer = rows[(rows["kind"] == kind) & (rows["answer"] == answer)]
-            chosen.append((f"{short(str(study), 20)}\n{short(str(answer), 20)}", of_answer.sort_values("part")))
+            chosen.append((f"{short(str(study), 17)}\n{short(str(answer), 17)}", of_answer.sort_values("part")))
     if not chosen:
         return None
 
@@ -93,7 +93,7 @@ def marginals_figure(cells: pd.DataFrame) -> Figure | None:
     known = cells[(cells["axis"] == "marginal") & (cells["people_answers"] > 0) & (cells["model_answers"] > 0)]
     if known.empty:
         return None
-    panels = [(short(str(study), 22), rows) for study, rows in known.groupby("study", sort=False)]
+    panels = [(short(str(study), 17), rows) for study, rows in known.groupby("study", sort=False)]
 
     def draw(axes: Axes, rows: pd.DataFrame) -> None:
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.6)
@@ -103,7 +103,7 @@ def marginals_figure(cells: pd.DataFrame) -> Figure | None:
         axes.set_xlim(-0.04, 1.04)
         axes.set_ylim(-0.04, 1.04)
 
-    return _panels(panels, draw, "share of people's answers", "share of simulated answers", "Answers to each item")
+    return _panels(panels, draw, "of people's answers", "share of simulated answers", "Answers to each item")
 
 
 def spread_figure(table: pd.DataFrame) -> Figure | None:
@@ -111,19 +111,20 @@ def spread_figure(table: pd.DataFrame) -> Figure | None:
     known = table[np.isfinite(table["sd_ratio"]) & (table["sd_ratio"] > 0)]
     if known.empty:
         return None
-    return _spread(known, list(dict.fromkeys(known["study"])))
+    known = known.assign(name=[short(str(study), 26) for study in known["study"]])
+    return _spread(known, list(dict.fromkeys(known["name"])))
 
 
 @styled
 def _spread(known: pd.DataFrame, studies: Sequence[str]) -> Figure:
     figure = new_figure(26 + 7 * len(studies))
     axes = figure.subplots()
-    _rows(axes, known, studies, "study", ("sd_ratio", "sd_ratio_low", "sd_ratio_high"))
+    _rows(axes, known, studies, ("sd_ratio", "sd_ratio_low", "sd_ratio_high"))
     axes.axvline(1, color=GREY, linewidth=0.8)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_xlabel("SD of simulated people / SD of people (95 % interval)")
-    axes.set_title("How different people are")
+    axes.set_xlabel("SD of simulated people / SD of people")
+    figure.suptitle("How different people are")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
@@ -133,7 +134,7 @@ def effects_figure(effects: pd.DataFrame) -> Figure | None:
     known = effects[effects["margin"] > 0].copy()
     if known.empty:
         return None
-    known["name"] = [f"{short(s, 20)}: {short(e, 24)}" for s, e in zip(known["study"], known["effect"], strict=True)]
+    known["name"] = [f"{short(s, 22)}\n{short(e, 28)}" for s, e in zip(known["study"], known["effect"], strict=True)]
     for end in ("", "_low", "_high"):
         known[f"relative{end}"] = known[f"difference{end}"] / known["margin"]
         known[f"people_relative{end}"] = known[f"people{end}"] / known["margin"]
@@ -148,11 +149,9 @@ def _effects(known: pd.DataFrame, names: Sequence[str]) -> Figure:
     axes.axvline(0, color=GREY, linewidth=0.8)
     lost = [-float(known.loc[known["name"] == name, "people_relative"].iloc[0]) for name in names]
     axes.plot(lost, range(len(names)), "|", color=INK, markersize=9, label="no effect at all")
-    _rows(axes, known, names, "name", ("relative", "relative_low", "relative_high"))
-    axes.set_xlabel(
-        "effect of model − effect of people, in what two halves of the people\nstay within in 95 % of splits"
-    )
-    axes.set_title("What becomes of effects")
+    _rows(axes, known, names, ("relative", "relative_low", "relative_high"))
+    axes.set_xlabel("difference from people / margin\n(grey: halves of the people)")
+    figure.suptitle("What becomes of effects")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
@@ -178,18 +177,18 @@ def gap_figure(gap: pd.DataFrame, agreement: Estimate) -> Figure:
     return figure
 
 
-def _rows(axes: Axes, table: pd.DataFrame, names: Sequence[str], by: str, columns: tuple[str, str, str]) -> None:
-    """A row per name, each system a little below the one before, with its interval."""
+def _rows(axes: Axes, table: pd.DataFrame, names: Sequence[str], columns: tuple[str, str, str]) -> None:
+    """A row per ``name``, each system a little below the one before, with its interval."""
     groups = list(table.groupby("system", sort=False))
     for n, ((system, rows), (colour, marker)) in enumerate(zip(groups, SERIES, strict=False)):
-        where = np.array([names.index(name) for name in rows[by]]) + 0.5 * ((n + 0.5) / len(groups) - 0.5)
+        where = np.array([names.index(name) for name in rows["name"]]) + 0.5 * ((n + 0.5) / len(groups) - 0.5)
         value, low, high = (rows[column].to_numpy(float) for column in columns)
         around = np.abs(np.array([value - low, high - value]))
         axes.errorbar(
             *(value, where), xerr=np.nan_to_num(around), fmt=marker, color=colour, markersize=3, elinewidth=0.8
         )
         axes.containers[-1].set_label(str(system))
-    axes.set_yticks(range(len(names)), [short(str(name), 46) for name in names])
+    axes.set_yticks(range(len(names)), list(names))
     axes.set_ylim(len(names) - 0.5, -0.5)
 
 
@@ -214,7 +213,8 @@ def _panels(
         axes.set_axis_off()
     handles, labels = grid.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
-    figure.supxlabel(x_label)
+    for axes in grid[-1]:
+        axes.set_xlabel(x_label)
     figure.supylabel(y_label)
     figure.suptitle(title)
     return figure
