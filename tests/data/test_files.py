@@ -274,6 +274,8 @@ def test_a_missing_file_an_unknown_extension_and_a_folder_without_transcripts(tm
     assert error_of(tmp_path / "nowhere.jsonl") == f"no such file or folder: {tmp_path}/nowhere.jsonl"
     assert "unknown extension; transcripts are read from .jsonl, .jsonl.gz" in error_of(tmp_path / "data.csv")
     assert f"{tmp_path} holds no transcripts" in error_of(tmp_path)
+    for path in (tmp_path, tmp_path / "data.csv"):
+        assert "'centaurlab data convert' tells sessions from a table as data.csv is one" in error_of(path)
 
 
 @pytest.mark.parametrize("name", ["s.zip", "s.parquet", "s.jsonl.gz"])

@@ -6,6 +6,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
+from peft import IA3Config, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from centaurlab.models.arguments import ModelArguments
@@ -13,6 +14,7 @@ from centaurlab.models.checkpoints import base_notes
 from centaurlab.models.identity import identify, weights_fingerprint
 from centaurlab.models.loading import load_model, load_tokenizer
 from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.quiet import quiet_transformers
 from helpers.adapters import save_adapter
 from helpers.hub_cache import put_into_hub_cache
 from helpers.json_files import edit_json, write_json
@@ -106,6 +108,33 @@ class TestAdapter:
             assert base_notes(explicit) == (sentence,)
             load_model(explicit)
             assert base_notes(named(renamed, adapter_name_or_path=str(known))) == ()
+
+    def test_that_acts_from_certain_tokens_on_is_refused(self, tiny_llama_dir: Path, tmp_path: Path) -> None:
+        """PEFT tells its layers from where on, around the model, where nothing of it is seen."""
+        save_adapter(tiny_llama_dir, tmp_path / "activated", alora_invocation_tokens=[5, 6], task_type="CAUSAL_LM")
+        with pytest.raises(UserError, match="is an activated LoRA, which acts from certain tokens on"):
+            load_model(named(tmp_path / "activated"))
+
+    def test_of_another_kind_gives_what_peft_gives_or_is_refused(
+        self, tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings = IA3Config(target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"])
+        with quiet_transformers():
+            adapted = get_peft_model(load_model(in_float32(tiny_llama_dir)), settings).eval()
+        for name, parameter in adapted.named_parameters():
+            if "ia3" in name:
+                parameter.data.normal_(1, 0.5)
+        adapted.save_pretrained(tmp_path / "scaled")
+        assert torch.equal(logits(load_model(in_float32(tmp_path / "scaled"))), logits(adapted))
+
+        def forward(self: PeftModel, **inputs: torch.Tensor) -> object:
+            output = self.get_base_model()(**inputs)
+            output.logits = output.logits * 1.5
+            return output
+
+        monkeypatch.setattr(PeftModel, "forward", forward)
+        with pytest.raises(UserError, match="is IA3, part of which acts outside the model's layers"):
+            load_model(in_float32(tmp_path / "scaled"))
 
     def test_what_is_none_is_refused(self, adapter: tuple[Path, torch.Tensor], tiny_llama_dir: Path) -> None:
         with pytest.raises(UserError, match="not a PEFT adapter"):

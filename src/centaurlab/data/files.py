@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 LINES = (".jsonl", ".ndjson")
 SUFFIXES = (*(f"{lines}{stored}" for lines in LINES for stored in ("", ".gz", ".zip")), ".zip", ".parquet")
 """In lower case; names of files may have any."""
+_TABLES = (".csv", ".tsv", ".xlsx")
+"""In lower case, too: what trials are exported to, a row each."""
 _IN_ARCHIVES = (*LINES, *(f"{lines}.gz" for lines in LINES))
 MAX_LINE_BYTES = 1 << 26
 # Real transcripts compress 20- to 35-fold; a file beyond both limits below is taken for a bomb.
@@ -68,7 +70,9 @@ def list_files(path: Path) -> Listing:
         raise UserError(f"no such file or folder: {path}")
     if path.is_file():
         if not _is_transcripts(path):
-            raise UserError(f"{path}: unknown extension; transcripts are read from {', '.join(SUFFIXES)}")
+            raise UserError(
+                f"{path}: unknown extension; transcripts are read from {', '.join(SUFFIXES)}{_hint([path])}"
+            )
         if _is_pointer(path):
             raise UserError(f"{path} is a Git-LFS pointer, not the data; run 'git lfs pull' in that repository")
         return Listing((path,), ())
@@ -81,7 +85,7 @@ def list_files(path: Path) -> Listing:
     if not found and pointers:
         raise UserError(f"{path} holds only Git-LFS pointers; run 'git lfs pull' in that repository")
     if not found:
-        raise UserError(f"{path} holds no transcripts; they are read from {', '.join(SUFFIXES)}")
+        raise UserError(f"{path} holds no transcripts; they are read from {', '.join(SUFFIXES)}{_hint(others)}")
     return Listing(tuple(found), tuple(notes))
 
 
@@ -120,6 +124,12 @@ def stem(name: str) -> str:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return name
+
+
+def _hint(paths: Sequence[Path]) -> str:
+    """What is done with tables of trials, where that is what was given."""
+    tables = [path for path in paths if path.suffix.lower() in _TABLES]
+    return f"; 'centaurlab data convert' tells sessions from a table as {tables[0].name} is one" if tables else ""
 
 
 def _walk(root: Path) -> tuple[list[Path], list[Path], list[Path]]:

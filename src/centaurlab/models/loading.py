@@ -192,6 +192,11 @@ def _with_adapter(model: "PreTrainedModel", adapter: Checkpoint, base: Checkpoin
         config = PeftConfig.from_pretrained(str(adapter.folder))
         if config.is_prompt_learning:
             raise UserError(f"adapter {adapter.source} is {config.peft_type}, not a LoRA-like one; it cannot be scored")
+        if getattr(config, "alora_invocation_tokens", None):
+            raise UserError(
+                f"adapter {adapter.source} is an activated LoRA, which acts from certain tokens on "
+                "(alora_invocation_tokens); it cannot be scored"
+            )
         config.inference_mode, config.base_model_name_or_path = True, base.source
         if tokenizer_home(base, adapter) is adapter:
             _make_room(model, adapter, config)
@@ -199,6 +204,7 @@ def _with_adapter(model: "PreTrainedModel", adapter: Checkpoint, base: Checkpoin
         with quiet_transformers():
             adapted = get_peft_model(model, config)
             report = adapted.load_adapter(str(adapter.folder), "default", torch_device=str(model.device))
+            acts_in_layers = config.peft_type == "LORA" or _acts_in_layers(adapted)
     except Exception as error:
         raise UserError(f"adapter {adapter.source} does not fit {base.source}: {failure(error)}") from error
     copies = tuple(
@@ -209,8 +215,25 @@ def _with_adapter(model: "PreTrainedModel", adapter: Checkpoint, base: Checkpoin
     unexpected = [key for key in report.unexpected_keys if not key.endswith(copies)]
     if left_over := sorted([*report.missing_keys, *unexpected]):
         raise UserError(f"adapter {adapter.source} does not fit {base.source}: {left_over[0]} has no counterpart")
+    if not acts_in_layers:
+        raise UserError(
+            f"adapter {adapter.source} is {config.peft_type.value}, part of which acts outside the model's layers; it "
+            "cannot be scored"
+        )
     with_layers: PreTrainedModel = adapted.get_base_model()
     return with_layers
+
+
+def _acts_in_layers(adapted: Any) -> bool:
+    """Whether the model with the adapter's layers in place gives what PEFT gives around it."""
+    import torch
+
+    from centaurlab.models.passes import evaluating  # here: it imports torch
+
+    with_layers = adapted.get_base_model()
+    ids_BT = torch.arange(1, 17, device=with_layers.device)[None]
+    with evaluating(adapted):
+        return torch.equal(adapted(input_ids=ids_BT).logits, with_layers(input_ids=ids_BT).logits)
 
 
 def _make_room(model: "PreTrainedModel", adapter: Checkpoint, config: Any) -> None:
