@@ -1,4 +1,4 @@
-"""A model to be changed, and an adapter."""
+"""A model to be changed, an adapter, and sessions of bytes."""
 
 import shutil
 from collections.abc import Callable
@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from centaurlab.prompts.encoding import Encoding
 from helpers.adapters import save_adapter
+from helpers.feeding import encoded_sessions
 from helpers.tiny_models import logits
 
 
@@ -22,3 +24,9 @@ def adapter(tiny_llama_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> t
     """A LoRA adapter on the tiny Llama, read only; what both give in float32."""
     folder = tmp_path_factory.mktemp("adapter")
     return folder, logits(save_adapter(tiny_llama_dir, folder, target_modules="all-linear", lora_dropout=0.5))
+
+
+@pytest.fixture(scope="session")
+def sessions() -> list[Encoding]:
+    """A long one, and three of one beginning, in tokens of bytes."""
+    return encoded_sessions()
