@@ -221,16 +221,23 @@ def _run_trial(
             raise UserError(f"cannot start {command[0]!r}: {error.strerror}; check the sweep's command") from error
     reaper.watch(process.pid)
     reported = 0
+
+    def report() -> None:
+        nonlocal reported
+        for value in _history(sweep, folder)[reported:]:
+            reported += 1
+            trial.report(value, reported)  # W&B too counts values, not steps
+
     try:
         while process.poll() is None:
             if sweep.min_iter:
-                for value in _history(sweep, folder)[reported:]:
-                    reported += 1
-                    trial.report(value, reported)  # W&B too counts values, not steps
+                report()
                 if trial.should_prune():
                     return None
             if stop.wait(_POLL_SECONDS):
                 return None
+        if sweep.min_iter:
+            report()  # what it said last, by which later trials are judged
         return process.returncode
     finally:
         if process.poll() is None:
