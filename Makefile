@@ -18,7 +18,7 @@ demo: $(INSTALLED)
 	$(BIN)/centaurlab demo
 
 test: $(INSTALLED)
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist worksteal
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+# Side by side ('make test'), each process has one thread: threads of several wait for one another.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 from helpers.report_pages import Page
 from helpers.tiny_models import CHAT_TEMPLATE, save_tiny_gemma, save_tiny_llama
 
