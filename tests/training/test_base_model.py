@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import TrainerControl, TrainerState
+from transformers import Trainer, TrainerControl, TrainerState
 
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.loading import load_model
@@ -60,11 +60,11 @@ def test_of_sharded_weights_it_is_found_out_before_the_first_step(
     args = in_float32(save(name, tmp_path / name))
     monkeypatch.setattr(module, "is_deepspeed_zero3_enabled", lambda: True)
     settings = on_cpu(tmp_path / "run", per_device_eval_batch_size=1)
-    model = load_base(args, CPU, settings, packed=True)
+    trainer = Trainer(load_base(args, CPU, settings, packed=True), settings)
     for packed in (False, True):
-        tried = ShardedBatches(range(5, 70), range(99, 70, -1), packed)
+        tried = ShardedBatches(trainer, range(5, 70), range(99, 70, -1), packed)
         with nullcontext() if packs or not packed else pytest.raises(UserError, match="in a packed row"):
-            tried.on_train_begin(settings, TrainerState(), TrainerControl(), model=model)
+            tried.on_train_begin(settings, TrainerState(), TrainerControl())
 
 
 @pytest.mark.usefixtures("own_cache")

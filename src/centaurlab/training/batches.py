@@ -7,6 +7,7 @@ import torch
 from transformers import (
     PretrainedConfig,
     PreTrainedModel,
+    Trainer,
     TrainerCallback,
     TrainerControl,
     TrainerState,
@@ -53,12 +54,12 @@ def check_batches(
     """
     if sharded:
         if packed and counts_from_the_row(model.config):
-            raise _not_packed(model)
+            raise _not_packed(model.config.model_type)
         return
     padded = _is_padded(training_args, packed)
     check = self_check(model, model_fingerprint, ["packed"] * packed + ["right_padded"] * padded)
     if packed and check.packed is False:
-        raise _not_packed(model)
+        raise _not_packed(model.config.model_type)
     if padded and check.right_padded is False:
         raise _not_padded()
 
@@ -66,10 +67,12 @@ def check_batches(
 class ShardedBatches(TrainerCallback):
     """Before the first step, what ``check_batches`` tries of a model that one process has whole.
 
-    ``session_T`` are tokens of a session of the data, ``stranger_T`` of another. Every process computes the same.
+    ``session_T`` are tokens of a session of the data, ``stranger_T`` of another. Every process computes the same, with
+    the trainer's wrapped model: the one that callbacks are given lacks what is gathered at its root.
     """
 
-    def __init__(self, session_T: Sequence[int], stranger_T: Sequence[int], packed: bool) -> None:
+    def __init__(self, trainer: Trainer, session_T: Sequence[int], stranger_T: Sequence[int], packed: bool) -> None:
+        self._trainer = trainer
         self._session_BT = torch.tensor([list(session_T[:_SESSION_TOKENS])])
         self._stranger_BT = torch.tensor([list(stranger_T[:_STRANGER_TOKENS])])
         self._packed = packed
@@ -79,10 +82,11 @@ class ShardedBatches(TrainerCallback):
         args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
-        model: Any = None,
         **kwargs: Any,
     ) -> None:
         """Raise ``UserError`` where a neighbour changes the session's logits."""
+        model: Any = self._trainer.model_wrapped
+        model_type = self._trainer.accelerator.unwrap_model(model).config.model_type
         with evaluating(model):
             alone_TV = self._logits(model, args.device, self._session_BT)
             exact = not (args.bf16 or args.fp16) and all(p.dtype == torch.float32 for p in model.parameters())
@@ -93,7 +97,7 @@ class ShardedBatches(TrainerCallback):
                 position_BT = torch.cat([torch.arange(n), torch.arange(length)])[None]
                 packed_TV = self._logits(model, args.device, row_BT, position_ids=position_BT)[n:]
                 if not alike(packed_TV, alone_TV, tolerance):
-                    raise _not_packed(model)
+                    raise _not_packed(model_type)
             if _is_padded(args, self._packed):
                 row_BT = torch.cat([self._session_BT, self._stranger_BT], 1)
                 inside_BT = torch.ones_like(row_BT).repeat(2, 1)
@@ -119,9 +123,9 @@ def _is_padded(training_args: TrainingArguments | None, packed: bool) -> bool:
     )
 
 
-def _not_packed(model: Any) -> UserError:
+def _not_packed(model_type: str) -> UserError:
     return UserError(
-        f"in a packed row the sessions change one another's loss with this model ({model.config.model_type}): "
+        f"in a packed row the sessions change one another's loss with this model ({model_type}): "
         "leave packing and padding_free out"
     )
 

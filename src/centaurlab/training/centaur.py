@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import EarlyStoppingCallback, PreTrainedTokenizerFast, TrainerCallback
+from transformers import EarlyStoppingCallback, PreTrainedTokenizerFast
 from trl import ModelConfig, SFTConfig, pack_dataset
 
 from centaurlab.data.held_out import as_by_session
@@ -98,12 +98,8 @@ def build_trainer(
     peft_config = lora_config(model_args, model)
     assert peft_config, "a Centaur is an adapter"
     peft_config.revision = base_args.model_revision
-    callbacks: list[TrainerCallback] = []
-    if args.early_stopping_patience:
-        callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
-    if is_sharded():
-        callbacks.append(ShardedBatches(data.train[0]["input_ids"], data.train[-1]["input_ids"], packed))
-    return CentaurTrainer(
+    stopping = [EarlyStoppingCallback(args.early_stopping_patience)] if args.early_stopping_patience else []
+    trainer = CentaurTrainer(
         model=model,
         args=training_args,
         train_dataset=train,
@@ -111,9 +107,13 @@ def build_trainer(
         processing_class=tokenizer,
         data_collator=SessionCollator(tokenizer.pad_token_id),
         peft_config=peft_config,
-        callbacks=callbacks,
+        callbacks=stopping,
         studies=data.studies,
     )
+    if is_sharded():
+        session, stranger = (data.train[i]["input_ids"] for i in (0, -1))
+        trainer.add_callback(ShardedBatches(trainer, session, stranger, packed))
+    return trainer
 
 
 def train(run: Run) -> list[HeldOutResult]:

@@ -94,7 +94,7 @@ def prepare_posttraining(args: PostTrainArguments, training_args: SFTConfig, mod
     show_progress(trainer)
     if is_sharded():
         session, stranger = (_ids(rows[i]) for i in (0, -1))
-        trainer.add_callback(ShardedBatches(session, stranger, packed))
+        trainer.add_callback(ShardedBatches(trainer, session, stranger, packed))
     return PostTrainRun(trainer, folder, base, settings, about, checkpoint)
 
 
