@@ -17,6 +17,7 @@ from helpers.tiny_models import CHAT_TEMPLATE, save_tiny_gemma, save_tiny_llama
 for _variable in [name for name in os.environ if name.startswith(("WANDB_", "MLFLOW_"))]:
     del os.environ[_variable]
 os.environ["WANDB_MODE"] = "offline"
+os.environ["MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING"] = "false"
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,8 @@ class StandInHub(SilentHandler):
             self.refuse("", 500)
         elif "someone/public" not in path and "someone/gated" not in path:
             self.refuse("RepoNotFound", 404)
+        elif path.endswith("/revision/v9"):
+            self.refuse("RevisionNotFound", 404)
         elif "someone/gated" in path and "/resolve/" in path:
             self.refuse("GatedRepo", 401)
         elif "/resolve/" in path:
@@ -105,6 +107,18 @@ def test_a_data_set_is_downloaded_once_and_read_from_the_cache_afterwards(snapsh
     again = read_in_a_new_process(endpoint, tmp_path / "hf", data="someone/public", data_split="test")
     assert (again.returncode, again.stdout) == (0, "6\n"), again.stderr
     assert not list((tmp_path / "hf").rglob("README.md"))
+
+
+def test_a_revision_is_asked_of_the_hub(snapshot, tmp_path):
+    files = {str(p.relative_to(snapshot)): p.read_bytes() for p in snapshot.rglob("*.parquet")}
+    asked = {"data": "someone/public", "data_split": "train"}
+    with stand_in_hub(files) as endpoint:
+        there = read_in_a_new_process(endpoint, tmp_path / "hf", **asked, data_revision="v1")
+        not_there = read_in_a_new_process(endpoint, tmp_path / "hf", **asked, data_revision="v9")
+    assert there.stdout == "0 1 2 3 4 5\n", there.stderr
+    assert (tmp_path / "hf" / "hub" / "datasets--someone--public" / "refs" / "v1").read_text() == COMMIT
+    assert not_there.returncode == 2
+    assert "someone/public has no revision 'v9'" in not_there.stderr
 
 
 @pytest.mark.parametrize(

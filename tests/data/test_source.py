@@ -106,6 +106,7 @@ def test_where_nothing_can_be_read_the_reason_is_said_and_not_that_the_study_is_
         ({"on_malformed": "ignore"}, "--on_malformed is 'ignore'; choose error, skip"),
         ({"max_participants": 0}, "--max_participants is 0; it must be at least 1"),
         ({"data": "starter", "data_split": "test"}, "the starter set has no splits"),
+        ({"data": "starter", "data_revision": "v1"}, "--data_revision is of a hub data set, and starter is none"),
         ({"data": "stater"}, "no such file or folder: stater"),
     ],
 )

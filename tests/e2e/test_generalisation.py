@@ -62,7 +62,7 @@ def test_with_eval_data_its_people_are_held_out_and_nobody_trained_on(
         "marcelbinz/Psych-101": Path(write_people(tmp_path / "train", range(20))),
         "marcelbinz/Psych-101-test": Path(write_people(tmp_path / "test", range(20, 24))),
     }
-    monkeypatch.setattr("centaurlab.data.hub.download", folders.__getitem__)
+    monkeypatch.setattr("centaurlab.data.hub.download", lambda name, _: folders[name])
     eval_file = tmp_path / "test" / "sessions.jsonl"
     eval_file.write_text("".join(row for row in eval_file.read_text().splitlines(True) if "gamma" not in row))
     data, eval_data = folders

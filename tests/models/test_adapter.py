@@ -6,15 +6,17 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
-from peft import IA3Config, PeftModel, get_peft_model
+from peft import AutoPeftModelForCausalLM, IA3Config, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import base_notes
+from centaurlab.models.gguf import _gemma_key
 from centaurlab.models.identity import identify, weights_fingerprint
 from centaurlab.models.loading import load_model, load_tokenizer
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.quiet import quiet_transformers
+from centaurlab.training.base_model import name_published_base
 from helpers.adapters import save_adapter
 from helpers.hub_cache import put_into_hub_cache
 from helpers.json_files import edit_json, write_json
@@ -135,6 +137,33 @@ class TestAdapter:
         monkeypatch.setattr(PeftModel, "forward", forward)
         with pytest.raises(UserError, match="is IA3, part of which acts outside the model's layers"):
             load_model(in_float32(tmp_path / "scaled"))
+
+    def test_trained_on_the_alias_names_the_hubs_model_and_finds_the_alias_again(
+        self, adapter: tuple[Path, torch.Tensor], tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("centaurlab.models.checkpoints.gemma_folder", lambda: tiny_llama_dir)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+        run = Path(shutil.copytree(adapter[0], tmp_path / "run"))
+        checkpoint = shutil.copytree(adapter[0], run / "checkpoint-2")
+        (run / "config.json").write_text('{"model": {"model_name_or_path": "gemma-3-270m"}}')
+        moved = tmp_path / "moved"
+        for folder in (run, checkpoint):
+            edit_json(folder / "adapter_config.json", base_model_name_or_path=f"/home/me/models/{_gemma_key()}")
+            name_published_base(folder)
+            assert '"google/gemma-3-270m"' in (folder / "adapter_config.json").read_text()
+            args = in_float32(folder)
+            assert (identify(args).base, base_notes(args)) == ("gemma-3-270m", ())
+            assert torch.equal(logits(load_model(args)), adapter[1])
+        shutil.copytree(checkpoint, moved)  # without the run that says which copy it was
+        said = "names google/gemma-3-270m as its base; it is used on gemma-3-270m"
+        assert said in " ".join(base_notes(in_float32(moved)))
+
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        put_into_hub_cache(tmp_path / "hub", "google/gemma-3-270m", tiny_llama_dir)
+        with quiet_transformers():  # PEFT 0.21 uses names that transformers 5.24 gave up
+            plain = AutoPeftModelForCausalLM.from_pretrained(moved, dtype=torch.float32).eval()
+        assert torch.equal(logits(plain), adapter[1]), "as somebody with PEFT alone has it"
+        assert (identify(in_float32(moved)).base, base_notes(in_float32(moved))) == ("google/gemma-3-270m", ())
 
     def test_what_is_none_is_refused(self, adapter: tuple[Path, torch.Tensor], tiny_llama_dir: Path) -> None:
         with pytest.raises(UserError, match="not a PEFT adapter"):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from peft import AutoPeftModelForCausalLM
 from safetensors.torch import load_file
 from transformers import TrainerCallback
@@ -74,6 +75,8 @@ def test_result_is_a_plain_adapter_with_a_card(tiny_llama_dir: Path, data_file: 
     load_model(in_float32(tmp_path))
     card = (tmp_path / "README.md").read_text()
     assert all(word in card for word in ("alpha", "Held-out participants", "learning_rate", "limits"))
+    assert str(tmp_path.parent) not in card
+    assert {one.dataset_config for one in ModelCard(card).data.eval_results} == {"alpha", "beta"}
     assert {r.study for r in results} == {"alpha", "beta"}
     split = read_json(tmp_path / "split.json")
     assert split["base_weights"] == weights_fingerprint(in_float32(tiny_llama_dir))

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from centaurlab.jobs.command import Command
+from centaurlab.runs.addresses import say_where
 from centaurlab.runs.tracker import TrackingArguments, track
 from centaurlab.runtime.errors import IncompleteError, UserError
 
@@ -28,6 +29,7 @@ def run(asked: TrackArguments, tracking: TrackingArguments) -> None:
     for folder in map(Path, asked.run_dirs):
         try:
             track(folder, tracking)
+            say_where(folder, tracking)
         except UserError as error:
             if len(asked.run_dirs) == 1:
                 raise

@@ -19,14 +19,14 @@ PUBLISHED_HALVES = {
 }
 
 
-def open_hub(repository: str, split: str | None) -> tuple[Listing, str | None]:
+def open_hub(repository: str, split: str | None, revision: str | None = None) -> tuple[Listing, str | None]:
     """The transcript files of one split of a hub data set, and which half of its own split this is, if it has
     one.
 
     Raises ``UserError`` where the data set is gated, missing, out of reach, or has several splits and none is
     named.
     """
-    return choose_split(download(repository), repository, split)
+    return choose_split(download(repository, revision), repository, split)
 
 
 def choose_split(root: Path, repository: str, split: str | None) -> tuple[Listing, str | None]:
@@ -43,15 +43,18 @@ def choose_split(root: Path, repository: str, split: str | None) -> tuple[Listin
     return Listing(tuple(by_split[split]), listing.notes), half
 
 
-def download(repository: str) -> Path:
+def download(repository: str, revision: str | None = None) -> Path:
     """The local folder with a hub data set's transcript files; downloads what the cache does not have."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.errors import HFValidationError, RevisionNotFoundError
     from huggingface_hub.errors import HTTPError as TransportError  # type: ignore[attr-defined]
 
     patterns = [f"*{suffix}" for suffix in (*SUFFIXES, *map(str.upper, SUFFIXES))]
     try:
-        return Path(snapshot_download(repository, repo_type="dataset", allow_patterns=patterns))
+        return Path(snapshot_download(repository, repo_type="dataset", revision=revision, allow_patterns=patterns))
+    except RevisionNotFoundError as error:
+        page = f"https://huggingface.co/datasets/{repository}/commits/main"
+        raise UserError(f"{repository} has no revision {revision!r}; {page} lists them") from error
     except (OSError, TransportError, HFValidationError) as error:
         raise UserError(explain(error, repository)) from error
 

@@ -36,6 +36,9 @@ class DataArguments:
     data_split: str | None = field(
         default=None, metadata={"help": "split of a data set; needed only where there are several"}
     )
+    data_revision: str | None = field(
+        default=None, metadata={"help": "commit, tag or branch of a hub data set (default: its newest)"}
+    )
     studies: str | None = field(default=None, metadata={"help": "only these studies, comma separated"})
     domains: str | None = field(
         default=None,
@@ -202,6 +205,8 @@ def open_source(args: DataArguments, sessions: frozenset[SessionKey] | None = No
 def _reader(args: DataArguments) -> tuple[Reader, tuple[str, ...], str | None]:
     """A reader of the data, notes on skipped files, and the half of its own split that this is, if any."""
     path = Path(args.data).expanduser()
+    if args.data_revision and (path.exists() or not _HUB_ID.fullmatch(args.data)):
+        raise UserError(f"--data_revision is of a hub data set, and {args.data} is none; leave it away")
     if args.data == "starter":
         if args.data_split:
             raise UserError("the starter set has no splits; leave --data_split away and use --participants")
@@ -216,7 +221,7 @@ def _reader(args: DataArguments) -> tuple[Reader, tuple[str, ...], str | None]:
             raise UserError(f"{args.data} is one file without splits; leave --data_split away")
         listing, half = files.list_files(path), None
     else:
-        listing, half = hub.open_hub(args.data, args.data_split)
+        listing, half = hub.open_hub(args.data, args.data_split, args.data_revision)
     return partial(files.read_files, listing.paths), listing.notes, half
 
 

@@ -25,6 +25,7 @@ from centaurlab.prompts.prompt import session_prompt
 from centaurlab.results.record import Coverage
 from centaurlab.results.run import read_run, scored_models
 from centaurlab.results.table import NLL, OPTION_NLL
+from centaurlab.runs.addresses import say_where
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.tracker import Tracker, TrackingArguments
 from centaurlab.runtime.terminal import say
@@ -71,6 +72,7 @@ def run(
             write_finding(folder, replace(finding, record=record), estimates, Scored({"": runs}))
     show(*finding.shown)
     say(f"baselines: {folder.path / 'baselines.csv'}")
+    say_where(folder.path, tracking)
 
 
 def _remove_earlier(folder: RunFolder) -> None:

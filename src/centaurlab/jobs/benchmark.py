@@ -13,6 +13,7 @@ from centaurlab.display.terminal import show
 from centaurlab.jobs.command import Command
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.identity import identify
+from centaurlab.runs.addresses import say_where
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.provenance import provenance
 from centaurlab.runs.tracker import Tracker, TrackingArguments
@@ -128,6 +129,7 @@ def _write(
             about = {"job": folder.job, "model": identify(arguments[0]).as_dict()}
             folder.finish(provenance() | about | {"figures": figures})
     say(f"timings: {folder.path / 'timings.csv'}")
+    say_where(folder.path, tracking)
 
 
 def _contestant(name: str, model: ModelArguments, data: DataArguments, asked: BenchmarkArguments) -> dict[str, object]:

@@ -14,6 +14,7 @@ from centaurlab.display.figures.style import save_figure
 from centaurlab.display.terminal import show
 from centaurlab.jobs.command import Command
 from centaurlab.results.run import ScoreRun, read_run, scored_models
+from centaurlab.runs.addresses import say_where
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.provenance import provenance
 from centaurlab.runs.tracker import Tracker, TrackingArguments
@@ -55,6 +56,7 @@ def run(asked: CeilingArguments, data: DataArguments, tracking: TrackingArgument
             folder.finish(provenance() | about | dict(finding.record))
     show(*finding.shown)
     say(f"ceiling: {folder.path / 'ceiling.csv'}")
+    say_where(folder.path, tracking)
 
 
 def _check_data(name: str, scored: ScoreRun, prints: dict[str, str]) -> None:

@@ -7,6 +7,7 @@ from centaurlab.analyses.fidelity import ANALYSIS, FidelityArguments, find_fidel
 from centaurlab.display.figures.style import save_figure
 from centaurlab.display.terminal import show
 from centaurlab.jobs.command import Command
+from centaurlab.runs.addresses import say_where
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.provenance import provenance
 from centaurlab.runs.tracker import Tracker, TrackingArguments
@@ -29,6 +30,7 @@ def run(asked: FidelityArguments, estimates: EstimateArguments, tracking: Tracki
             about = {"job": folder.job, "data": asked.people, "simulated": asked.simulated}
             folder.finish(provenance() | about | dict(finding.record))
     show(*finding.shown, f"fidelity: {folder.path / 'fidelity.csv'}")
+    say_where(folder.path, tracking)
 
 
 COMMAND = Command(ANALYSIS.description, (FidelityArguments, EstimateArguments, TrackingArguments), run)

@@ -53,7 +53,7 @@ def plan(asked: Asked[GeneralisationArguments]) -> Plan:
         raise UserError(f"{adapter} was judged on no study of those that --studies or --domains leave; name others")
     if test:
         eval_data = asked.own.eval_data or split.eval_data
-        held_out = replace(trained, data=eval_data, data_split=None) if eval_data else trained
+        held_out = replace(trained, data=eval_data, data_split=None, data_revision=None) if eval_data else trained
         sources = [open_source(trained), *([open_source(held_out)] if eval_data else [])]
         persons = find_persons(chain.from_iterable(source.everybody() for source in sources))
         check_people(split.train, sources[0], f"--data {split.data}")

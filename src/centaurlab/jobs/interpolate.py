@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from centaurlab.jobs.command import Command
+from centaurlab.runs.addresses import say_where
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.provenance import provenance
 from centaurlab.runs.tracker import Tracker, TrackingArguments
@@ -55,6 +56,7 @@ def run(asked: InterpolateArguments, tracking: TrackingArguments) -> None:
             folder.finish(provenance() | {"job": folder.job, "post": asked.post, "models": folders})
     for model in folders.values():
         say(f"model: {model}")
+    say_where(folder.path, tracking)
 
 
 COMMAND = Command(DESCRIPTION, (InterpolateArguments, TrackingArguments), run)

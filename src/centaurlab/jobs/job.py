@@ -17,6 +17,7 @@ from centaurlab.display.terminal import show
 from centaurlab.jobs.command import Command
 from centaurlab.models.arguments import LoadArguments, ModelArguments
 from centaurlab.results.run import ScoreRun, is_score_folder, scored_data, scored_models
+from centaurlab.runs.addresses import say_where
 from centaurlab.runs.folder import RunFolder, check_job
 from centaurlab.runs.provenance import provenance
 from centaurlab.runs.tracker import Tracker, TrackingArguments
@@ -155,6 +156,7 @@ def _run(name: str, asked: Asked[Any], plan: Plan, tracking: TrackingArguments) 
     show(*finding.shown)
     main_table = folder.path / next(iter(finding.tables))
     say(f"{main_table.stem}: {main_table}")
+    say_where(folder.path, tracking)
     if scored.failures:
         raise UserError(
             f"{len(scored.failures)} of the models could not be scored and are left out, as the same command will try "

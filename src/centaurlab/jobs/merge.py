@@ -6,6 +6,7 @@ from centaurlab.jobs.command import Command
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import base_notes
 from centaurlab.models.identity import identify
+from centaurlab.runs.addresses import say_where
 from centaurlab.runs.folder import MODEL_RUN_CONFIG, RunFolder
 from centaurlab.runs.provenance import provenance
 from centaurlab.runs.tracker import Tracker, TrackingArguments
@@ -44,6 +45,7 @@ def run(asked: MergeArguments, tracking: TrackingArguments) -> None:
             about |= {"notes": list(notes)}
             folder.finish(provenance() | about)
     say(f"model: {model}")
+    say_where(model, tracking)
 
 
 COMMAND = Command(DESCRIPTION, (MergeArguments, TrackingArguments), run)

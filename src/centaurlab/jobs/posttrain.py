@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from centaurlab.jobs.command import Command
+from centaurlab.runs.addresses import say_where
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.tracker import Tracker
 from centaurlab.runtime.processes import VARYING_BLOCK_BYTES, end_with_launcher, keep_freed_memory
@@ -65,6 +66,7 @@ def run(args: PostTrainArguments, training_args: "CentaurConfig", model_args: "M
             prepared.trainer.push_to_hub()
         if is_main:
             say(f"model: {folder.path}")
+            say_where(folder.path, training_args.tracking)
         prepared.trainer.end()
 
 

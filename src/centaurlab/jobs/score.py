@@ -5,6 +5,7 @@ from pathlib import Path
 from centaurlab.data.source import DataArguments
 from centaurlab.jobs.command import Command
 from centaurlab.models.arguments import ModelArguments
+from centaurlab.runs.addresses import say_where
 from centaurlab.runs.tracker import TrackingArguments
 from centaurlab.runtime.errors import IncompleteError
 from centaurlab.runtime.processes import keep_freed_memory
@@ -44,6 +45,7 @@ def run(model: ModelArguments, data: DataArguments, scoring: ScoreArguments, tra
         raise
     if PartialState().is_main_process:
         print_run(folder)
+        say_where(folder, tracking)
 
 
 COMMAND = Command(DESCRIPTION, (ModelArguments, DataArguments, ScoreArguments, TrackingArguments), run)

@@ -7,6 +7,7 @@ from centaurlab.display.tables import rows_of
 from centaurlab.display.terminal import show
 from centaurlab.jobs.command import Command
 from centaurlab.models.arguments import ModelArguments
+from centaurlab.runs.addresses import say_where
 from centaurlab.runs.integrity import read_json
 from centaurlab.runs.tracker import TrackingArguments
 from centaurlab.runtime.errors import IncompleteError
@@ -45,6 +46,7 @@ def run(model: ModelArguments, data: DataArguments, asked: SimulateArguments, tr
         raise
     if PartialState().is_main_process:
         _print(folder)
+        say_where(folder, tracking)
 
 
 def _print(folder: Path) -> None:

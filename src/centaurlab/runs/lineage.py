@@ -31,12 +31,12 @@ def links(config: Mapping[str, Any]) -> dict[str, str]:
 def without_group(config: Mapping[str, Any], about: Mapping[str, Any]) -> list[Path]:
     """The folders of the finished runs that a run was made from, directly or through others, and that have no group."""
     reached: dict[Path, None] = {}
-    ahead = _made_from(config, about)
+    ahead = made_from(config, about)
     while ahead:
         folder = ahead.pop()
         if folder not in reached:
             reached[folder] = None
-            ahead += _made_from(read_config(folder), read_json(folder / "run.json"))
+            ahead += made_from(read_config(folder), read_json(folder / "run.json"))
     return [run for run in reached if (run / "run.json").exists() and not read_sound_json(run / IDS).get("group")]
 
 
@@ -46,9 +46,16 @@ def group_of(name: str | None) -> str | None:
     return str(groups[0]) if groups and groups[0] else None
 
 
-def _made_from(config: Mapping[str, Any], about: Mapping[str, Any]) -> list[Path]:
-    scored = [model["folder"] for model in about.get("models", ()) if isinstance(model, dict) and "folder" in model]
-    return _tracked([*_mentioned(config, [name for _, names in _ROLES for name in names]), *scored])
+def made_from(config: Mapping[str, Any], about: Mapping[str, Any]) -> list[Path]:
+    """The folders of the tracked runs that a run was made from directly."""
+    named = _mentioned(config, [name for _, names in _ROLES for name in names])
+    return list(dict.fromkeys([*_tracked(named), *compared(about)]))
+
+
+def compared(about: Mapping[str, Any]) -> list[Path]:
+    """The folders of the tracked scores that a finished comparison read."""
+    models = [model for model in about.get("models", ()) if isinstance(model, dict)]
+    return _tracked([str(model["folder"]) for model in models if "folder" in model])
 
 
 def _mentioned(config: Mapping[str, Any], names: Iterable[str]) -> list[str]:

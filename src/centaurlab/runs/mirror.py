@@ -7,6 +7,7 @@ that ``Tracker`` starts beside a run: whatever happens to trackers happens there
 
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from centaurlab.runs.csv_table import read_csv
 from centaurlab.runs.folder import RunFolder, read_config, read_metrics
+from centaurlab.runs.found import DataSet, verdict
 from centaurlab.runs.integrity import read_json, read_sound_json
-from centaurlab.runs.lineage import IDS, links, without_group
+from centaurlab.runs.lineage import IDS, compared, links, made_from, without_group
 from centaurlab.runs.mlflow_run import MlflowRun
 from centaurlab.runs.settings import flat_config
 from centaurlab.runs.wandb_run import WandbRun
@@ -113,6 +115,11 @@ class Mirror:
             for folder in alone:
                 RunFolder(folder, "").write_json(IDS, read_sound_json(folder / IDS) | {"group": self._group})
 
+    def watch(self) -> None:
+        """Let the trackers watch the machine until the end."""
+        for name in list(self._runs):
+            self._attempt(name, "system metrics", lambda name: self._runs[name].watch())
+
     def _start(self, name: str) -> None:
         path = self._folder.path
         known = read_sound_json(path / IDS).get(name, {})
@@ -138,18 +145,31 @@ class Mirror:
         self._send(name)
         if not failed and about:
             run.config(flat_config(config, about))
-            _mirror_data_set(run, about)
+            run.describe(verdict(about), shlex.join(map(str, about.get("command", ()))))
         try:
             for table_name, table in tables(path).items():
                 run.table(table_name, table)
             for figure in _matching(path, _FIGURES):
                 run.figure(figure)
-            files = [file.resolve() for file in _matching(path, _OUTPUTS) if file.name != IDS]
-            large = [file for file in files if file.stat().st_size > LARGE_FILE_BYTES]
-            run.files([file for file in files if file not in large], large)
+            run.files(*_outputs(path))
+            if not failed and about:
+                self._trace(name, config, about)
+            self._remember(name)
             note_untracked(self._folder, name, None)
         finally:
             run.end(failed)
+
+    def _trace(self, name: str, config: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+        """Name the data and the runs that this one was made from as inputs, and those that it compares as children."""
+        if data_set := DataSet.of(about, config):
+            self._runs[name].data_set(data_set, str(about.get("job", "run")))
+        children = compared(about)
+        for folder in made_from(config, about):
+            known = read_sound_json(folder / IDS).get(name)
+            if isinstance(known, dict) and "run_id" in known:
+                self._runs[name].use(folder, known, *_outputs(folder))
+                if folder in children:
+                    self._runs[name].adopt(known)
 
     def _share_group(self, name: str, folders: Sequence[Path]) -> None:
         for known in [read_sound_json(folder / IDS) for folder in folders]:
@@ -190,11 +210,11 @@ def tables(path: Path) -> dict[str, "pd.DataFrame"]:
     return found
 
 
-def _mirror_data_set(run: MlflowRun | WandbRun, about: Mapping[str, Any]) -> None:
-    data = about.get("data")
-    if isinstance(data, dict) and "fingerprint" in data:
-        name = str(data.get("name", "data"))
-        run.data_set(name, str(data["fingerprint"]), data.get("studies", {}), str(about.get("job", "run")))
+def _outputs(path: Path) -> tuple[list[Path], list[Path]]:
+    """A run's files: those that are uploaded, and those that are too large for that."""
+    files = [file.resolve() for file in _matching(path, _OUTPUTS) if file.name != IDS]
+    large = [file for file in files if file.stat().st_size > LARGE_FILE_BYTES]
+    return [file for file in files if file not in large], large
 
 
 def _run_name(job: str, config: Mapping[str, Any], path: Path) -> str:
@@ -241,6 +261,7 @@ def main() -> None:
     request = json.loads(words.get())
     every_seconds = request.pop("every_seconds")
     mirror = Mirror(RunFolder(Path(request.pop("path")), request.pop("job")), **request)
+    mirror.watch()
     while True:
         try:
             ended = words.get(timeout=every_seconds).strip()

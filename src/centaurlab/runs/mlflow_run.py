@@ -4,7 +4,9 @@ Built on ``MlflowClient`` with an explicit address, so that nothing global chang
 older MLflow does not select its file store.
 """
 
+import getpass
 import json
+import logging
 import math
 import os
 import re
@@ -14,12 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from centaurlab.runs.folder import MetricLine, inheritable_lock
+from centaurlab.runs.found import DataSet, files_by_type
+from centaurlab.runs.mlflow_model import is_adapter, log_adapter
 from centaurlab.runs.mlflow_store import check_writable, connect, database_of, experiment_name, store_address
 from centaurlab.runs.settings import Setting, as_text
 from centaurlab.runtime.secrets import mask_secrets
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 
 LOCK = ".tracking.lock"
@@ -28,6 +33,13 @@ LOCK = ".tracking.lock"
 _BATCH = {"params": 100, "metrics": 1000}  # of one request, limits of the MLflow REST API
 _VALUE = 6000  # characters of a parameter that MLflow keeps
 _ILLEGAL = re.compile(r"[^\w\-./ :]")
+_PARENT = "mlflow.parentRunId"
+_SCHEMA = {
+    "mlflow_colspec": [
+        {"name": name, "type": "string", "required": True} for name in ("text", "study", "experiment", "participant")
+    ]
+}
+"""Of a session as every source of data gives it."""
 
 
 class MlflowRun:
@@ -40,17 +52,20 @@ class MlflowRun:
         check_writable(self.address)
         self._client = connect(self.address)
         self._folder = folder.resolve()
-        tags = {**tags, "folder": str(self._folder), "host": socket.gethostname()}
+        self._monitor: SystemMetricsMonitor | None = None
+        self._model_id = known.get("model_id")
+        tags = {**tags, "folder": str(self._folder), "host": socket.gethostname(), "mlflow.user": _user()}
         self.continues = "run_id" in known and self._is_there(known["run_id"])
         if self.continues:
             self.run_id = known["run_id"]
+            self._experiment_id = self._client.get_run(self.run_id).info.experiment_id
             self._client.update_run(self.run_id, status="RUNNING")
             for key, value in tags.items():
                 self._client.set_tag(self.run_id, key, value)
         else:
-            experiment = self._experiment()
-            self._fail_killed_runs(experiment)
-            self.run_id = self._client.create_run(experiment, tags=tags, run_name=run_name).info.run_id
+            self._experiment_id = self._experiment()
+            self._fail_killed_runs(self._experiment_id)
+            self.run_id = self._client.create_run(self._experiment_id, tags=tags, run_name=run_name).info.run_id
 
     @staticmethod
     def address_of(known: Mapping[str, str]) -> str:
@@ -60,7 +75,8 @@ class MlflowRun:
     @property
     def ids(self) -> dict[str, str]:
         """What continues this run later; a password in the address is left out."""
-        return {"address": mask_secrets(self.address), "run_id": self.run_id}
+        known = {"address": mask_secrets(self.address), "run_id": self.run_id, "experiment_id": self._experiment_id}
+        return known | ({"model_id": self._model_id} if self._model_id else {})
 
     def config(self, settings: Mapping[str, Setting]) -> None:
         """Log parameters, as text; one that the run has with another value goes into a tag ``resumed.<name>``."""
@@ -109,7 +125,11 @@ class MlflowRun:
         self._client.log_artifact(self.run_id, str(path), "figures")
 
     def files(self, paths: Sequence[Path], references: Sequence[Path]) -> None:
-        """Upload ``paths``; of ``references`` only where they are and how large."""
+        """Upload ``paths``, an adapter as a logged model; of ``references`` only where they are and how large."""
+        model = [path for path in files_by_type(self._folder, paths).get("model", ()) if path.parent == self._folder]
+        if is_adapter(model):
+            self._model_id = log_adapter(self._client, self.run_id, self._experiment_id, self._folder.name, model)
+            paths = [path for path in paths if path not in model]
         for path in paths:
             parent = path.relative_to(self._folder).parent
             self._client.log_artifact(self.run_id, str(path), None if parent == Path() else str(parent))
@@ -119,14 +139,51 @@ class MlflowRun:
             }
             self._client.log_dict(self.run_id, listed, "references.json")
 
-    def data_set(self, name: str, fingerprint: str, studies: Mapping[str, object], context: str) -> None:
-        """Record the data set as an input of the run."""
+    def describe(self, said: str, command: str) -> None:
+        """Put what the run found, and the command that finds it again, at the head of its page."""
+        self._client.set_tag(self.run_id, "mlflow.note.content", f"{said}\n\n```\n{command}\n```" if said else command)
+
+    def data_set(self, data_set: DataSet, context: str) -> None:
+        """Record the data set as an input of the run, with where it comes from and what a session of it holds."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        source = json.dumps({"data": name, "fingerprint": fingerprint})
-        profile = json.dumps({"studies": len(studies)})
-        data_set = Dataset(name[:500], fingerprint[:36], "local", source, profile=profile)
-        self._client.log_inputs(self.run_id, [DatasetInput(data_set, [InputTag("mlflow.data.context", context)])])
+        kind = "hugging_face" if data_set.is_of_hub else "local"
+        profile = {"studies": len(data_set.studies), "fingerprint": data_set.fingerprint}
+        entity = Dataset(
+            name=data_set.name[:500],
+            digest=data_set.fingerprint[:36],
+            source_type=kind,
+            source=json.dumps(data_set.source),
+            schema=json.dumps(_SCHEMA),
+            profile=json.dumps(profile),
+        )
+        self._client.log_inputs(self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])])
+
+    def use(self, folder: Path, known: Mapping[str, str], paths: Sequence[Path], references: Sequence[Path]) -> None:
+        """Name the logged model of another run, by its ids, as an input of this one."""
+        from mlflow.entities import LoggedModelInput
+
+        if "model_id" in known and self._is_there(known["run_id"]):
+            self._client.log_inputs(self.run_id, models=[LoggedModelInput(known["model_id"])])
+
+    def watch(self) -> None:
+        """Log processor, memory, disk, network and GPU of this machine until the end, every ten seconds.
+
+        Not where ``MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING`` is 'false'.
+        """
+        if os.environ.get("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true").lower() in ("false", "0"):
+            return
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)  # it announces its beginning and its end
+        about = {"resume_logging": self.continues, "tracking_uri": self.address}
+        self._monitor = SystemMetricsMonitor(self.run_id, **about)  # type: ignore[no-untyped-call]
+        self._monitor.start()  # type: ignore[no-untyped-call]
+
+    def adopt(self, known: Mapping[str, str]) -> None:
+        """Show another run of the store, by its ids, below this one, unless it is below another."""
+        if self._is_there(known["run_id"]) and _PARENT not in self._client.get_run(known["run_id"]).data.tags:
+            self._client.set_tag(known["run_id"], _PARENT, self.run_id)
 
     def regroup(self, known: Mapping[str, str], group: str) -> None:
         """Give another run of the store, by its ids, a group."""
@@ -135,6 +192,8 @@ class MlflowRun:
 
     def end(self, failed: bool) -> None:
         """Mark the run as finished or failed."""
+        if self._monitor:
+            self._monitor.finish()  # type: ignore[no-untyped-call]
         self._client.set_terminated(self.run_id, "FAILED" if failed else "FINISHED")
 
     def _is_there(self, run_id: str) -> bool:
@@ -177,3 +236,11 @@ class MlflowRun:
             with inheritable_lock(lock) as held:
                 if held is not None:
                     self._client.set_terminated(run.info.run_id, "FAILED")
+
+
+def _user() -> str:
+    """Who is logged in to the server, or to this machine."""
+    try:
+        return os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number without a name
+        return str(os.getuid())

@@ -3,14 +3,17 @@
 It never asks, and gives up on a silent server within a minute.
 """
 
+import json
 import netrc
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from centaurlab.runs.folder import MetricLine
+from centaurlab.runs.found import DataSet, files_by_type
 from centaurlab.runs.settings import Setting
 from centaurlab.runtime.terminal import say
 
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
 
 PROJECT = "centaurlab"
 MAX_TABLE_ROWS = 200_000
+_CURVES = ("train/", "eval/")
+"""Metrics along a run's steps: of these the summary has the lowest and the highest value beside the last."""
+_TAG_LENGTH = 64
 OF_ONE_RUN = ("WANDB_NAME", "WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
 """The environment variables that mean one run and no other that its process logs."""
 
@@ -91,6 +97,8 @@ class WandbRun:
         )
         self._run.define_metric("step", hidden=True)
         self._run.define_metric("*", step_metric="step")
+        self._range: dict[str, tuple[float, float]] = {}
+        self._label(tags["job_type"])
         self.address = "offline" if self._run.offline else str(self._run.url)
         self.run_id = str(self._run.id)
         self.continues = bool(self._run.resumed)  # what was written offline is not with W&B, and is sent again
@@ -109,6 +117,14 @@ class WandbRun:
         """Log lines of metrics."""
         for _, step, values in lines:
             self._run.log({"step": step, **values})
+            for name, value in values.items():
+                low, high = self._range.get(name, (value, value))
+                self._range[name] = (min(low, value), max(high, value))
+
+    def describe(self, said: str, command: str) -> None:
+        """Put what the run found into its notes, unless ``WANDB_NOTES`` says something else."""
+        if not os.environ.get("WANDB_NOTES"):
+            self._run.notes = said
 
     def table(self, name: str, table: "pd.DataFrame") -> None:
         """Log a table; W&B's end at 200,000 rows."""
@@ -122,18 +138,32 @@ class WandbRun:
             self._drawings.append(path.resolve())
 
     def files(self, paths: Sequence[Path], references: Sequence[Path]) -> None:
-        """Upload ``paths`` as one artifact, in which ``references`` are addresses."""
-        artifact = self._wandb.Artifact(f"{self._folder.name}-{self.run_id}", type="run-folder")
-        for path in [*paths, *self._drawings]:
-            artifact.add_file(str(path), name=str(path.relative_to(self._folder)))
-        for path in references:
-            artifact.add_reference(path.as_uri(), name=str(path.relative_to(self._folder)), checksum=False)
-        self._run.log_artifact(artifact)
+        """Upload ``paths`` as artifacts of the types scores, model and run-folder; of ``references`` the addresses."""
+        for artifact in self._artifacts(self._folder, self.run_id, [*paths, *self._drawings], references):
+            self._run.log_artifact(artifact)
 
-    def data_set(self, name: str, fingerprint: str, studies: Mapping[str, object], context: str) -> None:
-        """Record the data set in the configuration."""
-        data_set = {"name": name, "fingerprint": fingerprint, "studies": len(studies), "context": context}
-        self._run.config.update({"input": data_set}, allow_val_change=True)  # type: ignore[no-untyped-call]
+    def data_set(self, data_set: DataSet, context: str) -> None:
+        """Record the data set in the configuration, and as an input of type dataset, without its texts."""
+        about = {"name": data_set.name, "fingerprint": data_set.fingerprint, "source": data_set.source}
+        shown = about | {"studies": len(data_set.studies), "context": context}
+        self._run.config.update({"input": shown}, allow_val_change=True)  # type: ignore[no-untyped-call]
+        artifact = self._wandb.Artifact(_legal(data_set.name), type="dataset", metadata=about)
+        with artifact.new_file("dataset.json") as file:
+            json.dump(about | {"studies": data_set.studies}, file, indent=2)
+        self._use(artifact)
+        self._label(data_set.name)
+
+    def use(self, folder: Path, known: Mapping[str, str], paths: Sequence[Path], references: Sequence[Path]) -> None:
+        """Name the scores or the model of another run, by its folder, ids and files, as an input of this one."""
+        for artifact in self._artifacts(folder, known["run_id"], paths, references):
+            if artifact.type != "run-folder":
+                self._use(artifact)
+
+    def watch(self) -> None:
+        """Nothing: W&B watches processor, memory and GPU by itself."""
+
+    def adopt(self, known: Mapping[str, str]) -> None:
+        """Nothing: runs of W&B have a group, but no parent."""
 
     def regroup(self, known: Mapping[str, str], group: str) -> None:
         """Once this run has ended, give another one, by its ids, a group."""
@@ -147,4 +177,43 @@ class WandbRun:
         """Close the run; say how to upload one that was written offline."""
         if self._run.offline:
             say(f"W&B: no upload (offline); later: wandb sync {Path(self._run.dir).parent}", is_error=True)
+        for name, (low, high) in self._range.items():
+            if name.startswith(_CURVES):
+                self._run.summary[f"{name}.min"], self._run.summary[f"{name}.max"] = low, high
         self._run.finish(exit_code=1 if failed else 0)
+
+    def _label(self, tag: str) -> None:
+        tags = dict.fromkeys([*(self._run.tags or ()), tag[:_TAG_LENGTH]])
+        self._run.tags = tuple(tags)
+
+    def _artifacts(
+        self, folder: Path, run_id: str, paths: Sequence[Path], references: Sequence[Path]
+    ) -> "list[wandb.Artifact]":
+        """One of each type of file; equal files give an equal artifact, whichever run makes it."""
+        made = []
+        for kind, files in files_by_type(folder, [*paths, *references]).items():
+            name = f"{folder.name}-{run_id}" if kind == "run-folder" else f"{folder.name}-{kind}-{run_id}"
+            artifact = self._wandb.Artifact(_legal(name), type=kind)
+            for path in files:
+                name = str(path.relative_to(folder))
+                if path in references:
+                    artifact.add_reference(path.as_uri(), name=name, checksum=False)
+                else:
+                    artifact.add_file(str(path), name=name)
+            made.append(artifact)
+        return made
+
+    def _use(self, artifact: "wandb.Artifact") -> None:
+        """Make an artifact an input, uploaded where W&B does not have it yet; offline, as a record for ``wandb sync``.
+
+        ``use_artifact`` refuses to work offline, though the record that it writes is read there all the same.
+        """
+        if self._run.offline:
+            self._run._log_artifact(artifact, use_after_commit=True)
+        else:
+            self._run.use_artifact(artifact)
+
+
+def _legal(name: str) -> str:
+    """A name of an artifact: letters, digits, dashes, underscores and dots, at most 128 of them."""
+    return re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip("-")[-128:] or "unnamed"

@@ -1,5 +1,6 @@
 """The base model as training needs it: on this process's device, or left to FSDP or DeepSpeed to shard."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ from trl import ModelConfig, SFTConfig, get_peft_config
 
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import find_checkpoint
+from centaurlab.models.gguf import GEMMA_ON_HUB, is_gemma
 from centaurlab.models.identity import identify
 from centaurlab.models.loading import class_and_config, load_model
 from centaurlab.runtime.errors import UserError
@@ -82,6 +84,17 @@ def load_base(
 def is_sharded() -> bool:
     """Whether FSDP or DeepSpeed divides the weights among the processes."""
     return bool(is_fsdp_enabled() or is_deepspeed_zero3_enabled())
+
+
+def name_published_base(folder: Path) -> None:
+    """Let an adapter name its base as others find it: by its id on the hub, where it has one, and not by our cache."""
+    path = folder / "adapter_config.json"
+    if not path.is_file():
+        return
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if is_gemma(str(config.get("base_model_name_or_path"))):
+        config["base_model_name_or_path"] = GEMMA_ON_HUB
+        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def lora_config(model_args: ModelConfig, model: "PreTrainedModel") -> LoraConfig | None:

@@ -23,7 +23,7 @@ from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.provenance import provenance
 from centaurlab.runtime.disk import full_disk_errors
 from centaurlab.runtime.errors import UserError
-from centaurlab.training.base_model import base_arguments, is_sharded, load_base, lora_config
+from centaurlab.training.base_model import base_arguments, is_sharded, load_base, lora_config, name_published_base
 from centaurlab.training.batches import ShardedBatches, check_lengths
 from centaurlab.training.data import TrainingData, prepare_data
 from centaurlab.training.model_card import HeldOutResult, held_out_results, model_card, results_table
@@ -127,6 +127,7 @@ def train(run: Run) -> list[HeldOutResult]:
     trainer.model_card = model_card(run.base, run.data, run.settings, results)
     trainer.create_model_card()
     if trainer.is_world_process_zero():
+        name_published_base(folder.path)
         state = {
             "steps": trainer.state.global_step,
             "epochs": trainer.state.epoch,

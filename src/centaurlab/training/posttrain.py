@@ -24,7 +24,7 @@ from centaurlab.runs.provenance import provenance
 from centaurlab.runtime.disk import full_disk_errors
 from centaurlab.runtime.errors import UserError
 from centaurlab.training.arguments import dpo_config
-from centaurlab.training.base_model import base_arguments, is_sharded, load_base, lora_config
+from centaurlab.training.base_model import base_arguments, is_sharded, load_base, lora_config, name_published_base
 from centaurlab.training.batches import ShardedBatches, check_lengths
 from centaurlab.training.conversations import (
     digest,
@@ -34,6 +34,7 @@ from centaurlab.training.conversations import (
     with_replay,
 )
 from centaurlab.training.data import prepare_data
+from centaurlab.training.model_card import card_data, how_to_load, published
 from centaurlab.training.options import PostTrainArguments
 from centaurlab.training.posttrainers import PreferenceCollator, PreferenceTrainer, SupervisedTrainer
 from centaurlab.training.progress import show_progress
@@ -105,6 +106,7 @@ def posttrain(run: PostTrainRun) -> None:
         trainer.train(resume_from_checkpoint=str(run.checkpoint) if run.checkpoint else None)
         trainer.save_model()
     if trainer.is_world_process_zero():
+        name_published_base(run.folder.path)
         (run.folder.path / "README.md").write_text(_card(run), encoding="utf-8")
         steps = {"steps": trainer.state.global_step, "epochs": trainer.state.epoch}
         data = {"name": run.settings["posttrain"]["dataset"], "fingerprint": run.about["data_digest"]}
@@ -231,20 +233,22 @@ def _card(run: PostTrainRun) -> str:
     }
     rows |= {name: run.settings["model"][name] for name in ("use_peft", "lora_r", "lora_alpha")}
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    is_adapter = bool(run.settings["model"]["use_peft"])
+    data = card_data(run.base.name, args["dataset"], (args["method"],), is_adapter=is_adapter)
     return f"""---
-base_model: {run.base.name}
-pipeline_tag: text-generation
-tags: [centaurlab, {args["method"]}]
+{data.to_yaml()}
 ---
 
-# {run.base.name}, post-trained
+# {published(run.base.name)}, post-trained
 
 Post-trained with centaurlab to study what post-training does to human-likeness; not an assistant for use. Its chat
 template is in `chat_template.jinja`; checkpoints along the way are beside it.
+
+{how_to_load(run.base.name, is_adapter)}
 
 | setting | value |
 |---|---|
 {table}
 
-All settings: `{CONFIG if run.settings["model"]["use_peft"] else MODEL_RUN_CONFIG}`. Licence: that of the base model.
+All settings: `{CONFIG if is_adapter else MODEL_RUN_CONFIG}`. Licence: that of the base model.
 """

@@ -20,6 +20,7 @@ from centaurlab.runtime.disk import disk_errors
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.secrets import masked
 from centaurlab.runtime.terminal import say
+from centaurlab.training.base_model import name_published_base
 
 _STATE = "trainer_state.json"  # the last file that a checkpoint gets
 
@@ -122,6 +123,7 @@ class RunFolderCallback(TrainerCallback):
         PartialState().wait_for_everyone()
         if state.is_world_process_zero and checkpoint.is_dir():
             with disk_errors(checkpoint):
+                name_published_base(checkpoint)
                 write_manifest(checkpoint)
 
 
