@@ -1,14 +1,19 @@
 """A page loads nothing, shows data as text, is the same every time, and is as good as Markdown."""
 
 import base64
+import io
+import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from centaurlab.catalog.tables import study_domains
 from centaurlab.reporting import write_report
 from centaurlab.stats.estimate import Estimate
 from helpers.effect_rows import effects_of
@@ -68,12 +73,13 @@ def test_data_is_shown_as_text(hostile: Path) -> None:
     assert page.table("what").head[1] == EVIL.replace("_", " ")
     assert "<script>document" not in page.source
     assert " ".join(page.text).count(WORSE) >= 4, "data, note, machine, commit"
-    assert "svg" not in page.elements
-    assert page.elements.count("img") == page.elements.count("figure")
+    assert not page.handlers
+    assert page.elements.count("img") + page.source.count('<div class="chart"') == page.elements.count("figure")
 
 
 def dom(page: Path, folder: Path) -> str:
     arguments = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}", "--dump-dom"]
+    arguments.append("--virtual-time-budget=5000")
     done = subprocess.run(
         [*map(str, arguments), page.as_uri()], capture_output=True, text=True, timeout=120, check=True
     )
@@ -82,19 +88,84 @@ def dom(page: Path, folder: Path) -> str:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 def test_in_a_browser_data_runs_nothing_and_a_click_sorts(hostile: Path, tmp_path: Path) -> None:
-    click = "<script>document.querySelectorAll('table')[1].querySelectorAll('th button')[1].click()</script></body>"
+    click = "<script>document.querySelectorAll('table')[0].querySelectorAll('th button')[1].click()</script></body>"
     hostile.write_text(hostile.read_text().replace("</body>", click))
     (tmp_path / "dom.html").write_text(dom(hostile, tmp_path / "profile"))
     page = Page(tmp_path / "dom.html")
     assert "<title>owned" not in page.source
     assert page.elements.count("script") == 2, "the one that sorts, and the click"
-    assert page.elements.count("img") == page.elements.count("figure")
+    assert not page.handlers
     assert any(WORSE in text for text in page.text)
-    sorted_table = page.tables[1]
+    sorted_table = page.tables[0]
     keys = [float(row[1][1] or "nan") for row in sorted_table.rows[:-1]]
     assert keys == sorted(keys)
     assert len(keys) == 2
     assert 'aria-sort="ascending"' in page.source
+
+
+USE = """
+<script>
+const seen = {}, saved = [];
+URL.createObjectURL = blob => { saved.push(blob); return "#"; };
+const dot = document.querySelector(".mark[data-row] .hit");
+dot.dispatchEvent(new MouseEvent("click", {bubbles: true}));
+const found = document.querySelector("tr.found");
+seen.clicked = dot.parentElement.querySelector("title").textContent;
+seen.row = found.cells[0].textContent;
+seen.unfolded = found.closest("details").open;
+const chart = document.querySelector(".chart");
+const lines = [...chart.querySelectorAll(".row:not(.summary):not(.axis)"), ...found.closest("tbody").rows];
+const rows = () => lines.filter(row => !row.hidden);
+const search = document.querySelector(".search"), domain = document.querySelector(".domain");
+const first = what => what.matches("tr") ? what.cells[0].textContent : what.querySelector(".name").textContent.trim();
+seen.all = rows().map(first);
+domain.value = "Memory"; domain.dispatchEvent(new Event("change"));
+seen.memory = rows().map(first);
+domain.value = ""; domain.dispatchEvent(new Event("change"));
+search.value = "ENKAVI"; search.dispatchEvent(new Event("input"));
+seen.searched = rows().map(first);
+search.value = ""; search.dispatchEvent(new Event("input"));
+document.querySelector(".csv").click();
+document.querySelector(".json").click();
+document.querySelector("tr.found").closest("table").querySelectorAll("th button")[1].click();
+seen.sorted = [...document.querySelector("tr.found").closest("tbody").rows].map(row => +row.cells[1].dataset.value);
+Promise.all(saved.map(blob => blob.text())).then(texts => {
+  seen.csv = texts[0]; seen.json = JSON.parse(texts[1]);
+  const told = document.createElement("pre");
+  told.id = "seen"; told.textContent = JSON.stringify(seen);
+  document.body.append(told);
+});
+</script></body>
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_in_a_browser_a_dot_leads_to_its_row_domains_filter_and_tables_are_saved(tmp_path: Path) -> None:
+    of_domain = {study: "Memory" in domains for study, domains in study_domains().items() if domains}
+    studies = [s for s, is_of in of_domain.items() if is_of][:2] + [s for s, is_of in of_domain.items() if not is_of][
+        :3
+    ]
+    effects = [
+        replace(effect, d=Estimate(-i / 7, -1.5, 0.5), nll_difference=Estimate(-i / 3, -4.0, 1.0))
+        for i, effect in enumerate(effects_of(studies, Estimate(0.4, 0.1, 0.7)))
+    ]
+    run = effect_run(tmp_path / "run", effects, [])
+    write_report([run], tmp_path / "report.html", "html")
+    page = tmp_path / "report.html"
+    page.write_text(page.read_text().replace("</body>", USE.replace("ENKAVI", studies[0].upper())))
+    told = dom(page, tmp_path / "profile").partition('<pre id="seen">')[2].partition("</pre>")[0]
+    seen = json.loads(unescape(told))
+    assert seen["clicked"].startswith(f"{seen['row']}: ")
+    assert seen["unfolded"]
+    assert sorted(seen["all"]) == sorted(studies * 2), "chart and table"
+    assert sorted(seen["memory"]) == sorted(studies[:2] * 2)
+    assert set(seen["searched"]) == {studies[0]}
+    assert seen["sorted"] == sorted(seen["sorted"])
+    assert len(set(seen["sorted"])) == len(studies)
+    saved = pd.read_csv(io.StringIO(seen["csv"])).set_index("study")
+    expected = {effect.name: effect.d.value for effect in effects if effect.level == "study"}
+    assert {study: saved["d"][study] for study in studies} == expected, "with all digits"
+    assert seen["json"]["tables"][0]["columns"][0] == "study"
 
 
 def test_markdown_has_the_same_content(page: Page, runs: dict[str, Path], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ class Table:
 
 
 class Page(HTMLParser):
-    """A parsed page: its tables with sort keys, its text, every address in it, and its elements."""
+    """A parsed page: its tables with sort keys, text, addresses, elements, and what would run at an event."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -26,6 +26,7 @@ class Page(HTMLParser):
         self.text: list[str] = []
         self.addresses: list[tuple[str, str]] = []
         self.elements: list[str] = []
+        self.handlers: list[str] = []
         self._cell: list[str] | None = None
         self.source = path.read_text(encoding="utf-8")
         self.feed(self.source)
@@ -39,6 +40,7 @@ class Page(HTMLParser):
         """Begin an element."""
         self.elements.append(tag)
         values = dict(attrs)
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
         self.addresses += [(n, v or "") for n, v in attrs if n in ("src", "href", "srcset", "action", "data", "poster")]
         if tag == "table":
             self.tables.append(Table())

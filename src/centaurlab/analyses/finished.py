@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from centaurlab.display.figures.style import rendered
 from centaurlab.display.section import INTERVALS, ReportFigure, Section
 from centaurlab.display.tables import Table, table_of
+from centaurlab.runs.addresses import addresses
 from centaurlab.runs.csv_table import read_csv
 from centaurlab.runs.folder import is_run, read_config
 from centaurlab.runs.integrity import check_file, read_json
@@ -103,7 +104,7 @@ def facts_of(run: Run) -> list[tuple[str, str]]:
         memory = hardware.get("memory_bytes", 0) / 2**30
         facts.append(("machine", f"{hardware.get('platform')}, {hardware.get('cpus')} CPUs, {memory:.0f} GiB, {gpus}"))
     facts.append(("time", str(about.get("time", "?"))))
-    return facts
+    return facts + [(f"in {tracker}", page) for tracker, page in addresses(run.folder).items()]
 
 
 def _protocol(about: Mapping[str, Any]) -> str:
@@ -168,7 +169,7 @@ def any_section(run: Run) -> Section:
     return Section(
         title=f"{run.job.capitalize()}: {run.folder.name}",
         question=f"What did the {run.job} run find?",
-        answers=(f"{said}." if said else "The tables say it; the run states no verdict.",),
+        answers=(f"{said}.",) if said else (),
         explanation=(INTERVALS,),
         figures=folder_pictures([run]),
         tables=folder_tables([run]),
@@ -199,7 +200,7 @@ def coverage_tables(names: Sequence[str], runs: Sequence[Run]) -> list[Table]:
         ]
         frame = pd.DataFrame(rows, columns=["study", *_COVERAGE])
         found.setdefault(frame.to_json(), ([], frame))[0].append(name)
-    return [
+    tables = [
         table_of(
             f"Coverage: {', '.join(same)}",
             pd.concat([frame[[*_COVERAGE]].sum().to_frame().T.assign(study="all studies"), frame]),
@@ -209,6 +210,14 @@ def coverage_tables(names: Sequence[str], runs: Sequence[Run]) -> list[Table]:
         )
         for same, frame in found.values()
     ]
+    return [
+        replace(table, gist="every response was scored") if _is_whole(frame) else table
+        for table, (_, frame) in zip(tables, found.values(), strict=True)
+    ]
+
+
+def _is_whole(frame: pd.DataFrame) -> bool:
+    return not frame[["cut", "empty", "failed", "malformed"]].to_numpy().any()
 
 
 def folder_tables(runs: Sequence[Run], but_not: frozenset[str] = frozenset()) -> tuple[Table, ...]:

@@ -22,11 +22,21 @@ from centaurlab.analyses.finished import (
     score_runs_of,
 )
 from centaurlab.catalog.pairs import ModelPair, named_pairs, single_pair
+from centaurlab.display.chart import chart_of
 from centaurlab.display.effect_tables import effect_tables
-from centaurlab.display.figures.intervals import forest, nats_forest, pair_forest
+from centaurlab.display.figures.intervals import (
+    D_AXIS,
+    NATS_AXIS,
+    forest,
+    nats_forest,
+    nats_rows,
+    pair_forest,
+    pair_rows,
+    study_rows,
+)
 from centaurlab.display.figures.paper import domains
 from centaurlab.display.figures.style import model_label
-from centaurlab.display.section import INTERVALS, NLL, Section
+from centaurlab.display.section import INTERVALS, NLL, Card, Section
 from centaurlab.display.tables import Table, table_of
 from centaurlab.results.run import ScoreRun, check_same, scored_data, scored_models
 from centaurlab.runtime.errors import UserError
@@ -37,13 +47,7 @@ from centaurlab.stats.effect_table import effect_record, effects_table, read_eff
 from centaurlab.stats.effects import Effect, cut_alike, estimate_effects
 from centaurlab.stats.sequential import sample_note
 from centaurlab.stats.sums import LOST_MOST, ComparedPair, compare
-from centaurlab.stats.words import (
-    INTERVAL,
-    NEW_PEOPLE,
-    of_cut_alike,
-    of_responses,
-    verdict_of,
-)
+from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, NOTHING, cells, number, of_cut_alike, of_responses, verdict_of
 
 DESCRIPTION = """Compare how well models predict people: effect sizes per study, domain and overall, with intervals.
 
@@ -261,7 +265,13 @@ def section(run: Run) -> Section:
         "pairs": "d over all studies, of each pair and on average.",
         "domains": "d of each domain; grey: the models of the paper, which were scored on Psych-201.",
     }
-    figures = [_figure(name, captions[name], figure) for name, figure in effect_figures(effects).items()]
+    charts = {"nats": chart_of(nats_rows(effects), NATS_AXIS), "forest": chart_of(study_rows(effects), D_AXIS)}
+    if several:
+        charts["pairs"] = chart_of(pair_rows(effects), D_AXIS)
+    figures = [
+        replace(_figure(name, captions[name], figure), chart=charts.get(name))
+        for name, figure in effect_figures(effects).items()
+    ]
     models = list(score_runs_of(run))
     gone = [name for name, scored in models if scored is None]
     found = {name: scored for name, scored in models if scored is not None}
@@ -302,6 +312,23 @@ def section(run: Run) -> Section:
         ),
         provenance=tuple(facts_of(run)),
         commands=tuple(dict.fromkeys([*(command(scored) for scored in found.values()), command(run)])),
+        cards=_cards(first),
+    )
+
+
+def _cards(overall: Effect) -> tuple[Card, ...]:
+    """d and the difference over all studies with their intervals, and what they were found on."""
+    estimates = {"nats per response": overall.nll_difference, "d": overall.d}
+    said = {name: cells(estimate) for name, estimate in estimates.items()}
+    return (
+        *(
+            Card(name, value, f"{INTERVAL} {interval}" if interval != NOTHING else "no interval")
+            for name, (value, interval) in said.items()
+        ),
+        *([Card("pairs of models", number(overall.n_pairs))] if overall.n_pairs > 1 else []),
+        Card("studies", number(overall.n_studies)),
+        Card("people", number(overall.n_participants)),
+        Card("responses", number(overall.n_responses)),
     )
 
 

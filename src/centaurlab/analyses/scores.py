@@ -1,7 +1,7 @@
 """A folder of scores as a table to look at."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,9 +16,11 @@ from centaurlab.analyses.finished import (
     folder_pictures,
     folder_tables,
 )
+from centaurlab.display.chart import chart_of
+from centaurlab.display.figures.curves import session_curves
 from centaurlab.display.figures.intervals import Row, nll_rows
 from centaurlab.display.figures.style import SERIES, model_label
-from centaurlab.display.section import INTERVALS, Section
+from centaurlab.display.section import INTERVALS, Card, ReportFigure, Section
 from centaurlab.display.section import NLL as NLL_IN_WORDS
 from centaurlab.display.tables import Table, table_of
 from centaurlab.display.terminal import show
@@ -27,9 +29,10 @@ from centaurlab.results.run import ScoreRun, check_same, read_run
 from centaurlab.results.table import NLL, SCORES
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.answers import ALL, ANSWER_COLUMNS, Answers, answer_kinds, tail_notes
+from centaurlab.stats.estimate import UNKNOWN
 from centaurlab.stats.means import MEAN_COLUMNS, MeanNll, mean_nlls
 from centaurlab.stats.sequential import sample_note
-from centaurlab.stats.words import INTERVAL, in_words, percent
+from centaurlab.stats.words import INTERVAL, NOTHING, cells, in_words, number, percent
 from centaurlab.stats.words import NLL as MEAN_NLL
 
 
@@ -65,6 +68,9 @@ def _counts(answers: Answers) -> dict[str, int]:
     return {"responses": answers.n_responses, "with options": answers.n_with_options}
 
 
+_TENTHS = 10
+_WORST = 20
+_NLL_AXIS = "NLL (nats per response; lower: closer to people)"
 _CHANCE = "chance: NLL of guessing among the options, over the responses that have options"
 
 
@@ -127,22 +133,85 @@ def scores_section(runs: Sequence[Run]) -> Section:
         said.append(
             "Whether two models differ is seen on the same responses: compare them with 'centaurlab misalignment'."
         )
-    figure = nll_rows(rows, names, f"{names[0]} on {data}" if len(names) == 1 else f"Models on {data}")
+    drawn = nll_rows(rows, names, f"{names[0]} on {data}" if len(names) == 1 else f"Models on {data}")
+    figure = replace(_figure("nll", caption, drawn), chart=chart_of(rows, _NLL_AXIS, names, is_signed=False))
     return Section(
         title=f"Scores on {data}",
         question=f"How well {'do models' if len(runs) > 1 else f'does {names[0]}'} predict what people did in {data}?",
         answers=tuple(said),
         explanation=(NLL_IN_WORDS, INTERVALS),
-        figures=(_figure("nll", caption, figure), *folder_pictures(runs, _OWN_of_jobs)),
+        figures=(figure, *_over_sessions(names, scored), *folder_pictures(runs, _OWN_of_jobs)),
         tables=(
+            *([side_by_side(names, means)] if len(runs) > 1 else []),
             *map(nll_table, names, means),
             *answer_tables(names, answers),
+            *map(worst_table, names, scored),
             *coverage_tables(names, runs),
             *folder_tables(runs, _OWN_of_jobs),
         ),
         provenance=tuple(fact for run in runs for fact in facts_of(run)),
         commands=tuple(command(run) for run in runs),
+        cards=_cards(names, means),
     )
+
+
+def _cards(names: Sequence[str], means: Sequence[Sequence[MeanNll]]) -> tuple[Card, ...]:
+    """Each model's mean NLL with its interval, and what it was found on."""
+    cards = []
+    for name, of_run in zip(names, means, strict=True):
+        value, interval = cells(of_run[0].nll, signed=False)
+        note = f"{INTERVAL} {interval}" if interval != NOTHING else "no interval"
+        cards.append(Card(f"{name}, nats per response", value, note))
+    overall, *studies = means[0]
+    counts = {"studies": len(studies), "people": overall.n_participants, "responses": overall.n_responses}
+    return (*cards, *(Card(what, number(count)) for what, count in counts.items()))
+
+
+def side_by_side(names: Sequence[str], means: Sequence[Sequence[MeanNll]]) -> Table:
+    """The NLL of every study under each model, the means over studies below."""
+    of_each = [{mean.name: mean.nll for mean in of_run} for of_run in means]
+    rows: list[dict[str, object]] = []
+    for mean in means[0]:
+        row: dict[str, object] = {"study": mean.name}
+        for i, by_study in enumerate(of_each):
+            nll = by_study.get(mean.name, UNKNOWN)
+            row |= {f"nll{i}": nll.value, f"nll{i}_low": nll.low, f"nll{i}_high": nll.high}
+        rows.append(row | {"responses": mean.n_responses})
+    columns = {"study": "study"} | {f"nll{i}": name for i, name in enumerate(names)} | {"responses": "responses"}
+    return table_of("Models side by side: NLL", pd.DataFrame(rows), columns, n_summary=1)
+
+
+def _over_sessions(names: Sequence[str], scored: Sequence[ScoreRun]) -> list[ReportFigure]:
+    """The NLL along the session of each model; none where no study has sessions of ten responses."""
+    curves = [nll_by_tenth(run.table([NLL]).to_pandas()) for run in scored]
+    if any(curve is None for curve in curves):
+        return []
+    caption = (
+        "Mean NLL in each tenth of a person's session, averaged over the studies whose sessions have ten responses or "
+        "more, which are the same at every point. 'centaurlab learning' gives intervals, and what is learned."
+    )
+    return [_figure("session", caption, session_curves(names, [curve for curve in curves if curve]))]
+
+
+def nll_by_tenth(scores: pd.DataFrame) -> list[float] | None:
+    """Mean NLL in each tenth of a session, mean over studies; sessions of fewer than ten responses are left out."""
+    keys = ["study", "experiment", "participant"]
+    ordered = scores.sort_values([*keys, "response"])
+    sessions = ordered.groupby(keys, observed=True)[NLL]
+    n_responses = sessions.transform("size")
+    ordered = ordered.assign(tenth=sessions.cumcount() * _TENTHS // n_responses)[n_responses >= _TENTHS]
+    if ordered.empty:
+        return None
+    by_study = ordered.groupby(["study", "tenth"], observed=True)[NLL].mean()
+    return [float(value) for value in by_study.groupby("tenth").mean()]
+
+
+def worst_table(name: str, run: ScoreRun) -> Table:
+    """The responses that the model expected least."""
+    scores = run.table([NLL]).to_pandas().nlargest(_WORST, NLL)
+    columns = {one: one for one in ("study", "experiment", "participant", "response")} | {NLL: "NLL (nats)"}
+    title = f"The {len(scores)} responses expected least: {name}"
+    return table_of(title, scores, columns, "response: its number in the session, from 0")
 
 
 def _mean_answer(name: str, means: Sequence[MeanNll]) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 import jinja2
 
 from centaurlab import __version__
+from centaurlab.catalog.tables import study_domains
 from centaurlab.display.markdown import escaped, fenced, table_lines
-from centaurlab.display.section import ReportFigure, Section
+from centaurlab.display.section import Card, ReportFigure, Section
 from centaurlab.runtime.names import shown
 
 
@@ -17,6 +18,7 @@ def markdown(title: str, sections: Sequence[Section], files: Mapping[int, str], 
     for section in sections:
         parts += [f"## {escaped(section.title)}", f"*{escaped(section.question)}*"]
         parts += [f"> {escaped(answer)}" for answer in section.answers]
+        parts += ["\n".join(f"- {escaped(_in_words(card))}" for card in section.cards)] if section.cards else []
         parts += [_figure(figure, files[id(figure)]) for figure in section.figures]
         parts += [escaped(paragraph) for paragraph in section.explanation]
         for table in section.tables:
@@ -25,6 +27,10 @@ def markdown(title: str, sections: Sequence[Section], files: Mapping[int, str], 
         facts = "\n".join(f"- {escaped(name)}: {escaped(value)}" for name, value in section.provenance)
         parts += ["### Where it comes from", facts]
     return "\n\n".join([*parts, f"Written by centaurlab {escaped(version)}."]) + "\n"
+
+
+def _in_words(card: Card) -> str:
+    return f"{card.label}: {card.value}" + (f" ({card.note})" if card.note else "")
 
 
 def _figure(figure: ReportFigure, address: str) -> str:
@@ -49,7 +55,32 @@ def page_environment() -> jinja2.Environment:
 def _page(title: str, made: Sequence[Section]) -> str:
     environment = page_environment()
     environment.filters["data_uri"] = _data_uri
-    return environment.get_template("page.html.jinja").render(title=title, sections=made, version=__version__)
+    domains_of = study_domains()
+    return environment.get_template("page.html.jinja").render(
+        title=title,
+        sections=made,
+        version=__version__,
+        domains_of={study: domains for study, domains in domains_of.items() if domains},
+        known_domains=[_known_domains(section, domains_of) for section in made],
+        links_of=[_links(number, section) for number, section in enumerate(made, start=1)],
+    )
+
+
+def _links(number: int, section: Section) -> dict[str, str]:
+    """The first row about each study, or pair, by what a chart calls it; the mean is the first of the last rows."""
+    links: dict[str, str] = {}
+    for at, table in enumerate(section.tables, start=1):
+        for row, cells in enumerate(table.rows, start=1):
+            links.setdefault(cells[0].text, f"s{number}-t{at}-r{row}")
+        if table.summary and table.columns[0] == "study":
+            links.setdefault("mean over studies", f"s{number}-t{at}-f1")
+    return links
+
+
+def _known_domains(section: Section, domains_of: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """The domains of the studies that a section's charts show."""
+    labels = [row.label for figure in section.figures if figure.chart for row in figure.chart.rows]
+    return sorted({domain for label in labels for domain in domains_of.get(label, ())})
 
 
 def _data_uri(figure: ReportFigure) -> str:

@@ -5,6 +5,7 @@ A cell keeps the number behind its text, so that tables sort, and can be read ba
 
 from dataclasses import dataclass
 
+from centaurlab.display.chart import Chart
 from centaurlab.display.tables import Table
 from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, STUDIES_LIKE_THESE
 
@@ -25,17 +26,33 @@ INTERVALS = (
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """An image in the page: ``kind`` is svg or png, ``name`` that of its file where it is written to one."""
+    """An image: ``kind`` is svg or png, ``name`` that of its file where it is written to one.
+
+    Where there is a ``chart`` of the same rows, the page draws that instead.
+    """
 
     name: str
     caption: str
     kind: str
     content: bytes
+    chart: Chart | None = None
+
+
+@dataclass(frozen=True)
+class Card:
+    """A number that a reader wants first: what it is, the number, and its interval or whatever else belongs to it."""
+
+    label: str
+    value: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Section:
-    """One question; ``provenance`` says what was measured with what, ``commands`` what to type to have it again."""
+    """One question; ``provenance`` says what was measured with what, ``commands`` what to type to have it again.
+
+    ``cards``: the numbers of the answers, at a glance.
+    """
 
     title: str
     question: str
@@ -45,3 +62,4 @@ class Section:
     tables: tuple[Table, ...]
     provenance: tuple[tuple[str, str], ...]
     commands: tuple[str, ...]
+    cards: tuple[Card, ...] = ()

@@ -33,7 +33,8 @@ class Cell:
 class Table:
     """Cells under titles; without any title (all are empty), a list of facts.
 
-    ``is_number`` of each column: aligned right and sorted by the numbers. ``summary``: rows below the others.
+    ``is_number`` of each column: aligned right and sorted by the numbers. ``summary``: rows below the others. ``gist``:
+    what a reader of the title alone should know; where all is as it should be, that.
     """
 
     title: str
@@ -42,6 +43,7 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     summary: tuple[tuple[Cell, ...], ...] = ()
     note: str = ""
+    gist: str = ""
 
 
 def table_of(

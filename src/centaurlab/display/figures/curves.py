@@ -1,4 +1,4 @@
-"""Quantities that change along a line: the loss of a training run."""
+"""Quantities that change along a line: the loss of a training run, the NLL over a session."""
 
 from collections.abc import Sequence
 
@@ -30,4 +30,20 @@ def training_curve(loss: Sequence[tuple[int, float]], nll: Sequence[tuple[int, f
         axes.set_ylim(0, 1.1 * max(values))
         axes.grid(axis="y", color=LIGHT, linewidth=0.5)
     axes_of[-1].set_xlabel("optimiser step")
+    return figure
+
+
+@styled
+def session_curves(names: Sequence[str], nll_of: Sequence[Sequence[float]]) -> Figure:
+    """The NLL (nats per response) of each model, at most six, in each tenth of a session."""
+    figure = new_figure(62)
+    axes = figure.add_subplot()
+    for name, values, (colour, marker) in zip(names, nll_of, SERIES, strict=False):
+        axes.plot(range(1, len(values) + 1), values, color=colour, marker=marker, markersize=3, linewidth=1, label=name)
+    axes.set_ylim(0, None)
+    axes.set_xlabel("tenth of the session")
+    axes.set_ylabel("NLL (nats per response)")
+    axes.grid(axis="y", color=LIGHT, linewidth=0.5)
+    if len(names) > 1:
+        axes.legend(frameon=False)
     return figure

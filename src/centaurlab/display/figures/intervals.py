@@ -40,7 +40,8 @@ _ROW_MM = 4.2
 _AROUND_MM = 22  # title, axis and its label
 _LINE_MM = 3.5
 _TITLE = 50
-_D = "Cohen's d of the NLL (standard deviations)"
+NATS_AXIS = "difference of the NLL (nats per response)"
+D_AXIS = "Cohen's d of the NLL (standard deviations)"
 
 
 @dataclass(frozen=True)
@@ -77,26 +78,41 @@ def forest(effects: Sequence[Effect]) -> Figure:
     Several pairs: averages over the pairs.
     """
     first = effects[0]
+    return _signed_rows(study_rows(effects), _compared(first), first.contrast, D_AXIS)
+
+
+def study_rows(effects: Sequence[Effect]) -> list[Row]:
+    """d of every study of the first group, and the mean over them."""
+    first = effects[0]
     group = [effect for effect in effects if (effect.group, effect.group_name) == (first.group, first.group_name)]
     rows = [Row(effect.name, effect.d, q=effect.q) for effect in group if effect.level == "study"]
-    rows.append(Row("mean over studies", first.d, is_summary=True, these=first.d_these, models=first.d_models))
-    return _signed_rows(rows, _compared(first), first.contrast, _D)
+    return [*rows, Row("mean over studies", first.d, is_summary=True, these=first.d_these, models=first.d_models)]
 
 
 @styled
 def nats_forest(effects: Sequence[Effect]) -> Figure:
     """The same in nats per response; filled by the q of d, which is zero where the difference is."""
     first = effects[0]
+    return _signed_rows(nats_rows(effects), _compared(first), first.contrast, NATS_AXIS)
+
+
+def nats_rows(effects: Sequence[Effect]) -> list[Row]:
+    """The difference of every study of the first group, and the mean over them."""
+    first = effects[0]
     group = [effect for effect in effects if (effect.group, effect.group_name) == (first.group, first.group_name)]
     rows = [Row(effect.name, effect.nll_difference, q=effect.q) for effect in group if effect.level == "study"]
     these, models = first.nll_difference_these, first.nll_difference_models
-    rows.append(Row("mean over studies", first.nll_difference, is_summary=True, these=these, models=models))
-    return _signed_rows(rows, _compared(first), first.contrast, "difference of the NLL (nats per response)")
+    return [*rows, Row("mean over studies", first.nll_difference, is_summary=True, these=these, models=models)]
 
 
 @styled
 def pair_forest(effects: Sequence[Effect]) -> Figure:
     """d over all studies of every pair, sorted, the averages by post-training and family and over all below."""
+    return _signed_rows(pair_rows(effects), "Each post-trained model against its base", POST_TRAINING, D_AXIS)
+
+
+def pair_rows(effects: Sequence[Effect]) -> list[Row]:
+    """d over all studies of every pair, and the averages over pairs."""
     overall = [effect for effect in effects if effect.level == "overall"]
     rows = [
         Row(model_label(effect.group_name), effect.d, these=effect.d_these)
@@ -113,7 +129,7 @@ def pair_forest(effects: Sequence[Effect]) -> Figure:
         for effect in overall
         if effect.group != "pair"
     ]
-    return _signed_rows(rows, "Each post-trained model against its base", POST_TRAINING, _D)
+    return rows
 
 
 @styled
@@ -131,7 +147,7 @@ def gain_forest(
         Row(f"mean, {name}", _estimate(summary), i, True, these=_estimate(summary, "_these"))
         for i, (name, summary) in enumerate(zip(names, summaries, strict=True))
     ]
-    return _signed_rows(rows, f"Gain of {contrast.second} over {contrast.first}", contrast, _D, names)
+    return _signed_rows(rows, f"Gain of {contrast.second} over {contrast.first}", contrast, D_AXIS, names)
 
 
 @styled
@@ -146,7 +162,7 @@ def signed_forest(rows: Sequence[Row], title: str, contrast: Contrast, quantity:
 @styled
 def nll_rows(rows: Sequence[Row], names: Sequence[str], title: str) -> Figure:
     """Mean NLL of each study under each model (series, at most six): one line per study, models side by side."""
-    figure = _side_by_side(rows, names, title, (0, axis_range(_shown(rows))[1]))
+    figure = _side_by_side(rows, names, title, (0, axis_range(shown_estimates(rows))[1]))
     figure.supxlabel(f"NLL (nats per response; lower: closer to people){_lines(rows)}")
     return figure
 
@@ -166,7 +182,7 @@ def change_rows(rows: Sequence[Row], names: Sequence[str], title: str, quantity:
 
     Filled: it differs from zero. ``quantity``, with its unit, labels the axis.
     """
-    figure = _side_by_side(rows, names, title, axis_range(_shown(rows)), zero_matters=True)
+    figure = _side_by_side(rows, names, title, axis_range(shown_estimates(rows)), zero_matters=True)
     figure.axes[0].axvline(0, color=INK, linewidth=0.6, zorder=1)
     figure.supxlabel(f"{quantity}{_lines(rows)}")
     return figure
@@ -194,7 +210,7 @@ def _side_by_side(
     return figure
 
 
-def _shown(rows: Sequence[Row]) -> list[Estimate]:
+def shown_estimates(rows: Sequence[Row]) -> list[Estimate]:
     """Every estimate that is drawn."""
     return [one for row in rows for one in (row.shown, row.these, row.models) if one.is_defined]
 
@@ -217,7 +233,7 @@ def _signed_rows(
     shown = sorted_rows(rows)
     figure = new_figure(len(shown) * _ROW_MM + _AROUND_MM + 4 * bool(names) + _LINE_MM * _lines(rows).count("\n"))
     axes = figure.add_subplot()
-    axes.set_xlim(axis_range(_shown(shown)))
+    axes.set_xlim(axis_range(shown_estimates(shown)))
     for y, row in enumerate(shown):
         is_clear = row.is_clear
         if names:
