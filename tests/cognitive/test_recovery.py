@@ -1,0 +1,115 @@
+"""Parameters of simulated people, and which model made their choices: bias, coverage, and who wins.
+
+``pytest -m slow -s tests/cognitive/test_recovery.py`` prints what docs/baselines.md sums up. Posteriors are integrated
+over draws from the prior, which are too few for the narrow ones of models with more than five parameters.
+"""
+
+import numpy as np
+import pytest
+from scipy.special import logsumexp, ndtri
+from scipy.stats import binom, qmc
+
+from centaurlab.cognitive.model import CognitiveModel
+from centaurlab.cognitive.models.all import MODELS
+from centaurlab.cognitive.models.delta_rule import MODELS as DELTA_RULES
+from centaurlab.cognitive.particles import answers_of
+from centaurlab.cognitive.session import Session
+from centaurlab.stats.estimate import FloatArray
+from centaurlab.stats.selection import select
+from helpers.simulated import DESIGNS, answering, bandit, knowledge_of
+from helpers.trials import session_of
+
+PEOPLE, PARTICLES = 20, 2048
+OF_CHOICES = [model for model in MODELS if model.name in DESIGNS and len(model.priors) <= 5]
+
+
+def prior_draws(n_parameters: int, n: int = PARTICLES) -> FloatArray:
+    z_MP: FloatArray = ndtri(np.clip(qmc.Sobol(n_parameters, seed=1).random(n), 1e-6, 1 - 1e-6))
+    return z_MP
+
+
+def posterior(model: CognitiveModel, person: Session, z_MP: FloatArray) -> FloatArray:
+    """(M,) weights of the parameters at ``z_MP`` after all answers."""
+    knowledge = knowledge_of(model, [person])
+    total_M = answers_of(model, person, knowledge).total(model.theta(z_MP))
+    weight_M: FloatArray = np.exp(total_M - logsumexp(total_M))
+    return weight_M
+
+
+def recovered(model: CognitiveModel) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Over simulated people, by parameter: bias and its standard error in prior SDs, and coverage of 95 % intervals."""
+    n = len(model.priors)
+    z_MP = prior_draws(n)
+    errors, covered = [], []
+    for number in range(PEOPLE):
+        draw = np.random.default_rng([number, n])
+        truth_P = draw.normal(0, 1, n)
+        person = answering(model, DESIGNS[model.name](draw), truth_P, draw, f"p{number}")
+        weight_M = posterior(model, person, z_MP)
+        errors.append(weight_M @ z_MP - truth_P)
+        below_P = ((z_MP < truth_P) * weight_M[:, None]).sum(axis=0)
+        covered.append((below_P > 0.025) & (below_P < 0.975))
+    error_IP = np.array(errors)
+    return error_IP.mean(axis=0), error_IP.std(axis=0, ddof=1) / PEOPLE**0.5, np.array(covered).mean(axis=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", OF_CHOICES, ids=lambda model: model.name)
+def test_parameters_are_found_without_bias_in_intervals_that_hold_them(model: CognitiveModel) -> None:
+    bias_P, error_P, coverage_P = recovered(model)
+    for prior, bias, coverage in zip(model.priors, bias_P, coverage_P, strict=True):
+        print(f"| `{model.name}` | {prior.name} | {bias:+.2f} | {100 * coverage:.0f} % |")
+    assert np.abs(bias_P).max() < 0.1 + 3.3 * error_P.max()
+    n = PEOPLE * len(model.priors)
+    assert coverage_P.mean() * n >= binom.ppf(0.001, n, 0.95)
+
+
+def learners(
+    alpha_I: FloatArray, beta_I: FloatArray, stay_I: FloatArray, other_I: FloatArray, seed: int
+) -> list[Session]:
+    """People who learn by the equations of the delta rule, all at once, without the package's likelihood."""
+    draw = np.random.default_rng(seed)
+    people = []
+    for alpha, beta, stay, other in zip(alpha_I, beta_I, stay_I, other_I, strict=True):
+        design = bandit(draw)
+        value, before, told, said = np.zeros(3), None, [], []
+        for trial in design:
+            utility = beta * value + stay * (np.arange(3) == before)
+            p = np.exp(utility - utility.max())
+            before = int(draw.choice(3, p=p / p.sum()))
+            said.append("abc"[before])
+            points = np.array(trial.outcome["points"], float)
+            told += list(points)
+            scaled = (points - np.mean(told)) / np.std(told)
+            rate = np.where(np.arange(3) == before, alpha, other)
+            value = value + rate * (scaled - value)
+        trials = [
+            type(trial)(**{**vars(trial), "answer": answer, "role": answer})
+            for trial, answer in zip(design, said, strict=True)
+        ]
+        people.append(session_of(trials, f"p{len(people)}"))
+    return people
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("truth", range(3), ids=lambda k: DELTA_RULES[k].name)
+def test_the_model_that_made_the_choices_wins_in_nineteen_groups_of_twenty(truth: int) -> None:
+    """20 groups of 12 people each; a group is won by the model with the highest evidence over its people."""
+    n_groups, n_people = 20, 12
+    draw = np.random.default_rng(truth)
+    n = n_groups * n_people
+    alpha = 1 / (1 + np.exp(-draw.normal(-0.8, 0.5, n)))
+    beta = np.exp(draw.normal(0.8, 0.3, n))
+    stay = draw.normal(1.2, 0.4, n) * (truth > 0)
+    other = 1 / (1 + np.exp(-draw.normal(-0.8, 0.5, n))) * (truth > 1)
+    people = learners(alpha, beta, stay, other, truth)
+    log_evidence_IK = np.empty((n, 3))
+    for k, model in enumerate(DELTA_RULES):
+        theta_MP = model.theta(prior_draws(len(model.priors), 256))
+        for i, person in enumerate(people):
+            log_evidence_IK[i, k] = logsumexp(answers_of(model, person, None).total(theta_MP)) - np.log(256)
+    groups = log_evidence_IK.reshape(n_groups, n_people, 3)
+    won = (groups.sum(axis=1).argmax(axis=1) == truth).mean()
+    chosen = np.mean([select("abc", group).frequency_K.argmax() == truth for group in groups])
+    print(f"{DELTA_RULES[truth].name}: {100 * won:.0f} % by evidence, {100 * chosen:.0f} % by frequency")
+    assert won >= 0.95
