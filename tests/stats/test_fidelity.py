@@ -49,7 +49,8 @@ def test_total_variation_is_that_of_a_sum_by_hand() -> None:
 
 def test_individual_distance_is_that_of_a_sum_by_hand() -> None:
     first, second = np.array([[0.0, 1], [1, 1], [2, 1]]), np.array([[4.0, 1], [3, 1], [2, 1]])
-    assert individual_distance(np.array([2.0, 0]))(first, second) == pytest.approx(1)
+    assert individual_distance(first, second) == pytest.approx(2)  # the SD of 0, 1, 2 is 1; the other feature has none
+    assert individual_distance(first * 2, second * 2) == pytest.approx(2)
 
 
 @pytest.mark.parametrize("paired", [True, False])

@@ -23,7 +23,6 @@ from centaurlab.stats.fidelity import (
     fidelity,
     holm,
     individual_distance,
-    sd_of_features,
     sd_ratio,
     total_variation,
 )
@@ -108,13 +107,12 @@ def compare_study(
 
 
 def _individuals(matched: _Matched, permutations: int, estimates: EstimateArguments) -> dict[str, float]:
-    names = _feature_names(matched.people)
+    names = _feature_names([*matched.people, *(session for of in matched.simulated for session in of)])
     behaviour = matched.sessions(
         [_features(session, names) for session in matched.people],
         [[_features(session, names) for session in of] for of in matched.simulated],
     )
-    scale_F = sd_of_features(behaviour.people_NK)
-    found = fidelity(behaviour, individual_distance(scale_F), permutations, estimates.resamples, estimates.seed)
+    found = fidelity(behaviour, individual_distance, permutations, estimates.resamples, estimates.seed)
     ratio = sd_ratio(behaviour, estimates.resamples, estimates.seed)
     return _distance_row(found) | {"sd_ratio": ratio.value, "sd_ratio_low": ratio.low, "sd_ratio_high": ratio.high}
 
@@ -166,10 +164,10 @@ def _cell_rows(
     ]
 
 
-def _feature_names(people: Sequence[Behaviour]) -> list[str]:
-    """What people may differ in: of many, the commonest."""
+def _feature_names(sessions: Sequence[Behaviour]) -> list[str]:
+    """What people may differ in: of many, the commonest of people and model together, which no exchange changes."""
     sums: dict[str, float] = {}
-    for session in people:
+    for session in sessions:
         for name, value in session.features.items():
             sums[name] = sums.get(name, 0) + value
     return sorted(sorted(sums), key=lambda name: -sums[name])[:_FEATURES]

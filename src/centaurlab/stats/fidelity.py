@@ -68,22 +68,23 @@ def total_variation(item_C: IntArray) -> Distance:
     return distance
 
 
-def individual_distance(scale_F: FloatArray) -> Distance:
-    """Wasserstein-1 distance of what people differ in, averaged over features in units of ``scale_F``."""
+def individual_distance(first_NF: FloatArray, second_NF: FloatArray) -> float:
+    """Wasserstein-1 distance of what people differ in, averaged over features in units of the first group's SD.
 
+    The SD is that of whoever is called the first group, so that a permutation of who is whose changes it as well: with
+    the people's own in all of them, labels could not be exchanged.
+    """
     from scipy.stats import wasserstein_distance  # here: --help would wait for it
 
-    def distance(first_NF: FloatArray, second_NF: FloatArray) -> float:
-        apart = []
-        for feature in np.flatnonzero(scale_F > 0):
-            a, b = (group[:, feature][np.isfinite(group[:, feature])] for group in (first_NF, second_NF))
-            if len(a) and len(a) == len(b):
-                apart.append(float(np.abs(np.sort(a) - np.sort(b)).mean()) / scale_F[feature])
-            elif len(a) and len(b):
-                apart.append(float(wasserstein_distance(a, b)) / scale_F[feature])
-        return float(np.mean(apart)) if apart else NAN
-
-    return distance
+    scale_F = sd_of_features(first_NF)
+    apart = []
+    for feature in np.flatnonzero(scale_F > 0):
+        a, b = (group[:, feature][np.isfinite(group[:, feature])] for group in (first_NF, second_NF))
+        if len(a) and len(a) == len(b):
+            apart.append(float(np.abs(np.sort(a) - np.sort(b)).mean()) / scale_F[feature])
+        elif len(a) and len(b):
+            apart.append(float(wasserstein_distance(a, b)) / scale_F[feature])
+    return float(np.mean(apart)) if apart else NAN
 
 
 def fidelity(sessions: Sessions, distance: Distance, permutations: int, resamples: int, seed: int) -> Fidelity:
