@@ -18,6 +18,7 @@ ANALYSES = {
     "ceiling": "how predictable people are: the NLL that no model can go below that does not know them",
     "fidelity": "simulated behaviour against people's: distances, effects that are lost",
     "shortcuts": "whether it is the task that a model makes use of: instructions, history, stimuli taken away",
+    "contamination": "whether a model has seen the transcripts: published letters against letters drawn anew",
     "personas": "whether a person is predicted better when the model knows who it is",
     "templates": "sessions in a model's chat template against plain text",
 }

@@ -23,6 +23,7 @@ _PLANNED = (
     "baselines",
     "ceiling",
     "shortcuts",
+    "contamination",
     "personas",
     "templates",
 )

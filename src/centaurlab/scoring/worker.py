@@ -311,7 +311,11 @@ def _joined(scored: list[ScoredSession]) -> ScoredSession:
 
 
 def _with_items(scores: ResponseScores, session: PlannedSession) -> ResponseScores:
-    return replace(scores, item_R=session.items_R[scores.response_R])
+    """With the items of the session's responses; a context may have other stretches scored, of higher numbers."""
+    is_response_R = scores.response_R < len(session.items_R)
+    item_R = np.zeros(len(scores.response_R), np.int64)
+    item_R[is_response_R] = session.items_R[scores.response_R[is_response_R]]
+    return replace(scores, item_R=item_R)
 
 
 def _shared_tokens(encoding: Encoding, characters: tuple[int, ...]) -> list[int]:

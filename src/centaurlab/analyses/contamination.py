@@ -1,0 +1,237 @@
+"""Has a model seen these transcripts? The likelihood of the published letters among letters that were drawn anew.
+
+The job tells and scores the sessions (``jobs/contamination.py``); here the letters' NLLs become a p-value per session,
+combined by study and over all of them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from centaurlab.analyses.analysis import Analysis, Finding
+from centaurlab.analyses.finished import Run, command, facts_of, folder_pictures, read_table
+from centaurlab.display.figures.intervals import Row, change_rows
+from centaurlab.display.figures.style import SERIES, model_label
+from centaurlab.display.section import INTERVALS, Section
+from centaurlab.display.tables import Table, table_of
+from centaurlab.results.run import ScoreRun, is_score_folder, scored_models
+from centaurlab.results.table import NLL, RESPONSE, SESSION, person_names
+from centaurlab.runtime.errors import UserError
+from centaurlab.stats import bootstrap
+from centaurlab.stats.arguments import EstimateArguments
+from centaurlab.stats.estimate import Estimate, FloatArray
+from centaurlab.stats.permutation import fisher, permutation_p
+from centaurlab.stats.words import Quantity, in_words, number
+
+DESCRIPTION = """Has a model seen these transcripts? Are their letters likelier to it than letters drawn anew?
+
+examples:
+  centaurlab contamination --model gemma-3-270m --data starter --max_participants 5 --output_dir runs/contamination
+  centaurlab contamination --model BASE CENTAUR --data marcelbinz/Psych-201-test --max_participants 5 \\
+      --relabelings 199 --output_dir runs/contamination
+
+The letters that name the options (J and F) were drawn at random for each person when the study was transcribed. A model
+that has not seen the transcript cannot know which: among the published session and --relabelings others in the same
+words, the published letters' likelihood has any rank equally often. p of a session is its rank, exact, without a
+reference model; sessions are combined by Fisher's method. A small p says that the model knows transcripts of this data.
+A large one is no proof that it does not: it may know the study, the paper, or the answers in other letters.
+Output: contamination.csv, sessions.csv, inapplicable.csv, run.json, a figure, and the folders of scores.
+"""
+
+ADVANTAGE = Quantity("advantage of the published letters", "nats per session", is_difference=True)
+ALL_STUDIES = "all studies"
+_SMALL = 0.05
+
+
+@dataclass
+class ContaminationArguments:
+    """Which models, and how often letters are drawn."""
+
+    model_name_or_path: list[str] = field(metadata={"help": "one model or several"})
+    output_dir: str = field(metadata={"help": "folder for contamination.csv, run.json and scores"})
+    relabelings: int = field(
+        default=99, metadata={"help": "how often letters are drawn; each costs as much as scoring the session once"}
+    )
+
+    def __post_init__(self) -> None:
+        for name in self.model_name_or_path:
+            if is_score_folder(Path(name)):
+                raise UserError(f"{name} is a folder of scores; name the model, to score other letters with it")
+        if self.relabelings < 1:
+            raise UserError(f"--relabelings is {self.relabelings}; it must be at least 1 (19 for p = .05 of a session)")
+        if len(self.model_name_or_path) > len(SERIES):
+            raise UserError(
+                f"--model_name_or_path names {len(self.model_name_or_path)}; a figure tells {len(SERIES)} apart"
+            )
+
+
+def find_contamination(
+    runs: Mapping[str, ScoreRun],
+    places: Mapping[tuple[str, ...], tuple[int, int]],
+    n_drawn: int,
+    refused: pd.DataFrame,
+    estimates: EstimateArguments,
+) -> Finding:
+    """Ranks of the published letters as tables, a figure and sentences.
+
+    ``places``: of each session the number of its first mention of a letter, and how many mentions each text has.
+    """
+    sessions = pd.concat([session_table(run, model, places, n_drawn) for model, run in runs.items()], ignore_index=True)
+    table = pd.concat(
+        [study_table(of, model, estimates) for model, of in sessions.groupby("model", sort=False)], ignore_index=True
+    )
+    said = verdicts(table)
+    first = next(iter(runs.values()))
+    return Finding(
+        tables={
+            "contamination.csv": table,
+            "sessions.csv": sessions.drop(columns="who"),
+            "inapplicable.csv": refused,
+        },
+        record={
+            "verdict": "; ".join(said),
+            "verdicts": said,
+            "relabelings": n_drawn,
+            "data": {key: first.about["data"][key] for key in ("name", "fingerprint", "studies")},
+            "models": scored_models(runs),
+        },
+        figures={"advantage": advantage_figure(table)},
+        metrics=[
+            (None, {f"p/{row['model']}": row["p"] for row in table.to_dict("records") if row["study"] == ALL_STUDIES})
+        ],
+        shown=[shown_table(table), *([table_of("Left out", refused)] if len(refused) else []), *said],
+    )
+
+
+def session_table(
+    run: ScoreRun, model: str, places: Mapping[tuple[str, ...], tuple[int, int]], n_drawn: int
+) -> pd.DataFrame:
+    """A row per session: p, and by how many nats the published letters are likelier than the others on average.
+
+    Sessions of which the context window cuts a part off have no row.
+    """
+    frame = run.table([NLL]).to_pandas().astype(dict.fromkeys(SESSION, str))
+    frame["who"] = person_names(frame)
+    rows = []
+    for key, of in frame.groupby(list(SESSION), sort=False):
+        first, n_mentions = places[tuple(map(str, key))]
+        version_R = (of[RESPONSE].to_numpy(np.int64) - first) // n_mentions
+        n_V = np.bincount(version_R, minlength=n_drawn + 1)
+        if (n_V != n_mentions).any():
+            continue
+        nll_V = np.bincount(version_R, of[NLL].to_numpy(np.float64)).astype(np.float64)
+        rows.append(
+            dict(zip(SESSION, key, strict=True))
+            | {"model": model, "who": of["who"].iloc[0], "mentions": n_mentions}
+            | {"p": permutation_p(nll_V[0], nll_V[1:]), "advantage": float(nll_V[1:].mean() - nll_V[0])}
+        )
+    return pd.DataFrame(rows, columns=["model", *SESSION, "who", "mentions", "p", "advantage"])
+
+
+def study_table(sessions: pd.DataFrame, model: object, estimates: EstimateArguments) -> pd.DataFrame:
+    """Fisher's p and the mean advantage over all sessions and by study; intervals from drawing people, and studies."""
+    by_study = {str(study): of for study, of in sessions.groupby("study", sort=True)}
+    known = {study: _study(of) for study, of in by_study.items()}
+    found = bootstrap.estimate(known, estimates.resamples, partial(_generator, estimates.seed))
+    rows = []
+    for name, of in {ALL_STUDIES: sessions, **by_study}.items():
+        draws = found.overall if name == ALL_STUDIES else found.studies[name]
+        advantage = draws.estimate()
+        these = found.these() if name == ALL_STUDIES else advantage
+        rows.append(
+            {"model": model, "study": name, "p": fisher(of["p"].tolist()), "small": float((of["p"] <= _SMALL).mean())}
+            | {"advantage": advantage.value, "advantage_low": advantage.low, "advantage_high": advantage.high}
+            | {"advantage_low_these": these.low, "advantage_high_these": these.high}
+            | {"sessions": len(of), "people": int(of["who"].nunique())}
+        )
+    return pd.DataFrame(rows)
+
+
+def _study(sessions: pd.DataFrame) -> bootstrap.Study:
+    person_S = pd.factorize(sessions["who"])[0]
+    n_P = np.bincount(person_S).astype(np.float64)
+    sums_P2 = np.stack([n_P, np.bincount(person_S, sessions["advantage"])], axis=1)
+    return bootstrap.Study(sums_P2, _mean, n_P[:, None, None])
+
+
+def _mean(totals_B2: FloatArray) -> FloatArray:
+    return bootstrap.divide(totals_B2[:, 1], totals_B2[:, 0])[None, None]
+
+
+def _generator(seed: int, study: str | None) -> np.random.Generator:
+    return bootstrap.generator(seed, "contamination", *([] if study is None else [study]))
+
+
+def verdicts(table: pd.DataFrame) -> list[str]:
+    """Of each model whether it knows the published letters, in a sentence."""
+    said = []
+    for row in table[table["study"] == ALL_STUDIES].to_dict("records"):
+        size = in_words(*(_estimate(row, ""), ADVANTAGE, "studies"), these=_estimate(row, "_these"))
+        counted = f"p = {number(row['p'])} over {row['sessions']:,} sessions; {size}"
+        model = model_label(row["model"])
+        if row["p"] < _SMALL:
+            said.append(
+                f"{model} has seen transcripts of these: their letters are likelier than letters drawn anew ({counted})"
+            )
+        else:
+            said.append(
+                f"{model}: no sign that it has seen these transcripts ({counted}); this is no proof that it has not"
+            )
+    return said
+
+
+def _estimate(row: Mapping[object, float], about: str) -> Estimate:
+    return Estimate(row["advantage"], row[f"advantage_low{about}"], row[f"advantage_high{about}"])
+
+
+def advantage_figure(table: pd.DataFrame) -> Figure:
+    """By how much the published letters are likelier, by study and model."""
+    models = list(dict.fromkeys(table["model"]))
+    rows = [
+        Row(
+            "mean over studies" if row["study"] == ALL_STUDIES else row["study"],
+            *(_estimate(row, ""), models.index(row["model"]), row["study"] == ALL_STUDIES),
+            these=_estimate(row, "_these"),
+        )
+        for row in table.to_dict("records")
+    ]
+    quantity = "advantage (nats per session)\n← drawn letters likelier · published letters likelier →"
+    return change_rows(rows, list(map(model_label, models)), "Published letters against letters drawn anew", quantity)
+
+
+def shown_table(table: pd.DataFrame) -> Table:
+    """All of it; over all studies below."""
+    shown = table.assign(model=table["model"].map(model_label)).sort_values("study", key=lambda s: s != ALL_STUDIES)
+    columns = {"study": "study", "model": "model", "p": "p", "small": f"sessions with p ≤ {_SMALL}"}
+    columns |= {"advantage": "advantage (nats per session)", "sessions": "sessions", "people": "people"}
+    n_models = int((shown["study"] == ALL_STUDIES).sum())
+    return table_of("Published letters against letters drawn anew", shown, columns, n_summary=n_models)
+
+
+def section(run: Run) -> Section:
+    """Whether a model has seen the transcripts."""
+    return Section(
+        title=f"Contamination by {run.about['data']['name']}",
+        question="Has the model seen these transcripts?",
+        answers=tuple(f"{said}." for said in run.about["verdicts"]),
+        explanation=(
+            "The letters of the options were drawn at random for each person, so that a model which has not seen the "
+            f"transcript cannot tell the published ones from {run.about['relabelings']} drawn anew in the same words. "
+            "p of a session is the rank of its published letters, exact; those of sessions are combined by Fisher's "
+            "method. Advantage: by how many nats the published letters are likelier, all mentions together. A large p "
+            "is no proof: a model may know the study, its paper, or the answers in other letters.",
+            INTERVALS,
+        ),
+        figures=folder_pictures([run]),
+        tables=(shown_table(read_table(run, "contamination")), table_of("Left out", read_table(run, "inapplicable"))),
+        provenance=tuple(facts_of(run)),
+        commands=(command(run),),
+    )
+
+
+ANALYSIS = Analysis("contamination", DESCRIPTION, ContaminationArguments, section)
