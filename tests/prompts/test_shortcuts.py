@@ -150,3 +150,10 @@ def test_a_history_is_lent_by_another_person_of_the_experiment() -> None:
     assert not can_lend(own, own)
     elsewhere = Transcript(OTHER.text, OTHER.study, "exp2.csv", "q")
     assert not can_lend(told(elsewhere, "KB"), own)
+
+
+def test_a_session_whose_histories_would_fill_memory_is_refused() -> None:
+    prices = [(10 + i % 50, 60) for i in range(400)]
+    long = session("XT", prices, "XT" * 200)
+    with pytest.raises(InapplicableError, match="too many trials"):
+        prompt("foreign_history", long, other=told(session("KB", prices, "KB" * 200, "q"), "KB"))

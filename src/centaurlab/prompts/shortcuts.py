@@ -29,6 +29,7 @@ NEUTRAL = (
 )
 """What stands for as many characters of instructions in the control of length."""
 
+_MOST_CHARACTERS = 2_000_000  # of a session told anew for every trial, whose length grows with their square
 _LABEL = re.compile(r"\A(?:\w+ )?\d+[.:]\s")
 _WORD = re.compile(r"\w")
 _ONE_SIGN = re.compile(r"[A-Z]|\d+")
@@ -251,10 +252,14 @@ def foreign_history(told: Told, other: Told | None = None) -> list[list[Item]]:
         for t in other.separate()[:-1]  # the last one may end without a line break
     ]
     pieces: list[list[Item]] = []
+    n_characters = 0
     before: list[Item] = [opening]
     for j, trial in enumerate(trials[: len(history) + 1]):
         pieces.append([*before, *trial.items])
         before += history[j] if j < len(history) else []
+        n_characters += sum(len(item if isinstance(item, str) else item[1]) for item in pieces[-1])
+        if n_characters > _MOST_CHARACTERS:
+            raise InapplicableError("it has too many trials for a history before each")
     return pieces
 
 
