@@ -1,5 +1,6 @@
 """Sessions in the published letters and in others, each scored by every model."""
 
+from dataclasses import astuple
 from pathlib import Path
 
 import pandas as pd
@@ -30,7 +31,7 @@ def plan(asked: Asked[ContaminationArguments]) -> Plan:
             condition="letters drawn anew",
         )
     }
-    places = {tuple(map(str, vars(key).values())): (one.n_responses, one.n_mentions) for key, one in lettered.items()}
+    places = {tuple(map(str, astuple(key))): (one.n_responses, one.n_mentions) for key, one in lettered.items()}
     left_out = pd.DataFrame([(*about, n) for about, n in sorted(refused.items())], columns=["study", "why", "sessions"])
 
     def compute(scored: Scored) -> Finding:

@@ -9,7 +9,7 @@ import re
 import string
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -107,7 +107,7 @@ class RelabelledContext:
         one, text = self.lettered[transcript.key], protocol_text(transcript.text, protocol)
         places = [found.start() for found in _CAPITAL.finditer(text) if found[0] in one.letters]
         text = text[: places[-1] + 1]
-        rng = generator(self.seed, "letters", *vars(transcript.key).values())
+        rng = generator(self.seed, "letters", *astuple(transcript.key))
         drawn = [rng.choice(LETTERS, len(one.letters), replace=False).tolist() for _ in range(self.n)]
         responses, texts, starts = [], [], []
         for version, letters in enumerate([list(one.letters), *drawn]):
