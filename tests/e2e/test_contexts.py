@@ -284,7 +284,7 @@ def test_a_diagnosis_sums_to_the_difference_and_is_reported(
         assert table.loc[study, "difference"] == pytest.approx(difference, abs=1e-6)
         parts = table.loc[study, ["calibration", "format", "preference"]]
         assert parts.sum() == pytest.approx(difference, abs=1e-6)
-    assert pd.read_csv(out / "excluded.csv").set_index("study").loc["free"].tolist() == [6, 6]
+    assert pd.read_csv(out / "excluded.csv").set_index("study").loc["free"].tolist() == [6, 6, 3, 3]
     said = run_json(out)["verdict"]
     assert said in done.stdout
     assert (out / "figures" / "parts.pdf").exists()

@@ -148,7 +148,8 @@ class OptionPasses:
         shares, first = np.empty((len(branchings), log_p_OC.shape[1])), 0
         for i, branching in enumerate(branchings):
             of_options_OC = log_p_OC[first : first + len(branching.tree.paths)]
-            shares[i] = np.logaddexp.reduce(of_options_OC) - of_options_OC[branching.chosen]
+            with np.errstate(invalid="ignore"):  # a number that is none is named where all of the session are checked
+                shares[i] = np.logaddexp.reduce(of_options_OC) - of_options_OC[branching.chosen]
             first += len(of_options_OC)
         return shares
 
