@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from centaurlab.data.transcripts import SessionKey
-from centaurlab.results.run import check_same, is_score_folder, read_run
+from centaurlab.results.record import ModelIdentity, ScoredData, ScoredProtocol, ScoreRecord
+from centaurlab.results.run import ScoreRun, check_same, is_score_folder, names_apart, read_run
 from centaurlab.runtime.errors import UserError
 from helpers.score_folders import Rows, score_folder
 
@@ -50,3 +51,24 @@ def test_a_score_folder_is_known_by_its_scores_or_store(tmp_path: Path) -> None:
     assert not is_score_folder(tmp_path)
     (tmp_path / "store").mkdir()
     assert is_score_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "names"),
+    [
+        ({"name": "a"}, {"name": "b"}, ("a", "b")),
+        ({"name": "a", "dtype": "bfloat16"}, {"name": "a", "dtype": "float32"}, ("a (bfloat16)", "a (float32)")),
+        (
+            {"name": "a", "dtype": "bfloat16", "quantization": "nf4"},
+            {"name": "a", "dtype": "bfloat16"},
+            ("a (nf4)", "a (bfloat16)"),
+        ),
+        ({"name": "a", "dtype": "float32"}, {"name": "a", "dtype": "float32"}, ("a (x)", "a (y)")),
+    ],
+)
+def test_one_model_twice_is_told_apart(first: dict[str, str], second: dict[str, str], names: tuple[str, str]) -> None:
+    runs = [
+        ScoreRun(Path(folder), ScoreRecord(ModelIdentity(**model), ScoredProtocol("full", 8), ScoredData("", "", {})))
+        for folder, model in (("x", first), ("y", second))
+    ]
+    assert names_apart(*runs) == names

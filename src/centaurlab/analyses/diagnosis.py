@@ -53,7 +53,7 @@ from centaurlab.display.figures.intervals import Row, part_rows
 from centaurlab.display.figures.style import model_label
 from centaurlab.display.section import INTERVALS, Section
 from centaurlab.display.tables import Table, table_of
-from centaurlab.results.run import ScoreRun, check_same
+from centaurlab.results.run import ScoreRun, check_same, names_apart
 from centaurlab.results.table import (
     GREEDY_CORRECT,
     N_OPTIONS,
@@ -275,7 +275,7 @@ def find_parts(asked: DiagnosisArguments, estimates: EstimateArguments, runs: Ma
     """The parts of the difference of two models as tables, a figure and a sentence."""
     base, post = runs[asked.base], runs[asked.post]
     split = diagnose(base, post, estimates.resamples, estimates.seed)
-    contrast = Contrast(post.model, base.model)
+    contrast = Contrast(*names_apart(post, base))
     said = verdict(contrast, split.rows, split.these)
     excluded = pd.DataFrame(map(asdict, split.excluded), columns=list(Exclusion.__annotations__))
     metrics: dict[str, float] = {}
@@ -285,7 +285,7 @@ def find_parts(asked: DiagnosisArguments, estimates: EstimateArguments, runs: Ma
         metrics |= {f"effect/{part}{end}": value for end, value in values.items()}
     return Finding(
         tables={"diagnosis.csv": diagnosis_table(split.rows, split.these), "excluded.csv": excluded},
-        record={"verdict": said, "base": base.model, "post": post.model} | asdict(split),
+        record={"verdict": said, "base": contrast.second, "post": contrast.first} | asdict(split),
         figures={"parts": parts_figure(split.rows, split.these, _short(contrast))},
         metrics=[(None, metrics)],
         shown=[*_shown(split), said],

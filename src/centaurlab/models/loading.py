@@ -191,7 +191,8 @@ def _with_adapter(model: "PreTrainedModel", adapter: Checkpoint, base: Checkpoin
         check_ranks(adapter.config(), adapter.folder / "adapter_config.json", adapter.weight_files(allow_pickle=True))
         config = PeftConfig.from_pretrained(str(adapter.folder))
         if config.is_prompt_learning:
-            raise UserError(f"adapter {adapter.source} is {config.peft_type}, not a LoRA-like one; it cannot be scored")
+            kind = config.peft_type.value
+            raise UserError(f"adapter {adapter.source} is {kind}, not a LoRA-like one; it cannot be scored")
         if getattr(config, "alora_invocation_tokens", None):
             raise UserError(
                 f"adapter {adapter.source} is an activated LoRA, which acts from certain tokens on "

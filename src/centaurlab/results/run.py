@@ -49,6 +49,22 @@ class ScoreRun:
         return read_scores(self.folder, columns, if_there)
 
 
+def names_apart(first: ScoreRun, second: ScoreRun) -> tuple[str, str]:
+    """The names of two runs' models; where they are one, with the precision or else the folder that tells them apart.
+
+    Examples
+    --------
+    One model in bfloat16 and in float32 is ``gemma-3-270m (bfloat16)`` and ``gemma-3-270m (float32)``.
+    """
+    if first.model != second.model:
+        return first.model, second.model
+    identities = [run.record.model for run in (first, second)]
+    precise = [i.dtype if i.quantization == "none" else i.quantization for i in identities]
+    apart = precise if precise[0] != precise[1] else [str(run.folder) for run in (first, second)]
+    names = [f"{first.model} ({which})" for which in apart]
+    return names[0], names[1]
+
+
 def is_score_folder(path: Path) -> bool:
     """Whether ``path`` is the folder of a score run, finished or not."""
     return (path / SCORES).exists() or (path / "store").is_dir()

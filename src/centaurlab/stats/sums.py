@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.results.joined import StudyScores, join_scores
-from centaurlab.results.run import ScoreRun, check_same
+from centaurlab.results.run import ScoreRun, check_same, names_apart
 from centaurlab.stats.bootstrap import divide, effective_units
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.estimate import NAN, FloatArray, IntArray
@@ -159,7 +159,7 @@ def compare(first: ScoreRun, second: ScoreRun, post_training: str = "", family: 
     check_same([second, first])
     studies = [sum_study(scores) for scores in join_scores(second.folder, first.folder)]
     base = second.fingerprint or second.model
-    return ComparedPair(Contrast(first.model, second.model), studies, post_training, family, base=base)
+    return ComparedPair(Contrast(*names_apart(first, second)), studies, post_training, family, base=base)
 
 
 def leave_one_out(sums: StudySums) -> tuple[float, FloatArray]:
