@@ -115,7 +115,10 @@ def test_training_outlives_its_tracking_server_and_is_logged_later(
     try:
         track(folder, TrackingArguments())
         known = read_json(folder / "tracking.json")["mlflow"]["run_id"]
-        files = {file.path for file in connect(again.address).list_artifacts(known)}
+        client = connect(again.address)
+        files = {file.path for file in client.list_artifacts(known)}
+        (adapter,) = client.get_run(known).outputs.model_outputs
+        files |= {file.path for file in client.list_logged_model_artifacts(adapter.model_id)}
     finally:
         again.kill()
     assert {"adapter_model.safetensors", "config.json"} <= files

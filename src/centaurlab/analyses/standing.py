@@ -353,7 +353,8 @@ def _completeness_claims(kind: str, model: str, places: pd.DataFrame) -> list[st
 
 
 def _estimate(row: Mapping[Any, Any], name: str, about: str = "") -> Estimate:
-    return Estimate(*(float(row[f"{name}{end}"]) for end in ("", f"_low{about}", f"_high{about}")))
+    """The estimate with one of its intervals; without where no study gave one."""
+    return Estimate(*(float(row.get(f"{name}{end}", math.nan)) for end in ("", f"_low{about}", f"_high{about}")))
 
 
 def selection_shown(frame: pd.DataFrame) -> Table:

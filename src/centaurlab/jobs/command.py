@@ -7,6 +7,7 @@ from typing import Any
 
 from centaurlab.runtime.arguments import parse_arguments
 from centaurlab.runtime.errors import exit_on_user_error
+from centaurlab.runtime.processes import leave_group
 
 _HELP = ("-h", "--help")
 _HELP_ALL = ("--help_all", "--help-all")
@@ -36,3 +37,4 @@ class Command:
             kinds = self.all_arguments()
             argv = ["--help" if word in _HELP_ALL else word for word in argv]
         self.run(*parse_arguments(kinds, self.description, argv, prog))
+        leave_group()

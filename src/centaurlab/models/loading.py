@@ -146,6 +146,8 @@ def _read_config(base: Checkpoint, trust_remote_code: bool) -> "PretrainedConfig
         for part in (config, *(getattr(config, name, None) for name in config.sub_configs)):
             if part is not None:
                 _forget_use(part, may_choose_kernels=trust_remote_code)
+        if not hasattr(config.get_text_config(), "model_type"):
+            raise UserError(f"the configuration of {base.source} names as that of its text what is none")
     return config
 
 

@@ -19,6 +19,8 @@ def quantization_of(base: Checkpoint, args: "ModelArguments") -> str:
         return "nf4" if args.load_in_4bit else "int8" if args.load_in_8bit else "none"
     if args.load_in_4bit or args.load_in_8bit:
         raise UserError(f"{base.source} is quantised already; leave out load_in_4bit and load_in_8bit")
+    if not isinstance(own, dict):
+        raise UserError(f"the configuration of {base.source} does not say how it is quantised (quantization_config)")
     if own.get("quant_method") == "bitsandbytes":
         return str(own.get("bnb_4bit_quant_type", "fp4")) if own.get("load_in_4bit") else "int8"
     return str(own.get("quant_method", "unknown"))

@@ -8,6 +8,7 @@ import ctypes
 import os
 import platform
 import signal
+import sys
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -40,6 +41,13 @@ def _quota(cgroup: Path) -> int | None:
         return max(1, int(time) // int(period)) if int(time) > 0 else None
     except (OSError, ValueError):
         return None
+
+
+def leave_group() -> None:
+    """Leave the group of a launcher's processes, whose threads can otherwise abort one that ends before the others."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def end_with_launcher() -> None:
