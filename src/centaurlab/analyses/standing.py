@@ -199,7 +199,8 @@ def completeness_table(
             for row in dict.fromkeys((OWN_HISTORY, ADAPTIVE, *models)):
                 if row != end:
                     rows += _completeness_rows(kind, row, end, part, levels, estimates)
-    return pd.DataFrame(rows)
+    columns = ["study", "kind", "row", "relative_to", "nll", "chance", "end", *_INTERVALS, "studies"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _ends_of(one: Ceiling, end: str) -> tuple[float, float]:
