@@ -6,9 +6,9 @@ The job reads the people (``jobs/ceiling.py``); models are folders of scores of 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.finished import Run, command, facts_of, folder_pictures, read_table
@@ -20,6 +20,9 @@ from centaurlab.results.run import ScoreRun
 from centaurlab.results.table import NLL, RESPONSE, SESSION
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.words import number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DESCRIPTION = """How predictable are people? The NLL that no model can go below that does not know the person.
 
@@ -130,7 +133,7 @@ def _places(name: str, run: ScoreRun, ceilings: Sequence[Ceiling]) -> list[dict[
 
 
 @styled
-def ceiling_figure(ceilings: Sequence[Ceiling], places: pd.DataFrame) -> Figure:
+def ceiling_figure(ceilings: Sequence[Ceiling], places: pd.DataFrame) -> "Figure":
     """NLL of each model between chance (open circle) and the bracket (grey band), a line per study."""
     figure = new_figure(22 + 5 * len(ceilings))
     axes = figure.add_subplot()

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.finished import Run, command, facts_of, folder_pictures, read_table
@@ -27,6 +27,9 @@ from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.estimate import Estimate, FloatArray
 from centaurlab.stats.permutation import fisher, permutation_p
 from centaurlab.stats.words import Quantity, in_words, number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DESCRIPTION = """Has a model seen these transcripts? Are their letters likelier to it than letters drawn anew?
 
@@ -189,7 +192,7 @@ def _estimate(row: Mapping[object, float], about: str) -> Estimate:
     return Estimate(row["advantage"], row[f"advantage_low{about}"], row[f"advantage_high{about}"])
 
 
-def advantage_figure(table: pd.DataFrame) -> Figure:
+def advantage_figure(table: pd.DataFrame) -> "Figure":
     """By how much the published letters are likelier, by study and model."""
     models = list(dict.fromkeys(table["model"]))
     rows = [

@@ -7,10 +7,10 @@ contexts scored: positive where the first context is the worse one.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from centaurlab.analyses.finished import (
     _OWN,
@@ -37,6 +37,9 @@ from centaurlab.stats.effect_table import effect_record, effects_table
 from centaurlab.stats.effects import Effect, cut_alike, estimate_effects
 from centaurlab.stats.sums import ComparedPair, sum_study
 from centaurlab.stats.words import of_cut_alike, verdict_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Runs = Mapping[str, ScoreRun]
 """Score runs in one context, by model."""
@@ -240,7 +243,7 @@ def _kind(model: str) -> str:
     return ""
 
 
-def study_forest(comparison: Comparison, title: str) -> Figure:
+def study_forest(comparison: Comparison, title: str) -> "Figure":
     """d of every study, averaged over the models where there are several, the mean over studies below."""
     first = comparison.overall
     group = [e for e in comparison.effects if (e.group, e.group_name) == (first.group, first.group_name)]

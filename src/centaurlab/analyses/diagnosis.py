@@ -31,10 +31,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.finished import (
@@ -75,6 +74,9 @@ from centaurlab.stats.effect_table import interval_of
 from centaurlab.stats.estimate import Estimate
 from centaurlab.stats.multiplicity import q_values
 from centaurlab.stats.words import Quantity, in_words, verdict_over
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DESCRIPTION = """Why one model predicts people's choices worse than another: format, calibration or preference, in nats.
 
@@ -256,7 +258,7 @@ def read_diagnosis(table: pd.DataFrame) -> tuple[list[Diagnosis], Parts]:
     return rows, Parts(*(interval_of(first, name, "these") for name in ("difference", *PARTS)))
 
 
-def parts_figure(rows: Sequence[Diagnosis], these: Parts, contrast: Contrast) -> Figure:
+def parts_figure(rows: Sequence[Diagnosis], these: Parts, contrast: Contrast) -> "Figure":
     """What the difference of two models consists of, per study; ``rows``: the mean over studies, then the studies."""
     estimates = []
     for i, name in enumerate(_NAMES):

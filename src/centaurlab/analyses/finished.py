@@ -4,10 +4,9 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from centaurlab.display.figures.style import rendered
 from centaurlab.display.section import INTERVALS, ReportFigure, Section
@@ -19,6 +18,9 @@ from centaurlab.runs.integrity import check_file, read_json
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.sequential import sample_note
 from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SCRIPTS = ("eval", "recipes", "sweeps")
 
@@ -178,7 +180,7 @@ def any_section(run: Run) -> Section:
     )
 
 
-def _figure(name: str, caption: str, figure: Figure) -> ReportFigure:
+def _figure(name: str, caption: str, figure: "Figure") -> ReportFigure:
     return ReportFigure(name, caption, "svg", rendered(figure, "svg"))
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.misalignment import find_misalignment, pair_effects, section
@@ -23,6 +22,7 @@ from centaurlab.stats.words import NLL, D, in_words
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 
 DESCRIPTION = """How base models and post-training do by size and generation: NLLs and effects of whole families.
@@ -121,7 +121,7 @@ def _of_mean(mean: MeanNll) -> str:
     return in_words(mean.nll, NLL, "people" if mean.n_studies == 1 else "studies", mean.nll_these)
 
 
-def generation_figures(measured: Sequence[GenerationPair], effects: Sequence[Effect]) -> dict[str, Figure]:
+def generation_figures(measured: Sequence[GenerationPair], effects: Sequence[Effect]) -> "dict[str, Figure]":
     """The paper's Figs. 2, 3 and S2, models of unknown size left out."""
     models: dict[str, tuple[ModelPair, str, MeanNll]] = {}
     for m in measured:

@@ -16,11 +16,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.finished import (
@@ -46,6 +45,9 @@ from centaurlab.stats.estimate import Estimate, FloatArray
 from centaurlab.stats.multiplicity import q_values
 from centaurlab.stats.scale import POSITIVE
 from centaurlab.stats.words import Quantity, in_words
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DESCRIPTION = """Does a model predict people better as a session goes on? Mean NLL by trial number, and its slope.
 
@@ -240,7 +242,7 @@ def curve_table(found: Mapping[str, Learning]) -> pd.DataFrame:
     )
 
 
-def slope_figure(found: Mapping[str, Learning]) -> Figure:
+def slope_figure(found: Mapping[str, Learning]) -> "Figure":
     """Slopes of each study under each model."""
     rows = []
     for i, of_model in enumerate(found.values()):
@@ -252,7 +254,7 @@ def slope_figure(found: Mapping[str, Learning]) -> Figure:
 
 
 @styled
-def curve_figure(found: Mapping[str, Learning]) -> Figure:
+def curve_figure(found: Mapping[str, Learning]) -> "Figure":
     """Mean NLL by octave of trials, a panel per study, of the studies with the longest curves."""
     lengths = {p.study: p.last for of_model in found.values() for p in of_model.points}
     studies = sorted(sorted(lengths), key=lambda study: -lengths[study])[:_PANELS]
@@ -278,6 +280,8 @@ def curve_figure(found: Mapping[str, Learning]) -> Figure:
     figure.supxlabel("trial (the last of 1, 2, 3 to 4, 5 to 8, …)")
     figure.supylabel("NLL (nats per response)")
     left_out = f"; the {len(studies)} longest of {len(lengths)} studies" if len(lengths) > len(studies) else ""
+    from matplotlib.lines import Line2D  # here: --help would wait for it
+
     figure.suptitle(f"NLL by trial number{left_out}")
     lines = [
         Line2D([], [], color=c, marker=m, markersize=3, linewidth=0.9) for (c, m), _ in zip(SERIES, found, strict=False)

@@ -2,10 +2,9 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.finished import (
@@ -48,6 +47,9 @@ from centaurlab.stats.effects import Effect, cut_alike, estimate_effects
 from centaurlab.stats.sequential import sample_note
 from centaurlab.stats.sums import LOST_MOST, ComparedPair, compare
 from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, NOTHING, cells, number, of_cut_alike, of_responses, verdict_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DESCRIPTION = """Compare how well models predict people: effect sizes per study, domain and overall, with intervals.
 
@@ -240,7 +242,7 @@ def _tails(effects: Sequence[Effect]) -> list[tuple[str, float]]:
     return [(name, tail) for name, tail in tails if tail > MUCH]
 
 
-def effect_figures(effects: Sequence[Effect]) -> dict[str, Figure]:
+def effect_figures(effects: Sequence[Effect]) -> "dict[str, Figure]":
     """Studies; where there are several pairs, pairs; where studies have domains, domains beside the published ones."""
     figures = {"nats": nats_forest(effects), "forest": forest(effects)}
     if effects[0].group != "pair":

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.contexts import (
@@ -26,6 +25,9 @@ from centaurlab.results.run import is_score_folder
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.words import verdict_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DESCRIPTION = """Does it help a model to know who the participant is? A persona before the session, against none.
 
@@ -99,7 +101,7 @@ def find_persona_effects(
     )
 
 
-def persona_figures(comparisons: Sequence[Comparison], others: Sequence[Comparison]) -> dict[str, Figure]:
+def persona_figures(comparisons: Sequence[Comparison], others: Sequence[Comparison]) -> "dict[str, Figure]":
     """The paper's Fig. 5, the benefit per study, and all comparisons over all studies.
 
     The first of ``comparisons`` is that of no persona with people's own.

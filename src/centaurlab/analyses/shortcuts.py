@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.finished import Run, command, facts_of, folder_pictures, read_table
@@ -27,6 +27,9 @@ from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.estimate import Estimate
 from centaurlab.stats.shortcuts import ALL_STUDIES, Cost, ToldTwice, costs
 from centaurlab.stats.words import Quantity, in_words
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WORDS = {
     "no_instructions": "no instructions",
@@ -251,7 +254,7 @@ def _metrics(found: Found) -> dict[str, float]:
     }
 
 
-def figures_of(found: Found) -> dict[str, Figure]:
+def figures_of(found: Found) -> "dict[str, Figure]":
     """Costs and shares of each condition by model, and task use by study."""
     models = list(next(iter(found.values())))
     names = list(map(model_label, models))

@@ -6,11 +6,10 @@ The last model that is named is the one that the sentences are about. Everything
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
-from matplotlib.figure import Figure
 
 from centaurlab.analyses.analysis import Finding
 from centaurlab.cognitive.ceiling import Ceiling
@@ -27,6 +26,9 @@ from centaurlab.stats.estimate import UNKNOWN, Estimate
 from centaurlab.stats.multiplicity import q_values
 from centaurlab.stats.standing import completeness, differences, interval_columns, joined, selection
 from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, STUDIES_LIKE_THESE, Quantity, in_words, percent, verdict_over
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ADAPTIVE, OWN_HISTORY, CHANCE = "adaptive", "own-history", "uniform"
 _HELD_AGAINST = ("item-marginal", OWN_HISTORY, ADAPTIVE)
@@ -244,7 +246,7 @@ def _mean_name(kind: str) -> str:
     return _kind_name(kind) if kind == _ALL else f"all {_kind_name(kind)}"
 
 
-def _figures(against: pd.DataFrame, places: pd.DataFrame, models: Sequence[str]) -> dict[str, Figure]:
+def _figures(against: pd.DataFrame, places: pd.DataFrame, models: Sequence[str]) -> "dict[str, Figure]":
     """For each model a forest of its differences from the rows; all models between chance and ceiling."""
     figures = {}
     for number, model in enumerate(models, start=1):

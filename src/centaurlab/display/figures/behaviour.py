@@ -1,14 +1,19 @@
 """Simulated behaviour beside people's: distances over floors, curves, shares of answers, spread, effects."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from centaurlab.display.figures.style import GREY, INK, SERIES, new_figure, short, styled
 from centaurlab.stats.estimate import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _PART = r"^(?P<kind>.*), part (?P<part>\d+)$"
 _MOST_PANELS = 12

@@ -1,13 +1,17 @@
 """Models between chance and ceiling: a line per study, 0 at chance, 1 at what can be achieved."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from typing import TYPE_CHECKING
 
 from centaurlab.display.figures.style import GREY, INK, LIGHT, SERIES, model_label, new_figure, short, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
 
 _ROW_MM = 5
 _AROUND_MM = 38
@@ -59,6 +63,9 @@ def completeness_figure(places: Sequence[Place], rows: Sequence[str]) -> Figure:
         "completeness of the NLL: 0 is chance, 1 what other people's\n"
         "answers achieve or, where dark, the cognitive model that\nadapts to the person"
     )
+    from matplotlib.lines import Line2D  # here: see new_figure
+    from matplotlib.patches import Patch
+
     handles: list[Line2D | Patch] = [
         Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=4, label=short(model_label(name), 24))
         for name, (colour, marker) in zip(rows, SERIES, strict=False)

@@ -1,10 +1,14 @@
 """Quantities that change along a line: the loss of a training run, the NLL over a session."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-from matplotlib.figure import Figure
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from centaurlab.display.figures.style import GREY, LIGHT, SERIES, new_figure, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @styled

@@ -7,14 +7,12 @@ has a dotted one, of models like these. Rows without an estimate are left out an
 Intervals of very few people, so wide that nothing else could be seen, go beyond the axis; an arrow says so.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from typing import TYPE_CHECKING, Any
 
 from centaurlab.data.held_out import KINDS
 from centaurlab.display.figures.marks import axis_range, draw_intervals
@@ -35,6 +33,10 @@ from centaurlab.stats.effects import Effect
 from centaurlab.stats.estimate import UNKNOWN, Estimate
 from centaurlab.stats.multiplicity import FALSE_SHARE
 from centaurlab.stats.words import MODELS_LIKE_THESE, NEW_PEOPLE, STUDIES_LIKE_THESE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _ROW_MM = 4.2
 _AROUND_MM = 22  # title, axis and its label
@@ -274,6 +276,8 @@ def _name_rows(axes: Axes, labels: Sequence[str], summaries: set[str]) -> None:
 
 def _head(figure: Figure, title: str, names: Sequence[str]) -> None:
     """The title and, below it where there are several series, what their markers mean."""
+    from matplotlib.lines import Line2D  # here: see new_figure
+
     title = "\n".join(short(line, _TITLE) for line in title.splitlines())
     if len(names) < 2:
         figure.suptitle(title, x=0.01, ha="left")

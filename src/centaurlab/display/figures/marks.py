@@ -5,15 +5,19 @@ over models has a dotted one of models like these. What goes beyond the axis, so
 arrow there.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from statistics import median_low, quantiles
-
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
+from typing import TYPE_CHECKING
 
 from centaurlab.display.figures.style import GREY
 from centaurlab.stats.estimate import UNKNOWN, Estimate
 from centaurlab.stats.words import MODELS_LIKE_THESE, NEW_PEOPLE, STUDIES_LIKE_THESE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 THIN, THICK, DOTTED = 1.1, 2.6, 0.9
 _SMALLEST_RANGE = 0.02
@@ -67,6 +71,8 @@ def axis_range(estimates: Sequence[Estimate], others: Sequence[float] = (0.0,)) 
 
 def interval_keys(has_these: bool, has_models: bool = False) -> list[Line2D]:
     """What thin, thick and dotted lines are, for a legend; nothing where there is one kind alone."""
+    from matplotlib.lines import Line2D  # here: see new_figure
+
     keys = []
     if has_these:
         keys.append(Line2D([], [], color=GREY, linewidth=THIN, label=STUDIES_LIKE_THESE))

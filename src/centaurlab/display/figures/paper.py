@@ -6,16 +6,15 @@ The catalog has points for Figs. 2, 3a, 4, S1 and S2. They were measured on Psyc
 figures can be compared in shape, not in level.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from centaurlab.catalog.tables import published_accuracy, published_effects, published_nll
 from centaurlab.display.figures.intervals import Row, ends, signed_forest
@@ -35,6 +34,11 @@ from centaurlab.display.figures.style import (
 from centaurlab.stats.contrast import POST_TRAINING, Contrast
 from centaurlab.stats.effects import Effect
 from centaurlab.stats.estimate import UNKNOWN, Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 _TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 _PUBLISHED = "grey: published, on Psych-201"
@@ -277,12 +281,16 @@ def _plain_ticks(axes: Axes, values: Sequence[float]) -> None:
     """Ticks at 1, 2 and 5 of each decade, written out."""
     low, high = min(values) / 1.3, max(values) * 1.3
     axes.set_xlim(low, high)
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator  # here: see new_figure
+
     axes.xaxis.set_major_locator(FixedLocator([tick for tick in _TICKS if low <= tick <= high]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _key(colour: str, marker: str, label: str) -> Line2D:
+    from matplotlib.lines import Line2D  # here: see new_figure
+
     return Line2D([], [], color=colour, marker=marker, linestyle="none" if marker else "-", markersize=4, label=label)
 
 

@@ -1,11 +1,11 @@
 """Two qualities of a model at once, along a training run or side by side: predicting people, and assistant accuracy."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from centaurlab.display.figures.intervals import Row
 from centaurlab.display.figures.marks import axis_range, draw_intervals, interval_keys
@@ -14,6 +14,10 @@ from centaurlab.stats.effect_table import interval_of
 from centaurlab.stats.estimate import Estimate
 from centaurlab.stats.multiplicity import FALSE_SHARE
 from centaurlab.stats.words import percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _GUESSING = 0.5  # accuracy on items of two answers each
 _NAMED_STUDIES = 8

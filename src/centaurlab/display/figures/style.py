@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec
-
-import matplotlib as mpl
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from centaurlab.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WIDTH_MM = 88
 """Of one column of a journal."""
@@ -62,11 +62,11 @@ _METADATA: dict[str, dict[str, Any]] = {
 }
 
 
-def styled(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
+def styled(draw: Callable[_P, "Figure"]) -> Callable[_P, "Figure"]:
     """Draw in the style of this module, laid out; the caller's matplotlib is left as it was."""
 
     @wraps(draw)
-    def drawn(*args: _P.args, **kwargs: _P.kwargs) -> Figure:
+    def drawn(*args: _P.args, **kwargs: _P.kwargs) -> "Figure":
         with _style():
             figure = draw(*args, **kwargs)
             figure.draw_without_rendering()
@@ -75,12 +75,14 @@ def styled(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
     return drawn
 
 
-def new_figure(height_mm: float) -> Figure:
+def new_figure(height_mm: float) -> "Figure":
     """An empty figure, one column wide."""
+    from matplotlib.figure import Figure  # here: --help of every analysis would wait for it
+
     return Figure(figsize=(WIDTH_MM / 25.4, height_mm / 25.4))
 
 
-def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
+def save_figure(figure: "Figure", folder: Path, name: str) -> list[Path]:
     """Write ``name``.pdf (vector) and ``name``.png (300 dpi) into ``folder``, each whole or not at all."""
     paths = []
     for kind in ("pdf", "png"):
@@ -96,7 +98,7 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
     return paths
 
 
-def rendered(figure: Figure, kind: str) -> bytes:
+def rendered(figure: "Figure", kind: str) -> bytes:
     """The figure as ``pdf``, ``png`` or ``svg`` (text as outlines, so that it looks the same everywhere)."""
     buffer = io.BytesIO()
     with _style():
@@ -120,6 +122,8 @@ def model_label(name: str) -> str:
 
 @contextmanager
 def _style() -> Iterator[None]:
+    import matplotlib as mpl  # here for the same reason
+
     with mpl.rc_context(_STYLE), warnings.catch_warnings():  # type: ignore[arg-type]
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")  # a name in a script that the font lacks
         yield
