@@ -1,5 +1,6 @@
 """What a self-check keeps, in which precision it looks, and what its outcome changes in a run."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from centaurlab.models.passes import logits_of, new_cache
 from centaurlab.models.self_check import BATCHES, SelfCheck, self_check
 from centaurlab.prompts.encoding import encode
 from centaurlab.runtime.errors import UserError
+from centaurlab.scoring import option_passes
 from centaurlab.scoring import scorer as scoring
 from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.run import measure
 from centaurlab.scoring.scorer import SessionMemoryError, SessionScorer
+from centaurlab.simulation import packed
 from helpers.architectures import build, byte_tokenizer, save
 from helpers.json_files import run_json
 from helpers.tiny_models import in_float32, named
@@ -103,6 +106,20 @@ def test_arguments_that_attention_in_blocks_does_not_know_are_refused(name: str)
     with pytest.raises(UnknownAttentionError, match=f"LlamaAttention passes {name} to its attention"):
         model(ids, **{name: torch.tensor(1.0)})
     model(ids, **{name: None}, output_attentions=False)
+
+
+@pytest.mark.parametrize("kernel", [option_passes._attention, packed._attention])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("s_aux", torch.ones(1)), ("indices", torch.ones(1)), ("position_bias", torch.ones(1)), ("is_causal", False)],
+)
+def test_other_attentions_of_ours_refuse_what_they_do_not_know(
+    kernel: Callable[..., object], name: str, value: object
+) -> None:
+    layer = build("llama").model.layers[0].self_attn
+    head = torch.ones(1, 1, 1, 1)
+    with pytest.raises(UnknownAttentionError, match=f"LlamaAttention passes {name}.* to its attention"):
+        kernel(layer, head, head, head, None, **{name: value})
 
 
 def test_sparse_attention_stays_sparse() -> None:

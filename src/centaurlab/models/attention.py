@@ -7,6 +7,7 @@ What a model passes to its attention besides queries, keys and values (a bias, a
 not passed over: its self-check then lets it attend in its own way.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ BLOCKS_PER_WINDOW = 4  # a block reads keys outside the window of some of its qu
 
 
 class UnknownAttentionError(UserError):
-    """A model attends in a way that attention in blocks does not know."""
+    """A model attends in a way that an attention of ours does not know."""
 
 
 def attend_in_blocks(model: PreTrainedModel) -> None:
@@ -54,14 +55,8 @@ def _attention(
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Outputs (B, Q, H, D). No mask means plain causal attention; the last query sees the last key."""
-    unknown = [name for name, value in kwargs.items() if value is not None and name not in _WITHOUT_EFFECT]
-    if mask_B1QK is None and not (getattr(module, "is_causal", True) if is_causal is None else is_causal):
-        unknown.append("is_causal=False")
-    if unknown:
-        raise UnknownAttentionError(
-            f"{type(module).__name__} passes {', '.join(unknown)} to its attention, which attention in blocks does not "
-            "know; pass --attn_implementation sdpa or eager"
-        )
+    is_causal = mask_B1QK is not None or is_causal
+    refuse_unknown(module, is_causal, kwargs, "attention in blocks", "pass --attn_implementation sdpa or eager")
     n_queries, n_keys = query_BHQD.shape[2], key_BGKD.shape[2]
     query_BHQD = query_BHQD * (query_BHQD.shape[-1] ** -0.5 if scaling is None else scaling)
     block = QUERIES_PER_BLOCK
@@ -107,6 +102,18 @@ def _attend(
     scores_BHQK[..., n_seen:] += scores_BHQK.new_zeros(visible.shape).masked_fill_(~visible, lowest)
     weights_BHQK = torch.dropout(scores_BHQK.softmax(-1), dropout, train=dropout > 0)
     return torch.matmul(weights_BHQK.view_as(scores_BGRK), value_BGKD).view(batch, n_heads, n_queries, -1)
+
+
+def refuse_unknown(
+    module: torch.nn.Module, is_causal: bool | None, passed: Mapping[str, object], what: str, remedy: str
+) -> None:
+    """Raise ``UnknownAttentionError`` where an attention of ours, ``what``, is passed what it does not know."""
+    unknown = [name for name, value in passed.items() if value is not None and name not in _WITHOUT_EFFECT]
+    if not (getattr(module, "is_causal", True) if is_causal is None else is_causal):
+        unknown.append("is_causal=False")
+    if unknown:
+        passes = f"{type(module).__name__} passes {', '.join(unknown)} to its attention"
+        raise UnknownAttentionError(f"{passes}, which {what} does not know; {remedy}")
 
 
 def attend_to_visible(

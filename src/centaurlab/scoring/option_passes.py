@@ -16,11 +16,10 @@ import numpy.typing as npt
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, PreTrainedModel
 
-from centaurlab.models.attention import attend_to_visible
+from centaurlab.models.attention import attend_to_visible, refuse_unknown
 from centaurlab.models.passes import HeadRows, layer_windows, logits_of
 from centaurlab.models.trial import HALF, trial_tokens
 from centaurlab.prompts.encoding import Ints
-from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.option_trees import Branching, OptionTree
 from centaurlab.scoring.token_statistics import edge_log_probabilities
 
@@ -224,11 +223,13 @@ def _attention(
     mask: torch.Tensor | None,
     scaling: float | None = None,
     softcap: float | None = None,
+    sliding_window: int | None = None,
+    dropout: float = 0.0,
+    is_causal: bool | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Outputs (1, N, H, D) of the pass under way."""
-    if kwargs.get("s_aux") is not None:
-        raise UserError("attention sinks are not known here")
+    """Outputs (1, N, H, D) of the pass under way; what layers see of it is in ``_PASS``."""
+    refuse_unknown(module, is_causal, kwargs, "a branch beside a session", "pass --no_long_options")
     about, layer = _PASS.get(), int(module.layer_idx)  # type: ignore[arg-type]
     key_1GKD, value_1GKD = about.seen[layer]
     visible_NK = about.visible(layer, key_1GKD.shape[2], query_1HND.device)

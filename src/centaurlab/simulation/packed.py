@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
-from centaurlab.models.attention import attend_to_visible
+from centaurlab.models.attention import attend_to_visible, refuse_unknown
 from centaurlab.models.passes import layer_windows
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.scorer import CPU_CHUNK_TOKENS
@@ -263,11 +263,13 @@ def _attention(
     mask: torch.Tensor | None,
     scaling: float | None = None,
     softcap: float | None = None,
+    sliding_window: int | None = None,
+    dropout: float = 0.0,
+    is_causal: bool | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Outputs (1, N, H, D) of the parts of the pass, each over its own session."""
-    if kwargs.get("s_aux") is not None:
-        raise UserError("a model with attention sinks cannot simulate yet; use another model")
+    """Outputs (1, N, H, D) of the parts of the pass, each over its own session, of which a layer sees its window."""
+    refuse_unknown(module, is_causal, kwargs, "a pass of many sessions", "it cannot simulate yet, use another model")
     query_1HND = query_1HND * (query_1HND.shape[-1] ** -0.5 if scaling is None else scaling)
     outputs, start = [], 0
     for part in _PARTS.get():
