@@ -4,7 +4,7 @@ import re
 
 from centaurlab.data.transcripts import Transcript
 from centaurlab.prompts.prompt import protocol_text
-from centaurlab.prompts.relabelled import LETTERS, Lettered, RelabelledContext, find_lettered
+from centaurlab.prompts.relabelled import Lettered, RelabelledContext, find_lettered
 from helpers.shortcut_readers import trips
 
 
@@ -33,7 +33,7 @@ def test_every_text_is_the_published_one_in_other_letters() -> None:
             names = dict(zip(own, piece.text, strict=True))
             changed = {a: b for a, b in zip(own, piece.text, strict=True) if a != b}
             assert set(changed) <= set(about.letters)
-            assert {names[letter] for letter in about.letters} <= set(LETTERS)
+            assert {names[letter] for letter in about.letters} <= set(about.pool)
             assert piece.text == re.sub(r"\b[A-Z]\b", lambda found: changed.get(found[0], found[0]), own)  # noqa: B023
             said = [piece.text[r.start : r.end].strip() for r in piece.responses]
             assert said == re.findall(r"\b[A-Z]\b", piece.text)
@@ -69,10 +69,30 @@ def test_who_has_no_letters_of_their_own_is_left_out_with_the_reason() -> None:
     ]
     lettered, refused = find_lettered(people)
     assert {(key.study, key.participant) for key in lettered} == {("s2020keys", "1"), ("s2020keys", "2")}
-    assert lettered[people[0].key] == Lettered(("X", "T"), 4, 2)
+    assert lettered[people[0].key] == Lettered(("X", "T"), ("B", "K", "T", "X"), 4, 2)
     assert dict(refused) == {
         ("s2020keys", "a letter is A or I, which are words as well"): 1,
         ("t2020word", "C stands alone where it is no option"): 2,
         ("u2020same", "everybody has the same letters, so that they were not drawn"): 2,
         ("v2020words", "options are no letters"): 1,
     }
+
+
+def test_letters_are_drawn_from_those_of_the_study_alone() -> None:
+    """Whoever drew from F, J, K and P must not be held against Q, which every model finds odd."""
+    people = [keys(letters, str(i)) for i, letters in enumerate(("FJ", "KF", "PJ", "JK", "FP", "PK"))]
+    other = [keys(letters, str(i), study="t2020keys") for i, letters in enumerate(("XT", "BX"))]
+    lettered, refused = find_lettered([*people, *other])
+    assert not refused
+    context = RelabelledContext(lettered, 60)
+    for group, pool in ((people, set("FJKP")), (other, set("XTB"))):
+        drawn = [re.findall(r"Press (\w) or (\w)", context.prompt(one, "full").text)[1:] for one in group]
+        assert {letter for of_person in drawn for pair in of_person for letter in pair} == pool
+
+
+def test_letters_in_the_order_of_the_alphabet_were_not_drawn() -> None:
+    people = [keys(letters, str(i)) for i, letters in enumerate(("FJ", "FK", "JP", "JK", "FP", "KP"))]
+    lettered, refused = find_lettered(people)
+    assert not lettered
+    ((_, reason),) = refused
+    assert "order of the alphabet" in reason

@@ -6,10 +6,9 @@ session and R others with letters drawn in the same way, the rank of the publish
 """
 
 import re
-import string
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,8 @@ from centaurlab.data.transcripts import SessionKey, Transcript
 from centaurlab.prompts.prompt import Prompt, PromptResponse, protocol_text
 from centaurlab.stats.bootstrap import generator
 
-LETTERS = tuple(letter for letter in string.ascii_uppercase if letter not in "AI")
-"""Those that are drawn: A and I are words as well, so that sessions with them are left out."""
+_FEW = 5
+"""Sessions of a study whose letters may stand in the alphabet's order by chance."""
 
 _CAPITAL = re.compile(r"(?<!\w)[A-Z](?!\w)")
 
@@ -30,10 +29,13 @@ _CAPITAL = re.compile(r"(?<!\w)[A-Z](?!\w)")
 class Lettered:
     """A session's letters, in the order of the text's first mention, and how often they are mentioned in all.
 
-    ``n_responses``: of the session; the mentions of the published text and of the others are numbered from there on.
+    ``pool``: the letters of its study, which are those that were drawn from, as far as can be seen: whatever they were,
+    given those seen each of them is as likely in a session as another. ``n_responses``: of the session; the mentions of
+    the published text and of the others are numbered from there on.
     """
 
     letters: tuple[str, ...]
+    pool: tuple[str, ...]
     n_mentions: int
     n_responses: int
 
@@ -48,7 +50,7 @@ def find_lettered(
     """The sessions whose options are letters drawn for each person; and how many others a study has, by the reason.
 
     A study is left out where a letter stands alone in a session that does not have it as an option, for then it may be
-    a word, or where everybody has the same letters, for then they were not drawn.
+    a word, or where everybody has the same letters or has them in the alphabet's order, for then they were not drawn.
     """
     found: dict[SessionKey, Lettered] = {}
     refused: Counter[tuple[str, str]] = Counter()
@@ -68,16 +70,24 @@ def find_lettered(
         if names & {"A", "I"}:
             refused[one.study, "a letter is A or I, which are words as well"] += 1
         elif len(names) > 1:
-            found[one.key] = Lettered(tuple(dict.fromkeys(mentioned)), len(mentioned), len(options.set_R))
+            found[one.key] = Lettered(tuple(dict.fromkeys(mentioned)), (), len(mentioned), len(options.set_R))
+    by_study: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+    for key, lettered in found.items():
+        by_study[key.study].append(lettered.letters)
     for key in list(found):
         reason = ""
+        of_sessions = by_study[key.study]
         if key.study in strange:
             reason = f"{strange[key.study]} stands alone where it is no option"
         elif len(of_study[key.study]) == 1:
             reason = "everybody has the same letters, so that they were not drawn"
+        elif len(of_sessions) >= _FEW and all(sorted(letters) == list(letters) for letters in of_sessions):
+            reason = "all letters stand in the order of the alphabet, so that it was not drawn which comes first"
         if reason:
             refused[key.study, reason] += 1
             del found[key]
+        else:
+            found[key] = replace(found[key], pool=tuple(sorted(set().union(*of_sessions))))
     return found, refused
 
 
@@ -108,7 +118,7 @@ class RelabelledContext:
         places = [found.start() for found in _CAPITAL.finditer(text) if found[0] in one.letters]
         text = text[: places[-1] + 1]
         rng = generator(self.seed, "letters", *astuple(transcript.key))
-        drawn = [rng.choice(LETTERS, len(one.letters), replace=False).tolist() for _ in range(self.n)]
+        drawn = [rng.choice(one.pool, len(one.letters), replace=False).tolist() for _ in range(self.n)]
         responses, texts, starts = [], [], []
         for version, letters in enumerate([list(one.letters), *drawn]):
             start = version * len(text)
