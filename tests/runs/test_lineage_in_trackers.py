@@ -2,7 +2,6 @@
 
 import getpass
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,15 +53,6 @@ def made_runs(folder: Path, base: Path) -> dict[str, RunFolder]:
         (runs[name].path / "scores.parquet").write_text(f"rows of {name}")
     write_comparison(runs["effect"], runs["base"], runs["post"])
     return runs
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[MlflowServer]:
-    folder = tmp_path_factory.mktemp("server")
-    (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
-    running = MlflowServer(folder, f"sqlite:///{folder / 'mlflow.db'}")
-    yield running
-    running.kill()
 
 
 def test_a_server_shows_user_finding_data_models_and_which_run_belongs_to_which(

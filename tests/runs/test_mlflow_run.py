@@ -3,7 +3,6 @@
 import json
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,16 +15,6 @@ from centaurlab.runtime.errors import IncompleteError
 from helpers.tracked_runs import CONFIG, NLL, known_to, run_id, write_run
 from helpers.trackers import MlflowServer, read_offline
 from helpers.waiting import wait_until
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[MlflowServer]:
-    """One server, which takes half a minute to start; the last test that uses it kills it."""
-    folder = tmp_path_factory.mktemp("server")
-    (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
-    running = MlflowServer(folder, f"sqlite:///{folder / 'mlflow.db'}")
-    yield running
-    running.kill()
 
 
 def test_a_server_holds_what_the_files_hold(
