@@ -16,7 +16,7 @@ from centaurlab.runtime.errors import UserError
 from centaurlab.training.centaur import train
 from centaurlab.training.options import CentaurArguments
 from helpers.bits import flipped
-from helpers.json_files import losses, read_json, run_json
+from helpers.json_files import losses, metrics, read_json, run_json
 from helpers.tiny_models import in_float32
 from helpers.trainings import start_centaur
 from helpers.transcripts import sessions_of, two_keys, write_transcripts
@@ -69,6 +69,48 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     assert all(torch.equal(a[key], b[key]) for key in a)
 
 
+@pytest.mark.parametrize(("stopping", "killed_at"), [(False, 4), (True, 2), (True, 3)])
+def test_a_run_killed_after_its_last_step_takes_no_other(
+    stopping: bool, killed_at: int, tiny_llama_dir: Path, data_file: Path, tmp_path: Path
+) -> None:
+    """Four steps do not fill an epoch; early stopping ends after three, where no step makes it better."""
+    settings = {"max_steps": 4, "save_steps": 1}
+    patience = {}
+    if stopping:
+        settings |= {
+            "eval_strategy": "steps",
+            "eval_steps": 1,
+            "load_best_model_at_end": True,
+            "metric_for_best_model": "nll",
+            "greater_is_better": False,
+            "learning_rate": 0.0,
+        }
+        patience = {"early_stopping_patience": 2}
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train(start_centaur(tiny_llama_dir, whole, on(data_file, **patience), **settings))
+    steps = 3 if stopping else 4
+    assert run_json(whole)["steps"] == steps
+
+    first = start_centaur(tiny_llama_dir, cut, on(data_file, **patience), **settings)
+
+    class Kill(TrainerCallback):
+        def on_save(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+            if state.global_step == killed_at:
+                raise KeyboardInterrupt
+
+    first.trainer.add_callback(Kill())
+    with pytest.raises(KeyboardInterrupt):
+        train(first)
+    second = start_centaur(tiny_llama_dir, cut, on(data_file, **patience), **settings)
+    assert second.checkpoint == cut / f"checkpoint-{killed_at}"
+    train(second)
+    assert run_json(cut)["steps"] == steps
+    assert losses(cut) == pytest.approx(losses(whole), abs=1e-5)
+    assert 0.0 not in metrics(cut, "train/train_loss")
+    a, b = (load_file(folder / "adapter_model.safetensors") for folder in (whole, cut))
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
 def test_result_is_a_plain_adapter_with_a_card(tiny_llama_dir: Path, data_file: Path, tmp_path: Path) -> None:
     results = train(start_centaur(tiny_llama_dir, tmp_path, on(data_file)))
     AutoPeftModelForCausalLM.from_pretrained(tmp_path)
@@ -110,3 +152,5 @@ def test_a_run_goes_on_with_its_own_settings_alone(tiny_llama_dir: Path, data_fi
         start_centaur(tiny_llama_dir, tmp_path, on(data_file), learning_rate=2e-2)
     with pytest.raises(UserError, match="leave resume_from_checkpoint away"):
         start_centaur(tiny_llama_dir, tmp_path, on(data_file), resume_from_checkpoint="true")
+    with pytest.raises(UserError, match="leave enable_jit_checkpoint away"):
+        start_centaur(tiny_llama_dir, tmp_path, on(data_file), enable_jit_checkpoint=True)

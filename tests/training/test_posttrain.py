@@ -104,6 +104,9 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
     about = run_json(tmp_path / "parts")
     assert (about["job"], about["steps"], about["conversations"]) == ("posttrain", 4, 12)
     assert chat_tokenizer(named(tmp_path / "parts")).chat_template == PLAIN_TEMPLATE
+    (tmp_path / "parts" / "run.json").unlink()  # as if it had been killed between its last step and its end
+    posttrain(start_posttraining(tiny_llama_dir, tmp_path / "parts", method=method, peft=peft))
+    assert run_json(tmp_path / "parts")["steps"] == 4
 
 
 def test_a_folder_of_another_run_is_refused(tiny_llama_dir: Path, tmp_path: Path) -> None:

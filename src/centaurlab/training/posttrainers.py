@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 from trl import DPOTrainer
 
 from centaurlab.training.data import IGNORED
+from centaurlab.training.resume import EndsOnce
 from centaurlab.training.trainer import Batch, CentaurTrainer, SessionCollator, response_logits, token_nll
 
 # B: rows of a batch, S: its sequences, T: length of a row, V: vocabulary;
@@ -70,7 +71,7 @@ class PreferenceCollator:
         )
 
 
-class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
+class PreferenceTrainer(EndsOnce, DPOTrainer):  # type: ignore[misc]
     """TRL's ``DPOTrainer`` on pairs that are token ids already, with the scorer's log-probabilities.
 
     TRL 1.16 takes several statistics over the vocabulary at every reply token, which on a CPU is most of the work. The

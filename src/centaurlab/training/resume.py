@@ -27,13 +27,23 @@ _STATE = "trainer_state.json"  # the last file that a checkpoint gets
 _FREE_TO_CHANGE = (
     *("output_dir", "run_name", "report_to", "logging_steps", "disable_tqdm"),
     *("save_strategy", "save_steps", "save_total_limit"),
+    "restore_callback_states_from_checkpoint",
 )
 
 
 def check_resuming(training_args: SFTConfig) -> None:
-    """Raise ``UserError`` for the trainer's own way of resuming, which knows nothing of the run's folder."""
+    """Raise ``UserError`` for the trainer's own ways of resuming, which know nothing of the run's folder.
+
+    Callbacks go on from where they were: early stopping would otherwise count its evaluations anew.
+    """
     if training_args.resume_from_checkpoint:
         raise UserError("leave resume_from_checkpoint away: the same command goes on from the last whole checkpoint")
+    if training_args.enable_jit_checkpoint:
+        raise UserError(
+            "leave enable_jit_checkpoint away: it ends a run that is told to stop as if it were done; the same "
+            "command goes on from the last checkpoint, of which --save_steps makes more"
+        )
+    training_args.restore_callback_states_from_checkpoint = True
 
 
 def fixed_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,6 +103,25 @@ def logged_until(metrics: Path, step: int) -> None:
     temporary.replace(metrics)
 
 
+class EndsOnce:
+    """Of a ``transformers.Trainer``: it takes no step beyond the end of its run.
+
+    A run may be killed between its last checkpoint and its end. The library's trainer asks whether it is done only
+    after each step, so that it would go on with one step too many, or, where it had stopped early, to the end.
+    """
+
+    state: TrainerState
+    control: TrainerControl
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        states: Any = self.state.stateful_callbacks  # by name, though annotated as callbacks
+        stopped = states.get("TrainerControl", {}).get("args", {}).get("should_training_stop")
+        if stopped or self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*args, **kwargs)  # type: ignore[misc]
+
+
 class RunFolderCallback(TrainerCallback):
     """Appends every logged metric to ``metrics.jsonl``: ``train/loss``, ``eval/nll/<study>`` …, with its step.
 
@@ -101,6 +130,13 @@ class RunFolderCallback(TrainerCallback):
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
+        self._begun_at = 0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Remember the step from which the run goes on."""
+        self._begun_at = state.global_step
 
     def on_log(
         self,
@@ -110,8 +146,9 @@ class RunFolderCallback(TrainerCallback):
         logs: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Write a line, on the main process."""
-        if state.is_world_process_zero and logs:
+        """Write a line, on the main process; none of the speed and loss of a call that took no step."""
+        took_none = "train_runtime" in (logs or {}) and state.global_step == self._begun_at
+        if state.is_world_process_zero and logs and not took_none:
             metrics = {metric_name(name): value for name, value in logs.items() if isinstance(value, int | float)}
             if "train_tokens_per_second" in logs:
                 metrics |= {"tokens_per_second": logs["train_tokens_per_second"]} | peak_memory()

@@ -14,6 +14,7 @@ from transformers import EvalPrediction, PreTrainedModel
 from trl import SFTTrainer
 
 from centaurlab.training.data import IGNORED
+from centaurlab.training.resume import EndsOnce
 
 # B: sequences of a batch, T: their length, N: positions that predict a response token in any of them, V: vocabulary.
 Batch = dict[str, torch.Tensor]
@@ -96,7 +97,7 @@ class SessionNLL(NamedTuple):
     responses: list[int]
 
 
-class CentaurTrainer(SFTTrainer):  # type: ignore[misc]
+class CentaurTrainer(EndsOnce, SFTTrainer):  # type: ignore[misc]
     """Trains on response tokens; evaluates as mean NLL per response, per study and over studies.
 
     The loss is the mean over the response tokens of all sequences of an optimiser step, of every process. Since a
