@@ -3,7 +3,6 @@
 import gc
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,47 +15,36 @@ from centaurlab.runtime.errors import IncompleteError, UserError
 from centaurlab.runtime.names import shown
 from centaurlab.runtime.terminal import say
 from centaurlab.scoring.arguments import ScoringArguments
+from centaurlab.scoring.kept import KeptScorer
 from centaurlab.scoring.run import measure
 
 
 def score_rounds(rounds: Mapping[str, Round], scoring: ScoringArguments, tracking: TrackingArguments) -> Scored:
-    """Score every round's models in turn; one that fails in a round is in no later one, and in none of the result.
+    """Score every model in all its rounds, loading it once; one that fails is in no later round, and not in the result.
 
     Call it on every process of the launch. Raises ``UserError`` for whatever a user can mend, unless the round is
     tolerant; on several processes always, since the failure may be one process's alone, while the others wait.
     """
-    found: dict[str, dict[str, ScoreRun]] = {}
+    found = {
+        key: {name: read_run(folder) for name, folder in _folders_of_scores(one).items()} for key, one in rounds.items()
+    }
     failures: dict[str, str] = {}
-    for key, one in rounds.items():
-        left = {name: model for name, model in one.models.items() if name not in failures}
-        found[key], failed = _score(replace(one, models=left), scoring, tracking.part(one.condition))
-        failures |= failed
-    kept = {key: {name: run for name, run in of.items() if name not in failures} for key, of in found.items()}
-    return Scored(kept, failures)
-
-
-def _score(
-    one: Round, scoring: ScoringArguments, tracking: TrackingArguments
-) -> tuple[dict[str, ScoreRun], dict[str, str]]:
-    runs = {name: read_run(folder) for name, folder in _folders_of_scores(one).items()}
-    failures: dict[str, str] = {}
-    for name, model in one.models.items():
-        if name in runs:
-            continue
-        folder = score_folder(one.folder, name)
-        try:
-            context = one.context_of(model) if one.context_of else None
-            runs[name] = read_run(measure(model, one.data, scoring.into(folder), tracking, context))
-            PartialState().print(shown(f"scored {name}: {folder}"))
-        except IncompleteError:  # noted below, as for a folder that lacks sessions
-            runs[name] = read_run(folder)
-        except (UserError, torch.OutOfMemoryError) as error:
-            if not one.tolerant or PartialState().num_processes > 1:
-                raise
-            failures[name] = " ".join(str(error).split())
-            say(f"left out {name}: {failures[name]}")
+    for name in dict.fromkeys(name for one in rounds.values() for name in one.models):
+        kept = KeptScorer()
+        for key, one in rounds.items():
+            if name not in one.models or name in found[key] or name in failures:
+                continue
+            try:
+                found[key][name] = _score(one, name, scoring, tracking.part(one.condition), kept)
+            except (UserError, torch.OutOfMemoryError) as error:
+                if not one.tolerant or PartialState().num_processes > 1:
+                    raise
+                failures[name] = " ".join(str(error).split())
+                say(f"left out {name}: {failures[name]}")
+        del kept
         gc.collect()  # or this model and the next are in memory together
-    for run in runs.values():
+    runs = {key: {name: run for name, run in of.items() if name not in failures} for key, of in found.items()}
+    for run in (run for of in runs.values() for run in of.values()):
         if run.n_failed:
             PartialState().print(
                 shown(
@@ -64,7 +52,19 @@ def _score(
                     "these are in no comparison"
                 )
             )
-    return runs, failures
+    return Scored(runs, failures)
+
+
+def _score(one: Round, name: str, scoring: ScoringArguments, tracking: TrackingArguments, kept: KeptScorer) -> ScoreRun:
+    model = one.models[name]
+    folder = score_folder(one.folder, name)
+    try:
+        context = one.context_of(model) if one.context_of else None
+        measure(model, one.data, scoring.into(folder), tracking, context, kept=kept)
+        PartialState().print(shown(f"scored {name}: {folder}"))
+    except IncompleteError:  # noted by the caller, as for a folder that lacks sessions
+        pass
+    return read_run(folder)
 
 
 def _folders_of_scores(one: Round) -> dict[str, Path]:

@@ -43,6 +43,7 @@ from centaurlab.runtime.processes import end_with_launcher
 from centaurlab.runtime.terminal import say
 from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.failures import Failure, check_complete, gather_failures, wait_for_all
+from centaurlab.scoring.kept import KeptScorer
 from centaurlab.scoring.plan import SessionPlan
 from centaurlab.scoring.store import ScoreStore
 from centaurlab.scoring.survey import Survey
@@ -129,6 +130,7 @@ def measure(
     tracking: TrackingArguments | None = None,
     context: Context | None = None,
     loaded: LoadedModel | None = None,
+    kept: KeptScorer | None = None,
 ) -> Path:
     """Score every response of the data with the model; call it on every process of the launch.
 
@@ -144,6 +146,8 @@ def measure(
         What is put around every session; only those that it can be put around are scored. None: nothing.
     loaded
         The model itself, where it is in memory already; ``model_arguments`` are its own.
+    kept
+        What a run before this one may have left of the same model; this one's is left in it. None: nothing is kept.
 
     Returns
     -------
@@ -159,7 +163,7 @@ def measure(
     """
     if arguments.precision is not None:
         check_target(arguments.precision)
-    with measuring(model_arguments, data_arguments, arguments, tracking, context, loaded) as run:
+    with measuring(model_arguments, data_arguments, arguments, tracking, context, loaded, kept) as run:
         if arguments.precision is None:
             run.score()
         else:
@@ -176,6 +180,7 @@ def measuring(
     tracking: TrackingArguments | None = None,
     context: Context | None = None,
     loaded: LoadedModel | None = None,
+    kept: KeptScorer | None = None,
 ) -> Iterator[Measurement]:
     """Open a run to score sessions in; when the block ends, what is scored is written as ``measure`` does.
 
@@ -210,7 +215,7 @@ def measuring(
             for note in [*survey.source.notes, *survey.doubts, *survey.skipped, *store.damaged, *notes]:
                 say(f"note: {note}")
         plan = SessionPlan(survey, Reading(arguments.protocol, context))
-        model = replace(model, fingerprint=identity.fingerprint)
+        model = replace(model, fingerprint=identity.fingerprint, kept=kept)
         worker = Worker(model, plan, store, state, tolerant=data_arguments.on_malformed == "skip")
         run = Measurement(folder, worker, data_arguments.data_seed)
         with Tracker(folder, tracking, config) if tracking else nullcontext():

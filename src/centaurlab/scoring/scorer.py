@@ -93,13 +93,17 @@ class SessionScorer:
     def __init__(self, model: PreTrainedModel, chunk_tokens: int | None = None, check: SelfCheck | None = None) -> None:
         self._model = model
         self._device = next(model.parameters()).device
-        self._check = check or self_check(model)
+        self.check = check or self_check(model)
         self._chunk_tokens = chunk_tokens or best_chunk(model)
         self._rope_is_long = False
         self._passes: OptionPasses | None = None
         self._passes_are_known = False
         self.notes: tuple[str, ...] = ()
         self._prefixes: list[tuple[Ints, SeenCache]] = []
+
+    def forget(self) -> None:
+        """Keep nothing of the sessions scored: what comes next is computed as by a new scorer, to the last bit."""
+        self._prefixes.clear()
 
     @torch.inference_mode()
     def score(
@@ -131,8 +135,8 @@ class SessionScorer:
         if not len(encoding.start_R):
             return ScoredSession(_no_scores())
         n_tokens = len(encoding.input_ids_T)
-        is_whole = self._check.is_whole(n_tokens)
-        if is_whole or not self._check.prefixes:
+        is_whole = self.check.is_whole(n_tokens)
+        if is_whole or not self.check.prefixes:
             shared = ()
         for n_failed, divisor in enumerate(_SMALLER_CHUNKS[:1] if is_whole else _SMALLER_CHUNKS):
             try:
@@ -154,8 +158,8 @@ class SessionScorer:
 
     def can_be_packed(self, encoding: Encoding, options: ResponseOptions) -> bool:
         """Whether a session may share a pass with others (``score_together``)."""
-        is_whole = self._check.is_whole(len(encoding.input_ids_T))
-        return bool(self._check.packed and len(encoding.start_R) and not is_whole and not options.long)
+        is_whole = self.check.is_whole(len(encoding.input_ids_T))
+        return bool(self.check.packed and len(encoding.start_R) and not is_whole and not options.long)
 
     @torch.inference_mode()
     def score_together(self, sessions: Sequence[tuple[Encoding, ResponseOptions]]) -> list[ScoredSession]:
@@ -192,7 +196,7 @@ class SessionScorer:
         is_option_NO = np.repeat(options.is_option_RO, encoding.end_R - encoding.start_R, axis=0)
         positions_N = targets_N - 1
         n_inputs = int(positions_N[-1]) + 1
-        by_length = self._check.is_whole_by_length(len(encoding.input_ids_T))
+        by_length = self.check.is_whole_by_length(len(encoding.input_ids_T))
         if by_length:
             n_inputs = len(encoding.input_ids_T)  # what follows the last response is part of the length
         ids_T = torch.from_numpy(encoding.input_ids_T[:n_inputs].astype(np.int64)).to(self._device)
@@ -201,7 +205,7 @@ class SessionScorer:
             self._logits(ids_T[None, :1], None)  # dynamic frequencies start anew from a short sequence
         self._rope_is_long = by_length
         start, cache = self._resume(encoding.input_ids_T, shared)
-        long = [] if self._check.is_whole(len(encoding.input_ids_T)) else self._long(options)
+        long = [] if self.check.is_whole(len(encoding.input_ids_T)) else self._long(options)
         share_RC = np.full((len(encoding.start_R), len(TEMPERATURES) + 1), np.nan)
         parts: list[TokenStatistics] = []
         n_scored = 0

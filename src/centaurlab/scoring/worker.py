@@ -24,6 +24,7 @@ from centaurlab.results.table import ResponseScores
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.names import shown
 from centaurlab.scoring.failures import Failure
+from centaurlab.scoring.kept import KeptScorer
 from centaurlab.scoring.options import OptionTokens, ResponseOptions
 from centaurlab.scoring.order import divide, shared_by_pieces
 from centaurlab.scoring.plan import PlannedSession, SessionPlan, estimate_lengths
@@ -50,7 +51,7 @@ class ModelToScore:
     at once; None: what suits it. ``fingerprint``: of its identity, under which its self-check is kept; None: it is not.
     ``loaded``: the model itself, where it is in memory already. ``long_options``: whether the probability of options of
     several tokens is computed. ``batch_tokens``: short sessions of together so many share a pass; 0: none; None: as
-    suits the device.
+    suits the device. ``kept``: a scorer of this model, if it is the one that a run before this one left.
     """
 
     arguments: ModelArguments
@@ -62,6 +63,7 @@ class ModelToScore:
     loaded: LoadedModel | None = None
     long_options: bool = True
     batch_tokens: int | None = None
+    kept: KeptScorer | None = None
 
 
 @dataclass(frozen=True)
@@ -173,12 +175,18 @@ class Worker:
         return [shape.flops(length.n_tokens, length.n_tokens, length.n_response_tokens) for length in lengths]
 
     def _load(self) -> SessionScorer:
+        model = self.model
+        key = (model.arguments, model.fingerprint, model.chunk_tokens, bool(self._batch_tokens))
+        scorer = model.kept.of(key, self._new_scorer) if model.kept else self._new_scorer()
+        self._note(scorer.check.notes)
+        if self._batch_tokens and not scorer.check.packed:
+            self._note(["self-check: a neighbour in its pass changes this model's NLLs, so no session has one"])
+        return scorer
+
+    def _new_scorer(self) -> SessionScorer:
         loaded = self.model.loaded
         model = loaded.model if loaded else load_model(self.model.arguments, self.state.device)
         check = self_check(model, self.model.fingerprint, ["packed"] if self._batch_tokens else [])
-        self._note(check.notes)
-        if self._batch_tokens and not check.packed:
-            self._note(["self-check: a neighbour in its pass changes this model's NLLs, so no session has one"])
         return SessionScorer(model, self.model.chunk_tokens, check)
 
     def _note(self, notes: Sequence[str]) -> None:
