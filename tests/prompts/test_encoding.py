@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import ByT5Tokenizer
+from transformers import ByT5Tokenizer, PreTrainedTokenizerBase
 
 from centaurlab.prompts.encoding import Coverage, encode
 from centaurlab.runtime.errors import UserError
@@ -177,3 +177,12 @@ def test_what_the_paper_protocol_cuts_off_is_counted() -> None:
 def test_a_slow_tokenizer_is_refused() -> None:
     with pytest.raises(UserError, match="slow tokenizer"):
         encode("You press <<J>>", ByT5Tokenizer())
+
+
+def test_the_list_of_added_tokens_is_asked_for_by_templates_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gemma has 6,000 of them; a free run encodes every answer, and would spend most of its time on the list."""
+    tokenizer = tokenizer_of(FAMILIES[0])
+    expected = encode("You press <<J>>.", tokenizer).input_ids_T
+    monkeypatch.delattr(type(tokenizer), "added_tokens_decoder")
+    monkeypatch.delattr(PreTrainedTokenizerBase, "added_tokens_decoder", raising=False)
+    assert (encode("You press <<J>>.", tokenizer).input_ids_T == expected).all()

@@ -203,8 +203,10 @@ def _joined_by_normalization(text: str, tokenizer: PreTrainedTokenizerBase, boun
 def _written_special(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> dict[tuple[int, int], _Tokens]:
     """The special tokens in a template's scaffold, by their extent: with the white space that they swallow there."""
     found: dict[tuple[int, int], _Tokens] = {}
+    if not prompt.scaffold:  # first: to list the 6,000 added tokens of Gemma takes as long as a session
+        return found
     of_content = {token.content: (i, token) for i, token in tokenizer.added_tokens_decoder.items() if token.special}
-    if not prompt.scaffold or not of_content:
+    if not of_content:
         return found
     longest_first = sorted(of_content, key=len, reverse=True)
     pattern = re.compile("|".join(re.escape(content) for content in longest_first))
