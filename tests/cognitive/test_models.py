@@ -265,14 +265,15 @@ def test_the_conditional_logit_is_that_of_r(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_conditional_logit_is_that_of_statsmodels() -> None:
-    conditional = pytest.importorskip("statsmodels.discrete.conditional_models")
+    from statsmodels.discrete.conditional_models import ConditionalLogit  # here: the fast tests would wait for it
+
     sessions = starter("benakiva1993trains", 60)
     trials = [trial for session in sessions for trial in session.trials]
     features_ROP = trip_features(trials)
     chosen = np.array([[option == trial.answer for option in trial.options or ()] for trial in trials], float)
     groups = np.repeat(np.arange(len(trials)), 2)
     with warnings.catch_warnings(action="ignore"):
-        found = conditional.ConditionalLogit(chosen.ravel(), features_ROP.reshape(-1, 5), groups=groups).fit(disp=0)
+        found = ConditionalLogit(chosen.ravel(), features_ROP.reshape(-1, 5), groups=groups).fit(disp=0)
     assert fit(LOGITS[0], sessions, n_particles=16).theta_P == pytest.approx(found.params, abs=1e-3)
 
 

@@ -7,7 +7,7 @@ from scipy.special import gammaln, logsumexp
 from scipy.stats import beta
 
 from centaurlab.stats.estimate import FloatArray
-from centaurlab.stats.selection import exceedance, select
+from centaurlab.stats.selection import Selection, exceedance, select
 
 
 def evidences(seed: int, n_people: int, n_models: int, gain: float = 1.0, share: float = 0.5) -> FloatArray:
@@ -21,6 +21,46 @@ def evidences(seed: int, n_people: int, n_models: int, gain: float = 1.0, share:
 @pytest.mark.parametrize("alpha", [(3.0, 7.5), (1.2, 1.0), (40.0, 4.0)])
 def test_of_two_models_the_exceedance_is_that_of_the_beta_distribution(alpha: tuple[float, float]) -> None:
     assert exceedance(np.array(alpha)) == pytest.approx([beta.sf(0.5, *alpha), beta.cdf(0.5, *alpha)], abs=1e-9)
+
+
+def test_of_the_published_example_the_exceedance_is_the_published_one() -> None:
+    """Stephan et al. 2009, ventral stream, 12 people: α = (11.8, 2.2), r = 84.3 % and 15.7 %, φ = 99.7 %."""
+    alpha_K = np.array([11.8, 2.2])
+    found = Selection("ab", alpha_K, np.empty((12, 2)), exceedance(alpha_K), 0.0)
+    assert found.frequency_K == pytest.approx([0.843, 0.157], abs=5e-4)
+    assert found.exceedance_K == pytest.approx([0.997, 0.003], abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("data", "frequency_K", "exceedance_K", "risk"),
+    [
+        ((4, 12, 3, 2.0, 0.7), (0.803677, 0.111807, 0.084516), (0.998610, 0.000960, 0.000430), 0.069431),
+        (
+            (5, 25, 5, 1.0, 0.4),
+            (0.492562, 0.125310, 0.097018, 0.179589, 0.105521),
+            (0.980363, 0.002958, 0.001024, 0.014213, 0.001441),
+            0.870370,
+        ),
+        ((6, 8, 2, 0.3, 0.5), (0.212988, 0.787012), (0.024650, 0.975350), 0.537927),
+    ],
+)
+def test_what_is_found_is_what_groupbmc_finds(
+    data: tuple[int, int, int, float, float], frequency_K: list[float], exceedance_K: list[float], risk: float
+) -> None:
+    """groupBMC 1.0 from PyPI, after L. Rigoux's VBA toolbox, with ``evidences`` above:
+
+        L = evidences(*data); n, k = L.shape
+        g = GroupBMC(L.T, α_0=np.ones(k), max_iter=10_000, tolerance=1e-14)
+        r = g.get_result(); print(r.frequency_mean, r.exceedance_probability)
+        print(1 / (1 + np.exp(g.F1() - (g.F0() - n * np.log(k)))))
+
+    Its ``F0`` takes α_0 for the probabilities of the null hypothesis, which ones are k times of.
+    """
+    found = select("abcde"[: data[2]], evidences(*data))
+    assert found.frequency_K == pytest.approx(frequency_K, abs=2e-6)
+    assert found.exceedance_K == pytest.approx(exceedance_K, abs=2e-6)
+    assert found.omnibus_risk == pytest.approx(risk, abs=2e-6)
+    assert found.protected_K == pytest.approx((1 - risk) * np.array(exceedance_K) + risk / data[2], abs=2e-6)
 
 
 def test_of_five_models_the_exceedance_is_that_of_draws() -> None:

@@ -45,6 +45,7 @@ class RoleMarginal:
 
     def __init__(self, training: Sequence[Session]) -> None:
         self._counts: dict[Cell, Counter[str]] = defaultdict(Counter)
+        self._known: dict[tuple[str, tuple[str, ...]], FloatArray] = {}  # by kind and labels: few of many trials differ
         self._words, self._nothing = vocabularies(training), Words([])
         for session in training:
             for trial in session.trials:
@@ -54,10 +55,11 @@ class RoleMarginal:
     def of_options(self, trial: Trial) -> FloatArray:
         """(O,) probability of each option."""
         labels = labels_of(trial)
-        counts = self._counts.get(cell_of(trial), Counter())
-        count_O = np.array([counts[label] for label in labels], float)
-        p_O: FloatArray = (count_O + 0.5) / (count_O.sum() + 0.5 * len(labels))
-        return p_O
+        if (trial.kind, labels) not in self._known:
+            counts = self._counts.get(cell_of(trial), Counter())
+            count_O = np.array([counts[label] for label in labels], float)
+            self._known[trial.kind, labels] = (count_O + 0.5) / (count_O.sum() + 0.5 * len(labels))
+        return self._known[trial.kind, labels]
 
     def log_p_open(self, trial: Trial) -> float:
         """Log-probability of an open answer."""
