@@ -8,8 +8,8 @@ alone, never on what was computed before: a resumed run and one on several proce
 """
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +71,24 @@ def best_chunk(model: PreTrainedModel) -> int:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """What the model reads without a break, and what each response could have been.
+
+    ``shared``: increasing numbers of leading tokens in common with neighbours; each ends before the position that
+    predicts the first response. Their keys and values are kept for what comes next.
+    """
+
+    encoding: Encoding
+    options: ResponseOptions
+    shared: Sequence[int] = ()
+
+    @property
+    def n_tokens(self) -> int:
+        """Of all of it."""
+        return len(self.encoding.input_ids_T)
+
+
+@dataclass(frozen=True)
 class ScoredSession:
     """A session's scores and what they took.
 
@@ -105,21 +123,17 @@ class SessionScorer:
         """Keep nothing of the sessions scored: what comes next is computed as by a new scorer, to the last bit."""
         self._prefixes.clear()
 
-    @torch.inference_mode()
     def score(
         self, encoding: Encoding, shared: Sequence[int] = (), options: ResponseOptions | None = None
     ) -> ScoredSession:
-        """Score all responses of a session.
+        """Score all responses of a session that is one piece; as ``score_pieces``."""
+        return self.score_pieces([Piece(encoding, options or _no_options(encoding), shared)])
 
-        Parameters
-        ----------
-        encoding
-            The session's tokens, and which of them are responses.
-        shared
-            Increasing numbers of leading tokens that the session has in common with neighbours; each ends before the
-            position that predicts the first response. Their keys and values are kept for the next session.
-        options
-            What each response could have been; None: not known.
+    @torch.inference_mode()
+    def score_pieces(self, pieces: Sequence[Piece]) -> ScoredSession:
+        """Score all responses of a session, which is one piece or several, before each of which the model begins anew.
+
+        The responses of short pieces share products with the LM head, whose weights would else be read for each.
 
         Returns
         -------
@@ -132,23 +146,22 @@ class SessionScorer:
             Where memory does not suffice even for the smallest chunks, the model gives a NaN or infinite number, or its
             own code fails.
         """
-        if not len(encoding.start_R):
+        pieces = [piece for piece in pieces if len(piece.encoding.start_R)]
+        if not pieces:
             return ScoredSession(_no_scores())
-        n_tokens = len(encoding.input_ids_T)
-        is_whole = self.check.is_whole(n_tokens)
-        if is_whole or not self.check.prefixes:
-            shared = ()
+        n_tokens = max(piece.n_tokens for piece in pieces)
+        is_whole = all(self.check.is_whole(piece.n_tokens) for piece in pieces)
         for n_failed, divisor in enumerate(_SMALLER_CHUNKS[:1] if is_whole else _SMALLER_CHUNKS):
             try:
-                chunk_tokens = n_tokens if is_whole else max(1, self._chunk_tokens // divisor)
-                scores, n_computed = self._score(encoding, shared, chunk_tokens, options or _no_options(encoding))
+                chunk_tokens = max(1, self._chunk_tokens // divisor)
+                scores, n_computed = self._score(pieces, chunk_tokens)
                 return ScoredSession(scores, n_computed, n_failed)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 reason = " ".join(str(error).split()) or "out of memory"
             # Only here, where the error no longer holds the tensors of the attempt, is their memory free.
-            shared = ()  # nor is anything kept for neighbours
+            pieces = [replace(piece, shared=()) for piece in pieces]  # nor is anything kept for neighbours
             clear_device_cache(garbage_collection=True)
         tried = "in one piece, the only exact way" if is_whole else f"even in chunks of {chunk_tokens}"
         raise SessionMemoryError(
@@ -187,49 +200,78 @@ class SessionScorer:
             first += len(target_N)
         return scored
 
-    def _score(
-        self, encoding: Encoding, shared: Sequence[int], chunk_tokens: int, options: ResponseOptions
-    ) -> tuple[ResponseScores, int]:
+    def _score(self, pieces: Sequence[Piece], chunk_tokens: int) -> tuple[ResponseScores, int]:
         """The scores, and how many tokens went through the model for them."""
-        targets_N = _targets(encoding)
-        target_ids_N = torch.from_numpy(encoding.input_ids_T[targets_N].astype(np.int64))
-        is_option_NO = np.repeat(options.is_option_RO, encoding.end_R - encoding.start_R, axis=0)
-        positions_N = targets_N - 1
-        n_inputs = int(positions_N[-1]) + 1
-        by_length = self.check.is_whole_by_length(len(encoding.input_ids_T))
-        if by_length:
-            n_inputs = len(encoding.input_ids_T)  # what follows the last response is part of the length
-        ids_T = torch.from_numpy(encoding.input_ids_T[:n_inputs].astype(np.int64)).to(self._device)
-
-        if by_length or self._rope_is_long:
-            self._logits(ids_T[None, :1], None)  # dynamic frequencies start anew from a short sequence
-        self._rope_is_long = by_length
-        start, cache = self._resume(encoding.input_ids_T, shared)
-        long = [] if self.check.is_whole(len(encoding.input_ids_T)) else self._long(options)
-        share_RC = np.full((len(encoding.start_R), len(TEMPERATURES) + 1), np.nan)
+        encodings = [piece.encoding for piece in pieces]
+        options = [piece.options for piece in pieces]
+        targets = [_targets(encoding) for encoding in encodings]
+        said = [encoding.input_ids_T[target_N] for encoding, target_N in zip(encodings, targets, strict=True)]
+        target_ids_N = _row(said)[0]
+        ids_O, is_option_NO = _union(options, encodings)
         parts: list[TokenStatistics] = []
-        n_scored = 0
+        n_scored = n_computed = 0
+        long = [[] if self.check.is_whole(piece.n_tokens) else self._long(piece.options) for piece in pieces]
+        shares = [np.full((len(encoding.start_R), len(TEMPERATURES) + 1), np.nan) for encoding in encodings]
         with HeadRows(self._model.get_output_embeddings(), min(HEAD_ROWS, chunk_tokens)) as rows:
-            for first, last in _chunks(start, n_inputs, shared, chunk_tokens):
-                here_long = [branching for branching in long if first < branching.start <= last]
-                if cache is None and (last < n_inputs or here_long):
-                    cache = SeenCache(self._model)
-                in_chunk_N = (positions_N >= first) & (positions_N < last)
-                rows.positions_N, rows.are_last = torch.from_numpy(positions_N[in_chunk_N] - first), last == n_inputs
-                logits_NV = self._logits(ids_T[None, first:last], cache)
-                here = slice(n_scored, n_scored + len(logits_NV))
-                parts.append(token_statistics(logits_NV, target_ids_N[here], options.ids_O, is_option_NO[here]))
-                n_scored += len(logits_NV)
-                if self._passes and cache is not None and here_long:
-                    with rows.off():
-                        shares = self._passes.shares(encoding.input_ids_T, cache, last, here_long)
-                    share_RC[[branching.r for branching in here_long]] = shares
-                if cache is not None:
-                    cache.seen.clear()
-                if cache is not None and last in shared:
-                    self._prefixes.append((encoding.input_ids_T[:last], copy.deepcopy(cache)))
-        statistics = TokenStatistics(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-        return _per_response(encoding, statistics, options, long, share_RC), n_inputs - start
+            for number, piece in enumerate(pieces):
+                is_last = number == len(pieces) - 1
+                for n_new, logits_NV in self._read(piece, rows, chunk_tokens, is_last, long[number], shares[number]):
+                    here = slice(n_scored, n_scored + len(logits_NV))
+                    parts.append(token_statistics(logits_NV, target_ids_N[here], ids_O, is_option_NO[here]))
+                    n_scored, n_computed = n_scored + len(logits_NV), n_computed + n_new
+        statistics, first = TokenStatistics(*(np.concatenate(column) for column in zip(*parts, strict=True))), 0
+        scores = []
+        for number, (encoding, target_N) in enumerate(zip(encodings, targets, strict=True)):
+            own = statistics.part(first, first + len(target_N))
+            scores.append(_per_response(encoding, own, options[number], long[number], shares[number]))
+            first += len(target_N)
+        columns = zip(*(vars(one).values() for one in scores), strict=True)
+        return ResponseScores(*map(np.concatenate, columns)), n_computed
+
+    def _read(
+        self,
+        piece: Piece,
+        rows: HeadRows,
+        chunk_tokens: int,
+        is_last: bool,
+        long: Sequence[Branching],
+        share_RC: npt.NDArray[np.float64],
+    ) -> Iterator[tuple[int, torch.Tensor]]:
+        """Chunk by chunk of a piece: how many tokens went through the model, and (N, V) logits that came of it.
+
+        These are of rows that waited, and of other pieces, too; after the last chunk of the last piece none waits.
+        ``share_RC`` is filled in for the options in ``long``.
+        """
+        ids, shared = piece.encoding.input_ids_T, piece.shared if self.check.prefixes else ()
+        positions_N = _targets(piece.encoding) - 1
+        n_inputs = int(positions_N[-1]) + 1
+        if self.check.is_whole(piece.n_tokens):
+            shared, chunk_tokens = (), piece.n_tokens
+        by_length = self.check.is_whole_by_length(piece.n_tokens)
+        if by_length:
+            n_inputs = piece.n_tokens  # what follows the last response is part of the length
+        ids_T = torch.from_numpy(ids[:n_inputs].astype(np.int64)).to(self._device)
+        if by_length or self._rope_is_long:
+            with rows.off():
+                self._logits(ids_T[None, :1], None)  # dynamic frequencies start anew from a short sequence
+        self._rope_is_long = by_length
+        start, cache = self._resume(ids, shared)
+        for first, last in _chunks(start, n_inputs, shared, chunk_tokens):
+            here_long = [branching for branching in long if first < branching.start <= last]
+            if cache is None and (last < n_inputs or here_long):
+                cache = SeenCache(self._model)
+            in_chunk_N = (positions_N >= first) & (positions_N < last)
+            rows.positions_N = torch.from_numpy(positions_N[in_chunk_N] - first)
+            rows.are_last = is_last and last == n_inputs
+            yield last - first, self._logits(ids_T[None, first:last], cache)
+            if self._passes and cache is not None and here_long:
+                with rows.off():
+                    shares = self._passes.shares(ids, cache, last, here_long)
+                share_RC[[branching.r for branching in here_long]] = shares
+            if cache is not None:
+                cache.seen.clear()
+            if cache is not None and last in shared:
+                self._prefixes.append((ids[:last], copy.deepcopy(cache)))
 
     def _long(self, options: ResponseOptions) -> list[Branching]:
         """The options of several tokens that the model can be asked for."""

@@ -25,11 +25,12 @@ from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.names import shown
 from centaurlab.scoring.failures import Failure
 from centaurlab.scoring.kept import KeptScorer
-from centaurlab.scoring.options import OptionTokens, ResponseOptions
+from centaurlab.scoring.options import OptionTokens
 from centaurlab.scoring.order import divide, shared_by_pieces
 from centaurlab.scoring.plan import PlannedSession, SessionPlan, estimate_lengths
 from centaurlab.scoring.scorer import (
     WHOLE_SEQUENCE_TOKENS,
+    Piece,
     ScoredSession,
     SessionError,
     SessionScorer,
@@ -67,25 +68,16 @@ class ModelToScore:
 
 
 @dataclass(frozen=True)
-class _Piece:
-    """What the model reads without a break: most sessions are one. ``shared`` are leading tokens of neighbours, too."""
-
-    encoding: Encoding
-    options: ResponseOptions
-    shared: list[int]
-
-
-@dataclass(frozen=True)
 class _Encoded:
     """A session as the model reads it; ``seconds`` is what that took."""
 
     session: PlannedSession
-    pieces: tuple[_Piece, ...]
+    pieces: tuple[Piece, ...]
     seconds: float
 
     @property
     def n_tokens(self) -> int:
-        return sum(len(piece.encoding.input_ids_T) for piece in self.pieces)
+        return sum(piece.n_tokens for piece in self.pieces)
 
     @property
     def coverage(self) -> Coverage:
@@ -208,7 +200,7 @@ class Worker:
                 "sessions out with --on_malformed skip"
             )
         pieces = tuple(
-            _Piece(encoding, self._options.of(prompt, encoding, session.options), _shared_tokens(encoding, shared))
+            Piece(encoding, self._options.of(prompt, encoding, session.options), _shared_tokens(encoding, shared))
             for prompt, encoding, shared in zip(
                 prompts, encodings, shared_by_pieces(prompts, session.shared), strict=True
             )
@@ -284,9 +276,7 @@ class Worker:
         session, started = encoded.session, time.perf_counter()
         name = f"{self.model.arguments.model_name_or_path}: {session.origin}: {session.key}"
         try:
-            scored = _joined(
-                [self._scorer.score(piece.encoding, piece.shared, piece.options) for piece in encoded.pieces]
-            )
+            scored = self._scorer.score_pieces(encoded.pieces)
         except SessionError as error:
             failure = Failure(f"{name}: {error}", encoded.coverage.of_failed_session)
             self.failures[session.digest] = failure
@@ -304,18 +294,6 @@ class Worker:
             encoded.session.digest,
             SessionResult(scores, encoded.coverage, encoded.n_tokens, scored.n_computed, seconds),
         )
-
-
-def _joined(scored: list[ScoredSession]) -> ScoredSession:
-    """The pieces of a session as one."""
-    if len(scored) == 1:
-        return scored[0]
-    columns = zip(*(vars(one.scores).values() for one in scored), strict=True)
-    return ScoredSession(
-        ResponseScores(*map(np.concatenate, columns)),
-        sum(one.n_computed for one in scored),
-        sum(one.n_out_of_memory for one in scored),
-    )
 
 
 def _with_items(scores: ResponseScores, session: PlannedSession) -> ResponseScores:
