@@ -20,10 +20,10 @@ from centaurlab.prompts.encoding import encode
 from centaurlab.prompts.prompt import session_prompt
 from centaurlab.scoring.options import OptionTokens
 from centaurlab.scoring.scorer import SessionScorer
-from centaurlab.simulation.answers import AnswerError
 from centaurlab.simulation.environments.bandits import Walk
 from centaurlab.simulation.environments.bandits import bandit as bandit_environment
 from centaurlab.simulation.packed import PackedModel
+from centaurlab.simulation.play import AnswerError
 from centaurlab.simulation.player import Person, Player, Settings, Simulated
 from centaurlab.simulation.questions import OpenLoop
 from helpers.transcripts import bandit

@@ -107,6 +107,10 @@ def play(session, chance):
 ENVIRONMENTS = (Environment("coins2026", play),)
 """
 ENDLESS = RAISES.replace('raise KeyError("the second answer")', 'while True: yield Question(" or ", ("J", "F"))')
+NEVER_ASKS = RAISES.replace('raise KeyError("the second answer")', "while True: pass")
+UNLUCKY = RAISES.replace("    yield", "    unlucky = chance.generator.random() < 0.5\n    yield").replace(
+    "raise", 'if not unlucky: return " and are done."\n    raise'
+)
 NO_QUESTION = RAISES.replace('Question("You press ", ("J", "F"))', '"You press "')
 
 
@@ -134,28 +138,43 @@ def test_an_environment_of_ones_own_answers_what_the_model_did(
 
 
 @pytest.mark.parametrize(
-    ("text", "says", "exit_code"),
+    ("text", "says"),
     [
-        ("x = 1", "defines no ENVIRONMENTS", 2),
-        (BANDIT.replace("coins2026", "other"), "has an environment of 'other', of which", 2),
-        (BANDIT.replace(" and win", " and lose"), "has no further outcome", 2),
-        (BANDIT.replace("{outcome}", "it"), "has to hold {outcome} once", 2),
-        (NO_QUESTION, "yields 'You press ', which is no question", 2),
-        (RAISES, "its environment fails (KeyError: 'the second answer')", 1),
-        (ENDLESS, "has asked 260 questions and does not end", 1),
+        ("x = 1", "defines no ENVIRONMENTS"),
+        (BANDIT.replace("coins2026", "other"), "has an environment of 'other', of which"),
+        (BANDIT.replace(" and win", " and lose"), "has no further outcome"),
+        (BANDIT.replace("{outcome}", "it"), "has to hold {outcome} once"),
+        (NO_QUESTION, "yields 'You press ', which is no question"),
+        (RAISES, "its environment fails (KeyError: 'the second answer')"),
+        (ENDLESS, "has asked 260 questions and does not end"),
+        (NEVER_ASKS, "has thought for 0.05 seconds and asks no further question"),
     ],
 )
 @pytest.mark.usefixtures("offline")
 def test_an_environment_that_is_none_is_refused_in_one_sentence(
-    text: str, says: str, exit_code: int, tiny_llama_dir: Path, coins: Path, tmp_path: Path
+    text: str, says: str, tiny_llama_dir: Path, coins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("centaurlab.simulation.play.SECONDS_PER_QUESTION", 0.05)
     own = tmp_path / "my_task.py"
     own.write_text(text, encoding="utf-8")
     ask = ("simulate", "--model", tiny_llama_dir, "--data", coins, "--output_dir", tmp_path / "run", *OPTIONS)
-    done = centaurlab(*ask, "--environment", own, "--max_participants", 1)
-    assert done.returncode == exit_code
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
+    assert says in centaurlab(*ask, "--environment", own, "--max_participants", 1).error
+    assert not (tmp_path / "run/store").exists(), "refused before a model is loaded"
+
+
+@pytest.mark.usefixtures("offline")
+def test_an_environment_that_fails_late_is_refused_and_loses_no_other_session(
+    tiny_llama_dir: Path, coins: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "my_task.py"
+    own.write_text(UNLUCKY, encoding="utf-8")
+    folder = tmp_path / "run"
+    ask = ("simulate", "--model", tiny_llama_dir, "--data", coins, "--output_dir", folder, "--environment", own)
+    done = centaurlab(*ask, "--replicates", 4, *OPTIONS)
+    assert re.search(r"could not be simulated, and the folder holds the others; .*'the second answer'", done.error)
+    kept = pd.read_parquet(folder / "simulated.parquet")["participant"].nunique()
+    assert 0 < kept < 8
+    assert run_json(folder)["studies"]["coins2026"]["failed"] == 8 - kept
 
 
 @pytest.mark.usefixtures("offline")

@@ -12,15 +12,12 @@ from centaurlab.data.transcripts import CLOSE, OPEN
 from centaurlab.prompts.encoding import encode_stretch
 from centaurlab.scoring.option_trees import OptionTree, option_tree
 from centaurlab.simulation.draws import draw, draw_token
+from centaurlab.simulation.play import AnswerError
 
 # O: options, N: places in their tree, V: vocabulary.
 Bools = npt.NDArray[np.bool_]
 Doubles = npt.NDArray[np.float64]
 _SPACES = "▁Ġ ĊĉČ\t\n\r"
-
-
-class AnswerError(ValueError):
-    """A session that cannot be simulated, while others may be: says which answer, and why."""
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from centaurlab.prompts.encoding import encode
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.benchmark import Timing, peak_memory_bytes
 from centaurlab.scoring.scorer import SessionScorer
-from centaurlab.simulation.answers import AnswerError
 from centaurlab.simulation.packed import PackedModel
+from centaurlab.simulation.play import AnswerError
 from centaurlab.simulation.player import Person, Player, Settings, Simulated
 from centaurlab.simulation.questions import OpenLoop
 

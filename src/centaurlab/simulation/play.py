@@ -11,11 +11,18 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 
 from centaurlab.data.transcripts import CLOSE, OPEN
+from centaurlab.runtime.time_limit import OutOfTimeError, time_limit
 
 Value = TypeVar("Value")
+SECONDS_PER_QUESTION = 60.0
+"""An environment that thinks longer before it asks does not end."""
 
 
-class PlayError(ValueError):
+class AnswerError(ValueError):
+    """A session that cannot be simulated, while others may be: says which answer, and why."""
+
+
+class PlayError(AnswerError):
     """A session that cannot go on as it began: its environment fails, or never ends."""
 
 
@@ -71,9 +78,15 @@ def watched(play: Play, most_questions: int) -> Play:
     reply: str | None = None
     for _ in range(most_questions):
         try:
-            question = next(play) if reply is None else play.send(reply)
+            with time_limit(SECONDS_PER_QUESTION):
+                question = next(play) if reply is None else play.send(reply)
         except StopIteration as ended:
             return str(ended.value or "")
+        except OutOfTimeError as error:
+            raise PlayError(
+                f"its environment has thought for {SECONDS_PER_QUESTION:g} seconds and asks no further question; yield "
+                "the next, or return after the last"
+            ) from error
         except Exception as error:  # an environment may be a user's own
             raise PlayError(f"its environment fails ({type(error).__name__}: {error})") from error
         if not _is_question(question):
@@ -112,3 +125,19 @@ def replay(play: Play, answers: Sequence[str]) -> str:
     except StopIteration as ended:
         return text + str(ended.value or "")
     return text
+
+
+def rehearse(play: Play, said: Sequence[str], rng: np.random.Generator) -> None:
+    """Answer all questions of a session by chance, with words from ``said`` where anything can be said.
+
+    Raises ``PlayError`` where the session's environment asks nothing, fails with these answers, or does not end.
+    """
+    try:
+        question = next(play)
+    except StopIteration:
+        raise PlayError("its environment asks nothing") from None
+    try:
+        while True:
+            question = play.send(str(rng.choice(question.options or said or ("word",))))
+    except StopIteration:
+        return

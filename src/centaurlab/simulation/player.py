@@ -16,18 +16,10 @@ from transformers import PreTrainedTokenizerBase
 from centaurlab.catalog.studies import UnreadableError
 from centaurlab.data.transcripts import CLOSE, OPEN, SessionKey
 from centaurlab.prompts.encoding import encode, encode_stretch
-from centaurlab.simulation.answers import (
-    Answer,
-    AnswerError,
-    FreeWords,
-    OfferedOptions,
-    Vocabulary,
-    choose,
-    offered_options,
-)
+from centaurlab.simulation.answers import Answer, FreeWords, OfferedOptions, Vocabulary, choose, offered_options
 from centaurlab.simulation.draws import generator_of, shared_generator_of
 from centaurlab.simulation.packed import PackedModel, SessionCache, Stretch
-from centaurlab.simulation.play import Chance, Play, PlayError, Question
+from centaurlab.simulation.play import AnswerError, Chance, Play, Question
 from centaurlab.simulation.questions import OpenLoop
 
 _SHARED_TOKENS = 16
@@ -116,7 +108,9 @@ class Player:
         for replicate in person.replicates:
             try:
                 opening = next(person.session.play(self.chance(person, replicate))).text
-            except (UnreadableError, PlayError) as error:
+            except AnswerError as error:
+                keep(person, replicate, error)
+            except UnreadableError as error:
                 keep(person, replicate, AnswerError(str(error)))
             else:
                 by_opening.setdefault(opening, []).append(replicate)
@@ -286,8 +280,6 @@ class _Seat:
             return None
         except UnreadableError as error:
             raise AnswerError(f"the study's module cannot go on after {answer.text!r} ({error})") from error
-        except PlayError as error:
-            raise AnswerError(str(error)) from error
         assert self._cache is not None
         ids = self.player.encode(answer.text) + self.player.encode(f"{CLOSE}{self._question.text}{OPEN}")
         if len(self._ids) + len(ids) + self._answer_tokens() > self.player.settings.max_tokens:

@@ -13,7 +13,7 @@ from centaurlab.data.transcripts import Transcript
 from centaurlab.runtime.errors import UserError
 from centaurlab.simulation.environments.environment import Environment, check_retold
 from centaurlab.simulation.environments.find import ENVIRONMENTS
-from centaurlab.simulation.play import Chance, Play, Question, watched
+from centaurlab.simulation.play import Chance, Play, Question, rehearse, watched
 
 Fit = Literal["exact", "environment", "approximate", "yoked", "unknown"]
 """Whether what a model is told answers what the model did: nothing does; an environment's does; it does, but others
@@ -88,7 +88,7 @@ def open_loop(
     ------
     UserError
         Where feedback answers what was done, there is no environment, and ``yoked`` is not given; or where an
-        environment tells the person's own session otherwise than it was.
+        environment tells the person's own session otherwise than it was, or fails with answers drawn by chance.
     """
     options = session_options(transcript, labels, own_studies)
     study = find_study(transcript.study, own_studies)
@@ -99,13 +99,13 @@ def open_loop(
     known = study if options.rule == "module" else None
     if environment is not None:
         loop = OpenLoop(transcript, known, options, environment.fit, environment)
+        rng = np.random.default_rng(0)
         try:
-            next(loop.play(Chance(np.random.default_rng(0), np.random.default_rng(0))))
+            rehearse(loop.play(Chance(rng, rng)), cut_at_responses(transcript.text)[1], rng)
             check_retold(environment, transcript)
-        except (StopIteration, ValueError) as error:
-            why = "its environment asks nothing" if isinstance(error, StopIteration) else str(error)
+        except ValueError as error:
             raise UserError(
-                f"{transcript.origin}: {transcript.key}: {why}; correct the environment, or leave the study out with "
+                f"{transcript.origin}: {transcript.key}: {error}; correct the environment, or leave the study out with "
                 "--studies"
             ) from error
         return loop

@@ -38,11 +38,11 @@ from centaurlab.runtime.terminal import say
 from centaurlab.scoring.failures import wait_for_all
 from centaurlab.scoring.order import divide
 from centaurlab.scoring.scorer import is_out_of_memory
-from centaurlab.simulation.answers import AnswerError
 from centaurlab.simulation.arguments import SimulateArguments
 from centaurlab.simulation.environments.find import load_environments
 from centaurlab.simulation.output import Outcome, write_output
 from centaurlab.simulation.packed import PackedModel
+from centaurlab.simulation.play import AnswerError, PlayError
 from centaurlab.simulation.player import Person, Player, Settings, Simulated
 from centaurlab.simulation.questions import OpenLoop, open_loop
 from centaurlab.simulation.store import SimulationStore
@@ -77,7 +77,8 @@ def simulate(
     Raises
     ------
     UserError
-        For whatever a user can mend, such as a study whose feedback answers what was done.
+        For whatever a user can mend, such as a study whose feedback answers what was done, or an environment that
+        fails; what fails late loses no other session.
     IncompleteError
         When all is written but sessions that could not be simulated.
     """
@@ -122,7 +123,7 @@ def simulate(
             if state.is_main_process:
                 found = store.read()
                 outcomes = [
-                    Outcome(session, number, found.get(digest), failures.get(digest))
+                    Outcome(session, number, found.get(digest), str(failures[digest]) if digest in failures else None)
                     for session in sessions
                     for number in range(1, arguments.replicates + 1)
                     for digest in [_digest(session, number)]
@@ -136,10 +137,16 @@ def simulate(
                 write_output(folder, data_arguments.data, outcomes, about | {"speed": speed, "notes": list(notes)})
         wait_for_all(state)
     if failures:
-        raise IncompleteError(
-            f"{len(failures)} session{'s' * (len(failures) > 1)} could not be simulated, and the folder holds the "
-            f"others; {next(iter(failures.values()))}"
+        why = next(
+            (error for error in failures.values() if isinstance(error, PlayError)), next(iter(failures.values()))
         )
+        said = (
+            f"{len(failures)} session{'s' * (len(failures) > 1)} could not be simulated, and the folder holds the "
+            f"others; {why}"
+        )
+        if isinstance(why, PlayError):
+            raise UserError(f"{said}; correct the environment, and give another --output_dir")
+        raise IncompleteError(said)
     return folder.path
 
 
@@ -149,7 +156,7 @@ class _Work:
 
     store: SimulationStore
     model: str
-    failures: dict[str, str]
+    failures: dict[str, AnswerError]
 
     def keep(self, person: Person, replicate: int, ended: Simulated | AnswerError) -> None:
         digest = _digest(person.session, replicate)
@@ -157,7 +164,7 @@ class _Work:
             self.store.add(digest, ended)
             return
         origin = person.session.transcript.origin
-        self.failures[digest] = f"{self.model}: {origin}: {person.key}, replicate {replicate}: {ended}"
+        self.failures[digest] = type(ended)(f"{self.model}: {origin}: {person.key}, replicate {replicate}: {ended}")
         tqdm.write(f"not simulated: {self.failures[digest]}", file=sys.stderr)
 
 
