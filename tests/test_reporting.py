@@ -10,7 +10,7 @@ from centaurlab.reporting import write_report
 from centaurlab.stats.effect_table import effects_table, read_effects
 from centaurlab.stats.estimate import Estimate
 from helpers.effect_rows import effect, effects_of
-from helpers.finished_runs import about, effect_run
+from helpers.finished_runs import about, effect_run, score_run
 from helpers.json_files import run_json, write_json
 from helpers.report_pages import Page
 
@@ -73,6 +73,17 @@ def test_an_interval_that_does_not_exist_is_not_claimed(tmp_path: Path) -> None:
     (section,) = write_report([effect_run(tmp_path / "run", effects, [])], tmp_path / "report.html", "html")
     assert "no interval" in section.answers[0]
     assert "zero" not in section.answers[0]
+
+
+def test_of_one_study_the_numbers_at_a_glance_have_its_own_interval(tmp_path: Path) -> None:
+    effects = [effect("all studies", Estimate(0.1), "overall"), effect("a2020", Estimate(0.1, 0.05, 0.15))]
+    scores = score_run(tmp_path / "scores", "org/one", ["a2020"])
+    compared = effect_run(tmp_path / "run", effects, [scores, scores])
+    sections = write_report([compared, scores], tmp_path / "report.html", "html")
+    notes = {card.label: card.note for section in sections for card in section.cards}
+    assert notes["nats per response"] == "95 % interval +0.100 to +0.300"
+    assert notes["d"] == "95 % interval +0.050 to +0.150"
+    assert notes["one, nats per response"].startswith("95 % interval")
 
 
 def test_bounds_that_say_nothing_stay_short(tmp_path: Path) -> None:

@@ -49,6 +49,20 @@ def test_the_command_line_wins_over_the_file(tmp_path: Path, form: list[str]) ->
     assert (data.max_participants, settings) == (2, Settings("runs/yaml", "paper"))
 
 
+@dataclass
+class Table:
+    trials: str = field(metadata={"positional": True})
+    init: bool = False
+
+
+@pytest.mark.parametrize(
+    ("typed", "init"),
+    [("--init t.csv", True), ("t.csv --init", True), ("--init no t.csv", False), ("--init=yes t.csv", True)],
+)
+def test_a_switch_takes_no_argument_for_its_value(typed: str, init: bool) -> None:
+    assert parse_arguments([Table], None, typed.split()) == (Table("t.csv", init),)
+
+
 def test_a_misspelt_option_is_answered_with_the_nearest() -> None:
     with pytest.raises(UserError, match="unknown option '--protocoll'; did you mean '--protocol'"):
         parse("--output_dir", "a", "--protocoll", "full")

@@ -61,7 +61,7 @@ def test_first_and_second_are_post_and_base_in_the_file(tmp_path) -> None:
         *("d_paired_high", "nll_difference", "nll_difference_low", "nll_difference_high", "nll_base", "nll_post"),
         *("n_pairs", "n_responses", "n_participants", "n_studies", "n_studies_d", "n_studies_paired"),
         *("unmatched_base", "unmatched_post", "d_low_these", "d_high_these", "nll_difference_low_these"),
-        *("nll_difference_high_these", "d_paired_raw", "q", "chance", "top_share"),
+        *("nll_difference_high_these", "d_paired_raw", "q", "nll_difference_q", "chance", "top_share"),
         *("p_worse", "p_worse_low", "p_worse_high", "d_within", "d_within_low", "d_within_high"),
         *("p_worse_low_these", "p_worse_high_these", "tail_base", "tail_post"),
         *("d_low_models", "d_high_models", "nll_difference_low_models", "nll_difference_high_models"),

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -164,7 +165,21 @@ def test_the_same_seed_gives_the_same_numbers_and_another_one_does_not() -> None
 
 def test_a_studys_row_does_not_depend_on_the_other_studies() -> None:
     one, other = simulated("s", 7), simulated("t", 8)
-    assert effects_of(one)["s"] == effects_of(other, one)["s"]
+    alone, beside = (replace(e["s"], q=0.0, nll_difference_q=0.0) for e in (effects_of(one), effects_of(other, one)))
+    assert alone == beside
+
+
+def test_each_q_is_over_the_studies_own_p_of_its_quantity() -> None:
+    """Benjamini & Hochberg's step-up written out; one response that loses much hides a difference from d alone."""
+    quiet = [simulated(name, seed, shift=shift) for seed, (name, shift) in enumerate({"r": 0.0, "s": 0.05}.items())]
+    outlier = simulated("t", 5, shift=0.4)
+    outlier.nll_base_R[0] = outlier.nll_post_R[0] = 300
+    effects = effects_of(*quiet, outlier)
+    for estimate, q in (("d", "q"), ("nll_difference", "nll_difference_q")):
+        p_S = [getattr(effects[name], estimate).p for name in "rst"]
+        expected = [min(3 * p / sum(other <= p for other in p_S) for p in p_S if p >= own) for own in p_S]
+        assert [getattr(effects[name], q) for name in "rst"] == pytest.approx(expected)
+    assert effects["t"].nll_difference_q < 0.05 < effects["t"].q
 
 
 def test_one_participant_has_d_but_no_interval() -> None:

@@ -290,7 +290,7 @@ def find_parts(asked: DiagnosisArguments, estimates: EstimateArguments, runs: Ma
         record={"verdict": said, "base": contrast.second, "post": contrast.first} | asdict(split),
         figures={"parts": parts_figure(split.rows, split.these, _short(contrast))},
         metrics=[(None, metrics)],
-        shown=[*_shown(split), said],
+        shown=[*_shown(split), verdict(_short(contrast), split.rows, split.these)],
     )
 
 

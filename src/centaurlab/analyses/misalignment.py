@@ -209,6 +209,8 @@ def shown_effects(effects: Sequence[Effect], alike: str = "") -> list[Table | st
     Several pairs are listed overall, with their averages, and then averaged in every domain and study. ``alike``: what
     else is to be said of responses that only one model scored.
     """
+    if any(name.startswith("/") for name in effects[0].contrast.names):  # whole paths make no sentence
+        effects = [_labelled(effect) for effect in effects]
     first = effects[0]
     contrast = first.contrast
     notes = [
@@ -314,12 +316,12 @@ def section(run: Run) -> Section:
         ),
         provenance=tuple(facts_of(run)),
         commands=tuple(dict.fromkeys([*(command(scored) for scored in found.values()), command(run)])),
-        cards=_cards(first),
+        cards=_cards(_judged(effects)),
     )
 
 
 def _cards(overall: Effect) -> tuple[Card, ...]:
-    """d and the difference over all studies with their intervals, and what they were found on."""
+    """d and the difference over all studies, or of the only one, with their intervals, and what they were found on."""
     estimates = {"nats per response": overall.nll_difference, "d": overall.d}
     said = {name: cells(estimate) for name, estimate in estimates.items()}
     return (

@@ -12,7 +12,7 @@ from centaurlab.stats.words import STUDIES_LIKE_THESE, percent
 
 _DIFFERENCES = ("nll_difference", "d", "d_within", "d_paired")
 _NOTES = {
-    "study": "; q: with at most 5 % false ones among the studies that have it below .05",
+    "study": "; q: of d, with at most 5 % false ones among the studies that have it below .05",
     "answers": "; chance: NLL of guessing among the options, over the responses that have options alone",
 }
 _NOT_SHOWN = ["d_within_low", "d_within_high"]

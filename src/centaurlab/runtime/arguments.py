@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
-from transformers.hf_argparser import HfArgumentParser
+from transformers.hf_argparser import HfArgumentParser, string_to_bool
 
 from centaurlab.runtime.errors import UserError
 
@@ -76,11 +76,24 @@ class OptionParser(HfArgumentParser):
             if name.startswith("--") and name not in self._option_string_actions:
                 known = {option.lstrip("-") for option in self._option_string_actions if option.startswith("--")}
                 raise UserError(f"unknown option {name!r}{_nearest(name.lstrip('-'), known, '--')}")
-        parsed, rest = super().parse_known_args(args, namespace)
+        parsed, rest = super().parse_known_args(self._switched_on(args), namespace)
         output_dir = getattr(parsed, "output_dir", None)
         if isinstance(output_dir, str) and not output_dir.strip():
             raise UserError("--output_dir is empty; name a folder")
         return parsed, rest
+
+    def _switched_on(self, args: Any) -> Any:
+        """``--init trials.csv`` is a switch before an argument, which argparse would take for the switch's value."""
+        if not args or not self._get_positional_actions():
+            return args
+        words, following = list(args), [*args[1:], "-"]
+        for place, (word, value) in enumerate(zip(args, following, strict=True)):
+            if word == "--":
+                break
+            action = self._option_string_actions.get(word)
+            if action and action.type is string_to_bool and not value.startswith("-") and not _is_bool(value):
+                words[place] = f"{word}=true"
+        return words
 
     def take(self, dataclass_types: Sequence[Any]) -> None:
         """Add the options of more dataclasses."""
@@ -212,6 +225,14 @@ def _read_config(path: Path, hints: Mapping[str, object]) -> dict[str, Any]:
             raise UserError(f"{path}: {key} is {said(value)}, not {_name(hints[key])}{quotes}")
     os.environ.update(_variables(path, environment))
     return config
+
+
+def _is_bool(word: str) -> bool:
+    try:
+        string_to_bool(word)
+    except argparse.ArgumentTypeError:
+        return False
+    return True
 
 
 def _full_name(key: str, hints: Mapping[str, object]) -> str:

@@ -100,6 +100,7 @@ class Effect:
     nll_difference_these: Estimate = UNKNOWN
     d_paired_raw: float = NAN
     q: float = NAN
+    nll_difference_q: float = NAN
     p_worse: Estimate = UNKNOWN
     p_worse_these: Estimate = UNKNOWN
     d_within: Estimate = UNKNOWN
@@ -196,9 +197,12 @@ def joint_draws(pairs: Sequence[ComparedPair], n_resamples: int = 2000, seed: in
 
 
 def _with_q(effects: Sequence[Effect]) -> Iterator[Effect]:
-    """The effects of a group, its studies with their q."""
-    q_S = q_values([effect.d if effect.level == "study" else UNKNOWN for effect in effects])
-    return (replace(effect, q=q) for effect, q in zip(effects, q_S, strict=True))
+    """The effects of a group, its studies with their q of d and of the difference in nats."""
+    of_d_S, of_nats_S = (
+        q_values([getattr(effect, name) if effect.level == "study" else UNKNOWN for effect in effects])
+        for name in ("d", "nll_difference")
+    )
+    return (replace(e, q=q, nll_difference_q=nats) for e, q, nats in zip(effects, of_d_S, of_nats_S, strict=True))
 
 
 @dataclass(frozen=True)

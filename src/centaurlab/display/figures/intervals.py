@@ -93,7 +93,7 @@ def study_rows(effects: Sequence[Effect]) -> list[Row]:
 
 @styled
 def nats_forest(effects: Sequence[Effect]) -> Figure:
-    """The same in nats per response; filled by the q of d, which is zero where the difference is."""
+    """The same in nats per response."""
     first = effects[0]
     return _signed_rows(nats_rows(effects), _compared(first), first.contrast, NATS_AXIS)
 
@@ -102,7 +102,11 @@ def nats_rows(effects: Sequence[Effect]) -> list[Row]:
     """The difference of every study of the first group, and the mean over them."""
     first = effects[0]
     group = [effect for effect in effects if (effect.group, effect.group_name) == (first.group, first.group_name)]
-    rows = [Row(effect.name, effect.nll_difference, q=effect.q) for effect in group if effect.level == "study"]
+    rows = [
+        Row(effect.name, effect.nll_difference, q=effect.nll_difference_q)
+        for effect in group
+        if effect.level == "study"
+    ]
     these, models = first.nll_difference_these, first.nll_difference_models
     return [*rows, Row("mean over studies", first.nll_difference, is_summary=True, these=these, models=models)]
 
