@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from centaurlab.models.checkpoints import Checkpoint
-from centaurlab.models.quantization import bitsandbytes_config, keep_unpacked, quantization_of
+from centaurlab.models.quantization import bitsandbytes_config, check_quantized, keep_unpacked, quantization_of
 from centaurlab.models.sizes import check_all_layers, check_fits, check_ranks
 from centaurlab.models.tokenizers import n_tokens, tokenizer_home
 from centaurlab.runtime.errors import UserError, failure
@@ -93,6 +93,8 @@ def load_model(args: ModelArguments, device: "torch.device | None" = None) -> "P
         )
     check_all_layers(report["unexpected_keys"], model, found.base.source)
     model.name_or_path = found.base.source
+    if args.load_in_4bit or args.load_in_8bit:
+        check_quantized(model, found.base.source)
     if quantization_of(found.base, args) in ("nf4", "fp4"):
         keep_unpacked(model)
     if found.adapter:

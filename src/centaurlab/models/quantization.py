@@ -45,6 +45,22 @@ def bitsandbytes_config(args: "ModelArguments", base: Checkpoint) -> "BitsAndByt
     )
 
 
+def check_quantized(model: "PreTrainedModel", source: str) -> None:
+    """Refuse a model that would pass for a quantised one: none of its layers is, or its own code undoes it.
+
+    transformers' RWKV rounds weights of 4 bits once more before its first evaluation, to bitsandbytes' other kind.
+    """
+    from bitsandbytes.nn.modules import Linear4bit, Linear8bitLt
+
+    if not any(isinstance(module, Linear4bit | Linear8bitLt) for module in model.modules()):
+        what = f"bitsandbytes quantises none of its layers, which {type(model).__name__} has of its own kind"
+    elif model.config.model_type == "rwkv":
+        what = "the code of RWKV rounds quantised weights again in its own way"
+    else:
+        return
+    raise UserError(f"{source} cannot be quantised: {what}; leave out load_in_4bit and load_in_8bit")
+
+
 def keep_unpacked(model: "PreTrainedModel") -> None:
     """Keep 4-bit weights of a CPU in their own format.
 
