@@ -77,6 +77,7 @@ def test_images_that_are_named_are_counted_as_not_shown(checkout, tiny_llama_dir
     ("text", "n"),
     [
         ("<image> and <image: a/b.png> and dog_1.JPG, cat.jpeg.", 4),
+        ("<image>dog.png</image>, <image>: the one of before, <image> cat.png; then dog.png <image>", 5),
         ("<images> of 3.5 images, a .png, x.pngs and file.csv", 0),
     ],
 )

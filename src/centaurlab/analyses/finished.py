@@ -184,10 +184,11 @@ def _figure(name: str, caption: str, figure: "Figure") -> ReportFigure:
     return ReportFigure(name, caption, "svg", rendered(figure, "svg"))
 
 
-_COVERAGE = ("sessions", "responses", "scored", "cut", "empty", "failed", "malformed")
+_COVERAGE = ("sessions", "responses", "scored", "cut", "empty", "failed", "malformed", "images")
 _COVERAGE_NOTE = (
     "cut: beyond the context window; failed: memory did not suffice for the session, or the model gave a NaN or "
-    "infinite number; malformed: an opening mark of a response that is never closed"
+    "infinite number; malformed: an opening mark of a response that is never closed; "
+    "images: named in the text, and not shown to a model"
 )
 
 
@@ -197,7 +198,7 @@ def coverage_tables(names: Sequence[str], runs: Sequence[Run]) -> list[Table]:
     for name, run in zip(names, runs, strict=True):
         sessions = {study: about["sessions"] for study, about in run.about["data"]["studies"].items()}
         rows = [
-            {"study": study, "sessions": sessions[study], "failed": 0} | counts
+            {"study": study, "sessions": sessions[study], "failed": 0, "images": 0} | counts
             for study, counts in run.about["coverage"].items()
         ]
         frame = pd.DataFrame(rows, columns=["study", *_COVERAGE])

@@ -17,7 +17,8 @@ OPEN, CLOSE = "<<", ">>"
 HUMAN_RESPONSE = ("[HUMAN_RESPONSE]", "[/HUMAN_RESPONSE]")
 """Other markers of responses, which Psych-301 has; they are read where they are asked for."""
 _HUMAN_RESPONSE = re.compile(r"\[HUMAN_RESPONSE\](.*?)\[/HUMAN_RESPONSE\]", re.DOTALL)
-_IMAGE = re.compile(r"<image\b[^<>\n]{0,200}>|[\w./-]*\w\.(?:png|jpe?g|gif|bmp|svg|webp)\b", re.IGNORECASE)
+_IMAGE_FILE = r"[\w./-]*\w\.(?:png|jpe?g|gif|bmp|svg|webp)\b"
+_IMAGE = re.compile(rf"<image\b[^<>\n]{{0,200}}>(?:[ :]?{_IMAGE_FILE})?|{_IMAGE_FILE}", re.IGNORECASE)
 _RESPONSE = re.compile(r"<<(.*?)>>", re.DOTALL)
 _MISSING = {"", "n/a", "na", "nan", "none", "null", "nat", "<na>", "inf", "-inf"}
 _STUDY_NAME = re.compile(r"[^/\\\x00-\x1f\x7f]+")
