@@ -1,13 +1,14 @@
 """Parameters of simulated people, and which model made their choices: bias, coverage, and who wins.
 
 ``pytest -m slow -s tests/cognitive/test_recovery.py`` prints what docs/baselines.md sums up. Posteriors are integrated
-over draws from the prior, which are too few for the narrow ones of models with more than five parameters.
+by importance sampling from a proposal that follows them: draws from the prior meet those of seven parameters too
+rarely (of 2,048 draws two to eleven count), whose intervals would then hold 75 % of the truth.
 """
 
 import numpy as np
 import pytest
-from scipy.special import logsumexp, ndtri
-from scipy.stats import binom, qmc
+from scipy.special import logsumexp, ndtri, softmax
+from scipy.stats import binom, multivariate_t, qmc
 
 from centaurlab.cognitive.model import CognitiveModel
 from centaurlab.cognitive.models.all import MODELS
@@ -20,7 +21,7 @@ from helpers.simulated import DESIGNS, answering, bandit, knowledge_of
 from helpers.trials import session_of
 
 PEOPLE, PARTICLES = 20, 2048
-OF_CHOICES = [model for model in MODELS if model.name in DESIGNS and len(model.priors) <= 5]
+OF_CHOICES = [model for model in MODELS if model.name in DESIGNS]
 
 
 def prior_draws(n_parameters: int, n: int = PARTICLES) -> FloatArray:
@@ -28,24 +29,39 @@ def prior_draws(n_parameters: int, n: int = PARTICLES) -> FloatArray:
     return z_MP
 
 
-def posterior(model: CognitiveModel, person: Session, z_MP: FloatArray) -> FloatArray:
-    """(M,) weights of the parameters at ``z_MP`` after all answers."""
-    knowledge = knowledge_of(model, [person])
-    total_M = answers_of(model, person, knowledge).total(model.theta(z_MP))
-    weight_M: FloatArray = np.exp(total_M - logsumexp(total_M))
-    return weight_M
+def posterior(model: CognitiveModel, person: Session) -> tuple[FloatArray, FloatArray]:
+    """Standard normal values (M, P) of the parameters and their weights (M,) after all answers.
+
+    Draws from the prior are weighed by a power of posterior / proposal that a twentieth of them survives; the next are
+    from Student's t with 5 degrees of freedom around these, until the power is 1.
+    """
+    answers = answers_of(model, person, knowledge_of(model, [person]))
+    z_MP = prior_draws(len(model.priors))
+    log_proposal_M = -(z_MP**2).sum(axis=1) / 2
+    for number in range(20):
+        log_M = answers.total(model.theta(z_MP)) - (z_MP**2).sum(axis=1) / 2 - log_proposal_M
+        power = 1.0
+        while 1 / (softmax(power * log_M) ** 2).sum() < PARTICLES / 20:
+            power *= 0.8
+        weight_M = softmax(power * log_M)
+        if power == 1:
+            return z_MP, weight_M
+        spread_PP = 1.2 * np.cov(z_MP.T, aweights=weight_M) + 1e-4 * np.eye(len(model.priors))
+        proposal = multivariate_t(weight_M @ z_MP, spread_PP, df=5, seed=number)
+        z_MP = np.clip(proposal.rvs(PARTICLES), -8, 8)
+        log_proposal_M = proposal.logpdf(z_MP)
+    raise AssertionError("no proposal follows the posterior")
 
 
 def recovered(model: CognitiveModel) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Over simulated people, by parameter: bias and its standard error in prior SDs, and coverage of 95 % intervals."""
     n = len(model.priors)
-    z_MP = prior_draws(n)
     errors, covered = [], []
     for number in range(PEOPLE):
         draw = np.random.default_rng([number, n])
         truth_P = draw.normal(0, 1, n)
         person = answering(model, DESIGNS[model.name](draw), truth_P, draw, f"p{number}")
-        weight_M = posterior(model, person, z_MP)
+        z_MP, weight_M = posterior(model, person)
         errors.append(weight_M @ z_MP - truth_P)
         below_P = ((z_MP < truth_P) * weight_M[:, None]).sum(axis=0)
         covered.append((below_P > 0.025) & (below_P < 0.975))
@@ -57,8 +73,9 @@ def recovered(model: CognitiveModel) -> tuple[FloatArray, FloatArray, FloatArray
 @pytest.mark.parametrize("model", OF_CHOICES, ids=lambda model: model.name)
 def test_parameters_are_found_without_bias_in_intervals_that_hold_them(model: CognitiveModel) -> None:
     bias_P, error_P, coverage_P = recovered(model)
-    for prior, bias, coverage in zip(model.priors, bias_P, coverage_P, strict=True):
-        print(f"| `{model.name}` | {prior.name} | {bias:+.2f} | {100 * coverage:.0f} % |")
+    print(f"| `{model.name}` | {np.abs(bias_P).max():.2f} | {100 * coverage_P.mean():.0f} % |")
+    for prior, bias, error, coverage in zip(model.priors, bias_P, error_P, coverage_P, strict=True):
+        print(f"  {prior.name}: {bias:+.2f} ± {error:.2f}, {100 * coverage:.0f} %")
     assert np.abs(bias_P).max() < 0.1 + 3.3 * error_P.max()
     n = PEOPLE * len(model.priors)
     assert coverage_P.mean() * n >= binom.ppf(0.001, n, 0.95)
@@ -112,4 +129,4 @@ def test_the_model_that_made_the_choices_wins_in_nineteen_groups_of_twenty(truth
     won = (groups.sum(axis=1).argmax(axis=1) == truth).mean()
     chosen = np.mean([select("abc", group).frequency_K.argmax() == truth for group in groups])
     print(f"{DELTA_RULES[truth].name}: {100 * won:.0f} % by evidence, {100 * chosen:.0f} % by frequency")
-    assert won >= 0.95
+    assert min(won, chosen) >= 0.95
