@@ -246,6 +246,16 @@ def test_studies_without_a_d_leave_one_that_is_judged_by_its_people() -> None:
     assert verdict_of(effects).startswith("in b, whether people are predicted worse by org/post or by org/base cannot")
 
 
+def test_where_nats_and_d_disagree_the_verdict_says_whose_it_is() -> None:
+    alone = [effect("all studies", Estimate(0.1), "overall")]
+    clear, unclear = Estimate(0.1, 0.05, 0.15), Estimate(0.1, -0.05, 0.25)
+    for d, nats, disagree in ((clear, clear, 0), (unclear, unclear, 0), (unclear, clear, 1), (clear, unclear, 1)):
+        study = replace(effect("a", d), nll_difference=nats)
+        several = [replace(effect("all studies", d, "overall"), nll_difference=nats), study, effect("b", clear)]
+        for said in (verdict_of([*alone, study]), verdict_of(several)):
+            assert said.count("this is the verdict of d, and nats do not agree") == disagree
+
+
 def test_the_verdict_on_several_studies_is_that_over_them() -> None:
     effects = effects_of(["a", "b"], Estimate(0.1, -0.1, 0.3))
     contrast, nats = Contrast("org/post", "org/base"), nats_in_words(effects[0])

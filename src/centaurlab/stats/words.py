@@ -290,9 +290,18 @@ def verdict_of(effects: Sequence[Effect], contrast: Contrast | None = None) -> s
     one = [e for e in of_studies if e.d.is_defined] if not overall.d.has_interval else []
     beside = nats_in_words(one[0], "people") if len(one) == 1 else nats_in_words(overall)
     said = verdict_over(contrast or overall.contrast, overall.d, studies, these=overall.d_these, beside=beside)
+    said += _of_disagreement(one[0] if len(one) == 1 else overall)
     if len(one) == 1:
         said += f"; {_of_items(one[0])}"
     return several + said + (f"; {_of_models(overall)}" if several else "")
+
+
+def _of_disagreement(judged: Effect) -> str:
+    """That d and the difference in nats are not alike clear, where they are not; the verdict is d's."""
+    of_d, of_nats = judged.d, judged.nll_difference
+    if not (of_d.has_interval and of_nats.has_interval) or of_d.excludes_zero == of_nats.excludes_zero:
+        return ""
+    return "; this is the verdict of d, and nats do not agree: see the responses that lost most"
 
 
 def _of_items(study: Effect) -> str:
