@@ -1,4 +1,4 @@
-"""A small model trained on half of the sessions knows these by their letters, and not the others."""
+"""A small model trained on half of the sessions knows these by their letters and order, and not the others."""
 
 from pathlib import Path
 
@@ -7,14 +7,15 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from centaurlab.analyses.contamination import ContaminationArguments
+from centaurlab.analyses.contamination import ContaminationArguments, both_tests
 from centaurlab.data.transcripts import Transcript
 from centaurlab.runtime.errors import UserError
 from helpers.commands import evaluate
 from helpers.json_files import run_json
+from helpers.shortcut_readers import statements
 from helpers.transcripts import write_transcripts
 
-N_DRAWN, N_PEOPLE = 29, 40
+N_DRAWN, N_PEOPLE, N_RATERS = 29, 40, 8
 LETTERS = "BCDEFGHJKLMNOPQRSTUVWXYZ"
 
 
@@ -54,8 +55,8 @@ def train_on(model_folder: Path, texts: list[str], folder: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.usefixtures("offline")
 def test_members_are_told_from_others_whose_p_is_uniform(tmp_path: Path, tiny_llama_dir: Path) -> None:
-    everybody = people()
-    members = {one.participant for one in everybody[: N_PEOPLE // 2]}
+    everybody = [*people(), *(statements(1000 + person, 5) for person in range(N_RATERS))]
+    members = {one.participant for one in (*everybody[: N_PEOPLE // 2], *everybody[-N_RATERS // 2 :])}
     trained = train_on(tiny_llama_dir, [one.text for one in everybody if one.participant in members], tmp_path / "seen")
     rows = [
         {"text": one.text, "study": one.study, "experiment": one.experiment, "participant": one.participant}
@@ -66,7 +67,8 @@ def test_members_are_told_from_others_whose_p_is_uniform(tmp_path: Path, tiny_ll
     done = evaluate("contamination.py", "--model", tiny_llama_dir, trained, *asked)
     assert done.returncode == 0, done.stderr
     sessions = pd.read_csv(out / "sessions.csv", dtype={"participant": str})
-    assert sessions.groupby("model").size().tolist() == [N_PEOPLE, N_PEOPLE]
+    assert sessions.groupby(["test", "model"]).size().tolist() == [N_PEOPLE] * 2 + [N_RATERS] * 2
+    ordered, sessions = sessions[sessions["test"] == "order"], sessions[sessions["test"] == "letters"]
     is_member = sessions["participant"].isin(members)
     is_trained = sessions["model"] == str(trained)
     seen, unseen = (sessions[is_trained & side] for side in (is_member, ~is_member))
@@ -76,12 +78,30 @@ def test_members_are_told_from_others_whose_p_is_uniform(tmp_path: Path, tiny_ll
     for uniform in (unseen["p"], sessions[~is_trained]["p"]):
         jitter = np.random.default_rng(1).uniform(0, 1 / (N_DRAWN + 1), len(uniform))
         assert stats.kstest(uniform - jitter, "uniform").pvalue > 0.01
-    table = pd.read_csv(out / "contamination.csv").set_index(["model", "study"])
-    assert table.loc[(str(trained), "all studies"), "p"] < 1e-3
-    assert table.loc[(str(tiny_llama_dir), "all studies"), "p"] > 0.05
+    knows = (ordered["model"] == str(trained)) & ordered["participant"].isin(members)
+    assert (ordered[knows]["p"] <= 2 / (N_DRAWN + 1)).all()
+    assert ordered[~knows]["p"].median() > 0.2
+    table = pd.read_csv(out / "contamination.csv").set_index(["test", "model", "study"])["p"]
+    for test, most in (("letters", 1e-3), ("order", 0.05), ("both", 1e-3)):
+        assert table[test, str(trained), "all studies"] < most
+        assert table[test, str(tiny_llama_dir), "all studies"] > 0.05
+    of_both = pd.concat([sessions, ordered])
+    trained_ps = of_both[of_both["model"] == str(trained)]["p"]  # nobody has both
+    assert table["both", str(trained), "all studies"] == pytest.approx(stats.combine_pvalues(trained_ps).pvalue)
     said = run_json(out)["verdicts"]
-    assert "no sign that it has seen" in said[0]
-    assert "has seen transcripts of these" in said[1]
+    assert "by their letters: no sign that it has seen" in said[0]
+    assert "has seen transcripts of these: their letters" in said[1]
+    assert "by their order: no sign that it has seen" in said[2]
+    assert "has seen transcripts of these: their order" in said[3]
+    assert "by letters and order together: p = " in said[4]
+
+
+def test_who_has_both_tests_counts_with_twice_the_smaller_p() -> None:
+    known = [("letters", "1", 0.2), ("letters", "2", 0.01), ("order", "2", 0.5), ("order", "3", 0.7)]
+    sessions = pd.DataFrame(known, columns=["test", "participant", "p"]).assign(study="s", experiment="e", model="m")
+    found = both_tests(sessions.assign(who=sessions["participant"])).iloc[0]
+    assert found["p"] == pytest.approx(stats.combine_pvalues([0.2, 0.02, 0.7]).pvalue)
+    assert (found["sessions"], found["small"]) == (3, pytest.approx(1 / 3))
 
 
 def test_arguments_that_make_no_sense_are_named(tmp_path: Path) -> None:

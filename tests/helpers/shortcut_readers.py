@@ -1,4 +1,4 @@
-"""Sessions of train trips, and readers of them that make use of one thing alone: tables instead of models.
+"""Sessions of train trips and of statements, and readers of trips that use one thing alone: tables, not models.
 
 A reader says how likely each option is from the text before a response, as a language model does. What it does not look
 at cannot move it, so that what the battery says of it is known exactly.
@@ -32,6 +32,19 @@ def trips(person: int, n_trials: int = 8) -> Transcript:
         )
         text += f"Choice {i + 1}: {told}. You choose <<{answer}>>.\n"
     return Transcript(text, "benakiva1993trains", "exp1.csv", str(person))
+
+
+_STATEMENTS = ["Love children.", "Panic easily.", "Waste my time.", "Am full of ideas.", "Hate parties.", "Feel blue."]
+_STATEMENTS += ["Talk a lot.", "Make friends."]
+
+
+def statements(person: int, n_trials: int = 6) -> Transcript:
+    """A session in the words of revelle2010personality: statements in an order drawn for the person."""
+    draw = random.Random(person)
+    said = draw.sample(_STATEMENTS[:n_trials], n_trials)
+    rated = "".join(f'Statement: "{one}" You choose <<{draw.randint(1, 6)}>>.\n' for one in said)
+    text = f"Say how accurately each statement describes you.\nChoose 1 to 6.\n\n{rated}"
+    return Transcript(text.rstrip("\n"), "revelle2010personality", "exp1.csv", str(person))
 
 
 def by_history(before: str, answer: str, other: str) -> float:

@@ -1,14 +1,14 @@
-"""Has a model seen these transcripts? The likelihood of the published letters among letters that were drawn anew.
+"""Has a model seen these transcripts? The likelihood of the published letters and order among others drawn anew.
 
-The job tells and scores the sessions (``jobs/contamination.py``); here the letters' NLLs become a p-value per session,
-combined by study and over all of them.
+The job tells and scores the sessions (``jobs/contamination.py``); here the NLLs become a p-value per session and test,
+combined by study, over all of them, and over both tests.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ from centaurlab.stats.words import Quantity, in_words, number
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DESCRIPTION = """Has a model seen these transcripts? Are their letters likelier to it than letters drawn anew?
+DESCRIPTION = """Has a model seen these transcripts? Are their letters and order likelier to it than others drawn anew?
 
 examples:
   centaurlab contamination --model gemma-3-270m --data starter --max_participants 5 --output_dir runs/contamination
@@ -41,12 +41,13 @@ examples:
 The letters that name the options (J and F) were drawn at random for each person when the study was transcribed. A model
 that has not seen the transcript cannot know which: among the published session and --relabelings others in the same
 words, the published letters' likelihood has any rank equally often. p of a session is its rank, exact, without a
-reference model; sessions are combined by Fisher's method. A small p says that the model knows transcripts of this data.
-A large one is no proof that it does not: it may know the study, the paper, or the answers in other letters.
+reference model; sessions are combined by Fisher's method. Where a study's module says that the order of trials was
+drawn (drawn_order), so is the published order among as many others. A small p says that the model knows transcripts of
+this data. A large one is no proof that it does not: it may know the study, the paper, or the answers in other letters.
 Output: contamination.csv, sessions.csv, inapplicable.csv, run.json, a figure, and the folders of scores.
 """
 
-ADVANTAGE = Quantity("advantage of the published letters", "nats per session", is_difference=True)
+LETTERS, ORDER, BOTH = "letters", "order", "both"
 ALL_STUDIES = "all studies"
 _SMALL = 0.05
 
@@ -58,7 +59,8 @@ class ContaminationArguments:
     model_name_or_path: list[str] = field(metadata={"help": "one model or several"})
     output_dir: str = field(metadata={"help": "folder for contamination.csv, run.json and scores"})
     relabelings: int = field(
-        default=99, metadata={"help": "how often letters are drawn; each costs as much as scoring the session once"}
+        default=99,
+        metadata={"help": "how often letters and orders are drawn; each costs as much as scoring the session once"},
     )
 
     def __post_init__(self) -> None:
@@ -74,41 +76,69 @@ class ContaminationArguments:
 
 
 def find_contamination(
-    runs: Mapping[str, ScoreRun],
-    places: Mapping[tuple[str, ...], tuple[int, int]],
+    tests: Mapping[str, Mapping[str, ScoreRun]],
+    places: Mapping[str, Mapping[tuple[str, ...], tuple[int, int]]],
     n_drawn: int,
     refused: pd.DataFrame,
     estimates: EstimateArguments,
 ) -> Finding:
-    """Ranks of the published letters as tables, a figure and sentences.
+    """Ranks of the published letters and order as tables, figures and sentences.
 
-    ``places``: of each session the number of its first mention of a letter, and how many mentions each text has.
+    ``tests``: the runs by test and model. ``places``: of each test and session the number of the first stretch that is
+    scored, and how many each text has.
     """
-    sessions = pd.concat([session_table(run, model, places, n_drawn) for model, run in runs.items()], ignore_index=True)
-    table = pd.concat(
-        [study_table(of, model, estimates) for model, of in sessions.groupby("model", sort=False)], ignore_index=True
+    sessions = pd.concat(
+        [
+            session_table(run, model, places[test], n_drawn).assign(test=test)
+            for test, runs in tests.items()
+            for model, run in runs.items()
+        ],
+        ignore_index=True,
     )
+    tables = [
+        study_table(of, model, estimates).assign(test=str(test))
+        for (test, model), of in sessions.groupby(["test", "model"], sort=False)
+    ]
+    table = pd.concat([*tables, both_tests(sessions)] if len(tests) > 1 else tables, ignore_index=True)
+    table = table[["test", *table.columns.drop("test")]]
     said = verdicts(table)
-    first = next(iter(runs.values()))
+    first = next(iter(tests.values()))
+    runs = {model: run for of in tests.values() for model, run in of.items()}
     return Finding(
         tables={
             "contamination.csv": table,
-            "sessions.csv": sessions.drop(columns="who"),
+            "sessions.csv": sessions[["test", *sessions.columns.drop(["test", "who"])]],
             "inapplicable.csv": refused,
         },
         record={
             "verdict": "; ".join(said),
             "verdicts": said,
             "relabelings": n_drawn,
-            "data": {key: first.about["data"][key] for key in ("name", "fingerprint", "studies")},
+            "data": {key: next(iter(first.values())).about["data"][key] for key in ("name", "fingerprint", "studies")},
             "models": scored_models(runs),
         },
-        figures={"advantage": advantage_figure(table)},
+        figures={f"advantage_{test}": advantage_figure(table[table["test"] == test], test) for test in tests},
         metrics=[
-            (None, {f"p/{row['model']}": row["p"] for row in table.to_dict("records") if row["study"] == ALL_STUDIES})
+            (None, {f"p_{row['test']}/{row['model']}": row["p"] for row in _overall(table)}),
         ],
         shown=[shown_table(table), *([table_of("Left out", refused)] if len(refused) else []), *said],
     )
+
+
+def both_tests(sessions: pd.DataFrame) -> pd.DataFrame:
+    """Fisher's p over the sessions of both tests, a row per model.
+
+    A session that has both counts with twice the smaller p (Bonferroni), since the two need not be independent.
+    """
+    rows = []
+    for model, of in sessions.groupby("model", sort=False):
+        ps = of.groupby(list(SESSION))["p"].agg(["min", "size"])
+        once = np.minimum(1, ps["min"] * ps["size"])
+        rows.append(
+            {"test": BOTH, "model": model, "study": ALL_STUDIES, "p": fisher(once.tolist())}
+            | {"small": float((once <= _SMALL).mean()), "sessions": len(once), "people": of["who"].nunique()}
+        )
+    return pd.DataFrame(rows)
 
 
 def session_table(
@@ -170,30 +200,44 @@ def _generator(seed: int, study: str | None) -> np.random.Generator:
     return bootstrap.generator(seed, "contamination", *([] if study is None else [study]))
 
 
+def _overall(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return table[table["study"] == ALL_STUDIES].to_dict("records")  # type: ignore[return-value]
+
+
+def advantage(test: str) -> Quantity:
+    """By how much the published letters, or the published order, are likelier."""
+    return Quantity(f"advantage of the published {test}", "nats per session", is_difference=True)
+
+
 def verdicts(table: pd.DataFrame) -> list[str]:
-    """Of each model whether it knows the published letters, in a sentence."""
+    """Of each model whether it knows the published letters, order, or either, in a sentence each."""
     said = []
-    for row in table[table["study"] == ALL_STUDIES].to_dict("records"):
-        size = in_words(*(_estimate(row, ""), ADVANTAGE, "studies"), these=_estimate(row, "_these"))
-        counted = f"p = {number(row['p'])} over {row['sessions']:,} sessions; {size}"
-        model = model_label(row["model"])
+    for row in _overall(table):
+        test, model = row["test"], model_label(row["model"])
+        counted = f"p = {number(row['p'])} over {row['sessions']:,} sessions"
+        if test == BOTH:
+            said.append(f"{model}, by letters and order together: {counted}")
+            continue
+        size = in_words(*(_estimate(row, ""), advantage(test), "studies"), these=_estimate(row, "_these"))
         if row["p"] < _SMALL:
-            said.append(
-                f"{model} has seen transcripts of these: their letters are likelier than letters drawn anew ({counted})"
+            are = (
+                "their letters are likelier than letters" if test == LETTERS else "their order is likelier than orders"
             )
+            said.append(f"{model} has seen transcripts of these: {are} drawn anew ({counted}; {size})")
         else:
             said.append(
-                f"{model}: no sign that it has seen these transcripts ({counted}); this is no proof that it has not"
+                f"{model}, by their {test}: no sign that it has seen these transcripts ({counted}; {size}); this is no "
+                "proof that it has not"
             )
     return said
 
 
-def _estimate(row: Mapping[object, float], about: str) -> Estimate:
+def _estimate(row: Mapping[Any, Any], about: str) -> Estimate:
     return Estimate(row["advantage"], row[f"advantage_low{about}"], row[f"advantage_high{about}"])
 
 
-def advantage_figure(table: pd.DataFrame) -> "Figure":
-    """By how much the published letters are likelier, by study and model."""
+def advantage_figure(table: pd.DataFrame, test: str) -> "Figure":
+    """By how much the published letters, or the published order, are likelier, by study and model."""
     models = list(dict.fromkeys(table["model"]))
     rows = [
         Row(
@@ -203,17 +247,17 @@ def advantage_figure(table: pd.DataFrame) -> "Figure":
         )
         for row in table.to_dict("records")
     ]
-    quantity = "advantage (nats per session)\n← drawn letters likelier · published letters likelier →"
-    return change_rows(rows, list(map(model_label, models)), "Published letters against letters drawn anew", quantity)
+    quantity = f"advantage (nats per session)\n← drawn {test} likelier · published {test} likelier →"
+    return change_rows(rows, list(map(model_label, models)), f"Published {test} against {test} drawn anew", quantity)
 
 
 def shown_table(table: pd.DataFrame) -> Table:
     """All of it; over all studies below."""
     shown = table.assign(model=table["model"].map(model_label)).sort_values("study", key=lambda s: s != ALL_STUDIES)
-    columns = {"study": "study", "model": "model", "p": "p", "small": f"sessions with p ≤ {_SMALL}"}
+    columns = {"test": "test", "study": "study", "model": "model", "p": "p", "small": f"sessions with p ≤ {_SMALL}"}
     columns |= {"advantage": "advantage (nats per session)", "sessions": "sessions", "people": "people"}
     n_models = int((shown["study"] == ALL_STUDIES).sum())
-    return table_of("Published letters against letters drawn anew", shown, columns, n_summary=n_models)
+    return table_of("Published letters and order against others drawn anew", shown, columns, n_summary=n_models)
 
 
 def section(run: Run) -> Section:
@@ -226,8 +270,10 @@ def section(run: Run) -> Section:
             "The letters of the options were drawn at random for each person, so that a model which has not seen the "
             f"transcript cannot tell the published ones from {run.about['relabelings']} drawn anew in the same words. "
             "p of a session is the rank of its published letters, exact; those of sessions are combined by Fisher's "
-            "method. Advantage: by how many nats the published letters are likelier, all mentions together. A large p "
-            "is no proof: a model may know the study, its paper, or the answers in other letters.",
+            "method. Where the order of trials was drawn too, the published order is ranked alike. Advantage: by how "
+            "many nats the published letters (all mentions together) or the published order are likelier. Both: "
+            "Fisher's method over the sessions of both tests. A large p is no proof: a model may know the study, its "
+            "paper, or the answers in other letters.",
             INTERVALS,
         ),
         figures=folder_pictures([run]),

@@ -1,4 +1,4 @@
-"""Sessions in the published letters and in others, each scored by every model."""
+"""Sessions in the published letters and order and in others, each scored by every model."""
 
 from dataclasses import astuple
 from pathlib import Path
@@ -6,38 +6,52 @@ from pathlib import Path
 import pandas as pd
 
 from centaurlab.analyses.analysis import Finding
-from centaurlab.analyses.contamination import ANALYSIS, ContaminationArguments, find_contamination
+from centaurlab.analyses.contamination import ANALYSIS, LETTERS, ORDER, ContaminationArguments, find_contamination
 from centaurlab.catalog.studies.find import load_studies
 from centaurlab.data.source import open_source
 from centaurlab.jobs.job import Asked, Plan, Round, Scored, everywhere, job
+from centaurlab.prompts.context import Context
 from centaurlab.prompts.relabelled import RelabelledContext, find_lettered
+from centaurlab.prompts.reordered import ReorderedContext, find_drawn_orders
 from centaurlab.runtime.errors import UserError
 
 
 def plan(asked: Asked[ContaminationArguments]) -> Plan:
-    """Every model on every session in all its letters."""
+    """Every model on every session in all its letters, and in all its orders."""
     own = load_studies(Path(asked.data.study_module)) if asked.data.study_module else {}
-    lettered, refused = find_lettered(open_source(asked.data), asked.scoring.protocol, own)
-    if not lettered:
-        why = "; ".join(f"{study}: {reason}" for study, reason in refused)
-        raise UserError(f"{asked.data.data}: no session has letters that were drawn for its person ({why})")
-    context = RelabelledContext(lettered, asked.own.relabelings, asked.estimates.seed)
+    protocol, n, seed = asked.scoring.protocol, asked.own.relabelings, asked.estimates.seed
+    lettered, no_letters = find_lettered(open_source(asked.data), protocol, own)
+    drawn, no_order = find_drawn_orders(open_source(asked.data), protocol, own)
+    contexts: dict[str, Context] = {}
+    if lettered:
+        contexts[LETTERS] = RelabelledContext(lettered, n, seed)
+    if drawn:
+        contexts[ORDER] = ReorderedContext(drawn, n, seed, own)
+    refused = {LETTERS: no_letters, ORDER: no_order}
+    rows = [(test, *about, k) for test, counts in refused.items() for about, k in sorted(counts.items())]
+    if not contexts:
+        why = "; ".join(f"{test}, {study}: {reason}" for test, study, reason, _ in rows)
+        raise UserError(f"{asked.data.data}: no session has letters or an order that were drawn ({why})")
     models = {name: asked.load.of(name) for name in asked.own.model_name_or_path}
     rounds = {
-        "letters": Round(
-            *(models, asked.data, asked.folder / "scores"),
+        test: Round(
+            *(models, asked.data, asked.folder / "scores" / test),
             context_of=everywhere(context),
             tolerant=len(models) > 1,
-            condition="letters drawn anew",
+            condition=f"{test} drawn anew",
         )
+        for test, context in contexts.items()
     }
-    places = {tuple(map(str, astuple(key))): (one.n_responses, one.n_mentions) for key, one in lettered.items()}
-    left_out = pd.DataFrame([(*about, n) for about, n in sorted(refused.items())], columns=["study", "why", "sessions"])
+    places = {
+        LETTERS: {tuple(map(str, astuple(key))): (one.n_responses, one.n_mentions) for key, one in lettered.items()},
+        ORDER: {tuple(map(str, astuple(key))): numbers for key, numbers in drawn.items()},
+    }
+    left_out = pd.DataFrame(rows, columns=["test", "study", "why", "sessions"])
 
     def compute(scored: Scored) -> Finding:
         if not scored.runs:
             raise UserError(f"no model is left; {scored.missing}")
-        return find_contamination(scored.runs, places, asked.own.relabelings, left_out, asked.estimates)
+        return find_contamination(scored.rounds, places, n, left_out, asked.estimates)
 
     return Plan(rounds, compute)
 

@@ -95,6 +95,7 @@ class Study:
     finish: Callable[[list[Trial]], list[Trial]] = _nothing_to_add
     also_called: tuple[str, ...] = ()
     effects: Mapping[str, Callable[[Sequence[Trial]], float]] = field(default_factory=dict, hash=False)
+    drawn_order: bool = False
 
 
 def read_trials(study: Study, segments: Sequence[str], answers: Sequence[str]) -> list[Trial]:

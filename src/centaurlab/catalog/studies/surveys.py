@@ -2,7 +2,8 @@
 
 Personality: the numbers 1 to 6 are the same for everybody. The other two have letters, drawn for each person, that
 stand for answers ("P for yes, F for perhaps, O for no"); their options are ordered by what they mean, most assent
-last, so that a graded model finds its categories in order. Everybody answers the same items, some leave some out.
+last, so that a graded model finds its categories in order. Everybody answers the same items, some leave some out; the
+statements' order was drawn for each person when they were transcribed, that of the other two is the questionnaire's.
 """
 
 import re
@@ -35,7 +36,7 @@ def _ask_letter(
 
 
 STUDIES = (
-    Study("revelle2010personality", _ask_rating, first_trial=r"Statement: "),
+    Study("revelle2010personality", _ask_rating, first_trial=r"Statement: ", drawn_order=True),
     Study(
         "deboeck2004aggression",
         partial(
