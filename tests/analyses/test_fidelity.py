@@ -1,11 +1,15 @@
 """Simulated sessions against people's through the command: verdicts, pairs, files of others, refusals."""
 
 import random
+import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from centaurlab.analyses.parameters import parameters
+from centaurlab.data.transcripts import Transcript
 from helpers.commands import centaurlab, evaluate
 from helpers.json_files import run_json
 from helpers.score_folders import table_folder
@@ -57,7 +61,7 @@ def test_a_lost_effect_is_told_from_one_that_is_there(files: dict[str, Path], tm
     simulated = [files[name] for name in ("alike", "flat", "others")]
     done = evaluate(
         *("fidelity.py", "--people", files["people"], "--simulated", *simulated, "--output_dir", tmp_path / "out"),
-        *("--permutations", 199, "--resamples", 50),
+        *("--permutations", 199, "--resamples", 10),
     )
     assert done.returncode == 0, done.stderr
     effects = pd.read_csv(tmp_path / "out/effects_behaviour.csv").set_index("system")
@@ -68,6 +72,7 @@ def test_a_lost_effect_is_told_from_one_that_is_there(files: dict[str, Path], tm
     distances = pd.read_csv(tmp_path / "out/fidelity.csv").set_index(["system", "axis"])
     assert (distances.xs("alike.jsonl")["verdict"] == "no more than people").all()
     assert distances.loc[("flat.jsonl", "marginal"), "verdict"] == "differs"
+    assert distances.loc[("flat.jsonl", "parameters"), "verdict"] == "differs"
     assert distances.xs("alike.jsonl")["paired"].all()
     assert not distances.xs("others.jsonl")["paired"].any()
     assert (distances["floor"] > 0).all()
@@ -83,6 +88,29 @@ def test_a_lost_effect_is_told_from_one_that_is_there(files: dict[str, Path], tm
     report = centaurlab("report", tmp_path / "out", "--output", tmp_path / "page.html")
     assert report.returncode == 0, report.stderr
     assert "Does the model behave as people do" in (tmp_path / "page.html").read_text()
+
+
+def test_parameters_of_a_session_are_means_over_a_grid_of_the_posterior() -> None:
+    """Of the logit of Stroop: evidence exp(1 + z) of the ink, z of the word and z of the button pressed before."""
+    texts = [stroop(person, 0, congruency) for person, congruency in ((1, 0.0), (2, 0.6))]
+    found = parameters([Transcript(text, "busch2024_stroop", "e", str(n)) for n, text in enumerate(texts)], {})
+    axis = np.linspace(-4, 4, 41)
+    z_MP = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+    for n, text in enumerate(texts):
+        log_M, before = -0.5 * (z_MP**2).sum(1), ""
+        for word, ink, answer in re.findall(r"the word ([A-Z]+), .* colored in ([A-Z]+). You press <<(.)>>", text):
+            utility = {
+                key: np.exp(1 + z_MP[:, 0]) * (key == ink[0].lower())
+                + z_MP[:, 1] * (key == word[0].lower())
+                + z_MP[:, 2] * (key == before)
+                for key in "rgb"
+            }
+            log_M = log_M + utility[answer] - np.logaddexp.reduce(list(utility.values()))
+            before = answer
+        weight_M = np.exp(log_M - log_M.max())
+        assert found is not None
+        np.testing.assert_allclose(found[n], weight_M @ z_MP / weight_M.sum(), atol=0.1)
+    assert parameters([Transcript("You press <<J>>.", "unheard", "e", "1")], {}) is None
 
 
 def test_simulated_people_of_unknown_studies_are_refused(files: dict[str, Path], tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ class Behaviour:
     dynamics: Cells
     features: Mapping[str, float]
     effects: Mapping[str, float]
+    transcript: Transcript | None = None
 
 
 def behaviours(
@@ -88,7 +89,7 @@ def _behaviour(
         dynamics[situation, "another"] += not is_repeated
         by_situation[situation].append(is_repeated)
     features |= {f"{situation}: {STAYS}": share(repeated) for situation, repeated in by_situation.items()}
-    return Behaviour(transcript.key, marginal, dynamics, features, effects)
+    return Behaviour(transcript.key, marginal, dynamics, features, effects, transcript)
 
 
 def _stays(trials: Sequence[Trial]) -> Iterator[tuple[str, bool]]:

@@ -4,6 +4,7 @@ Whoever simulated, here or elsewhere, sessions are read as people's are.
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.behaviour import behaviours
 from centaurlab.analyses.fidelity_study import ALPHA, CELL_COLUMNS, EFFECT_COLUMNS, compare_study
 from centaurlab.analyses.finished import Run, command, facts_of, folder_pictures, read_table
+from centaurlab.analyses.parameters import parameters
 from centaurlab.catalog.studies.find import load_studies
 from centaurlab.data.options import shared_labels
 from centaurlab.data.source import DataArguments, open_source
@@ -88,6 +90,7 @@ def find_fidelity(
     people = list(open_source(people_data or DataArguments(asked.people)))
     labels = shared_labels(people, own_studies)
     of_people = behaviours(people, labels, own_studies)
+    fit = partial(parameters, labels=labels, own_studies=own_studies)
     rows: dict[str, list[dict[str, Any]]] = {"distances": [], "effects": [], "cells": []}
     for name in asked.simulated:
         path = Path(name) / "simulated.jsonl.gz"
@@ -97,7 +100,7 @@ def find_fidelity(
                 f"{name} simulates {', '.join(unknown)}, of which {asked.people} has no people; leave it out"
             )
         for study, sessions in sorted(of_model.items()):
-            found = compare_study(of_people[study], sessions, asked.permutations, estimates)
+            found = compare_study(of_people[study], sessions, asked.permutations, estimates, fit)
             for table, of_table in rows.items():
                 of_table += [{"system": model_label(name), "study": study} | row for row in getattr(found, table)]
     distances = pd.DataFrame(rows["distances"])
@@ -148,7 +151,8 @@ def _gap(
     asked: FidelityArguments, distances: pd.DataFrame, estimates: EstimateArguments
 ) -> tuple[pd.DataFrame, Estimate]:
     """NLL of people's answers beside the distance of simulated ones over its floor, by system and study."""
-    ratio = distances[distances["axis"] != "individuals"].groupby(["system", "study"], sort=False)["ratio"].mean()
+    of_answers = distances[distances["axis"].isin(("marginal", "dynamics"))]
+    ratio = of_answers.groupby(["system", "study"], sort=False)["ratio"].mean()
     rows = []
     for name, folder in zip(asked.simulated, asked.scores or (), strict=True):
         scores = read_run(Path(folder)).table([NLL]).to_pandas()
@@ -190,7 +194,8 @@ def _shown_distances(table: pd.DataFrame) -> Table:
     columns = {"system": "system", "study": "study", "axis": "axis", "distance": "distance", "floor": "floor"}
     columns |= {"sd_ratio": "SD ratio", "p_holm": "p (Holm)", "verdict": "verdict"}
     note = (
-        "marginal, dynamics: total variation; individuals: Wasserstein-1 in SDs of the people; floor: what two halves "
+        "marginal, dynamics: total variation; individuals, parameters (of a cognitive model of the study): "
+        "Wasserstein-1 in SDs of the people; floor: what two halves "
         "of the people are apart; SD ratio below 1: simulated people are too alike"
     )
     return table_of("Distances", table, columns, note)

@@ -5,13 +5,14 @@ session, which was asked the same questions.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from centaurlab.analyses.behaviour import Behaviour, Cells
+from centaurlab.data.transcripts import Transcript
 from centaurlab.stats.agreement import agreement_of_tests, hedges_g, jensen_shannon, simbench_score
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.estimate import FloatArray
@@ -64,9 +65,16 @@ class _Matched:
 
 
 def compare_study(
-    people: Sequence[Behaviour], model: Sequence[Behaviour], permutations: int, estimates: EstimateArguments
+    people: Sequence[Behaviour],
+    model: Sequence[Behaviour],
+    permutations: int,
+    estimates: EstimateArguments,
+    fit: Callable[[Sequence[Transcript]], FloatArray | None] | None = None,
 ) -> StudyFidelity:
-    """Every axis and effect of a study; p values are adjusted for all of them (Holm)."""
+    """Every axis and effect of a study; p values are adjusted for all of them (Holm).
+
+    ``fit`` gives parameters of a cognitive model (N, P) of sessions, None where the study has no model.
+    """
     matched = _matched(people, model)
     about = {"people": len(matched.people), "sessions": len(model), "paired": matched.is_paired}
     rows: list[dict[str, Any]] = []
@@ -86,7 +94,16 @@ def compare_study(
             beside["simbench"] = simbench_score(people_C, model_C, item_C)
         rows.append({"axis": axis} | _distance_row(found) | beside | about)
         cell_rows += _cell_rows(axis, cells, item_C, people_C, model_C)
-    rows.append({"axis": "individuals"} | _individuals(matched, permutations, estimates) | about)
+    in_order = [*matched.people, *(session for of in matched.simulated for session in of)]
+    names = _feature_names(in_order)
+    differ_in = {"individuals": np.array([_features(session, names) for session in in_order])}
+    if fit is not None and (fitted_NP := fit([one.transcript for one in in_order if one.transcript])) is not None:
+        differ_in["parameters"] = fitted_NP
+    for axis, number_NK in differ_in.items():
+        n, m, r = len(matched.people), len(matched.simulated), len(matched.simulated[0])
+        model_MRK = number_NK[n:].reshape(m, r, number_NK.shape[1])
+        numbers = Sessions(number_NK[:n], model_MRK, matched.is_paired)
+        rows.append({"axis": axis} | _individuals(numbers, permutations, estimates) | about)
     compared = _effects(matched)
     adjusted = holm([*(row["p"] for row in rows), *(one.difference.p for one, _, _ in compared.values())])
     for row, p in zip(rows, adjusted, strict=False):
@@ -106,14 +123,9 @@ def compare_study(
     return StudyFidelity(rows, effects, cell_rows)
 
 
-def _individuals(matched: _Matched, permutations: int, estimates: EstimateArguments) -> dict[str, float]:
-    names = _feature_names([*matched.people, *(session for of in matched.simulated for session in of)])
-    behaviour = matched.sessions(
-        [_features(session, names) for session in matched.people],
-        [[_features(session, names) for session in of] for of in matched.simulated],
-    )
-    found = fidelity(behaviour, individual_distance, permutations, estimates.resamples, estimates.seed)
-    ratio = sd_ratio(behaviour, estimates.resamples, estimates.seed)
+def _individuals(numbers: Sessions, permutations: int, estimates: EstimateArguments) -> dict[str, float]:
+    found = fidelity(numbers, individual_distance, permutations, estimates.resamples, estimates.seed)
+    ratio = sd_ratio(numbers, estimates.resamples, estimates.seed)
     return _distance_row(found) | {"sd_ratio": ratio.value, "sd_ratio_low": ratio.low, "sd_ratio_high": ratio.high}
 
 

@@ -170,7 +170,7 @@ def _shared(model: CognitiveModel, people: Sequence[Answers], start_P: FloatArra
     if start_P is None:
         n_R = np.cumsum([one.covered_R.sum() for one in people])
         few = people[: int(np.searchsorted(n_R, _FEW)) + 1]
-        starts_MP = _sobol(n, 32, seed=0)
+        starts_MP = even_normal(n, 32, seed=0)
         start_P = starts_MP[int(np.argmax(total(starts_MP, few)))]
         if len(few) < len(people):
             start_P = newton(lambda z_MP: total(z_MP, few), start_P)
@@ -214,7 +214,7 @@ def newton(total: Callable[[FloatArray], FloatArray], start_P: FloatArray) -> Fl
     return z_P
 
 
-def _sobol(n: int, count: int, seed: int) -> FloatArray:
+def even_normal(n: int, count: int, seed: int) -> FloatArray:
     """(count, n) standard normal values that fill the space evenly."""
     from scipy.stats import qmc  # here: --help would wait for it
 
@@ -225,7 +225,7 @@ def _sobol(n: int, count: int, seed: int) -> FloatArray:
 
 def _particles(z_P: FloatArray, n_particles: int) -> FloatArray:
     """Half of them over the weak prior, half nearer to the shared θ, from the same low-discrepancy sequence always."""
-    z_MP = _sobol(len(z_P), n_particles, seed=1)
+    z_MP = even_normal(len(z_P), n_particles, seed=1)
     z_MP[1::2] = z_P + 0.5 * z_MP[1::2]
     z_MP[0] = z_P
     result: FloatArray = np.clip(z_MP, -_FARTHEST, _FARTHEST)

@@ -112,11 +112,16 @@ def marginals_figure(cells: pd.DataFrame) -> Figure | None:
 
 
 def spread_figure(table: pd.DataFrame) -> Figure | None:
-    """SD of simulated people over SD of people, a row per study; below 1, simulated people are too alike."""
+    """SD of simulated people over SD of people; below 1, simulated people are too alike.
+
+    A row per study, and one for the parameters of its cognitive model.
+    """
     known = table[np.isfinite(table["sd_ratio"]) & (table["sd_ratio"] > 0)]
     if known.empty:
         return None
-    known = known.assign(name=[short(str(study), 26) for study in known["study"]])
+    said = {"individuals": "", "parameters": ", parameters"}
+    names = [short(str(study), 26) + said[axis] for study, axis in zip(known["study"], known["axis"], strict=True)]
+    known = known.assign(name=names)
     return _spread(known, list(dict.fromkeys(known["name"])))
 
 
