@@ -139,9 +139,10 @@ def test_the_command_is_the_one_that_wandbs_agent_would_run(tmp_path: Path, monk
     ]
 
 
-def test_a_trial_reads_its_values_from_the_json_file_of_its_command(tmp_path: Path) -> None:
+def test_a_trial_reads_its_values_and_nothing_else_from_the_json_file_of_its_command(tmp_path: Path) -> None:
     program = "import json, os, sys; values = json.load(open(sys.argv[1])); folder = os.environ['SWEEP_RUNS'] + '/' + "
-    program += "os.environ['WANDB_RUN_ID']; json.dump({'loss': values['rank']}, open(folder + '/metrics.jsonl', 'w'))"
+    program += "os.environ['WANDB_RUN_ID']; loss = values.pop('rank') + len(values); "
+    program += "json.dump({'loss': loss}, open(folder + '/metrics.jsonl', 'w'))"
     command = ["${env}", "${interpreter}", "-c", program, "${args_json_file}"]
     output, _ = start_sweep(write_sweep(tmp_path, parameters={"rank": {"values": [7]}}, command=command)).communicate()
     assert "loss = 7" in output

@@ -76,7 +76,7 @@ class SelfCheck:
         if self.chunks and self.whole_beyond is not None:
             off.append(
                 "self-check: this model's rotary embedding depends on how much is computed at once, so sessions of "
-                f"more than {self.whole_beyond:,} tokens are computed whole"
+                f"more than {self.whole_beyond:,} tokens are computed whole, up to their last response"
             )
         if self.blocks is False:
             off.append("self-check: attention in blocks changes this model's NLLs, so it attends in its own way")

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.5
 _VALUES = "trial.json"
+_ARGUMENTS = "values.json"  # the same for its program, which may refuse what it does not know: nothing besides
 
 
 def n_trials(sweep: Sweep, count: int | None) -> int:
@@ -175,7 +176,9 @@ def _take(sweep: Sweep, study: "optuna.Study", slot: int, first: int, runs: Path
         }
         ended: int | None = 0
         if not (folder.path / "run.json").exists():  # it does when the trial outlived its worker
-            command = command_line(sweep, values, folder.path / _VALUES)
+            arguments = folder.path / _ARGUMENTS
+            arguments.write_text(json.dumps(values))
+            command = command_line(sweep, values, arguments)
             ended = _run_trial(sweep, asked, command, environment, folder.path, lock, stop)
         if stop.is_set():
             return True
