@@ -262,6 +262,9 @@ def shown_table(table: pd.DataFrame) -> Table:
 
 def section(run: Run) -> Section:
     """Whether a model has seen the transcripts."""
+    table = read_table(run, "contamination")
+    if "test" not in table:  # a run of 0.2.0, which knew one test
+        table = table.assign(test=LETTERS)
     return Section(
         title=f"Contamination by {run.about['data']['name']}",
         question="Has the model seen these transcripts?",
@@ -277,7 +280,7 @@ def section(run: Run) -> Section:
             INTERVALS,
         ),
         figures=folder_pictures([run]),
-        tables=(shown_table(read_table(run, "contamination")), table_of("Left out", read_table(run, "inapplicable"))),
+        tables=(shown_table(table), table_of("Left out", read_table(run, "inapplicable"))),
         provenance=tuple(facts_of(run)),
         commands=(command(run),),
     )
