@@ -12,6 +12,7 @@ from centaurlab.stats.fidelity import (
     fidelity,
     holm,
     individual_distance,
+    sd_of_features,
     sd_ratio,
     total_variation,
 )
@@ -117,3 +118,11 @@ def test_verdicts_on_effects() -> None:
 
 def test_holm_multiplies_by_the_tests_that_are_left() -> None:
     assert holm([0.01, math.nan, 0.04, 0.03]) == pytest.approx([0.03, math.nan, 0.06, 0.06], nan_ok=True)
+
+
+def test_numbers_that_differ_by_rounding_alone_are_no_unit_of_distances() -> None:
+    """The mean of ten times 0.1 is another number than 0.1: without care, its SD of 1e-17 would divide."""
+    alike_NF = np.full((10, 1), 0.1) + np.spacing(0.1) * (np.arange(10) % 3)[:, None]
+    assert sd_of_features(alike_NF).tolist() == [0.0]
+    assert np.isnan(individual_distance(alike_NF, alike_NF + 1))
+    assert sd_of_features(1e-6 * np.arange(3.0)[:, None]).tolist() == pytest.approx([1e-6])

@@ -21,6 +21,7 @@ Distance = Callable[[FloatArray, FloatArray], float]
 
 N_SPLITS = 200
 _SEES = 1.959964
+_ROUNDING = 1e-9  # of the largest value: what is less apart is equal, and no unit for distances
 
 
 @dataclass(frozen=True)
@@ -182,10 +183,12 @@ def _finite_sd(values: Sequence[float]) -> float:
 
 
 def sd_of_features(group_NF: FloatArray) -> FloatArray:
-    """SD over sessions of each feature (F,), NaN being none; 0 of fewer than two."""
+    """SD over sessions of each feature (F,), NaN being none; 0 of fewer than two, and of equal ones."""
     counts = np.isfinite(group_NF).sum(0)
     centred = group_NF - np.nansum(group_NF, 0) / np.maximum(counts, 1)
     found: FloatArray = np.sqrt(np.nansum(centred**2, 0) / np.maximum(counts - 1, 1))
+    largest_F = np.where(np.isfinite(group_NF), np.abs(group_NF), 0.0).max(0, initial=0.0)
+    found[found <= _ROUNDING * largest_F] = 0.0
     return found
 
 
