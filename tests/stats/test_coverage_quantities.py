@@ -198,17 +198,17 @@ def test_effects_of_behaviour(n_people: int, is_paired: bool) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n_people", "lowest"), [(6, 0.82), (20, 0.92)])
-def test_each_end_of_a_ceiling(n_people: int, lowest: float) -> None:
+@pytest.mark.parametrize("n_people", [4, 9, 20, 60])
+def test_each_end_of_a_ceiling(n_people: int) -> None:
     """Ends are biased by construction: each interval is about what as many other people would give on average.
 
-    Of fewer than ten people per item, which are marked as too few, it is too narrow: their answers fit themselves.
+    Of fewer than ten people it may be too wide.
     """
     rng = np.random.default_rng(n_people)
     p_IO = rng.dirichlet(np.ones(3), 12)
     items = [f"item {i}" for i in range(len(p_IO))]
     found = []
-    for _ in range(300):
+    for _ in range(200):
         chosen_PI = np.stack([rng.choice(3, n_people, p=p_O) for p_O in p_IO], axis=1)
         people = [
             session_of(choices(["abc"[o] for o in row], "abc", items), f"p{p}") for p, row in enumerate(chosen_PI)
@@ -221,4 +221,4 @@ def test_each_end_of_a_ceiling(n_people: int, lowest: float) -> None:
         truth = float(np.mean([ends[i].value for ends in found]))
         for ends in found:
             rates.add(name, Estimate(ends[i].value, ends[i].low, ends[i].high), truth)
-    rates.check(lowest)
+    rates.check(highest=0.98 if n_people >= 10 else 1.0)

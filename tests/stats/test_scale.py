@@ -37,6 +37,11 @@ def test_by_hand() -> None:
     assert SHARE.interval(0.8, 0.16, 5) == pytest.approx([one / (1 + one) for one in odds])
 
 
+def test_a_share_of_which_two_people_say_nothing_reads_zero_to_one() -> None:
+    assert SHARE.interval(0.4, 0.24 * 20, 2) == (0.0, 1.0)
+    assert SHARE.interval(2e-4, 1e-4, 30)[0] > 0
+
+
 @pytest.mark.parametrize("n", [2, 5, 40])
 def test_where_all_are_right_it_is_what_as_many_could_hide(n: int) -> None:
     exact = stats.binomtest(n, n).proportion_ci(0.95, method="exact")

@@ -10,8 +10,9 @@ Shapes: R responses.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -21,11 +22,13 @@ from centaurlab.cognitive.person_ceiling import grades, person_item_nll
 from centaurlab.cognitive.session import Cell, Session, cell_of, is_predictable, symbol_of
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.stats.bootstrap import quantile
-from centaurlab.stats.estimate import UNKNOWN, Estimate, FloatArray
+from centaurlab.stats.estimate import UNKNOWN, Estimate, FloatArray, IntArray
 
 FEW_PEOPLE = 10
 """Of fewer people at the typical item it is said that they are few."""
 _WIDE = 0.1  # of the NLL of chance
+_FEWEST = 4  # of fewer people no interval of an end can be trusted
+_JACKKNIFED = 50  # of fewer people each is left out in turn: their own answers are too much of the counts
 
 Item = tuple[Cell, str | None]
 
@@ -100,24 +103,27 @@ def ceiling(study: str, sessions: Sequence[Session]) -> Ceiling | None:
     kept = [one for one in answered if one[2].item is not None and len(people[one[3]]) > 1]
     if not kept:
         return None
-    person_R = [session.person for session, *_ in kept]
     items = {item for *_, item in kept}
-    answers = [(item, symbol_of(trial)) for _, _, trial, item in kept]
-    bound_R = _entropy_R(answers)
-    achieved_R = _left_out_R(sessions, [(s.person, trial, item) for s, _, trial, item in kept])
+    answers = _answers(sessions, [(s.person, trial, item) for s, _, trial, item in kept])
+    n_people = int(answers.person_R.max()) + 1
+    bound, achieved = _clustered(answers.entropy_R, answers.person_R), _clustered(answers.nll_R, answers.person_R)
+    if 1 < n_people < _JACKKNIFED:
+        without = [answers.without(i) for i in range(n_people)]
+        bound = _jackknifed(bound.value, [float(one.entropy_R.mean()) for one in without])
+        achieved = _jackknifed(achieved.value, [float(one.nll_R.mean()) for one in without])
     return Ceiling(
         study=study,
         chance=float(np.mean([math.log(len(trial.options or ())) for _, _, trial, _ in kept])),
-        bound=_clustered(bound_R, person_R),
-        achieved=_clustered(achieved_R, person_R),
-        chao_shen=_chao_shen(answers),
+        bound=bound,
+        achieved=achieved,
+        chao_shen=_chao_shen([(item, symbol_of(trial)) for _, _, trial, item in kept]),
         n_items=len(items),
         people_per_item=float(np.median([len(people[item]) for item in items])),
-        n_people=len(set(person_R)),
+        n_people=n_people,
         responses=tuple((session.key, number) for session, number, *_ in kept),
         n_other=len(answered) - len(kept),
-        bound_R=bound_R,
-        achieved_R=achieved_R,
+        bound_R=answers.entropy_R,
+        achieved_R=answers.nll_R,
         person=_person(study, kept),
     )
 
@@ -127,19 +133,92 @@ def _person(study: str, kept: Sequence[tuple[Session, int, Trial, Item]]) -> Est
     person_R = [session.person for session, *_ in kept]
     if grade_R is None or grade_R.max() < 1 or len(set(person_R)) < 2:
         return UNKNOWN
-    return _clustered(person_item_nll(person_R, [item for *_, item in kept], grade_R), person_R)
+    found = _clustered(person_item_nll(person_R, [item for *_, item in kept], grade_R), _numbers(person_R))
+    return found if len(set(person_R)) >= FEW_PEOPLE else Estimate(found.value)
 
 
-def _entropy_R(answers: Sequence[tuple[Item, str]]) -> FloatArray:
-    """(R,) −log of the answer's share at its item, plus Miller & Madow's (answers seen − 1) / 2n: the mean is H."""
-    counts = _counts(answers)
-    return np.array(
-        [
-            -math.log(counts[item][symbol] / counts[item].total())
-            + (len(counts[item]) - 1) / (2 * counts[item].total())
-            for item, symbol in answers
-        ]
+@dataclass(frozen=True, eq=False)
+class _Answers:
+    """Numbers of the person, the item, and the answer at the item, of each response, and what predicts it.
+
+    ``own_R``, ``own_same_R``: how often the person answered at the item, and alike. ``prior_R``: how often the answer
+    is given to this kind of question, which counts as ``weight`` answers.
+    """
+
+    person_R: IntArray
+    item_R: IntArray
+    same_R: IntArray
+    own_R: IntArray
+    own_same_R: IntArray
+    prior_R: FloatArray
+    weight: float
+
+    @cached_property
+    def n_R(self) -> IntArray:
+        """(R,) answers at the item."""
+        return np.bincount(self.item_R)[self.item_R]
+
+    @cached_property
+    def n_same_R(self) -> IntArray:
+        """(R,) answers alike at the item."""
+        return np.bincount(self.same_R)[self.same_R]
+
+    @cached_property
+    def entropy_R(self) -> FloatArray:
+        """(R,) −log of the answer's share at its item, plus Miller & Madow's (answers seen − 1) / 2n: the mean is H."""
+        first = np.unique(self.same_R, return_index=True)[1]
+        seen_R = np.bincount(self.item_R[first])[self.item_R]
+        entropy_R: FloatArray = -np.log(self.n_same_R / self.n_R) + (seen_R - 1) / (2 * self.n_R)
+        return entropy_R
+
+    @cached_property
+    def nll_R(self) -> FloatArray:
+        """(R,) NLL of each answer by the other people's at its item, drawn towards how often it is given."""
+        others_R = self.n_same_R - self.own_same_R + self.weight * self.prior_R
+        nll_R: FloatArray = -np.log(others_R / (self.n_R - self.own_R + self.weight))
+        return nll_R
+
+    def without(self, person: int) -> "_Answers":
+        """The same without one person, at items that two people still answer."""
+        kept_R = self.person_R != person
+        n_J = np.bincount(self.item_R[kept_R], minlength=int(self.item_R.max()) + 1)
+        kept_R &= n_J[self.item_R] > self.own_R
+        if not kept_R.any():
+            return self
+        return _Answers(
+            self.person_R[kept_R],
+            self.item_R[kept_R],
+            self.same_R[kept_R],
+            self.own_R[kept_R],
+            self.own_same_R[kept_R],
+            self.prior_R[kept_R],
+            self.weight,
+        )
+
+
+def _answers(sessions: Sequence[Session], answers: Sequence[tuple[object, Trial, Item]]) -> _Answers:
+    roles = RoleMarginal(sessions)
+    counts: dict[Item, Counter[str]] = defaultdict(Counter)
+    own: dict[tuple[object, Item], Counter[str]] = defaultdict(Counter)
+    for person, trial, item in answers:
+        counts[item][symbol_of(trial)] += 1
+        own[person, item][symbol_of(trial)] += 1
+    seen = [(person, item, symbol_of(trial), prior_of(roles, trial)) for person, trial, item in answers]
+    return _Answers(
+        person_R=_numbers([person for person, *_ in seen]),
+        item_R=_numbers([item for _, item, *_ in seen]),
+        same_R=_numbers([(item, symbol) for _, item, symbol, _ in seen]),
+        own_R=np.array([own[person, item].total() for person, item, *_ in seen]),
+        own_same_R=np.array([own[person, item][symbol] for person, item, symbol, _ in seen]),
+        prior_R=np.array([prior for *_, prior in seen]),
+        weight=best_weight(counts, own, seen),
     )
+
+
+def _numbers(values: Sequence[Hashable]) -> IntArray:
+    """(R,) the number of each value, in the order in which they come."""
+    number = {value: i for i, value in enumerate(dict.fromkeys(values))}
+    return np.array([number[value] for value in values], np.int64)
 
 
 def _chao_shen(answers: Sequence[tuple[Item, str]]) -> float:
@@ -152,24 +231,6 @@ def _chao_shen(answers: Sequence[tuple[Item, str]]) -> float:
     return total / len(answers)
 
 
-def _left_out_R(sessions: Sequence[Session], answers: Sequence[tuple[object, Trial, Item]]) -> FloatArray:
-    """(R,) NLL of each answer by the other people's at its item, drawn towards the role marginal."""
-    roles = RoleMarginal(sessions)
-    counts = _counts([(item, symbol_of(trial)) for _, trial, item in answers])
-    own: dict[tuple[object, Item], Counter[str]] = defaultdict(Counter)
-    for person, trial, item in answers:
-        own[person, item][symbol_of(trial)] += 1
-    seen = [(person, item, symbol_of(trial), prior_of(roles, trial)) for person, trial, item in answers]
-    m = best_weight(counts, own, seen)
-    p_R = [
-        (counts[item][symbol] - own[person, item][symbol] + m * prior)
-        / (counts[item].total() - own[person, item].total() + m)
-        for person, item, symbol, prior in seen
-    ]
-    nll_R: FloatArray = -np.log(np.array(p_R))
-    return nll_R
-
-
 def _counts(answers: Sequence[tuple[Item, str]]) -> dict[Item, Counter[str]]:
     counts: dict[Item, Counter[str]] = defaultdict(Counter)
     for item, symbol in answers:
@@ -177,13 +238,24 @@ def _counts(answers: Sequence[tuple[Item, str]]) -> dict[Item, Counter[str]]:
     return counts
 
 
-def _clustered(value_R: FloatArray, person_R: Sequence[object]) -> Estimate:
+def _clustered(value_R: FloatArray, person_R: IntArray) -> Estimate:
     """The mean with a 95 % interval over people, by their sums of deviations (Liang & Zeger 1986), at least 0."""
-    mean = float(value_R.mean())
-    number = {person: i for i, person in enumerate(dict.fromkeys(person_R))}
-    if len(number) < 2:
+    mean, n = float(value_R.mean()), int(person_R.max()) + 1
+    if n < 2:
         return Estimate(mean)
-    sums = np.bincount([number[person] for person in person_R], weights=value_R - mean)
-    error = math.sqrt(float((sums**2).sum()) * len(number) / (len(number) - 1)) / len(value_R)
-    reach = quantile(len(number) - 1) * error
+    sums = np.bincount(person_R, weights=value_R - mean)
+    return _around(mean, math.sqrt(float((sums**2).sum()) * n / (n - 1)) / len(value_R), n)
+
+
+def _jackknifed(mean: float, without_P: Sequence[float]) -> Estimate:
+    """The same by leaving one of few people out at a time: their answers are in the counts that they are held against.
+
+    Efron & Stein 1981, doi:10.1214/aos/1176345462, eq. 1.3.
+    """
+    n = len(without_P)
+    return _around(mean, math.sqrt((n - 1) * float(np.var(without_P))), n) if n >= _FEWEST else Estimate(mean)
+
+
+def _around(mean: float, error: float, n_people: int) -> Estimate:
+    reach = quantile(n_people - 1) * error
     return Estimate(mean, max(mean - reach, 0.0), mean + reach)

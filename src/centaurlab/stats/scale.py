@@ -35,12 +35,16 @@ class _Positive(Scale):
 @dataclass(frozen=True)
 class _Share(Scale):
     def interval(self, value: float, half: float, n_units: int) -> tuple[float, float]:
-        """Where all or none of ``n_units`` are counted, what as many could still hide (Clopper & Pearson 1934)."""
+        """Where all or none of ``n_units`` are counted, what as many could still hide (Clopper & Pearson 1934).
+
+        An end that is a thousand times nearer to a bound than the value is the bound: two people may say no more.
+        """
         if not 0 < value < 1:
             hidden = 1 - ((1 - CONFIDENCE) / 2) ** (1 / n_units)
             return (0.0, hidden) if value <= 0 else (1 - hidden, 1.0)
         on_scale, reach = float(logit(value)), half / (value * (1 - value))
-        return float(expit(on_scale - reach)), float(expit(on_scale + reach))
+        low, above = float(expit(on_scale - reach)), float(expit(-on_scale - reach))
+        return low if low > value / _FAR else 0.0, 1 - above if above > (1 - value) / _FAR else 1.0
 
 
 PLAIN = Scale()
@@ -49,5 +53,6 @@ POSITIVE: Scale = _Positive()
 SHARE: Scale = _Share()
 """What lies between 0 and 1, such as an accuracy."""
 
+_FAR = 1000
 _MOST = 50.0
 """Of the exponent: 5e21 times the value says no less than infinity."""
