@@ -168,6 +168,16 @@ def test_no_flipped_bit_of_a_store_is_believed(store: Path, name: str) -> None:
     assert believed(store / name, stored, 25) == []
 
 
+def test_a_store_whose_structure_is_no_text_is_set_aside(store: Path) -> None:
+    """SQLite's own message then quotes bytes that are no UTF-8."""
+    path, sound = store / "process-0.sqlite", stored(store)
+    content = path.read_bytes()
+    at = content.index(b"CREATE TABLE")
+    path.write_bytes(content[: at + 7] + bytes([content[at + 7] ^ 128]) + content[at + 8 :])
+    assert stored(store) == sound
+    assert path.with_suffix(".damaged").exists()
+
+
 @pytest.mark.release
 @pytest.mark.parametrize("name", STORE_FILES)
 def test_none_of_ten_thousand_flipped_bits_of_a_store_is_believed(store: Path, name: str) -> None:

@@ -186,7 +186,7 @@ class ScoreStore:
         try:
             with closing(_connect(path)) as part:
                 digests = _sound_digests(part)
-        except (sqlite3.DatabaseError, _DamageError) as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError, _DamageError) as error:  # SQLite quotes what is damaged
             if isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorcode not in _DAMAGE:
                 raise
             aside, digests = path.with_suffix(".damaged"), []
