@@ -123,19 +123,6 @@ def test_costs_are_plain_means_and_models_are_paired() -> None:
     assert first[2].share.value == 1
 
 
-def test_the_interval_of_a_share_holds_it_in_95_of_100_studies() -> None:
-    draw = np.random.default_rng(0)
-    held, n = 0, 150
-    for _ in range(n):
-        person = np.repeat(np.arange(20), 10)
-        told = math.log(2) - 0.3 - draw.normal(0, 0.1, 20)[person] + draw.normal(0, 0.3, 200)
-        new = told + 0.15 + draw.normal(0, 0.1, 20)[person] + draw.normal(0, 0.3, 200)
-        twice = ToldTwice(person, np.full(200, math.log(2)), told[None], new[None])
-        share = costs({"a": twice}, 200)[0][1].share
-        held += share.low <= 0.5 <= share.high
-    assert held / n == pytest.approx(0.95, abs=3 * math.sqrt(0.95 * 0.05 / n))
-
-
 def test_a_condition_that_does_not_exist_is_named() -> None:
     with pytest.raises(UserError, match="'upside_down' is no condition"):
         ShortcutArguments(["m"], "out", ["upside_down"])

@@ -17,6 +17,7 @@ from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effects import estimate_effects
 from centaurlab.stats.estimate import Estimate, FloatArray
 from centaurlab.stats.fidelity import Sessions, effect_fidelity, fidelity, sd_ratio, total_variation
+from centaurlab.stats.shortcuts import ToldTwice, costs
 from centaurlab.stats.sums import LONGER, ComparedPair, sum_study
 from helpers.rates import Rates
 from helpers.trials import choices, session_of
@@ -117,6 +118,34 @@ def test_slopes_and_curves_over_sessions(n_studies: int, n_people: int) -> None:
             if point.first > 1:
                 its = np.log2(np.arange(point.first, point.last + 1)).mean()
                 rates.add("curve", point.nll, float(2 + slope_S[int(point.study[1:])] * its))
+    rates.check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n_studies", "n_people"), [(4, 6), (8, 12)])
+def test_costs_and_shares_of_shortcuts(n_studies: int, n_people: int) -> None:
+    """A condition costs 0.15 nats of the 0.3 by which a model beats chance, a half; studies differ by 0.05."""
+    rng = np.random.default_rng([n_studies, n_people])
+    person_R = np.repeat(np.arange(n_people), 10)
+    rates = Rates()
+    for seed in range(200):
+        cost_S = rng.normal(0.15, 0.05, n_studies)
+        studies = {}
+        for i, cost in enumerate(cost_S):
+            told_R = np.log(2) - 0.3 + rng.normal(0, 0.1, n_people)[person_R] + rng.normal(0, 0.3, len(person_R))
+            more_R = cost + rng.normal(0, 0.1, n_people)[person_R] + rng.normal(0, 0.3, len(person_R))
+            studies[f"s{i}"] = ToldTwice(
+                person_R, np.full(len(person_R), np.log(2)), told_R[None], (told_R + more_R)[None]
+            )
+        overall, *each = costs(studies, N_RESAMPLES, seed)[0]
+        rates.add("cost, studies like these", overall.cost, 0.15)
+        rates.add("cost, these studies", overall.cost_these, float(cost_S.mean()))
+        rates.add("share, studies like these", overall.share, 0.5)
+        rates.add("share, these studies", overall.share_these, 1 - float(cost_S.mean()) / 0.3)
+        for one, cost in zip(each, cost_S, strict=True):
+            rates.add("cost of a study", one.cost, float(cost))
+            if one.share.is_defined:
+                rates.add("share of a study", one.share, 1 - float(cost) / 0.3)
     rates.check()
 
 
