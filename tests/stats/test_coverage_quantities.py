@@ -12,12 +12,15 @@ from centaurlab.analyses.learning import learning
 from centaurlab.cognitive.ceiling import ceiling
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.results.joined import ResponseDetails, StudyScores
+from centaurlab.results.table import PERSON, STUDY
 from centaurlab.stats.accuracy import accuracy
+from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effects import estimate_effects
 from centaurlab.stats.estimate import Estimate, FloatArray
 from centaurlab.stats.fidelity import Sessions, effect_fidelity, fidelity, sd_ratio, total_variation
 from centaurlab.stats.shortcuts import ToldTwice, costs
+from centaurlab.stats.standing import completeness, differences
 from centaurlab.stats.sums import LONGER, ComparedPair, sum_study
 from helpers.rates import Rates
 from helpers.trials import choices, session_of
@@ -147,6 +150,31 @@ def test_costs_and_shares_of_shortcuts(n_studies: int, n_people: int) -> None:
             if one.share.is_defined:
                 rates.add("share of a study", one.share, 1 - float(cost) / 0.3)
     rates.check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n_studies", "n_people"), [(4, 6), (8, 12)])
+def test_how_far_a_model_is_from_rows_and_ends(n_studies: int, n_people: int) -> None:
+    """A model is 0.1 nats per response above an end that is 0.4 below chance: three quarters of the way."""
+    rng = np.random.default_rng([n_studies, n_people, 1])
+    study_R = np.repeat(np.arange(n_studies), n_people * 8)
+    person_R = np.repeat(np.arange(n_studies * n_people), 8)
+    rates = Rates()
+    for seed in range(150):
+        distance_S = rng.normal(0.1, 0.05, n_studies)
+        end_R = rng.gamma(2, 0.3, len(person_R))
+        change_R = rng.normal(0, 0.1, person_R.max() + 1)[person_R] + rng.normal(0, 0.2, len(person_R))
+        columns = {"model": end_R + distance_S[study_R] + change_R, "end": end_R}
+        frame = pd.DataFrame({STUDY: study_R.astype(str), PERSON: person_R} | columns)
+        overall, *each = differences(frame, "model", "end", EstimateArguments(resamples=N_RESAMPLES, seed=seed))
+        like, these = overall.nll_difference, overall.nll_difference_these
+        rates.add("distance, studies like these", like, 0.1)
+        rates.add("distance, these studies", these, float(distance_S.mean()))
+        rates.add("completeness, studies like these", completeness(like, 0.4), 0.75)
+        rates.add("completeness, these studies", completeness(these, 0.4), 1 - float(distance_S.mean()) / 0.4)
+        for effect in each:
+            rates.add("distance of a study", effect.nll_difference, float(distance_S[int(effect.name)]))
+    rates.check(highest=0.99)  # with the error of 150 data sets; on the wide side of four studies
 
 
 @pytest.mark.parametrize("n", [8, 25, 200])
