@@ -90,6 +90,19 @@ def test_halves_of_the_same_people_are_not_told_apart() -> None:
     assert min(shares.values()) >= 0.8, shares  # of 20 splits; were it 95 %, one study in 400 would be below that
 
 
+def test_where_no_two_people_met_the_same_items_nothing_can_be_told() -> None:
+    """The model never answers as people do, and yet each exchange of a person with it is as far apart."""
+    people, model = (
+        [
+            Behaviour(SessionKey("s", "e", f"p{n}{end}"), Counter({(f"item {n}", answer): 1}), Counter(), {}, {})
+            for n in range(8)
+        ]
+        for end, answer in (("", "a"), ("#r1", "b"))
+    )
+    marginal = compare_study(people, model, 19, FEW).distances[0]
+    assert (marginal["distance"], marginal["p"], marginal["verdict"]) == (1.0, 1.0, "cannot be told")
+
+
 def test_choices_after_rewards_are_counted_by_transition() -> None:
     opening = "Two second-stage states: O or Z.\nA choice between two options: P and E.\n"
     trial = (
