@@ -32,6 +32,11 @@ def test_no_character_that_acts_is_left() -> None:
             assert shown(character).isprintable(), hex(code)
 
 
+@pytest.mark.parametrize("hidden", ["\xad", "\u200b", "\u2060", "\u2063", "\ufeff", "\u180e"])
+def test_names_that_differ_by_what_has_no_width_look_different(hidden: str) -> None:
+    assert shown(f"stu{hidden}dy") == f"stu{hidden.encode('unicode_escape').decode()}dy"
+
+
 def test_an_error_sends_nothing_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     def fail() -> None:
         raise UserError("there is no file \x1b[2Jx\x07")

@@ -2,8 +2,13 @@
 
 import re
 
-_INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
-"""What moves the cursor, ends a line, turns the direction of writing round, or cannot be encoded."""
+_INVISIBLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\u2066-\u2069\ud800-\udfff\ufeff]"
+)
+"""What moves the cursor, ends a line, turns the direction of writing round, cannot be encoded, or has no width.
+
+Two names that differ by it would look alike. What joins letters (U+200C, U+200D) stays: words and emoji need it.
+"""
 
 
 def shown(name: str) -> str:
