@@ -44,7 +44,7 @@ def people_in(scores: Path) -> set[str]:
 
 
 def fail_at_the_first_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    score, seen = SessionScorer.score, []
+    score, seen = SessionScorer.score_pieces, []
 
     def fail_once(scorer: SessionScorer, *session: Any) -> ScoredSession:
         seen.append(session)
@@ -52,7 +52,7 @@ def fail_at_the_first_session(monkeypatch: pytest.MonkeyPatch) -> None:
             raise SessionError("memory ran out")
         return score(scorer, *session)
 
-    monkeypatch.setattr(SessionScorer, "score", fail_once)
+    monkeypatch.setattr(SessionScorer, "score_pieces", fail_once)
 
 
 def test_with_eval_data_its_people_are_held_out_and_nobody_trained_on(

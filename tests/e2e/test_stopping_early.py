@@ -149,7 +149,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(
     assert (
         evaluate("score.py", *score_options(tiny_llama_dir, sessions, tmp_path / "whole"), *precision).returncode == 0
     )
-    real, calls = SessionScorer.score, iter(range(100))
+    real, calls = SessionScorer.score_pieces, iter(range(100))
 
     def stop_in_the_second_round(*arguments: Any) -> Any:
         if next(calls) == 22:
@@ -158,7 +158,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(
 
     options = [*score_options(tiny_llama_dir, sessions, tmp_path / "cut"), *precision]
     with monkeypatch.context() as cut:
-        cut.setattr(SessionScorer, "score", stop_in_the_second_round)
+        cut.setattr(SessionScorer, "score_pieces", stop_in_the_second_round)
         assert evaluate("score.py", *options).returncode == 130
     assert not (tmp_path / "cut/scores.parquet").exists()
     assert evaluate("score.py", *options).returncode == 0

@@ -18,6 +18,7 @@ from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.quiet import quiet_transformers
 from centaurlab.training.base_model import name_published_base
 from helpers.adapters import save_adapter
+from helpers.architectures import save
 from helpers.hub_cache import put_into_hub_cache
 from helpers.json_files import edit_json, write_json
 from helpers.tiny_models import in_float32, logits, named, save_tiny_llama
@@ -116,6 +117,16 @@ class TestAdapter:
         save_adapter(tiny_llama_dir, tmp_path / "activated", alora_invocation_tokens=[5, 6], task_type="CAUSAL_LM")
         with pytest.raises(UserError, match="is an activated LoRA, which acts from certain tokens on"):
             load_model(named(tmp_path / "activated"))
+
+    def test_whose_layers_the_model_reads_past_is_refused_unless_they_are_zero(self, tmp_path: Path) -> None:
+        """Falcon-Mamba multiplies with the weight of ``dt_proj`` itself; in 4 bits, where it is trained, it cannot."""
+        base = save("falcon_mamba", tmp_path / "base")
+        for std in (0.0, 0.1):
+            save_adapter(base, tmp_path / f"{std}", std=std, target_modules=["dt_proj", "x_proj"])
+        load_model(in_float32(tmp_path / "0.0"))
+        with pytest.raises(UserError, match=r"has weights for dt_proj, which the code of .*base does not use in this"):
+            load_model(in_float32(tmp_path / "0.1"))
+        load_model(in_float32(tmp_path / "0.1", load_in_4bit=True))
 
     def test_of_another_kind_gives_what_peft_gives_or_is_refused(
         self, tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

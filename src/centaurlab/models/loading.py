@@ -6,7 +6,7 @@ would leave a weight at random is refused. What is not asked for is not imported
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -225,8 +225,56 @@ def _with_adapter(model: "PreTrainedModel", adapter: Checkpoint, base: Checkpoin
             f"adapter {adapter.source} is {config.peft_type.value}, part of which acts outside the model's layers; it "
             "cannot be scored"
         )
+    if past := _read_past(adapted):
+        raise UserError(
+            f"adapter {adapter.source} has weights for {past}, which the code of {base.source} does not use in this "
+            "precision: they would change nothing; score it as it was trained (--load_in_4bit)"
+        )
     with_layers: PreTrainedModel = adapted.get_base_model()
     return with_layers
+
+
+def _read_past(adapted: Any) -> str:
+    """Names of linear layers whose weights the model's own code reads itself, past their adapter.
+
+    Such an adapter does nothing; those that are zero are not named, nor are layers without any part in a text (of an
+    expert that no token chose, or of pictures).
+    """
+    import torch
+    from peft.tuners.lora import LoraLayer
+
+    from centaurlab.models.passes import evaluating  # here: it imports torch
+
+    def logits() -> torch.Tensor:
+        ids_BT = torch.arange(1, 17, device=adapted.device)[None]
+        with evaluating(adapted):
+            found: torch.Tensor = adapted.get_base_model()(input_ids=ids_BT).logits
+        return found
+
+    computed: set[int] = set()  # where their weights lie, which several layers may share
+    linears = [module for module in adapted.modules() if type(module) is torch.nn.Linear]
+    handles = [one.register_forward_hook(lambda one, *_: computed.add(one.weight.data_ptr())) for one in linears]
+    past = set()
+    with suppress(Exception):  # what cannot be computed at all is the self-check's to say
+        whole = logits()
+        one_of_each: dict[str, torch.Tensor] = {}
+        for name, layer in adapted.named_modules():
+            base: Any = layer.get_base_layer() if isinstance(layer, LoraLayer) else None
+            is_passed = type(base) is torch.nn.Linear and base.weight.data_ptr() not in computed
+            if is_passed and any(int(weight.count_nonzero()) for weight in layer.lora_B.parameters()):
+                one_of_each[name.rpartition(".")[2]] = base.weight.data
+        for leaf, weight in one_of_each.items():
+            kept = weight.clone()
+            try:
+                if not torch.equal(logits(), whole):
+                    break  # no two passes are alike: nothing can be told
+                weight.zero_()
+                past |= set() if torch.equal(logits(), whole) else {leaf}
+            finally:
+                weight.copy_(kept)
+    for handle in handles:
+        handle.remove()
+    return ", ".join(sorted(past))
 
 
 def _acts_in_layers(adapted: Any) -> bool:
