@@ -4,6 +4,7 @@ import os
 import runpy
 import sqlite3
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from multiprocessing import get_context
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import torch
 from accelerate import PartialState
+from tqdm import tqdm
 
 from helpers.commands import UNTRACKED
 from helpers.paths import EVAL
@@ -39,6 +41,7 @@ def start(argv: list[str], log: Path = Path(os.devnull), prepare: Callable[[], N
     """
 
     def run() -> None:
+        tqdm.set_lock(threading.RLock())  # its own is one of all forks: a killed one would keep it for good
         PartialState._reset_state()  # that of this process, if a test before has scored in it
         torch.set_num_threads(1)
         sys.stdout = sys.stderr = log.open("w", buffering=1)

@@ -45,14 +45,15 @@ store._connect = connect_without_waiting_for_the_disk
 class AtHand:
     """In the scorer's place: as many numbers as it would give."""
 
-    notes = ()
+    check = SimpleNamespace(notes=())
 
     def __init__(self, *_: object) -> None: ...
 
     def can_be_packed(self, *_: object) -> bool:
         return False
 
-    def score(self, encoding, shared, options=None):
+    def score_pieces(self, pieces):
+        encoding = pieces[0].encoding
         n = len(encoding.start_R)
         nll_R, nll_RK = np.ones(n, np.float32), np.ones((n, len(TEMPERATURES)), np.float32)
         ones_R = np.ones(n, np.int32)
@@ -79,7 +80,7 @@ def watch() -> None:
 
 
 module.SessionScorer, module.load_model = AtHand, lambda *_: None
-module.self_check = lambda *_: SimpleNamespace(notes=())
+module.self_check = lambda *_: None
 threading.Thread(target=watch, daemon=True).start()
 measure(
     ModelArguments(model),
