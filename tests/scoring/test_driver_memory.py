@@ -45,6 +45,7 @@ store._connect = connect_without_waiting_for_the_disk
 class AtHand:
     """In the scorer's place: as many numbers as it would give."""
 
+    notes = ()
     check = SimpleNamespace(notes=())
 
     def __init__(self, *_: object) -> None: ...
