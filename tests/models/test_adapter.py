@@ -6,7 +6,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
-from peft import AutoPeftModelForCausalLM, IA3Config, PeftModel, get_peft_model
+from peft import AutoPeftModelForCausalLM, IA3Config, LoHaConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from centaurlab.models.arguments import ModelArguments
@@ -127,6 +127,11 @@ class TestAdapter:
         with pytest.raises(UserError, match=r"has weights for dt_proj, which the code of .*base does not use in this"):
             load_model(in_float32(tmp_path / "0.1"))
         load_model(in_float32(tmp_path / "0.1", load_in_4bit=True))
+        settings = LoHaConfig(r=4, target_modules=["dt_proj", "x_proj"], init_weights=False)
+        with quiet_transformers():
+            get_peft_model(load_model(in_float32(base)), settings).save_pretrained(tmp_path / "loha")
+        with pytest.raises(UserError, match=r"has weights for dt_proj, which the code of .*base does not use in this"):
+            load_model(in_float32(tmp_path / "loha"))
 
     def test_of_another_kind_gives_what_peft_gives_or_is_refused(
         self, tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -97,7 +97,8 @@ def compare_study(
     in_order = [*matched.people, *(session for of in matched.simulated for session in of)]
     names = _feature_names(in_order)
     differ_in = {"individuals": np.array([_features(session, names) for session in in_order])}
-    if fit is not None and (fitted_NP := fit([one.transcript for one in in_order if one.transcript])) is not None:
+    transcripts = [one.transcript for one in in_order if one.transcript]
+    if fit is not None and len(transcripts) == len(in_order) and (fitted_NP := fit(transcripts)) is not None:
         differ_in["parameters"] = fitted_NP
     for axis, number_NK in differ_in.items():
         n, m, r = len(matched.people), len(matched.simulated), len(matched.simulated[0])

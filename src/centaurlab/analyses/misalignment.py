@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -209,7 +210,7 @@ def shown_effects(effects: Sequence[Effect], alike: str = "") -> list[Table | st
     Several pairs are listed overall, with their averages, and then averaged in every domain and study. ``alike``: what
     else is to be said of responses that only one model scored.
     """
-    if any(name.startswith("/") for name in effects[0].contrast.names):  # whole paths make no sentence
+    if any(Path(name).is_absolute() for name in effects[0].contrast.names):  # whole paths make no sentence
         effects = [_labelled(effect) for effect in effects]
     first = effects[0]
     contrast = first.contrast

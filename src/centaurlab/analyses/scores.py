@@ -159,8 +159,8 @@ def _cards(names: Sequence[str], means: Sequence[Sequence[MeanNll]]) -> tuple[Ca
     """Each model's mean NLL with its interval, and what it was found on."""
     cards = []
     for name, of_run in zip(names, means, strict=True):
-        judged = of_run[-1 if len(of_run) == 2 else 0]  # of one study its own, over people
-        value, interval = cells(judged.nll, signed=False)
+        overall, *studies = of_run
+        value, interval = cells(studies[0].nll if len(studies) == 1 else overall.nll, signed=False)
         note = f"{INTERVAL} {interval}" if interval != NOTHING else "no interval"
         cards.append(Card(f"{name}, nats per response", value, note))
     overall, *studies = means[0]

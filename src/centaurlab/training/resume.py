@@ -113,6 +113,11 @@ class EndsOnce:
     state: TrainerState
     control: TrainerControl
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if not hasattr(super(), "_run_epoch"):
+            raise ImportError("this transformers trains otherwise than in epochs of _run_epoch: take an earlier one")
+
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         states: Any = self.state.stateful_callbacks  # by name, though annotated as callbacks
         stopped = states.get("TrainerControl", {}).get("args", {}).get("should_training_stop")
