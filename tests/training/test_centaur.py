@@ -101,6 +101,9 @@ def test_a_run_killed_after_its_last_step_takes_no_other(
     first.trainer.add_callback(Kill())
     with pytest.raises(KeyboardInterrupt):
         train(first)
+    if stopping:
+        with pytest.raises(UserError, match="whose early_stopping_patience differs"):
+            start_centaur(tiny_llama_dir, cut, on(data_file, early_stopping_patience=3), **settings)
     second = start_centaur(tiny_llama_dir, cut, on(data_file, **patience), **settings)
     assert second.checkpoint == cut / f"checkpoint-{killed_at}"
     train(second)
@@ -150,6 +153,10 @@ def test_a_run_goes_on_with_its_own_settings_alone(tiny_llama_dir: Path, data_fi
     start_centaur(tiny_llama_dir, tmp_path, on(data_file), save_steps=1, logging_steps=2)
     with pytest.raises(UserError, match="whose learning_rate differs"):
         start_centaur(tiny_llama_dir, tmp_path, on(data_file), learning_rate=2e-2)
+    changes = {"study_weighting": "balanced", "long_sessions": "split", "eval_participants": 1}
+    for name, value in changes.items():
+        with pytest.raises(UserError, match=f"whose {name} differs"):
+            start_centaur(tiny_llama_dir, tmp_path, on(data_file, **{name: value}))
     with pytest.raises(UserError, match="leave resume_from_checkpoint away"):
         start_centaur(tiny_llama_dir, tmp_path, on(data_file), resume_from_checkpoint="true")
     with pytest.raises(UserError, match="leave enable_jit_checkpoint away"):

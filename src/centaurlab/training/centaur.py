@@ -4,6 +4,7 @@ The folder holds at once what the run was asked (``config.json``, ``split.json``
 it is the same run and goes on from its last whole checkpoint.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,12 @@ def _about(base: ModelIdentity, data: TrainingData) -> dict[str, Any]:
     return provenance() | about | {"novel_studies": data.split["novel_studies"], "notes": list(data.notes)}
 
 
+def _fixed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run cannot change on its way; whose data it is, ``split.json`` says."""
+    how = ("study_weighting", "long_sessions", "eval_participants", "early_stopping_patience")
+    return fixed_settings(settings) | {name: settings["data"].get(name) for name in how}
+
+
 def _begin(
     folder: RunFolder,
     base: ModelIdentity,
@@ -173,9 +180,9 @@ def _begin(
     split = data.split | {"base_fingerprint": base.fingerprint}
     if checkpoint:
         before = folder.read_json("split.json")
-        known = before | fixed_settings(folder.read_json("config.json"))
+        known = before | _fixed(folder.read_json("config.json"))
         asked = split if "held_out_by" in before else as_by_session(split)
-        for name, value in as_read_back(asked | fixed_settings(settings)).items():
+        for name, value in as_read_back(asked | _fixed(settings)).items():
             if known.get(name) != value:
                 raise UserError(
                     f"{folder.path} holds a run whose {name} differs; give another --output_dir, "
