@@ -3,6 +3,7 @@
 import random
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -43,7 +44,7 @@ def test_trials_stay_in_their_blocks() -> None:
     study = find_study("revelle2010personality")
     assert study
 
-    def in_blocks(segment: str, past: list, opening: str) -> object:  # type: ignore[type-arg]
+    def in_blocks(segment: str, past: list[Any], opening: str) -> object:
         return replace(study.ask(segment, past, opening), block=1 + len(past) // 4)
 
     own = {"revelle2010personality": replace(study, ask=in_blocks)}

@@ -4,7 +4,7 @@ The job tells and scores the sessions (``jobs/contamination.py``); here the NLLs
 combined by study, over all of them, and over both tests.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -200,8 +200,8 @@ def _generator(seed: int, study: str | None) -> np.random.Generator:
     return bootstrap.generator(seed, "contamination", *([] if study is None else [study]))
 
 
-def _overall(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return table[table["study"] == ALL_STUDIES].to_dict("records")  # type: ignore[return-value]
+def _overall(table: pd.DataFrame) -> list[dict[Hashable, Any]]:
+    return table[table["study"] == ALL_STUDIES].to_dict("records")
 
 
 def advantage(test: str) -> Quantity:
