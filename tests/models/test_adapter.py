@@ -6,7 +6,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
-from peft import AutoPeftModelForCausalLM, IA3Config, LoHaConfig, PeftModel, get_peft_model
+from peft import AutoPeftModelForCausalLM, IA3Config, LoHaConfig, PeftModel, TrainableTokensConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from centaurlab.models.arguments import ModelArguments
@@ -153,6 +153,21 @@ class TestAdapter:
         monkeypatch.setattr(PeftModel, "forward", forward)
         with pytest.raises(UserError, match="is IA3, part of which acts outside the model's layers"):
             load_model(in_float32(tmp_path / "scaled"))
+
+    @pytest.mark.parametrize("which", ["tiny_llama_dir", "tiny_gemma_dir"])
+    def test_of_single_tokens_gives_what_peft_gives(
+        self, which: str, tmp_path: Path, request: pytest.FixtureRequest
+    ) -> None:
+        """Gemma's head is its embedding: PEFT computes it from the rows itself, and never calls the layer."""
+        base = in_float32(request.getfixturevalue(which))
+        with quiet_transformers():
+            adapted = get_peft_model(load_model(base), TrainableTokensConfig(token_indices=[*range(1, 17)])).eval()
+        for name, parameter in adapted.named_parameters():
+            if "trainable_tokens_delta" in name:
+                parameter.data.normal_()
+        adapted.save_pretrained(tmp_path / "tokens")
+        assert torch.equal(logits(load_model(in_float32(tmp_path / "tokens"))), logits(adapted))
+        assert not torch.equal(logits(adapted), logits(load_model(base)))
 
     def test_trained_on_the_alias_names_the_hubs_model_and_finds_the_alias_again(
         self, adapter: tuple[Path, torch.Tensor], tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -214,9 +214,7 @@ def _with_adapter(model: "PreTrainedModel", adapter: Checkpoint, base: Checkpoin
     except Exception as error:
         raise UserError(f"adapter {adapter.source} does not fit {base.source}: {failure(error)}") from error
     copies = tuple(
-        f".{name}.{copy}.weight"
-        for name in config.modules_to_save or ()
-        for copy in ("modules_to_save", "original_module")
+        f".{name}.{copy}.weight" for name in _saved_whole(config) for copy in ("modules_to_save", "original_module")
     )  # PEFT 0.21 writes them beside the weight itself where embeddings were resized
     unexpected = [key for key in report.unexpected_keys if not key.endswith(copies)]
     if left_over := sorted([*report.missing_keys, *unexpected]):
@@ -233,6 +231,11 @@ def _with_adapter(model: "PreTrainedModel", adapter: Checkpoint, base: Checkpoin
         )
     with_layers: PreTrainedModel = adapted.get_base_model()
     return with_layers
+
+
+def _saved_whole(config: Any) -> list[str]:
+    """Modules that an adapter brings whole; some kinds cannot."""
+    return getattr(config, "modules_to_save", None) or []
 
 
 def _read_past(adapted: Any) -> str:
@@ -252,17 +255,24 @@ def _read_past(adapted: Any) -> str:
             found: torch.Tensor = adapted.get_base_model()(input_ids=ids_BT).logits
         return found
 
-    computed: set[int] = set()  # where their weights lie, which several layers may share
-    linears = [module for module in adapted.modules() if type(module) is torch.nn.Linear]
-    handles = [one.register_forward_hook(lambda one, *_: computed.add(one.weight.data_ptr())) for one in linears]
+    linears: dict[str, Any] = {
+        name: layer
+        for name, layer in adapted.named_modules()
+        if isinstance(layer, BaseTunerLayer) and type(layer.get_base_layer()) is torch.nn.Linear
+    }
+    acting: set[int] = set()  # where their weights lie, which several layers may share
+    handles = [
+        layer.register_forward_hook(lambda layer, *_: acting.add(layer.get_base_layer().weight.data_ptr()))
+        for layer in linears.values()
+    ]
     whole = logits()
     for handle in handles:
         handle.remove()
     one_of_each: dict[str, torch.Tensor] = {}
-    for name, layer in adapted.named_modules():
-        base: Any = layer.get_base_layer() if isinstance(layer, BaseTunerLayer) else None
-        if type(base) is torch.nn.Linear and base.weight.data_ptr() not in computed and _is_not_zero(layer):
-            one_of_each[name.rpartition(".")[2]] = base.weight.data
+    for name, layer in linears.items():
+        weight = layer.get_base_layer().weight.data
+        if weight.data_ptr() not in acting and _is_not_zero(layer):
+            one_of_each[name.rpartition(".")[2]] = weight
     past = set()
     noise = float((logits() - whole).abs().max()) if one_of_each else 0.0  # experts on a GPU are summed in any order
     for leaf, weight in one_of_each.items():
@@ -307,7 +317,7 @@ def _make_room(model: "PreTrainedModel", adapter: Checkpoint, config: Any) -> No
     tokens = config.trainable_token_indices if hasattr(config, "trainable_token_indices") else None
     by_name = tokens if isinstance(tokens, dict) else {name: tokens or [] for name in names if len(ends) == 1}
     new = set(range(rows, needed))
-    brought = {name for name in names if name in (config.modules_to_save or ()) or new <= set(by_name.get(name, ()))}
+    brought = {name for name in names if name in _saved_whole(config) or new <= set(by_name.get(name, ()))}
     if brought != names:
         raise UserError(
             f"adapter {adapter.source} has a tokenizer of {needed:,} tokens and its base an embedding of {rows:,}, and "
