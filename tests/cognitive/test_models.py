@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.linalg import cho_factor, cho_solve
-from scipy.optimize import minimize
 from scipy.special import expit
-from scipy.stats import logistic, norm
+from scipy.stats import logistic
 
 from centaurlab.catalog.studies import Trial, catalog_studies
 from centaurlab.cognitive.model import CognitiveModel
@@ -213,25 +212,23 @@ def test_the_conditional_logit_is_that_of_newtons_method() -> None:
     assert fit(LOGITS[0], sessions, n_particles=16).theta_P == pytest.approx(expected, abs=1e-3)
 
 
-def test_items_are_those_of_a_direct_maximisation() -> None:
-    """The marginal likelihood of a 2PL over a plain grid of abilities, maximised without a gradient."""
-    draw = np.random.default_rng(3)
-    ability = draw.normal(size=250)
-    a, b = np.array([0.8, 1.5, 1.1]), np.array([-0.7, 0.2, 1.0])
-    grade_IJ = (draw.random((250, 3)) < expit(a * ability[:, None] - b)).astype(np.int64)
-    grid = np.linspace(-7, 7, 281)
-    weight = norm.pdf(grid) / norm.pdf(grid).sum()
-
-    def negative(x: FloatArray) -> float:
-        p_QJ = expit(x[:3] * grid[:, None] - x[3:])
-        each = np.where(grade_IJ[:, None] == 1, p_QJ, 1 - p_QJ).prod(axis=2) @ weight
-        return -float(np.log(each).sum()) + 1e-3 * float(x @ x)
-
-    expected = minimize(
-        negative, np.ones(6), method="Nelder-Mead", options={"maxiter": 9000, "xatol": 1e-6, "fatol": 1e-9}
-    )
-    found_a, found_b = fit_items(grade_IJ, 2)
-    assert np.concatenate([found_a, found_b[:, 0]]) == pytest.approx(expected.x, abs=1e-3)
+@pytest.mark.parametrize(
+    ("name", "location", "n_grades"),
+    [("2PL", "difficulty", 2), pytest.param("GRM", "thresholds", 4, marks=pytest.mark.slow)],
+)
+def test_items_are_those_of_mirt(name: str, location: str, n_grades: int) -> None:
+    """The Python package of that name: its own EM, in another parametrisation, a (θ − location)."""
+    mirt = pytest.importorskip("mirt")
+    draw = np.random.default_rng(5)
+    b = np.array([[-1.5, 0.0, 1.2], [-0.5, 0.5, 2.0], [-1.0, -0.3, 0.4], [0.0, 1.0, 2.5]])[:, : n_grades - 1]
+    a = np.array([1.0, 2.0, 1.5, 0.7])
+    above = expit(a[None, :, None] * draw.normal(size=500)[:, None, None] - b)
+    grade_IJ = (draw.random((500, 4))[:, :, None] < above).sum(axis=2)
+    asked = {"n_quadpts": 61, "tol": 1e-9, "max_iter": 20_000, "compute_standard_errors": False}
+    theirs = mirt.fit_mirt(grade_IJ, model=name, **asked).model.parameters
+    a_J, b_JK = fit_items(grade_IJ, n_grades)
+    assert a_J == pytest.approx(theirs["discrimination"], abs=1e-3)
+    assert b_JK == pytest.approx(a_J[:, None] * theirs[location].reshape(b_JK.shape), abs=1e-3)
 
 
 def test_items_of_four_grades_are_recovered() -> None:

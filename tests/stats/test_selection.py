@@ -7,7 +7,7 @@ from scipy.special import gammaln, logsumexp
 from scipy.stats import beta
 
 from centaurlab.stats.estimate import FloatArray
-from centaurlab.stats.selection import Selection, exceedance, select
+from centaurlab.stats.selection import exceedance, select
 
 
 def evidences(seed: int, n_people: int, n_models: int, gain: float = 1.0, share: float = 0.5) -> FloatArray:
@@ -18,17 +18,9 @@ def evidences(seed: int, n_people: int, n_models: int, gain: float = 1.0, share:
     return log_NK
 
 
-@pytest.mark.parametrize("alpha", [(3.0, 7.5), (1.2, 1.0), (40.0, 4.0)])
+@pytest.mark.parametrize("alpha", [(3.0, 7.5), (1.2, 1.0), (40.0, 4.0), (11.8, 2.2)])
 def test_of_two_models_the_exceedance_is_that_of_the_beta_distribution(alpha: tuple[float, float]) -> None:
     assert exceedance(np.array(alpha)) == pytest.approx([beta.sf(0.5, *alpha), beta.cdf(0.5, *alpha)], abs=1e-9)
-
-
-def test_of_the_published_example_the_exceedance_is_the_published_one() -> None:
-    """Stephan et al. 2009, ventral stream, 12 people: α = (11.8, 2.2), r = 84.3 % and 15.7 %, φ = 99.7 %."""
-    alpha_K = np.array([11.8, 2.2])
-    found = Selection("ab", alpha_K, np.empty((12, 2)), exceedance(alpha_K), 0.0)
-    assert found.frequency_K == pytest.approx([0.843, 0.157], abs=5e-4)
-    assert found.exceedance_K == pytest.approx([0.997, 0.003], abs=5e-4)
 
 
 @pytest.mark.parametrize(
