@@ -11,7 +11,7 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 
 from centaurlab.data.transcripts import CLOSE, OPEN
-from centaurlab.runtime.time_limit import OutOfTimeError, time_limit
+from centaurlab.runtime.limits import OutOfTimeError, time_limit
 
 Value = TypeVar("Value")
 SECONDS_PER_QUESTION = 60.0

@@ -201,6 +201,9 @@ def test_what_would_be_wrong_in_silence_is_an_error(source, said):
         "{{ '%9999999999d' % 1 }}",
         "{{ '%9999999999d' | format(1) }}",
         "{{ '{:9999999999}'.format(1) }}",
+        "{{ '{:{}}'.format(1, '9999999999') }}",
+        "{{ '%*d' | format(9999999999, 1) }}",
+        "{% set x = 'x' * 10 ** 6 %}{{ x.replace('x', x) }}",
         "{{ 'x'.ljust(9999999999) }}",
         "{% for i in range(99999) %}{{ 'x' * 9999 }}{% endfor %}",
         "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
@@ -212,9 +215,10 @@ def test_a_hostile_template_is_refused(source):
     assert "t.jinja" in error_of(source + "{{ respond(first.a) }}", {"a": "J"})
 
 
-def test_a_template_that_does_not_end_is_stopped(monkeypatch):
-    monkeypatch.setattr("centaurlab.data.tables.template.SECONDS", 0.2)
-    endless = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+@pytest.mark.parametrize("inner", ["range(99999)", "many"])
+def test_a_template_that_does_not_end_is_stopped(inner, monkeypatch):
+    monkeypatch.setattr("centaurlab.data.tables.sandbox.SECONDS", 0.2)
+    endless = "{% set many = range(99999) %}{% for i in many %}{% for j in " + inner + " %}{% endfor %}{% endfor %}"
     assert "takes more than" in error_of(endless, {"a": "J"})
 
 

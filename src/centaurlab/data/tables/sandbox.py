@@ -5,8 +5,8 @@ A cell is the text that stands in the table; what is missing, misspelt or compar
 
 import json
 import re
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
 
@@ -16,12 +16,16 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from centaurlab.data.tables.table import Cell, Row, TrialTable, named, nearest
 from centaurlab.runtime.errors import UserError, one_line
+from centaurlab.runtime.limits import OutOfTimeError, memory_limit, time_limit
 
 MAX_CHARACTERS = 1 << 23
 """Of one session; the longest known has 0.2 million."""
 
 SECONDS = 30.0
 """For one session; they are told in milliseconds."""
+
+MEMORY_BYTES = 1 << 30
+"""For one session, beyond what the process has."""
 
 _LEFT_OUT_FILTERS = (
     *("random", "groupby", "sort", "dictsort", "pprint", "tojson", "xmlattr", "urlize", "safe", "escape", "e"),
@@ -31,6 +35,18 @@ _LEFT_OUT_FILTERS = (
 
 UNDEFINED_NAME = re.compile(r"'(\w+)' is undefined")
 _WIDE = re.compile(r"[%{][^%{}a-zA-Z]*\d{5,}")
+
+
+@contextmanager
+def limited() -> Iterator[None]:
+    """An end to what a template may take; ``UserError`` beyond."""
+    try:
+        with memory_limit(MEMORY_BYTES), time_limit(SECONDS):
+            yield
+    except OutOfTimeError:
+        raise UserError(f"takes more than {SECONDS:.0f} seconds") from None
+    except MemoryError:
+        raise UserError(f"needs more than {MEMORY_BYTES >> 30} GiB of memory") from None
 
 
 class MissingCell(jinja2.StrictUndefined):
@@ -90,7 +106,6 @@ class TellingEnvironment(ImmutableSandboxedEnvironment):
             "d": _default,
             "format": lambda text, *values, **named: plain_format(_narrow(text), *values, **named),
         }
-        self.deadline = 0.0
         self.tests["missing"] = is_missing_cell
         self.globals = {"range": self.globals["range"], "dict": dict, "namespace": jinja2.utils.Namespace}
 
@@ -98,14 +113,12 @@ class TellingEnvironment(ImmutableSandboxedEnvironment):
         """``trial.column``; all else as in the sandbox."""
         if type(obj) is Trial:
             return obj.cell(attribute)
-        self._check_time()
         return super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """``trial["column"]``, and an entry that a mapping does not have with the nearest that it has."""
         if type(obj) is Trial:
             return obj.cell(str(argument))
-        self._check_time()
         if isinstance(obj, dict):
             if isinstance(argument, MissingCell):
                 return argument
@@ -125,18 +138,14 @@ class TellingEnvironment(ImmutableSandboxedEnvironment):
 
     def call(self, context: Any, called: Any, *arguments: Any, **named: Any) -> Any:
         """A function or a text's method, with numbers of a size that makes sense."""
-        self._check_time()
         for one in (*arguments, *named.values()):
             if isinstance(one, int) and abs(one) > MAX_CHARACTERS and called is not range:
                 raise UserError(f"a function is called with {one}")
-        of_text = getattr(called, "__self__", None)
-        if isinstance(of_text, str) and called.__name__ in ("format", "format_map"):
+        method = getattr(called, "__wrapped__", called)  # the sandbox has its own around formats
+        of_text = getattr(method, "__self__", None)
+        if isinstance(of_text, str) and method.__name__ in ("format", "format_map"):
             _narrow(of_text)
         return super().call(context, called, *arguments, **named)
-
-    def _check_time(self) -> None:
-        if time.monotonic() > self.deadline:
-            raise UserError(f"telling the session takes more than {SECONDS:.0f} seconds")
 
     def _blocks(self, trials: Sequence[Any], column: str) -> list[tuple[Any, list[Any]]]:
         """Runs of trials that follow each other with the same value of ``column``, in order."""
@@ -150,20 +159,21 @@ class RowCondition:
     def __init__(self, expression: str) -> None:
         self._expression, self._environment = expression, TellingEnvironment()
         try:
-            self._compiled = self._environment.compile_expression(expression, undefined_to_none=False)
+            with limited():  # Jinja computes what is constant when it compiles
+                self._compiled = self._environment.compile_expression(expression, undefined_to_none=False)
             self._named = jinja2.meta.find_undeclared_variables(self._environment.parse(f"{{{{ {expression} }}}}"))
-        except jinja2.TemplateError as error:
+        except (RecursionError, UserError, jinja2.TemplateError) as error:
             raise UserError(
                 f"--where {expression!r}: {one_line(error)}; write it as in \"task == 'choice' and block | int > 0\""
             ) from error
 
     def holds(self, table: TrialTable, row: Row) -> bool:
         """Whether it is true of a row; ``UserError`` where it is neither true nor false."""
-        self._environment.deadline = time.monotonic() + SECONDS
         where = f"--where {self._expression!r}, {row.place}"
         trial, columns = Trial(table, row, _AbsentCell), set(table.columns) - {"trial"}
         try:
-            value = self._compiled(trial=trial, **{one: trial.cell(one) for one in self._named & columns})
+            with limited():
+                value = self._compiled(trial=trial, **{one: trial.cell(one) for one in self._named & columns})
             if isinstance(value, jinja2.Undefined):
                 value._fail_with_undefined_error()
         except UserError as error:

@@ -6,7 +6,6 @@ responded. So a ``<<`` in a cell or in the template is an error, never a respons
 """
 
 import secrets
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,12 +15,12 @@ from jinja2 import nodes
 from centaurlab.data.letters import assign_letters, shuffled
 from centaurlab.data.tables.sandbox import (
     MAX_CHARACTERS,
-    SECONDS,
     UNDEFINED_NAME,
     TellingEnvironment,
     Trial,
     finite_number,
     is_missing_cell,
+    limited,
 )
 from centaurlab.data.tables.table import Row, TrialTable, nearest
 from centaurlab.data.transcripts import CLOSE, OPEN, find_responses
@@ -46,10 +45,11 @@ class SessionTemplate:
         self._environment = TellingEnvironment()
         try:
             tree = self._environment.parse(source)
-            code = self._environment.compile(tree, name, name)
+            with limited():  # Jinja computes what is constant when it compiles
+                code = self._environment.compile(tree, name, name)
         except jinja2.TemplateSyntaxError as error:
             raise UserError(f"{name}:{error.lineno}: {one_line(error)}; this is no sound Jinja template") from error
-        except (RecursionError, jinja2.TemplateError) as error:
+        except (RecursionError, UserError, jinja2.TemplateError) as error:
             raise UserError(f"{name}: {one_line(error)}; this is no sound Jinja template") from error
         for part in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
             raise UserError(f"{name}:{part.lineno}: a template stands alone here; write what it includes into it")
@@ -100,15 +100,13 @@ class SessionTemplate:
             "metadata": add_metadata,
         }
         try:
-            self._environment.deadline = time.monotonic() + SECONDS
-            text = _limited(self._template.generate(context))
+            with limited():
+                text = _no_longer(self._template.generate(context))
             text = responses.put_into(text.strip("\n"))
         except UserError as error:
             raise UserError(f"{self._line(error, where)}: {error}") from error
         except jinja2.UndefinedError as error:
             raise UserError(f"{self._line(error, where)}: {self._undefined(error, context, table)}") from error
-        except MemoryError as error:
-            raise UserError(f"{where}: the template needs too much memory") from error
         # A template may do anything to its values, and whatever Python says of that is the template's mistake.
         except Exception as error:
             raise UserError(f"{self._line(error, where)}: {one_line(error)}") from error
@@ -203,7 +201,7 @@ class _Letters:
         return self._drawn[names]
 
 
-def _limited(pieces: Iterator[str]) -> str:
+def _no_longer(pieces: Iterator[str]) -> str:
     told: list[str] = []
     length = 0
     for piece in pieces:

@@ -1,10 +1,13 @@
-"""An end to code that may never end: what a user's own file does between two questions, say."""
+"""An end to what a stranger's program may take, in time and in memory: a user's own file, a checkpoint's template."""
 
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
+
+_USED = Path("/proc/self/statm")
 
 
 class OutOfTimeError(BaseException):
@@ -27,6 +30,27 @@ def time_limit(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def memory_limit(more_bytes: int) -> Iterator[None]:
+    """Let this process allocate ``more_bytes`` beyond what it has; Python raises ``MemoryError`` then.
+
+    Nothing on systems without /proc.
+    """
+    if not _USED.is_file():
+        yield
+        return
+    import resource  # which systems without /proc may lack
+
+    used = int(_USED.read_text().split()[0]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)  # a cluster may have set some
+    limits = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_AS, (min([used + more_bytes, *limits]), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _time_is_up(number: int, frame: FrameType | None) -> None:
