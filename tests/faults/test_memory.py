@@ -145,6 +145,7 @@ def little_memory() -> None:
     allocator.keep_freed_memory = lambda: None  # or 256 MiB of its heap are room as well
 
 
+@pytest.mark.slow
 def test_the_kernel_gives_no_memory_for_one_session_and_the_others_are_scored(
     tmp_path: Path, wide_llama_dir: Path
 ) -> None:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from helpers.commands import run_python
 from helpers.finished_runs import score_run
 from helpers.transcripts import sessions_of, write_transcripts
@@ -29,7 +31,9 @@ main(["compare", "post", "base"])
 """
 
 
-def test_reading_comparing_and_reporting_need_no_posix(tmp_path: Path) -> None:
+def test_reading_comparing_and_reporting_need_no_posix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_transcripts(tmp_path / "people.jsonl", sessions_of(("alpha",), 3, lambda *_: "You press <<J>>."))
     for seed, model in enumerate(("base", "post")):
         score_run(tmp_path / model, model, ["a2020", "b2021", "c2022"], seed)
@@ -37,5 +41,7 @@ def test_reading_comparing_and_reporting_need_no_posix(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("3 True\n")
     assert (tmp_path / "report.html").stat().st_size > 1000
-    plain = run_python("-c", PROGRAM, cwd=tmp_path)
-    assert plain.stdout == done.stdout
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    exec(PROGRAM, {})
+    assert capsys.readouterr().out == done.stdout

@@ -29,6 +29,7 @@ def finished(folder: Path) -> list[int]:
     return [len(path.read_text().splitlines()) for path in sorted(folder.glob("runs/tiny-*/metrics.jsonl"))]
 
 
+@pytest.mark.slow
 def test_a_killed_grid_of_eight_trials_resumes_and_runs_none_twice(tmp_path: Path) -> None:
     launcher = ["sh", "-c", '"$@" & wait', "sh", sys.executable, str(tmp_path / "trial.py"), "${args}"]
     sweep = write_sweep(tmp_path, command=launcher)

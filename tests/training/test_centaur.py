@@ -69,7 +69,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     assert all(torch.equal(a[key], b[key]) for key in a)
 
 
-@pytest.mark.parametrize(("stopping", "killed_at"), [(False, 4), (True, 2), (True, 3)])
+@pytest.mark.parametrize(
+    ("stopping", "killed_at"), [(False, 4), pytest.param(True, 2, marks=pytest.mark.slow), (True, 3)]
+)
 def test_a_run_killed_after_its_last_step_takes_no_other(
     stopping: bool, killed_at: int, tiny_llama_dir: Path, data_file: Path, tmp_path: Path
 ) -> None:

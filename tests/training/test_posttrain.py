@@ -80,8 +80,14 @@ def test_kl_penalty_keeps_the_model_nearer_to_its_base(tiny_llama_dir: Path, tmp
     assert last[5.0] < 0.7 * last[1e-6]
 
 
-@pytest.mark.parametrize("peft", [True, False])
-@pytest.mark.parametrize("method", ["sft", "dpo"])
+@pytest.mark.parametrize(
+    ("method", "peft"),
+    [
+        ("sft", False),
+        ("dpo", True),
+        *(pytest.param(*other, marks=pytest.mark.slow) for other in (("sft", True), ("dpo", False))),
+    ],
+)
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
     method: str, peft: bool, tiny_llama_dir: Path, tmp_path: Path
 ) -> None:

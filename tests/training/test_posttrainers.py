@@ -28,8 +28,14 @@ from helpers.tiny_models import in_float32
 from helpers.trainings import lora_on, on_cpu, start_posttraining
 
 
-@pytest.mark.parametrize("padding_free", [True, False])
-@pytest.mark.parametrize("peft", [True, False])
+@pytest.mark.parametrize(
+    ("peft", "padding_free"),
+    [
+        (True, True),
+        (False, False),
+        *(pytest.param(*other, marks=pytest.mark.slow) for other in ((True, False), (False, True))),
+    ],
+)
 def test_preference_training_is_trls(peft: bool, padding_free: bool, tiny_gemma_dir: Path, tmp_path: Path) -> None:
     """TRL's own trainer, on the same pairs in the same order, has the same losses and rewards at every step."""
     options = {"method": "dpo", "gradient_accumulation_steps": 2, "save_strategy": "no"}
