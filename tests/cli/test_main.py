@@ -33,6 +33,16 @@ def test_help_imports_nothing_heavy() -> None:
     assert run_python("-c", code).stdout.splitlines()[-1] == "loaded: set()"
 
 
+def test_stats_say_what_they_read_before_they_load_what_takes_seconds(tmp_path: Path) -> None:
+    heavy = "{'torch', 'transformers', 'datasets', 'pandas', 'scipy', 'pyarrow'} & set(sys.modules)"
+    code = (
+        "import sys\nfrom centaurlab.cli import data, main as cli\n"
+        f"data.say = lambda text, **_: print(text, {heavy})\n"
+        f"cli.main(['data', 'stats', {str(tmp_path)!r}, '--tokenizer', 'none'])"
+    )
+    assert run_python("-c", code).stdout.splitlines()[0] == f"reading {tmp_path} … set()"
+
+
 def test_version() -> None:
     assert centaurlab("--version") == Done(0, f"centaurlab {__version__}\n", "")
 

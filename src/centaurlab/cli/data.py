@@ -21,6 +21,7 @@ from centaurlab.display.tables import Table, rows_of
 from centaurlab.display.terminal import show
 from centaurlab.jobs.command import Command
 from centaurlab.models.arguments import ModelArguments
+from centaurlab.prompts.encoding import encode
 from centaurlab.runs.csv_table import write_csv
 from centaurlab.runtime.disk import disk_errors
 from centaurlab.runtime.errors import UserError
@@ -82,21 +83,26 @@ class ValidateArguments:
 def run_stats(asked: StatsArguments, data: DataArguments) -> None:
     """Count, and print; what is read is said at once, for libraries and a large file take their time."""
     say(f"reading {asked.of or data.data} …", is_error=True)
-    # Here and not above: it imports transformers, and --help answers without it.
+    reader = None if asked.tokenizer == "none" else _token_reader(asked.tokenizer)
+    print_stats(replace(data, data=asked.of or data.data), reader, Path(asked.people) if asked.people else None)
+
+
+def _token_reader(name: str | None) -> "TokenReader | None":
+    """The tokenizer of a model, by default of Gemma 270M; none where that is not installed."""
+    # Here and not above: what is said at once, and what is counted in characters, needs no torch.
     from centaurlab.models.gguf import GEMMA, gemma_is_installed
     from centaurlab.models.loading import load_config, load_tokenizer
     from centaurlab.models.shape import usable_window
 
-    name = asked.tokenizer or (GEMMA if gemma_is_installed() else "none")
-    reader = None
-    if name != "none":
-        tokenizer = load_tokenizer(ModelArguments(name))
-        try:
-            window = usable_window(load_config(ModelArguments(name)), None)
-        except UserError:  # a tokenizer alone, or a model that states no window
-            window = LONGEST_WINDOW
-        reader = TokenReader(tokenizer, window)
-    print_stats(replace(data, data=asked.of or data.data), reader, Path(asked.people) if asked.people else None)
+    if not name and not gemma_is_installed():
+        return None
+    model = ModelArguments(name or GEMMA)
+    tokenizer = load_tokenizer(model)
+    try:
+        window = usable_window(load_config(model), None)
+    except UserError:  # a tokenizer alone, or a model that states no window
+        window = LONGEST_WINDOW
+    return TokenReader(tokenizer, window)
 
 
 @dataclass(frozen=True)
@@ -133,8 +139,6 @@ class StudyStats:
         self.characters += len(transcript.text)
         self.metadata.update(name for name, value in transcript.metadata.items() if is_known(value))
         if reader is not None:
-            from centaurlab.prompts.encoding import encode
-
             encoding = encode(transcript.text, reader.tokenizer, reader.window)
             self.tokens += len(encoding.input_ids_T)
             self.n_cut += encoding.coverage.cut > 0

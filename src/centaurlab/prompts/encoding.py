@@ -11,15 +11,18 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from transformers import PreTrainedTokenizerBase
 
 from centaurlab.data.transcripts import count_images
 from centaurlab.prompts.prompt import Prompt, PromptResponse, Protocol, beginning, session_prompt
 from centaurlab.results.record import Coverage
 from centaurlab.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # T: tokens of the session up to the last response; R: scored responses of the session.
 Ints = npt.NDArray[np.int32]
@@ -54,13 +57,13 @@ class Encoding:
 
 
 def encode(
-    text: str, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None = None, protocol: Protocol = "full"
+    text: str, tokenizer: "PreTrainedTokenizerBase", max_tokens: int | None = None, protocol: Protocol = "full"
 ) -> Encoding:
     """Encode a session as it was told: ``encode_prompt`` of its ``session_prompt``."""
     return encode_prompt(session_prompt(text, protocol), tokenizer, max_tokens)
 
 
-def encode_prompt(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None = None) -> Encoding:
+def encode_prompt(prompt: Prompt, tokenizer: "PreTrainedTokenizerBase", max_tokens: int | None = None) -> Encoding:
     """Encode a session; responses that end beyond ``max_tokens`` tokens are left out and counted.
 
     Special tokens are those that the tokenizer adds by itself at the front, or those of a template's scaffold; the
@@ -103,7 +106,7 @@ def encode_prompt(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, max_tokens
     )
 
 
-def encode_stretch(text: str, tokenizer: PreTrainedTokenizerBase, is_first: bool) -> list[int]:
+def encode_stretch(text: str, tokenizer: "PreTrainedTokenizerBase", is_first: bool) -> list[int]:
     """Token ids of a stretch of a session between two boundaries of responses, markers included.
 
     Stretch by stretch they are those of ``encode_prompt`` for the whole, since no token holds characters on both sides
@@ -123,7 +126,7 @@ class _Tokens:
 
 
 def _tokenize_window(
-    prompt: Prompt, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None
+    prompt: Prompt, tokenizer: "PreTrainedTokenizerBase", max_tokens: int | None
 ) -> tuple[_Tokens, set[int], tuple[PromptResponse, ...]]:
     """Tokens, cuts, and the responses looked for: of the whole text, or of a beginning that fills the window for sure.
 
@@ -143,7 +146,7 @@ def likely_window(prompt: Prompt, max_tokens: int) -> Prompt:
     return beginning(prompt, _CHARACTERS * (max_tokens + _TOKENS_TO_SPARE))
 
 
-def _tokenize(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, boundaries: list[int]) -> tuple[_Tokens, set[int]]:
+def _tokenize(prompt: Prompt, tokenizer: "PreTrainedTokenizerBase", boundaries: list[int]) -> tuple[_Tokens, set[int]]:
     """Tokens of the text, none with characters on both sides of a boundary; and where it was cut for that.
 
     None is special, but for those of a template's scaffold, where the text is cut as the tokenizer itself does.
@@ -189,7 +192,7 @@ def _far_apart(responses: tuple[PromptResponse, ...]) -> set[int]:
     return ends
 
 
-def _joined_by_normalization(text: str, tokenizer: PreTrainedTokenizerBase, boundaries: list[int]) -> set[int]:
+def _joined_by_normalization(text: str, tokenizer: "PreTrainedTokenizerBase", boundaries: list[int]) -> set[int]:
     """Boundaries before a combining character, where the tokenizer would compose it with what precedes.
 
     Offsets do not show it: '≮', which T5 and Qwen make of ``<`` and U+0338, is said to hold ``<`` alone.
@@ -200,7 +203,7 @@ def _joined_by_normalization(text: str, tokenizer: PreTrainedTokenizerBase, boun
     return combining if composes else set()
 
 
-def _written_special(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> dict[tuple[int, int], _Tokens]:
+def _written_special(prompt: Prompt, tokenizer: "PreTrainedTokenizerBase") -> dict[tuple[int, int], _Tokens]:
     """The special tokens in a template's scaffold, by their extent: with the white space that they swallow there."""
     found: dict[tuple[int, int], _Tokens] = {}
     if not prompt.scaffold:  # first: to list the 6,000 added tokens of Gemma takes as long as a session
@@ -237,7 +240,7 @@ def pairs(points: list[int]) -> list[tuple[int, int]]:
     return list(pairwise(points))
 
 
-def _first_piece(text: str, tokenizer: PreTrainedTokenizerBase) -> _Tokens:
+def _first_piece(text: str, tokenizer: "PreTrainedTokenizerBase") -> _Tokens:
     # T5's normalizer drops control characters; offsets are one off after each that the text begins with.
     normalizer, dropped = tokenizer.backend_tokenizer.normalizer, 0
     while normalizer is not None and dropped < len(text) and not normalizer.normalize_str(text[dropped]):
@@ -245,7 +248,7 @@ def _first_piece(text: str, tokenizer: PreTrainedTokenizerBase) -> _Tokens:
     return _extents(tokenizer(text[dropped:], add_special_tokens=True, **_ENCODE), start=dropped, skip=0)
 
 
-def _piece(text: str, span: tuple[int, int], tokenizer: PreTrainedTokenizerBase, with_bos: bool) -> _Tokens:
+def _piece(text: str, span: tuple[int, int], tokenizer: "PreTrainedTokenizerBase", with_bos: bool) -> _Tokens:
     start, end = span
     if start == 0 and with_bos:
         return _first_piece(text[:end], tokenizer)

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
-from transformers.hf_argparser import HfArgumentParser, string_to_bool
 
 from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.hf_argparser import HfArgumentParser, string_to_bool
 
 # Beside its own errors, PyYAML passes on those of what it builds: "!!int ''", "!!bool x", "2001-02-30", a thousand "[".
 _UNREADABLE = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)

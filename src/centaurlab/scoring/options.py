@@ -13,10 +13,10 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from transformers import PreTrainedTokenizerBase
 
 from centaurlab.catalog.studies import Study, find_study
 from centaurlab.data.options import SessionOptions, session_items, session_options
@@ -24,6 +24,9 @@ from centaurlab.data.transcripts import Transcript
 from centaurlab.prompts.encoding import Encoding, Ints, encode_prompt, encode_stretch
 from centaurlab.prompts.prompt import Prompt, PromptResponse
 from centaurlab.scoring.option_trees import Branching, option_tree
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _AROUND = (8, 40)
 """Characters before the answer that decide how it is tokenized, as tried in turn."""
@@ -87,7 +90,7 @@ class OptionTokens:
     ``long``: whether options of several tokens are wanted.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, long: bool = True) -> None:
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", long: bool = True) -> None:
         self._tokenizer = tokenizer
         self._long = long
         self._known: dict[tuple[str, str, str], tuple[int, ...]] = {}

@@ -24,10 +24,13 @@ single study has an interval over its people alone, and the verdict says that it
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from centaurlab.stats.contrast import POST_TRAINING, Contrast
-from centaurlab.stats.effects import Effect
 from centaurlab.stats.estimate import CONFIDENCE, Estimate
+
+if TYPE_CHECKING:  # it imports SciPy, which every command that prints a table would wait for
+    from centaurlab.stats.effects import Effect
 
 LEVEL = f"{100 * CONFIDENCE:.0f} %"
 INTERVAL = f"{LEVEL} interval"
@@ -270,7 +273,7 @@ def verdict_over(
     return f"in {name}, {said}; this says nothing of other studies"
 
 
-def verdict_of(effects: Sequence[Effect], contrast: Contrast | None = None) -> str:
+def verdict_of(effects: "Sequence[Effect]", contrast: Contrast | None = None) -> str:
     """The verdict over all studies, which are the first of ``effects``; where there is one study, by its people.
 
     Parameters
@@ -296,7 +299,7 @@ def verdict_of(effects: Sequence[Effect], contrast: Contrast | None = None) -> s
     return several + said + (f"; {_of_models(overall)}" if several else "")
 
 
-def _of_disagreement(judged: Effect) -> str:
+def _of_disagreement(judged: "Effect") -> str:
     """That d and the difference in nats are not alike clear, where they are not; the verdict is d's."""
     of_d, of_nats = judged.d, judged.nll_difference
     if not (of_d.has_interval and of_nats.has_interval) or of_d.excludes_zero == of_nats.excludes_zero:
@@ -304,21 +307,21 @@ def _of_disagreement(judged: Effect) -> str:
     return "; this is the verdict of d, and nats do not agree: see the responses that lost most"
 
 
-def _of_items(study: Effect) -> str:
+def _of_items(study: "Effect") -> str:
     """What a single study says of other items than its own."""
     if not study.d_items.has_interval:
         return "it is about these items"
     return f"for new people and new items, {in_words(study.d_items, D, 'people')}"
 
 
-def _of_models(average: Effect) -> str:
+def _of_models(average: "Effect") -> str:
     """What an average over models says of other models than these."""
     if not average.d_models.has_interval:
         return "this says nothing of other models"
     return f"for {MODELS_LIKE_THESE}, {in_words(average.d_models)}"
 
 
-def nats_in_words(effect: Effect, units: str = "studies") -> str:
+def nats_in_words(effect: "Effect", units: str = "studies") -> str:
     """The difference of two NLLs in nats, and in bits, per response; of one study, by its people."""
     bits = number(effect.nll_difference.value / math.log(2), signed=True)
     quantity = Quantity("difference", f"nats ({bits} bits) per response", is_difference=True)
@@ -326,7 +329,7 @@ def nats_in_words(effect: Effect, units: str = "studies") -> str:
     return in_words(effect.nll_difference, quantity, units, these)
 
 
-def of_cut_alike(alike: Effect) -> str:
+def of_cut_alike(alike: "Effect") -> str:
     """How d moves where every session of a study ends before the first response that one side lacks."""
     units, these = ("people", None) if alike.n_studies == 1 else ("studies", alike.d_these)
     estimate = alike.d if alike.n_studies > 1 else alike.d_these
@@ -336,7 +339,7 @@ def of_cut_alike(alike: Effect) -> str:
     )
 
 
-def of_responses(effect: Effect, first: str) -> str:
+def of_responses(effect: "Effect", first: str) -> str:
     """How many responses are predicted worse, and how much of the difference few of them hold."""
     units = "people" if effect.level == "study" else "studies"
     said = in_words(effect.p_worse, P_WORSE, units, None if units == "people" else effect.p_worse_these)
