@@ -38,7 +38,7 @@ def planned(*options: object) -> str:
 def test_the_command_prints_the_plan_and_what_it_assumes(data: DataArguments, tiny_llama_dir: Path) -> None:
     asked = ("--model", tiny_llama_dir, "--data", data.data, "--devices", "4xH100")
     printed = planned(*asked)
-    for expected in ("4 different ones with 66 responses", "4 processes, a copy of the model each", "assumed: 0.3 of"):
+    for expected in ("4 different ones with 66 responses", "4 processes, a copy of the model each", "assumed: 0.45 of"):
         assert expected in printed
     assert "--num_processes 4 -m centaurlab score" in printed
     assert "assumptions:" in printed
@@ -74,7 +74,7 @@ def test_the_command_spreads_a_model_that_is_too_large_for_one_device(
     work = Work(flops=4e18, loads=[1.0], n_tokens=1e6, longest_tokens=4096)
     shape = config_shape(QWEN3_32B)
     memory = estimate_memory(shape, work, device, "float32", "none")
-    plan = Plan(shape, work, memory, assumed_speed(device, 0.25), 4, device, n_copies=1)
+    plan = Plan(shape, work, memory, assumed_speed(device, shape, 0.25), 4, device, n_copies=1)
     print_plan(plan, ModelArguments("org/large", dtype="float32"), data, PlanArguments("4xH100"))
     printed = capsys.readouterr().out
     assert "launch --num_processes 1 -m centaurlab score" in printed

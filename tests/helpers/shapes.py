@@ -9,6 +9,14 @@ QWEN3_32B = Qwen3Config(
     vocab_size=151_936, hidden_size=5_120, intermediate_size=25_600, num_hidden_layers=64,
     num_attention_heads=64, num_key_value_heads=8, head_dim=128, tie_word_embeddings=False,
 )  # fmt: skip
+QWEN3_8B = Qwen3Config(
+    vocab_size=151_936, hidden_size=4_096, intermediate_size=12_288, num_hidden_layers=36,
+    num_attention_heads=32, num_key_value_heads=8, head_dim=128, tie_word_embeddings=False,
+)  # fmt: skip
+QWEN3_06B = Qwen3Config(
+    vocab_size=151_936, hidden_size=1_024, intermediate_size=3_072, num_hidden_layers=28,
+    num_attention_heads=16, num_key_value_heads=8, head_dim=128, tie_word_embeddings=True,
+)  # fmt: skip
 
 
 def config_shape(config: PretrainedConfig) -> ModelShape:

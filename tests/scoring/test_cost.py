@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
+from transformers import Qwen3Config
 
 from centaurlab.catalog.tables import devices
 from centaurlab.data.source import DataArguments
@@ -18,6 +19,7 @@ from centaurlab.scoring.cost import (
     Plan,
     PlanArguments,
     Work,
+    _passes,
     assumed_speed,
     estimate_memory,
     make_plan,
@@ -26,7 +28,7 @@ from centaurlab.scoring.cost import (
 )
 from centaurlab.scoring.run import measure
 from helpers.json_files import run_json
-from helpers.shapes import QWEN3_32B, config_shape
+from helpers.shapes import QWEN3_06B, QWEN3_8B, QWEN3_32B, config_shape
 from helpers.tiny_models import named
 from helpers.transcripts import sessions_of, write_ever_longer, write_transcripts
 
@@ -107,12 +109,29 @@ def test_hours_are_operations_over_speed_and_copies() -> None:
     shape, device = config_shape(QWEN3_32B), devices()["H100"]
     work = Work(flops=4e18, loads=[1.0, 1.0, 1.0, 1.2], n_tokens=1e6, longest_tokens=4096)
     memory = estimate_memory(shape, work, device, "bfloat16", "none")
-    speed = assumed_speed(device, 0.25)
+    speed = assumed_speed(device, shape, 0.25)
     seconds = 4e18 / (0.25 * 989e12)
     four = Plan(shape, work, memory, speed, 4, device, n_copies=4)
     assert four.hours == pytest.approx(seconds / 4 * (1.2 / 1.05) / 3600)
     assert Plan(shape, work, memory, speed, 2, device, n_copies=1).hours == pytest.approx(seconds / 3600)
     assert math.isnan(Plan(shape, work, memory, speed, 1, device, n_copies=0).hours)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "n_layers", "n_tokens", "n_passes"),
+    [(QWEN3_06B, 28, 600, 1.46), (QWEN3_06B, 28, 3_000, 10), (QWEN3_8B, 36, 600, 1.46), (QWEN3_8B, 36, 5_000, 20)],
+)
+def test_small_models_reach_less_of_a_peak_than_large_ones_and_short_sessions_share_their_passes(
+    sizes: Qwen3Config, n_layers: int, n_tokens: int, n_passes: float
+) -> None:
+    """Ten sessions against arithmetic: 0.45 of the peak while kernels run, 60 launches of 15 microseconds a layer."""
+    shape, device = config_shape(sizes), devices()["H100"]
+    flops = 10 * shape.flops(n_tokens, n_tokens, 50)
+    work = Work(flops=flops, n_passes=10 * _passes(n_tokens), n_tokens=10 * n_tokens)
+    seconds = flops / 0.45 / 989e12 + n_passes * n_layers * 60 * 15e-6
+    assert assumed_speed(device, shape).seconds(work) == pytest.approx(seconds, rel=0.01)
+    if n_tokens == 3_000:
+        assert flops / seconds / 989e12 == pytest.approx(0.11, abs=0.02), "arithmetic by hand gave 6 to 11 %"
 
 
 def test_a_measured_speed_carries_over_by_the_peaks(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ class PlanOptions:
         default=None, metadata={"help": "finished run of 'centaurlab score', whose speed replaces the assumption"}
     )
     utilisation: float | None = field(
-        default=None, metadata={"help": "share of the device's peak that is assumed (default: 0.3)"}
+        default=None, metadata={"help": "share of the device's peak that is assumed (default: by size and length)"}
     )
     tokenizer: str | None = field(
         default=None, metadata={"help": "model whose tokens are counted (default: the model's own)"}
@@ -39,14 +39,14 @@ def run(asked: PlanOptions, model: ModelArguments, data: DataArguments, scoring:
     """Plan, and print."""
     # Here and not above: they import torch, and --help answers without it.
     from centaurlab.cli.plan_table import print_plan
-    from centaurlab.scoring.cost import ASSUMED_UTILISATION, PlanArguments, make_plan
+    from centaurlab.scoring.cost import PlanArguments, make_plan
 
     data = replace(data, on_malformed="skip")
     arguments = PlanArguments(
         asked.devices,
         scoring.protocol,
         scoring.max_length,
-        ASSUMED_UTILISATION if asked.utilisation is None else asked.utilisation,
+        asked.utilisation,
         Path(asked.calibrate) if asked.calibrate else None,
         asked.tokenizer,
     )

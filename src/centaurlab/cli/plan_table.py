@@ -11,6 +11,7 @@ from centaurlab.models.arguments import ModelArguments
 from centaurlab.runtime.arguments import as_typed
 from centaurlab.scoring.cost import _HOUR, CPU, USABLE_MEMORY, Plan, PlanArguments
 from centaurlab.scoring.plan import SAMPLED_PER_STUDY
+from centaurlab.scoring.scorer import WHOLE_SEQUENCE_TOKENS
 
 _GIB = 2**30
 
@@ -56,7 +57,8 @@ def _rows(plan: Plan) -> Iterable[tuple[str, str]]:
     )
     yield "memory", f"{memory.total / _GIB:,.1f} GiB per process ({parts}) of {memory.available / _GIB:,.1f} per device"
     yield "placement", _placement(plan)
-    yield "speed", f"{plan.speed.flops_per_second / 1e12:,.3g} TFLOP/s per process ({plan.speed.source})"
+    reached = plan.work.flops / plan.speed.seconds(plan.work)
+    yield "speed", f"{reached / 1e12:,.3g} TFLOP/s per process ({plan.speed.source})"
     if plan.n_copies > 1:
         yield "slowest process", f"{work.slowest_over_mean:.3f} of the mean"
     if plan.n_copies:
@@ -98,7 +100,9 @@ def _assumptions(plan: Plan) -> Iterable[str]:
         f"memory: {USABLE_MEMORY:.0%} of a device is usable; the longest session decides; activations are estimated "
         "from the sizes of the layers"
     )
-    yield f"speed: {plan.speed.source}; the same for every session, every layer and the LM head"
+    yield f"speed: {plan.speed.source}; the same for every layer and the LM head"
+    if plan.speed.seconds_per_pass:
+        yield f"passes: {plan.work.n_passes:,.0f}; short sessions share those of {WHOLE_SEQUENCE_TOKENS:,} tokens"
     yield "time: without downloading and loading the model, and without reading the data"
 
 

@@ -42,9 +42,15 @@ from centaurlab.models.loading import load_config, load_tokenizer
 from centaurlab.models.shape import countable_shape, usable_window
 
 CPU = "cpu"
-ASSUMED_UTILISATION = 0.3
-"""Of a device's dense bfloat16 peak. Training of Llama 3 on H100s reached 0.38 to 0.43 (arXiv 2407.21783, Table 4); one
-session at a time, with shorter matrices and an attention kernel that reads a cache, is taken to reach less."""
+ASSUMED_SHARE = 0.45
+"""Of a device's dense bfloat16 peak, while its kernels compute. Training of Llama 3 on H100s, whose kernels are large,
+reached 0.38 to 0.43 in all (arXiv 2407.21783, Table 4)."""
+
+LAUNCHES_PER_LAYER = 60
+"""Kernels that a pass launches per layer, whatever it is long: 40 of Llama, 56 of Qwen3, 86 of Gemma 3 were counted."""
+
+LAUNCH_SECONDS = 15e-6
+"""Of a launch from PyTorch without a graph, assumed. Passes that are shorter than their launches wait for these."""
 
 USABLE_MEMORY = 0.9
 """Of a device: the rest goes to fragmentation and to what else runs there."""
@@ -63,7 +69,8 @@ _DEVICES = re.compile(r"(?:(\d+) ?[x×*] ?)?(.*)")
 class Work:
     """Sums over the sessions that would be scored, equal texts once, as the plan estimates them.
 
-    ``n_computed``: tokens that are not taken from a neighbour's cache. ``flops`` are of what is computed;
+    ``n_computed``: tokens that are not taken from a neighbour's cache. ``n_passes``: of a GPU, on which short sessions
+    share one. ``flops`` are of what is computed;
     ``slowest_over_mean``: of the processes, by the costs that they were divided by. ``most_response_tokens``: the
     largest share of a session's tokens that are response tokens.
     """
@@ -72,6 +79,7 @@ class Work:
     n_responses: int = 0
     n_tokens: float = 0.0
     n_computed: float = 0.0
+    n_passes: float = 0.0
     n_response_tokens: float = 0.0
     longest_tokens: float = 0.0
     most_response_tokens: float = 0.0
@@ -107,10 +115,15 @@ class Memory:
 
 @dataclass(frozen=True)
 class Speed:
-    """Operations per second of one process, and where the figure comes from, in words."""
+    """Operations per second of one process, what a pass costs besides, and where the figures come from, in words."""
 
     flops_per_second: float
     source: str
+    seconds_per_pass: float = 0.0
+
+    def seconds(self, work: Work) -> float:
+        """What ``work`` takes one process."""
+        return work.flops / self.flops_per_second + work.n_passes * self.seconds_per_pass
 
 
 def parse_devices(text: str) -> tuple[int, Device]:
@@ -180,9 +193,16 @@ def estimate_work(
             work.longest_tokens = max(work.longest_tokens, length.n_tokens)
             if length.n_tokens:
                 work.most_response_tokens = max(work.most_response_tokens, length.n_response_tokens / length.n_tokens)
+            work.n_passes += _passes(n_computed)
             work.flops += shape.flops(length.n_tokens, n_computed, length.n_response_tokens)
     work.loads = loads
     return work
+
+
+def _passes(n_computed: float) -> float:
+    """Passes of a GPU for a session: a share of one where it stands in a batch, several where it is cut in chunks."""
+    is_short = 2 * n_computed <= WHOLE_SEQUENCE_TOKENS
+    return n_computed / WHOLE_SEQUENCE_TOKENS if is_short else math.ceil(n_computed / WHOLE_SEQUENCE_TOKENS)
 
 
 def estimate_memory(shape: ModelShape, work: Work, device: Device, dtype: str, quantization: str) -> Memory:
@@ -210,15 +230,23 @@ def estimate_memory(shape: ModelShape, work: Work, device: Device, dtype: str, q
     )
 
 
-def assumed_speed(device: Device, utilisation: float) -> Speed:
-    """The speed that the maker states times ``utilisation``, a share; ``UserError`` for a CPU, of which none does."""
+def assumed_speed(device: Device, shape: ModelShape, utilisation: float | None = None) -> Speed:
+    """The speed that the maker states times ``utilisation``, a share of it in all.
+
+    None: times the share that large kernels reach, and besides what launching the kernels of all layers costs a pass.
+    So a small model reaches less than a large one. ``UserError`` for a CPU, of which no maker states a peak.
+    """
     if device.name == CPU:
         raise UserError(
             "how fast this CPU is only a run can tell: score a few sessions (centaurlab score … --max_participants 1) "
             "and give their folder as --calibrate"
         )
-    peak = device.flops_per_second
-    return Speed(utilisation * peak, f"assumed: {utilisation:g} of the {peak / 1e12:,.0f} TFLOP/s of a {device.name}")
+    peak, stated = device.flops_per_second, f"of the {device.flops_per_second / 1e12:,.0f} TFLOP/s of a {device.name}"
+    if utilisation is not None:
+        return Speed(utilisation * peak, f"assumed: {utilisation:g} {stated}")
+    per_pass = LAUNCHES_PER_LAYER * LAUNCH_SECONDS * sum(n for _, n in shape.layers)
+    source = f"assumed: {ASSUMED_SHARE:g} {stated}, and {1000 * per_pass:.0f} ms a pass to launch its kernels"
+    return Speed(ASSUMED_SHARE * peak, source, per_pass)
 
 
 def measured_speed(folder: Path, device: Device) -> Speed:
@@ -257,14 +285,15 @@ _HOUR = 3600
 class PlanArguments:
     """On which ``devices`` (as ``parse_devices`` reads them) and how the data are to be scored.
 
-    ``utilisation``: share of the device's peak that is assumed. ``calibrate``: folder of a finished run, whose speed
+    ``utilisation``: share of the device's peak that is assumed; None: by the model's size and the sessions' lengths, as
+    ``assumed_speed`` has it. ``calibrate``: folder of a finished run, whose speed
     counts instead. ``tokenizer``: another model, whose tokens are counted. ``max_length`` is in tokens.
     """
 
     devices: str
     protocol: str = "full"
     max_length: int | None = None
-    utilisation: float = ASSUMED_UTILISATION
+    utilisation: float | None = None
     calibrate: Path | None = None
     tokenizer: str | None = None
 
@@ -289,7 +318,7 @@ class Plan:
         """Hours until the slowest process ends; NaN where the model does not fit."""
         if not self.n_copies:
             return math.nan
-        seconds = self.work.flops / self.n_copies / self.speed.flops_per_second
+        seconds = self.speed.seconds(self.work) / self.n_copies
         return seconds * (self.work.slowest_over_mean if self.n_copies > 1 else 1) / _HOUR
 
 
@@ -314,19 +343,19 @@ def make_plan(model_arguments: ModelArguments, data_arguments: DataArguments, ar
         For whatever a user can mend.
     """
     n_devices, device = parse_devices(arguments.devices)
-    if not 0 < arguments.utilisation <= 1:
+    if arguments.utilisation is not None and not 0 < arguments.utilisation <= 1:
         raise UserError(f"--utilisation is {arguments.utilisation}; it is a share, above 0 and at most 1")
     if arguments.protocol not in ("full", "paper"):
         raise UserError(f"--protocol is {arguments.protocol!r}; choose full or paper")
-    if arguments.calibrate:
-        speed = measured_speed(arguments.calibrate, device)
-    else:
-        speed = assumed_speed(device, arguments.utilisation)
-        if model_arguments.dtype == "float32":
-            raise UserError("the peaks known are of bfloat16; for --dtype float32 give a measured run as --calibrate")
     shape = countable_shape(model_arguments)
     if isinstance(shape, str):
         raise UserError(f"scoring with {model_arguments.model_name_or_path} cannot be planned: {shape}")
+    if arguments.calibrate:
+        speed = measured_speed(arguments.calibrate, device)
+    else:
+        speed = assumed_speed(device, shape, arguments.utilisation)
+        if model_arguments.dtype == "float32":
+            raise UserError("the peaks known are of bfloat16; for --dtype float32 give a measured run as --calibrate")
     max_tokens = usable_window(load_config(model_arguments), arguments.max_length)
     tokenizer = load_tokenizer(ModelArguments(arguments.tokenizer) if arguments.tokenizer else model_arguments)
     errors = Console(stderr=True)
