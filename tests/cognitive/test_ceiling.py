@@ -5,6 +5,7 @@ import pytest
 from scipy.special import expit, logsumexp
 from scipy.stats import entropy
 
+from centaurlab.analyses.ceiling import find_ceiling
 from centaurlab.cognitive.ceiling import ceiling
 from centaurlab.cognitive.session import Session
 from helpers.trials import choices, session_of
@@ -52,6 +53,23 @@ def test_few_people_per_item_are_said_to_be_few() -> None:
     found = ceiling("s", study(0, n_people=4, n_items=20)[0])
     assert found is not None
     assert found.is_wide
+
+
+@pytest.mark.parametrize("n_people", [3, 6])
+def test_where_people_are_too_few_for_an_interval_it_says_so(n_people: int) -> None:
+    found = ceiling("s", study(0, n_people, n_items=20, options="ab")[0])
+    assert found is not None
+    finding = find_ceiling([found], [], {})
+    (row,) = finding.shown[0].rows
+    of = {title: cell.text for title, cell in zip(finding.shown[0].columns, row, strict=True)}
+    after = [row[i + 1].text for i, title in enumerate(finding.shown[0].columns) if title in ("bound", "achieved")]
+    assert [text == "too few people" for text in after] == [n_people < 4] * 2
+    assert of["person"] != "–"
+    assert row[finding.shown[0].columns.index("person") + 1].text == "too few people"
+    (said,) = finding.record["notes"]
+    assert said.count("too few people for an interval") == (3 if n_people < 4 else 1)
+    assert "too few people per item" in said
+    assert "–" not in said
 
 
 def test_completeness_is_zero_at_chance_and_one_at_the_ends() -> None:

@@ -12,14 +12,15 @@ import pandas as pd
 
 from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.finished import Run, command, facts_of, folder_pictures, read_table
-from centaurlab.cognitive.ceiling import Ceiling
+from centaurlab.cognitive.ceiling import FEW_PEOPLE, FEWEST, Ceiling
 from centaurlab.display.figures.style import GREY, INK, LIGHT, SERIES, model_label, new_figure, short, styled
 from centaurlab.display.section import Section
-from centaurlab.display.tables import table_of
+from centaurlab.display.tables import Table, table_of
 from centaurlab.results.run import ScoreRun
 from centaurlab.results.table import NLL, RESPONSE, SESSION
 from centaurlab.runtime.errors import UserError
-from centaurlab.stats.words import number
+from centaurlab.stats.estimate import Estimate
+from centaurlab.stats.words import INTERVAL, cells
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,6 +36,10 @@ others at the item achieves; the truth lies between. With --models, folders of s
 is, 0 at chance and 1 at either end. A model that learns who a person is may pass 1.
 Output: ceiling.csv, completeness.csv (with --models), run.json, figures.
 """
+_NOTE = (
+    f"bound and achieved: the truth lies between; intervals over people, of {FEWEST} or more. person: achieved by who "
+    f"knows the person's other answers, where answers are steps of one scale; its interval needs {FEW_PEOPLE} people."
+)
 
 
 @dataclass
@@ -67,7 +72,7 @@ def find_ceiling(ceilings: Sequence[Ceiling], without: Sequence[str], runs: Mapp
         + (f": {', '.join(narrow)}" if narrow else "")
     )
     tables = {"ceiling.csv": frame} | ({"completeness.csv": places} if runs else {})
-    shown = [table_of("Ceiling (nats per response)", frame.drop(columns=["bound_low", "bound_high"]))]
+    shown = [_brackets(frame.drop(columns="chao_shen"))]
     if runs:
         shown.append(table_of("Completeness: 0 at chance, 1 at the end named", places))
     return Finding(
@@ -76,6 +81,10 @@ def find_ceiling(ceilings: Sequence[Ceiling], without: Sequence[str], runs: Mapp
         figures={"ceiling": ceiling_figure(ceilings, places)} if ceilings else {},
         shown=[*shown, *said, verdict],
     )
+
+
+def _brackets(frame: pd.DataFrame) -> Table:
+    return table_of("Ceiling (nats per response)", frame, note=_NOTE, no_interval="too few people")
 
 
 def _row(one: Ceiling) -> dict[str, object]:
@@ -101,14 +110,19 @@ def _row(one: Ceiling) -> dict[str, object]:
 
 
 def _sentence(one: Ceiling) -> str:
-    known = f"; who knows the person's other answers, too, achieves {number(one.person.value)}"
+    known = f"; who knows the person's other answers, too, achieves {_with_interval(one.person)}"
     known = known if one.person.is_defined else ""
     few = ": too few people per item to say it more narrowly" if one.is_wide else ""
     return (
-        f"{one.study}: no model that does not know the person is below {number(one.bound.value)} (95 % interval "
-        f"{number(one.bound.low)} to {number(one.bound.high)}) and {number(one.achieved.value)} is achieved, with "
-        f"{one.people_per_item:g} people at the median item{few}{known}"
+        f"{one.study}: {_with_interval(one.bound)} is the least that can be expected of a model that does not know "
+        f"the person, and {_with_interval(one.achieved)} is achieved, with {one.people_per_item:g} people at the "
+        f"median item{few}{known}"
     )
+
+
+def _with_interval(end: Estimate) -> str:
+    value, interval = cells(end, signed=False)
+    return f"{value} ({INTERVAL} {interval})" if end.has_interval else f"{value} (too few people for an interval)"
 
 
 def _places(name: str, run: ScoreRun, ceilings: Sequence[Ceiling]) -> list[dict[str, object]]:
@@ -159,7 +173,7 @@ def ceiling_figure(ceilings: Sequence[Ceiling], places: pd.DataFrame) -> "Figure
 
 def section(run: Run) -> Section:
     """How predictable people are, and how far models get."""
-    tables = [table_of("Ceiling (nats per response)", read_table(run, "ceiling"))]
+    tables = [_brackets(read_table(run, "ceiling"))]
     if (run.folder / "completeness.csv").exists():
         tables.append(table_of("Completeness", read_table(run, "completeness")))
     return Section(

@@ -26,8 +26,9 @@ from centaurlab.stats.estimate import UNKNOWN, Estimate, FloatArray, IntArray
 
 FEW_PEOPLE = 10
 """Of fewer people at the typical item it is said that they are few."""
+FEWEST = 4
+"""Of fewer people no interval of an end can be trusted."""
 _WIDE = 0.1  # of the NLL of chance
-_FEWEST = 4  # of fewer people no interval of an end can be trusted
 _JACKKNIFED = 50  # of fewer people each is left out in turn: their own answers are too much of the counts
 
 Item = tuple[Cell, str | None]
@@ -253,7 +254,7 @@ def _jackknifed(mean: float, without_P: Sequence[float]) -> Estimate:
     Efron & Stein 1981, doi:10.1214/aos/1176345462, eq. 1.3.
     """
     n = len(without_P)
-    return _around(mean, math.sqrt((n - 1) * float(np.var(without_P))), n) if n >= _FEWEST else Estimate(mean)
+    return _around(mean, math.sqrt((n - 1) * float(np.var(without_P))), n) if n >= FEWEST else Estimate(mean)
 
 
 def _around(mean: float, error: float, n_people: int) -> Estimate:

@@ -53,6 +53,7 @@ def table_of(
     note: str = "",
     n_summary: int = 0,
     signed: Collection[str] = (),
+    no_interval: str = NOTHING,
 ) -> Table:
     """A table of columns of a data frame.
 
@@ -74,6 +75,8 @@ def table_of(
     signed : collection of str
         Columns of differences, of which a plus is shown, too. Without being named, columns of estimates are taken for
         differences where one of their bounds is below zero.
+    no_interval : str
+        What stands where a value has no interval.
     """
     names = list(columns or frame.columns)
     names = [name for name in names if not _is_bound(name, names)]
@@ -88,7 +91,7 @@ def table_of(
             bounds = (frame[f"{name}_{end}"].tolist() for end in ("low", "high"))
             estimates = [Estimate(*map(_float, three)) for three in zip(values, *bounds, strict=True)]
             is_signed = name in signed or any(min(e.value, e.low) < 0 for e in estimates)
-            pairs = [estimate_cells(estimate, is_signed) for estimate in estimates]
+            pairs = [estimate_cells(estimate, is_signed, no_interval) for estimate in estimates]
             titles.append(INTERVAL)
             numbers.append(True)
             found += [[value for value, _ in pairs], [interval for _, interval in pairs]]
@@ -175,9 +178,11 @@ def cell(value: Any, signed: bool = False) -> Cell:
     return Cell(shown(str(value)))
 
 
-def estimate_cells(estimate: Estimate, signed: bool) -> tuple[Cell, Cell]:
+def estimate_cells(estimate: Estimate, signed: bool, no_interval: str = NOTHING) -> tuple[Cell, Cell]:
     """Value and interval, as ``words.cells`` writes them, with the numbers behind them."""
     value, interval = words.cells(estimate, signed)
+    if estimate.is_defined and not estimate.has_interval:
+        interval = no_interval
     return (
         Cell(value, repr(float(estimate.value)) if estimate.is_defined else ""),
         Cell(interval, f"{float(estimate.low)!r} {float(estimate.high)!r}" if estimate.has_interval else ""),
