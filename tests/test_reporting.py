@@ -1,6 +1,7 @@
 """A report says what its runs found: read back, its tables are theirs."""
 
 import base64
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ from helpers.effect_rows import effect, effects_of
 from helpers.finished_runs import about, effect_run, score_run
 from helpers.json_files import run_json, write_json
 from helpers.report_pages import Page
+from helpers.transcripts import json_lines
 
 ENDS = ("_low", "_high", "_low_these", "_high_these")
 PEOPLE = "95 % interval, new people in these studies"
@@ -114,6 +116,35 @@ def test_other_tables_and_figures_of_a_folder_are_shown(runs: dict[str, Path], t
     assert [text for text, _ in table.rows[0]] == ["base", "0.000", "–", "yes"]
     assert ("src", "data:image/png;base64," + base64.b64encode(b"\x89PNG").decode()) in page.addresses
     assert "centaur is on the frontier." in " ".join(page.text)
+
+
+def test_a_chart_says_what_lies_at_its_ends_and_of_which_model_each_value_is(runs: dict[str, Path], page: Page) -> None:
+    text = " ".join(page.text)
+    assert "← centaur worse   |   base worse →" in text
+    assert "← closer to people" in text
+    scores = [run_json(runs[name])["data"]["studies"]["a2020"]["nll"] for name in ("score0", "score1")]
+    values = re.findall(r'<span class="s(\d)">([^<]+)</span>', page.source)
+    for i, nll in enumerate(scores):
+        assert any(series == str(i) and float(value) == pytest.approx(nll, abs=0.006) for series, value in values)
+
+
+def test_where_models_are_compared_the_scores_do_not_ask_for_a_comparison(runs: dict[str, Path], page: Page) -> None:
+    asked = "Whether two models differ"
+    assert asked not in " ".join(page.text)
+    (alone,) = write_report([runs["score0"], runs["score1"]], runs["score0"].parent / "scores.html", "html")
+    assert asked in " ".join(alone.answers)
+
+
+def test_post_training_says_what_it_was_on(tmp_path: Path) -> None:
+    run = tmp_path / "post"
+    run.mkdir()
+    known = about("posttrain", "centaurlab", "posttrain") | {"base": {"name": "org/base"}, "data": {"name": "talk"}}
+    write_json(run / "run.json", known | {"steps": 24, "conversations": 2000, "learned_tokens": 42760})
+    write_json(run / "config.json", {"posttrain": {"method": "sft"}})
+    (run / "metrics.jsonl").write_text(json_lines([{"time": 0, "step": s, "train/loss": 3 / s} for s in (1, 2)]))
+    (section,) = write_report([run], tmp_path / "report.html", "html")
+    assert section.answers[0].startswith("24 steps of SFT from base on 2,000 conversations, 42,760 tokens to learn.")
+    assert [figure.name for figure in section.figures] == ["training"]
 
 
 def test_several_pairs_are_listed_and_averaged(tmp_path: Path) -> None:

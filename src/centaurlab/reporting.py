@@ -13,7 +13,7 @@ from centaurlab import __version__
 from centaurlab.analyses import ANALYSES, find_analysis
 from centaurlab.analyses.finished import Run, any_section, find_runs
 from centaurlab.analyses.scores import scores_section
-from centaurlab.analyses.training import training_section
+from centaurlab.analyses.training import post_training_section, training_section
 from centaurlab.display.pages import _page, markdown
 from centaurlab.display.section import Section
 from centaurlab.runtime.errors import UserError
@@ -58,10 +58,14 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     """A section for each run, but one for all score runs, which must be of the same data and protocol."""
     scored = [run for run in runs if run.job == "score"]
     others = [_section(run) for run in runs if run.job != "score"]
-    return [scores_section(scored), *others] if scored else others
+    is_compared = any(run.job == "misalignment" for run in runs)
+    return [scores_section(scored, is_compared), *others] if scored else others
+
+
+_TRAININGS = {"train": training_section, "posttrain": post_training_section}
 
 
 def _section(run: Run) -> Section:
-    if run.job == "train":
-        return training_section(run)
+    if run.job in _TRAININGS:
+        return _TRAININGS[run.job](run)
     return find_analysis(run.job).section(run) if run.job in ANALYSES else any_section(run)

@@ -4,29 +4,33 @@ The job computes and writes a folder of scores for each row (``jobs/baselines.py
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
 from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.finished import Run, command, facts_of, folder_pictures, read_table
 from centaurlab.analyses.standing import (
+    HELD_AGAINST,
     Standings,
+    against_rows,
     against_shown,
+    better_ends,
     completeness_shown,
     find_standing,
     selection_shown,
 )
 from centaurlab.cognitive.rows import ModelResult
+from centaurlab.display.chart import chart_of
 from centaurlab.display.figures.intervals import Row, nll_rows
-from centaurlab.display.section import INTERVALS, NLL, Section
+from centaurlab.display.section import INTERVALS, NLL, ReportFigure, Section
 from centaurlab.display.tables import Table, table_of
 from centaurlab.results.run import ScoreRun
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.means import MEAN_COLUMNS, MeanNll, mean_nlls
+from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, STUDIES_LIKE_THESE, in_words, number
 from centaurlab.stats.words import NLL as MEAN_NLL
-from centaurlab.stats.words import in_words, number
 
 DESCRIPTION = """Predict people without a language model: by chance, other people, their own history, cognitive models.
 
@@ -165,11 +169,28 @@ def section(run: Run) -> Section:
             NLL,
             INTERVALS,
         ),
-        figures=folder_pictures([run]),
+        figures=tuple(_drawn_on_page(run, figure) for figure in folder_pictures([run])),
         tables=tuple(tables),
         provenance=tuple(facts_of(run)),
         commands=(command(run),),
     )
+
+
+def _drawn_on_page(run: Run, figure: ReportFigure) -> ReportFigure:
+    """With what it shows and, where the page can draw it itself, its rows."""
+    intervals = f"with {INTERVAL}s; of the mean, thin: {STUDIES_LIKE_THESE}, thick: {NEW_PEOPLE}"
+    if figure.name.startswith("against-"):
+        against = read_table(run, "against")
+        model = list(dict.fromkeys(against["model"]))[int(figure.name.removeprefix("against-")) - 1]
+        axis = "difference (nats per response)"
+        chart = chart_of(against_rows(against, model), axis, HELD_AGAINST, ends=better_ends(model))
+        caption = f"NLL of {model} minus that of each row, in nats per response, {intervals}; filled: q < .05."
+        return replace(figure, caption=caption, chart=chart)
+    captions = {
+        "baselines": f"NLL of each row without a language model, in nats per response, {intervals}.",
+        "completeness": "Completeness of each model and row: 0 is chance, 1 the end that can be reached.",
+    }
+    return replace(figure, caption=captions.get(figure.name, figure.caption))
 
 
 ANALYSIS = Analysis("baselines", DESCRIPTION, BaselineArguments, section)

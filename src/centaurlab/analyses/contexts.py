@@ -15,11 +15,11 @@ import pandas as pd
 from centaurlab.analyses.finished import (
     _OWN,
     Run,
-    _figures,
     _sentence,
     command,
     coverage_tables,
     facts_of,
+    folder_pictures,
     folder_tables,
     read_table,
 )
@@ -276,7 +276,7 @@ def _contexts(
         question=question,
         answers=tuple(map(_sentence, said)),
         explanation=(*explanation, NLL, INTERVALS),
-        figures=_figures(run),
+        figures=folder_pictures([run]),
         tables=(
             table_of("Over all studies", overall, columns, signed=_DIFFERENCES),
             *_level_tables(rows),

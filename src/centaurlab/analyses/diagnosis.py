@@ -29,7 +29,7 @@ Shapes: R responses, P participants, F folds, K temperatures, C curves, B resamp
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,16 +39,17 @@ from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.finished import (
     _OWN,
     Run,
-    _figures,
     _sentence,
     command,
     coverage_tables,
     facts_of,
+    folder_pictures,
     folder_tables,
     read_table,
     score_runs_of,
 )
-from centaurlab.display.figures.intervals import Row, part_rows
+from centaurlab.display.chart import chart_of
+from centaurlab.display.figures.intervals import Row, ends, part_rows
 from centaurlab.display.figures.style import model_label
 from centaurlab.display.section import INTERVALS, Section
 from centaurlab.display.tables import Table, table_of
@@ -260,13 +261,17 @@ def read_diagnosis(table: pd.DataFrame) -> tuple[list[Diagnosis], Parts]:
 
 def parts_figure(rows: Sequence[Diagnosis], these: Parts, contrast: Contrast) -> "Figure":
     """What the difference of two models consists of, per study; ``rows``: the mean over studies, then the studies."""
+    return part_rows(_parts_rows(rows, these), _NAMES, contrast)
+
+
+def _parts_rows(rows: Sequence[Diagnosis], these: Parts) -> list[Row]:
     estimates = []
     for i, name in enumerate(_NAMES):
         mean = Row("mean over studies", getattr(rows[0], name), i, is_summary=True, these=getattr(these, name))
         q_S = _q_values(rows[1:], name)
         studies = [Row(row.study, getattr(row, name), i, q=q) for row, q in zip(rows[1:], q_S, strict=True)]
         estimates += [mean, *studies]
-    return part_rows(estimates, _NAMES, contrast)
+    return estimates
 
 
 def _q_values(studies: Sequence[Diagnosis], name: str) -> list[float]:
@@ -300,6 +305,8 @@ def section(run: Run) -> Section:
     post, base = contrast.names
     found = {name: scored for name, scored in score_runs_of(run) if scored is not None}
     rows = read_table(run, "diagnosis")
+    diagnosed = read_diagnosis(rows)
+    chart = chart_of(_parts_rows(*diagnosed), "difference of the NLL (nats per choice)", _NAMES, ends=ends(contrast))
     tables = [parts_table(rows)]
     excluded = read_table(run, "excluded")
     if len(excluded):
@@ -311,7 +318,7 @@ def section(run: Run) -> Section:
     return Section(
         title=f"Why {post} and {base} differ",
         question=f"Why does {post} predict choices worse, or better, than {base}: format, calibration or preference?",
-        answers=(_sentence(verdict(contrast, *read_diagnosis(rows))),),
+        answers=(_sentence(verdict(contrast, *diagnosed)),),
         explanation=(
             "Calibration: what one temperature per model, fitted on other participants, makes good. Format: at that "
             "temperature, probability outside the options. Preference: the rest, which option is thought likely. The "
@@ -320,7 +327,7 @@ def section(run: Run) -> Section:
             *([_sentence(_AT_BOUND)] if run.about["at_bound"] else []),
             INTERVALS,
         ),
-        figures=_figures(run),
+        figures=tuple(replace(one, chart=chart) if one.name == "parts" else one for one in folder_pictures([run])),
         tables=(
             *tables,
             *coverage_tables(list(map(model_label, found)), list(found.values())),

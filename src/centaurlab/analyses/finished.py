@@ -17,7 +17,7 @@ from centaurlab.runs.folder import is_run, read_config
 from centaurlab.runs.integrity import check_file, read_json
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.sequential import sample_note
-from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, percent
+from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, STUDIES_LIKE_THESE, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -135,10 +135,6 @@ _OWN = frozenset({"diagnosis", "excluded", "personas", "templates", "audit"})
 """Tables that a section shows in its own way."""
 
 
-def _figures(run: Run) -> tuple[ReportFigure, ...]:
-    return tuple(replace(one, caption=_CAPTIONS.get(one.name, one.caption)) for one in folder_pictures([run]))
-
-
 def _sentence(verdict: str) -> str:
     return f"{verdict[:1].upper()}{verdict[1:]}."
 
@@ -152,13 +148,34 @@ def read_table(run: Run, name: str) -> pd.DataFrame:
         raise UserError(f"{path} is missing or damaged ({error}); give the run's command again") from error
 
 
+_MEANS = f"with {INTERVAL}s; of a mean, thin: {STUDIES_LIKE_THESE}, thick: {NEW_PEOPLE}; filled"
+_ZERO = f"{_MEANS}: excludes zero."
 _CAPTIONS = {
-    "parts": f"Parts of the difference, with {INTERVAL}s; filled: q < .05; of the mean, thick: {NEW_PEOPLE}.",
-    "personas": f"d(no persona − own persona) of each model over all studies, with {INTERVAL}s.",
-    "comparisons": f"Every comparison over all studies, with {INTERVAL}s; thick: {NEW_PEOPLE}; filled: excludes zero.",
-    "templates": f"Mean NLL without and with the chat template, with {INTERVAL}s; grey: models of the paper.",
-    "studies": f"d of each study, with {INTERVAL}s; filled: q < .05; of the mean, thick: {NEW_PEOPLE}.",
+    "diagnosis/parts": f"What the difference of the NLL consists of, in nats per choice, {_MEANS}: q < .05.",
+    "personas/personas": f"d(no persona − own persona) of each model over all studies, with {INTERVAL}s.",
+    "personas/comparisons": f"d of every comparison over all studies, {_ZERO}",
+    "templates/templates": f"Mean NLL without and with the chat template, with {INTERVAL}s; grey: models of the paper.",
+    "templates/studies": f"d of each study, {_MEANS}: q < .05.",
+    "learning/slopes": f"Change of the NLL per doubling of the trial number, {_MEANS}: q < .05.",
+    "learning/curves": f"NLL by trial number, in nats per response, with {INTERVAL}s.",
+    "fidelity/fidelity": "Distance of simulated people from people, over that of people from each other; filled: more.",
+    "fidelity/curves": "How often what people answer most is answered in each eighth of a session.",
+    "fidelity/stay": "How often a choice is made again after a reward and after none.",
+    "fidelity/marginals": "Share of each answer at each item, of people and of simulated people.",
+    "fidelity/spread": "SD of simulated people over SD of people; below 1, simulated people are too alike.",
+    "fidelity/effects": "Each effect of simulated people minus that of people, over what two halves of the people stay "
+    "within; grey: that.",
+    "fidelity/gap": "Distance of simulated people over that of people from one another, against the NLL of people.",
+    "shortcuts/costs": f"Nats per response that each condition costs, {_ZERO}",
+    "shortcuts/shares": f"Share of what is predicted beyond chance that is left in a condition, {_ZERO}",
+    "shortcuts/task_use": f"What swapped options cost in each study, in nats per response, {_ZERO}",
+    "contamination/advantage_letters": f"Nats per session by which published letters are likelier, {_ZERO}",
+    "contamination/advantage_order": f"Nats per session by which the published order is likelier, {_ZERO}",
+    "ceiling/ceiling": "NLL of each model between chance (circle) and the best that can be reached (grey).",
+    "frontier/frontier": f"Assistant accuracy and human-likeness of models, with {INTERVAL}s; filled: on the frontier.",
+    "trajectory/trajectory": "d against the base model by step of post-training, over all studies and in each.",
 }
+"""Captions by job and file name."""
 
 _OWN_of_jobs = frozenset({"effects", "lost", "studies", "nats", "forest", "pairs", "domains", "gains"})
 """Files of which a section makes tables and figures of its own."""
@@ -239,14 +256,19 @@ def folder_tables(runs: Sequence[Run], but_not: frozenset[str] = frozenset()) ->
 
 def folder_pictures(runs: Sequence[Run], but_not: frozenset[str] = frozenset()) -> tuple[ReportFigure, ...]:
     """The other figures that lie in the folders as PNG."""
-    paths = [path for run in runs for path in sorted([*run.folder.glob("*.png"), *run.folder.glob("figures/*.png")])]
-    for path in paths:
+    found = [(run.job, run.folder.glob(pattern)) for run in runs for pattern in ("*.png", "figures/*.png")]
+    paths = [(job, path) for job, of_job in found for path in sorted(of_job)]
+    for _, path in paths:
         check_file(path)
     return tuple(
-        ReportFigure(path.stem, f"{_title(path.stem)}.", "png", path.read_bytes())
-        for path in paths
+        ReportFigure(path.stem, _caption(job, path.stem), "png", path.read_bytes())
+        for job, path in paths
         if path.stem not in but_not
     )
+
+
+def _caption(job: str, stem: str) -> str:
+    return _CAPTIONS.get(f"{job}/{stem}") or f"{_title(stem)}."
 
 
 def _title(stem: str) -> str:

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,8 @@ from centaurlab.cognitive.simple import marginal_nll, uniform_nll
 from centaurlab.data.held_out import KINDS
 from centaurlab.data.novelty import NEAR, Likeness
 from centaurlab.data.transcripts import Transcript
-from centaurlab.display.figures.intervals import (
-    gain_forest,
-)
+from centaurlab.display.chart import chart_of
+from centaurlab.display.figures.intervals import D_AXIS, ends, gain_forest, gain_rows
 from centaurlab.display.figures.style import model_label
 from centaurlab.display.section import INTERVALS, NLL, Section
 from centaurlab.display.tables import Table, rows_of, table_of
@@ -40,7 +39,17 @@ from centaurlab.stats.effects import estimate_effects
 from centaurlab.stats.estimate import Estimate
 from centaurlab.stats.regression import FEWEST, slope_over_studies
 from centaurlab.stats.sums import compare
-from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, NOTHING, Quantity, in_words, number, percent, verdict_over
+from centaurlab.stats.words import (
+    INTERVAL,
+    NEW_PEOPLE,
+    NOTHING,
+    STUDIES_LIKE_THESE,
+    Quantity,
+    in_words,
+    number,
+    percent,
+    verdict_over,
+)
 
 DESCRIPTION = """Judge an adapter on people and on studies that it was not trained on.
 
@@ -264,7 +273,7 @@ def likeness_in_words(gains: Sequence[StudyGain], novelty: Sequence[Likeness]) -
     d = {gain.study: gain.d for gain in gains if gain.kind == "novel"}
     judged = [one for one in novelty if math.isfinite(d.get(one.study, math.nan))]
     slope = slope_over_studies([one.similarity for one in judged], [d[one.study] for one in judged])
-    about = "d of novel studies by how alike the nearest training study is (0: nothing of its text, 1: all)"
+    about = "gain (d) on novel studies by how alike the nearest training study is (0: nothing of its text, 1: all)"
     if not slope.is_defined:
         return f"{about}: a slope needs {FEWEST} novel studies that differ in it, and there are {len(judged)}"
     return f"{about}: {in_words(slope, _SLOPE)}, over {len(judged)} studies"
@@ -303,6 +312,9 @@ def _by_study(sessions: Iterable[Transcript]) -> dict[str, list[Transcript]]:
     return found
 
 
+_LINES = f"; filled: q < .05; of the mean, thin: {STUDIES_LIKE_THESE}, thick: {NEW_PEOPLE}."
+
+
 def section(run: Run) -> Section:
     """What an adapter gains on people and on studies that it never saw."""
     contrast = _contrast(*(str(run.config.get(name, name)) for name in ("base", "adapter")))
@@ -311,6 +323,8 @@ def section(run: Run) -> Section:
     said = run.about.get("likeness") or []
     numbers = gains.select_dtypes("number").columns.difference(["participants", "responses"])
     figure = gain_forest(run.about["studies"], summaries, contrast)
+    rows, kinds = gain_rows(run.about["studies"], summaries)
+    chart = chart_of(rows, D_AXIS, kinds, ends=ends(contrast))
     gains = gains.astype(dict.fromkeys(["d", "d_low", "d_high", *numbers], float))
     scored = [Run(folder, read_json(folder / "run.json"), {}) for folder in sorted(run.folder.glob("*/"))]
     scored = [part for part in scored if part.about.get("job") == "score"]
@@ -325,18 +339,14 @@ def section(run: Run) -> Section:
             INTERVALS,
         ),
         figures=(
-            _figure(
-                "gains",
-                f"d of each study, with {INTERVAL}s; filled: q < .05; of the mean, thick: {NEW_PEOPLE}.",
-                figure,
-            ),
+            replace(_figure("gains", f"Cohen's d of each study, with {INTERVAL}s{_LINES}", figure), chart=chart),
             *folder_pictures([run], _OWN_of_jobs),
         ),
         tables=(
             gain_table(gains),
             *novelty_tables(run.about.get("novelty") or ()),
             *coverage_tables([part.folder.name for part in scored], scored),
-            *folder_tables([run], _OWN_of_jobs),
+            *folder_tables([run], _OWN_of_jobs | {"novelty"}),
         ),
         provenance=(
             *facts_of(run),

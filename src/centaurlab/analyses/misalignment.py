@@ -27,6 +27,7 @@ from centaurlab.display.effect_tables import effect_tables
 from centaurlab.display.figures.intervals import (
     D_AXIS,
     NATS_AXIS,
+    ends,
     forest,
     nats_forest,
     nats_rows,
@@ -47,7 +48,17 @@ from centaurlab.stats.effect_table import effect_record, effects_table, read_eff
 from centaurlab.stats.effects import Effect, cut_alike, estimate_effects
 from centaurlab.stats.sequential import sample_note
 from centaurlab.stats.sums import LOST_MOST, ComparedPair, compare
-from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, NOTHING, cells, number, of_cut_alike, of_responses, verdict_of
+from centaurlab.stats.words import (
+    INTERVAL,
+    NEW_PEOPLE,
+    NOTHING,
+    STUDIES_LIKE_THESE,
+    cells,
+    number,
+    of_cut_alike,
+    of_responses,
+    verdict_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -264,15 +275,20 @@ def section(run: Run) -> Section:
     post, base = shown[0].contrast.names
     whom = f"({first.n_participants:,} people, {first.n_responses:,} responses), "
     over = f"over {first.n_studies:,} studies {whom}" if first.n_studies > 1 else ""
+    lines = f"{INTERVAL}s, of the mean thin for {STUDIES_LIKE_THESE} and thick for {NEW_PEOPLE}"
     captions = {
-        "nats": f"Difference in nats per response of each study, with {INTERVAL}s; filled: q < .05.",
-        "forest": f"d of each study, with {INTERVAL}s; filled: q < .05; of the mean, thick: {NEW_PEOPLE}.",
-        "pairs": "d over all studies, of each pair and on average.",
+        "nats": f"Difference of the NLL in each study, in nats per response; lines: {lines}; filled: q < .05.",
+        "forest": f"Cohen's d of each study, in standard deviations of the NLL; lines: {lines}; filled: q < .05.",
+        "pairs": f"Cohen's d over all studies of each pair and on average; lines: {lines}.",
         "domains": "d of each domain; grey: the models of the paper, which were scored on Psych-201.",
     }
-    charts = {"nats": chart_of(nats_rows(effects), NATS_AXIS), "forest": chart_of(study_rows(effects), D_AXIS)}
+    of_ends = ends(shown[0].contrast)
+    charts = {
+        "nats": chart_of(nats_rows(effects), NATS_AXIS, ends=of_ends),
+        "forest": chart_of(study_rows(effects), D_AXIS, ends=of_ends),
+    }
     if several:
-        charts["pairs"] = chart_of(pair_rows(effects), D_AXIS)
+        charts["pairs"] = chart_of(pair_rows(effects), D_AXIS, ends=of_ends)
     figures = [
         replace(_figure(name, captions[name], figure), chart=charts.get(name))
         for name, figure in effect_figures(effects).items()

@@ -32,7 +32,16 @@ from centaurlab.stats.answers import ALL, ANSWER_COLUMNS, Answers, answer_kinds,
 from centaurlab.stats.estimate import UNKNOWN
 from centaurlab.stats.means import MEAN_COLUMNS, MeanNll, mean_nlls
 from centaurlab.stats.sequential import sample_note
-from centaurlab.stats.words import INTERVAL, NOTHING, cells, in_words, number, percent
+from centaurlab.stats.words import (
+    INTERVAL,
+    NEW_PEOPLE,
+    NOTHING,
+    STUDIES_LIKE_THESE,
+    cells,
+    in_words,
+    number,
+    percent,
+)
 from centaurlab.stats.words import NLL as MEAN_NLL
 
 
@@ -109,8 +118,8 @@ def run_table(record: ScoreRecord) -> Table:
     return table_of(title, frame, note=note, n_summary=1)
 
 
-def scores_section(runs: Sequence[Run]) -> Section:
-    """How well models predict people, all on the same data."""
+def scores_section(runs: Sequence[Run], is_compared: bool = False) -> Section:
+    """How well models predict people, all on the same data; ``is_compared``: the report also says how they differ."""
     if len(runs) > len(SERIES):
         raise UserError(f"one report shows at most {len(SERIES)} score runs; name fewer of the {len(runs)}")
     scored = [read_run(run.folder) for run in runs]
@@ -125,16 +134,19 @@ def scores_section(runs: Sequence[Run]) -> Section:
         for i, of_run in enumerate(means)
         for mean in of_run
     ]
-    caption = f"Mean NLL of each study on {data}, with {INTERVAL}s."
+    caption = f"Mean NLL of each study on {data}, in nats per response, with {INTERVAL}s"
+    if len(rows) > 2 * len(runs):
+        caption += f"; of the mean, thin: {STUDIES_LIKE_THESE}, thick: {NEW_PEOPLE}"
     answers = [answer_kinds(run.table([NLL], ANSWER_COLUMNS)) for run in scored]
     said = [f"{_mean_answer(name, of_run)}." for name, of_run in zip(names, means, strict=True)]
     said += [f"{name}: {note}." for name, of_run in zip(names, answers, strict=True) for note in tail_notes(of_run)]
-    if len(runs) > 1:
+    if len(runs) > 1 and not is_compared:
         said.append(
             "Whether two models differ is seen on the same responses: compare them with 'centaurlab misalignment'."
         )
     drawn = nll_rows(rows, names, f"{names[0]} on {data}" if len(names) == 1 else f"Models on {data}")
-    figure = replace(_figure("nll", caption, drawn), chart=chart_of(rows, _NLL_AXIS, names, is_signed=False))
+    chart = chart_of(rows, _NLL_AXIS, names, is_signed=False, ends="← closer to people")
+    figure = replace(_figure("nll", f"{caption}.", drawn), chart=chart)
     return Section(
         title=f"Scores on {data}",
         question=f"How well {'do models' if len(runs) > 1 else f'does {names[0]}'} predict what people did in {data}?",

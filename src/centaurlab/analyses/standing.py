@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ADAPTIVE, OWN_HISTORY, CHANCE = "adaptive", "own-history", "uniform"
-_HELD_AGAINST = ("item-marginal", OWN_HISTORY, ADAPTIVE)
+HELD_AGAINST = ("item-marginal", OWN_HISTORY, ADAPTIVE)
 _IN_HINDSIGHT = ("own",)
 _BOUND, _ACHIEVED = "bound", "achieved"
 _DIFFERENCE = Quantity("difference", "nats per response", is_difference=True)
@@ -89,7 +89,7 @@ def find_standing(asked: Standings, estimates: EstimateArguments) -> Finding:
             row
             for kind, studies in kinds.items()
             for model in asked.models
-            for baseline in _HELD_AGAINST
+            for baseline in HELD_AGAINST
             for row in _against(kind, model, baseline, *_within((plain, given), studies), estimates)
         )
         places = completeness_table(plain, list(asked.models), asked, kinds, estimates)
@@ -250,19 +250,8 @@ def _figures(against: pd.DataFrame, places: pd.DataFrame, models: Sequence[str])
     """For each model a forest of its differences from the rows; all models between chance and ceiling."""
     figures = {}
     for number, model in enumerate(models, start=1):
-        rows = [
-            Row(
-                _mean_name(row["kind"]) if row["level"] == "overall" else str(row["study"]),
-                Estimate(row["difference"], row["difference_low"], row["difference_high"]),
-                _HELD_AGAINST.index(str(row["baseline"])),
-                is_summary=row["level"] == "overall",
-                q=row["q"],
-                these=_estimate(row, "difference", "_these") if row["level"] == "overall" else UNKNOWN,
-            )
-            for row in against[against["model"] == model].to_dict("records")
-        ]
-        label = f"{model} − row: NLL (nats per response)\n← {model} better   |   row better →"
-        figures[f"against-{number}"] = change_rows(rows, _HELD_AGAINST, f"{model} against rows without a model", label)
+        rows, label = against_rows(against, model), f"{model} − row: NLL (nats per response)\n{better_ends(model)}"
+        figures[f"against-{number}"] = change_rows(rows, HELD_AGAINST, f"{model} against rows without a model", label)
     if not len(places):
         return figures
     drawn = places[places["relative_to"] != _BOUND]
@@ -283,6 +272,26 @@ def _figures(against: pd.DataFrame, places: pd.DataFrame, models: Sequence[str])
     if lines:
         figures["completeness"] = completeness_figure(lines, [*dict.fromkeys(drawn["row"])][: len(SERIES)])
     return figures
+
+
+def better_ends(model: str) -> str:
+    """What lies at the two ends of an axis of differences from rows."""
+    return f"← {model} better   |   row better →"
+
+
+def against_rows(against: pd.DataFrame, model: str) -> list[Row]:
+    """The differences of a model from each of ``HELD_AGAINST``, their series, from the table in ``against.csv``."""
+    return [
+        Row(
+            _mean_name(row["kind"]) if row["level"] == "overall" else str(row["study"]),
+            Estimate(row["difference"], row["difference_low"], row["difference_high"]),
+            HELD_AGAINST.index(str(row["baseline"])),
+            is_summary=row["level"] == "overall",
+            q=row["q"],
+            these=_estimate(row, "difference", "_these") if row["level"] == "overall" else UNKNOWN,
+        )
+        for row in against[against["model"] == model].to_dict("records")
+    ]
 
 
 def _claims(

@@ -18,9 +18,7 @@ def training_section(run: Run) -> Section:
     """What training changed on held-out people."""
     base = model_label(str(run.about["base"]["name"]))
     held_out = pd.DataFrame(run.about["held_out"])
-    lines = read_metrics(run.folder)
-    loss = [(step, values["train/loss"]) for _, step, values in lines if "train/loss" in values]
-    nll = [(step, values["eval/nll"]) for _, step, values in lines if "eval/nll" in values]
+    loss, nll = (_along_steps(run, name) for name in ("train/loss", "eval/nll"))
     figures, tables, answers = [], [], [f"{run.about['steps']:,} steps from {base}."]
     if len(held_out):
         percent = held_out.assign(**{name: 100 * held_out[name].astype(float) for name in _CHANGE})
@@ -62,6 +60,36 @@ def training_section(run: Run) -> Section:
         provenance=(*facts_of(run), *facts),
         commands=(command(run),),
     )
+
+
+def post_training_section(run: Run) -> Section:
+    """What a model was post-trained on; what that did to its predictions of people, a comparison says."""
+    base, about = model_label(str(run.about["base"]["name"])), run.about
+    method = str(run.config.get("posttrain", {}).get("method", "post-training")).upper()
+    learned = f", {about['learned_tokens']:,} tokens to learn" if about.get("learned_tokens") else ""
+    loss = _along_steps(run, "train/loss")
+    caption = "Loss of each logged step on training conversations (blue: running mean)."
+    is_nats = method == "SFT" and len(loss) > 1  # the loss of preferences is none of tokens
+    return Section(
+        title=f"Post-training of {run.folder.name}",
+        question=f"What was {base} post-trained on?",
+        answers=(
+            f"{about['steps']:,} steps of {method} from {base} on {about['conversations']:,} conversations{learned}. "
+            "What that changes in predicting people is said by 'centaurlab misalignment'.",
+        ),
+        explanation=(),
+        figures=(
+            *([_figure("training", caption, training_curve(loss, []))] if is_nats else []),
+            *folder_pictures([run], _OWN_of_jobs),
+        ),
+        tables=folder_tables([run], _OWN_of_jobs),
+        provenance=tuple(facts_of(run)),
+        commands=(command(run),),
+    )
+
+
+def _along_steps(run: Run, name: str) -> list[tuple[int, float]]:
+    return [(step, values[name]) for _, step, values in read_metrics(run.folder) if name in values]
 
 
 _CHANGE = ("change", "change_low", "change_high")

@@ -34,6 +34,7 @@ class Mark:
 
     series: int
     at: float
+    value: str
     is_clear: bool
     is_above: bool
     said: str
@@ -48,25 +49,36 @@ class ChartRow:
 
     label: str
     is_summary: bool
-    value: str
     marks: tuple[Mark, ...]
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Rows over one axis: ``ticks`` are percents and numbers; ``zero``: where zero is, if that means something."""
+    """Rows over one axis: ``ticks`` are percents and numbers; ``zero``: where zero is, if that means something.
+
+    ``ends``: what lies at either end.
+    """
 
     rows: tuple[ChartRow, ...]
     series: tuple[str, ...]
     axis: str
     ticks: tuple[tuple[float, str], ...]
     zero: float | None
+    ends: str = ""
+
+    @property
+    def n_marks(self) -> int:
+        """The most that stand in one line."""
+        return max((len(row.marks) for row in self.rows), default=1)
 
 
-def chart_of(rows: Sequence[Row], axis: str, series: Sequence[str] = (), is_signed: bool = True) -> Chart:
+def chart_of(
+    rows: Sequence[Row], axis: str, series: Sequence[str] = (), is_signed: bool = True, ends: str = ""
+) -> Chart:
     """Rows as ``display.figures`` draws them: from the largest down, summaries last, undefined ones left out.
 
-    ``axis``: quantity and unit. Rows of one label, of several ``series``, share a line.
+    ``axis``: quantity and unit; ``ends``: what lies at its two ends. Rows of one label, of several ``series``, share a
+    line.
     """
     shown = sorted_rows(rows)
     low, high = axis_range(shown_estimates(shown)) if shown else (0.0, 1.0)
@@ -78,11 +90,10 @@ def chart_of(rows: Sequence[Row], axis: str, series: Sequence[str] = (), is_sign
     lines = []
     for label, is_summary in labels:
         of_line = [row for row in shown if (row.label, row.is_summary) == (label, is_summary)]
-        value = " · ".join(words.cells(row.estimate, is_signed)[0] for row in of_line)
         marks = tuple(_mark(row, low, high, axis, series, is_signed) for row in of_line)
-        lines.append(ChartRow(label, is_summary, value, marks))
+        lines.append(ChartRow(label, is_summary, marks))
     zero = _percent(0.0, low, high) if is_signed else None
-    return Chart(tuple(lines), tuple(series), axis, _ticks(low, high, is_signed), zero)
+    return Chart(tuple(lines), tuple(series), axis, _ticks(low, high, is_signed), zero, ends)
 
 
 def _mark(row: Row, low: float, high: float, axis: str, series: Sequence[str], is_signed: bool) -> Mark:
@@ -98,7 +109,7 @@ def _mark(row: Row, low: float, high: float, axis: str, series: Sequence[str], i
     at = _percent(row.estimate.value, low, high)
     is_clear = row.is_clear if is_signed else True
     spans = [_span(estimate, low, high) for estimate in (row.shown, row.these, row.models)]
-    return Mark(row.series, at, is_clear, row.estimate.value > 0, said, *spans)
+    return Mark(row.series, at, value, is_clear, row.estimate.value > 0, said, *spans)
 
 
 def _span(estimate: Estimate, low: float, high: float) -> Span | None:

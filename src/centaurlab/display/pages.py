@@ -37,6 +37,9 @@ def _figure(figure: ReportFigure, address: str) -> str:
     return f"![{escaped(figure.caption)}]({address})\n\n{escaped(figure.caption)}"
 
 
+_SHOWN_ANSWERS = 3
+"""What is said of a section before something is unfolded."""
+
 _MEDIA = {"svg": "image/svg+xml", "png": "image/png"}
 
 
@@ -59,6 +62,7 @@ def _page(title: str, made: Sequence[Section]) -> str:
     return environment.get_template("page.html.jinja").render(
         title=title,
         sections=made,
+        shown_answers=_SHOWN_ANSWERS,
         version=__version__,
         domains_of={study: domains for study, domains in domains_of.items() if domains},
         known_domains=[_known_domains(section, domains_of) for section in made],

@@ -3,6 +3,7 @@
 A cell keeps the number behind its text, so that tables sort, and can be read back, in full precision.
 """
 
+import re
 from dataclasses import dataclass
 
 from centaurlab.display.chart import Chart
@@ -36,6 +37,11 @@ class ReportFigure:
     kind: str
     content: bytes
     chart: Chart | None = None
+
+    @property
+    def gist(self) -> str:
+        """What it shows, in a few words: its caption up to the first mark."""
+        return re.split(r"[,;:.] |[.]$", self.caption, maxsplit=1)[0]
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,14 @@ def gain_forest(
 
     ``gains`` and ``summaries`` are those of ``studies.csv`` and ``run.json`` of a generalisation run.
     """
+    rows, names = gain_rows(gains, summaries)
+    return _signed_rows(rows, f"Gain of {contrast.second} over {contrast.first}", contrast, D_AXIS, names)
+
+
+def gain_rows(
+    gains: Sequence[Mapping[str, Any]], summaries: Sequence[Mapping[str, Any]]
+) -> tuple[list[Row], list[str]]:
+    """The gain of each study, the means over studies last, and what the studies are to the adapter: their series."""
     series = {summary["kind"]: i for i, summary in enumerate(summaries)}
     names = [KINDS.get(kind, kind) for kind in series]
     rows = [Row(gain["study"], _estimate(gain), series[gain["kind"]], q=_number(gain.get("q"))) for gain in gains]
@@ -153,7 +161,7 @@ def gain_forest(
         Row(f"mean, {name}", _estimate(summary), i, True, these=_estimate(summary, "_these"))
         for i, (name, summary) in enumerate(zip(names, summaries, strict=True))
     ]
-    return _signed_rows(rows, f"Gain of {contrast.second} over {contrast.first}", contrast, D_AXIS, names)
+    return rows, names
 
 
 @styled
