@@ -15,7 +15,7 @@ from centaurlab.stats.arguments import EstimateArguments
 from helpers.commands import run_python
 
 HEAVY = {"torch", "transformers", "trl", "peft", "accelerate", "mlflow", "wandb", "datasets"}
-SECONDS = 1.0
+SECONDS = 2.0
 TRAINING = ("train", "posttrain")
 """Their options of loading and tracking are TRL's."""
 WITH_SEEDS_OF_THEIR_OWN = ("precision", *TRAINING)
@@ -84,7 +84,7 @@ def test_no_command_needs_torch_to_say_what_it_takes() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_answers_in_under_a_second(command: str) -> None:
+def test_help_answers_in_under_two_seconds(command: str) -> None:
     times = []
     for _ in range(3):
         started = time.perf_counter()

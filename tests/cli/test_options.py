@@ -39,10 +39,10 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_each_study_has_its_rule_sets_and_chance_level(path):
     ratings, mine = collect_options(open_source(DataArguments(data=str(path))))
     assert (ratings.sessions, ratings.responses, ratings.rules) == (2, 4, {"module": 2})
-    assert ratings.sets == {tuple("123456")}
+    assert ratings.sets == {hash(tuple("123456"))}
     assert ratings.chance_nll == pytest.approx(math.log(6))
     assert mine.rules == {"own answers": 2}
-    assert mine.sets == {("F", "J"), ("A", "B")}
+    assert mine.sets == {hash(("F", "J")), hash(("A", "B"))}
     assert (mine.share_with_options, mine.outside, mine.unreadable) == (1.0, [], [])
 
 

@@ -1,12 +1,20 @@
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from centaurlab.catalog.studies import Ask, Study, find_study, letters
-from centaurlab.data.options import MAX_LABELS, cut_at_responses, session_items, session_options, shared_labels
+from centaurlab.data.options import (
+    MAX_LABELS,
+    LabelsSeen,
+    cut_at_responses,
+    session_items,
+    session_options,
+    shared_labels,
+)
 from centaurlab.data.transcripts import Transcript
 
 
@@ -111,6 +119,39 @@ def test_one_slip_among_hundreds_does_not_undo_labels_and_has_no_options():
     assert options.set_R.tolist() == [0, -1, 0]
     assert options.of(1) is None
     assert options.role_R == ("yes", None, "no")
+
+
+def labels_counted_at_once(people: list[list[str]]) -> dict[str, tuple[str, ...]]:
+    """The definition, with every answer of everybody in memory."""
+    several = {answer for one in people for answer in one if sum(answer in other for other in people) > 1}
+    given = [answer for one in people for answer in one]
+    is_for_all = any(several <= set(one) for one in people) and sum(a in several for a in given) >= 0.99 * len(given)
+    return {"mine2026": tuple(sorted(several))} if is_for_all and 2 <= len(several) <= MAX_LABELS else {}
+
+
+@given(st.lists(st.lists(st.sampled_from("ABCDEFGHIJKLMN") | st.text("xyz", min_size=1), min_size=1), max_size=8))
+@example([["A", "B"] * 99 + ["slip", "slip"], ["B", "A"]])
+@example([["A", "B"] * 98 + ["slip", "slip"], ["B", "A"]])
+@settings(max_examples=50)
+def test_labels_counted_session_by_session_are_those_counted_at_once(people):
+    told = [answers(*one, participant=str(number)) for number, one in enumerate(people)]
+    assert shared_labels(told) == labels_counted_at_once(people)
+
+
+def test_free_texts_of_any_number_take_no_more_memory(monkeypatch):
+    """4,000 texts of 300 characters; digests of 1,000 are kept before their study is given up."""
+    monkeypatch.setattr("centaurlab.data.options.MAX_ANSWERS", 1000)
+    seen = LabelsSeen()
+    tracemalloc.start()
+    try:
+        for person in range(40):
+            seen.add(answers(*(f"{person} {n} ".ljust(300) for n in range(100)), "A", "B", participant=str(person)))
+        kept, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1e5
+    assert most < 9e5
+    assert seen.shared() == {}
 
 
 def test_words_are_no_choice_by_any_rule():

@@ -57,7 +57,8 @@ class StudyOptions:
 
     ``rules``: sessions by the rule that gave their options. ``with_options``: responses that have a set.
     ``chance``: sum over them of the log of the set's size, in nats. ``outside``: answers that are none of the
-    options; a module that has any reads its texts wrongly. ``unreadable``: sessions that the module could not read.
+    options; a module that has any reads its texts wrongly. ``unreadable``: sessions that the module could not read; of
+    both those that are shown are kept, and of the different ``sets`` their hashes.
     """
 
     study: str
@@ -66,8 +67,10 @@ class StudyOptions:
     with_options: int = 0
     chance: float = 0.0
     rules: Counter[Rule] = field(default_factory=Counter)
-    sets: set[tuple[str, ...]] = field(default_factory=set)
+    sets: set[int] = field(default_factory=set)
+    n_outside: int = 0
     outside: list[Place] = field(default_factory=list)
+    n_unreadable: int = 0
     unreadable: list[tuple[SessionKey, str]] = field(default_factory=list)
     examples: list[Place] = field(default_factory=list)
 
@@ -87,9 +90,11 @@ class StudyOptions:
         self.sessions += 1
         self.responses += len(answers)
         self.rules[options.rule] += 1
-        self.sets.update(options.sets)
+        self.sets.update(map(hash, options.sets))
         if options.problem is not None:
-            self.unreadable.append((transcript.key, options.problem))
+            self.n_unreadable += 1
+            if len(self.unreadable) < OUTSIDE_SHOWN:
+                self.unreadable.append((transcript.key, options.problem))
         shown: set[int] = set()
         for number, answer in enumerate(answers):
             offered = options.of(number)
@@ -99,7 +104,9 @@ class StudyOptions:
             self.chance += math.log(len(offered))
             place = Place(transcript.key, number + 1, segments[number], offered, answer, options.role_R[number])
             if answer not in offered:
-                self.outside.append(place)
+                self.n_outside += 1
+                if len(self.outside) < OUTSIDE_SHOWN:
+                    self.outside.append(place)
             if len(self.examples) < EXAMPLES and len(offered) not in shown:
                 self.examples.append(place)
                 shown.add(len(offered))
@@ -134,14 +141,14 @@ def print_options(args: DataArguments) -> None:
     if skipped:
         _print(console, f"{len(skipped)} malformed sessions left out, as {skipped[0]}")
     for counts in studies:
-        if counts.outside and "module" in counts.rules:
+        if counts.n_outside and "module" in counts.rules:
             raise UserError(
-                f"{len(counts.outside)} answers in {counts.study} are none of its options, as listed; its module reads "
+                f"{counts.n_outside} answers in {counts.study} are none of its options, as listed; its module reads "
                 "the text wrongly: correct it"
             )
-        if counts.unreadable and counts.study in own_studies:
+        if counts.n_unreadable and counts.study in own_studies:
             raise UserError(
-                f"{args.study_module} cannot read {len(counts.unreadable)} of {counts.sessions} sessions of "
+                f"{args.study_module} cannot read {counts.n_unreadable} of {counts.sessions} sessions of "
                 f"{counts.study}, "
                 "as listed; correct it"
             )
@@ -165,7 +172,7 @@ def _table(studies: Iterable[StudyOptions]) -> Table:
             f"{counts.share_with_options:.0%}",
             f"{len(counts.sets):,}",
             f"{counts.chance_nll:.3f}" if counts.with_options else "-",
-            f"{len(counts.outside):,}",
+            f"{counts.n_outside:,}",
         )
     return table
 
@@ -173,11 +180,11 @@ def _table(studies: Iterable[StudyOptions]) -> Table:
 def _print_places(console: Console, counts: StudyOptions) -> None:
     for place in counts.examples:
         _print(console, f"{counts.study}, for example: {_told(place)}")
-    for place in counts.outside[:OUTSIDE_SHOWN]:
+    for place in counts.outside:
         _print(
             console, f"{counts.study}: {place.key}, response {place.response} is none of its options: {_told(place)}"
         )
-    for key, problem in counts.unreadable[:OUTSIDE_SHOWN]:
+    for key, problem in counts.unreadable:
         _print(console, f"{counts.study}: the study's module cannot read {key}: {problem}")
 
 

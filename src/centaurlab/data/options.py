@@ -8,6 +8,7 @@ without a remark in words of one's own.
 import hashlib
 import json
 import re
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ Rule = Literal["module", "labels of the study", "own answers"]
 
 MAX_LABELS = 10
 """Rules (b) and (c) take so many different answers, and no more, for a choice among them."""
+
+MAX_ANSWERS = 1 << 15
+"""A study with more different answers is no choice among labels: what is kept in memory of free texts has an end."""
 
 _SHARE_OF_LABELS = 0.99
 _SHARE_OF_CHOICES, _LONGER = 0.9, 3
@@ -167,34 +171,48 @@ def session_items(transcript: Transcript, options: SessionOptions, study: Study 
 
 @dataclass
 class _Labels:
-    """The different answers of a study's sessions, kept as long as they may be labels."""
+    """The answers that several of a study's sessions gave, as long as a few of them may be everybody's labels.
 
-    sessions: Counter[str] = field(default_factory=Counter)
-    responses: Counter[str] = field(default_factory=Counter)
-    sets: set[frozenset[str]] = field(default_factory=set)
+    ``number``: of each, its bit in the masks of the sessions that gave it; ``times``: its responses. Of an answer that
+    one session alone gave, free texts mostly, a digest is kept, with that session and how often it gave it.
+    """
+
+    n_responses: int = 0
+    number: dict[str, int] = field(default_factory=dict)
+    times: list[int] = field(default_factory=list)
+    masks: "array[int]" = field(default_factory=lambda: array("H"))
+    once: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     are_too_many: bool = False
 
     def add(self, answers: list[str]) -> None:
         if self.are_too_many:
             return
-        different = frozenset(answers)
-        self.sessions.update(different)
-        self.responses.update(answers)
-        self.sets.add(different)
-        if len(self._used_by_several()) > MAX_LABELS:
+        session = len(self.masks)
+        self.masks.append(0)
+        self.n_responses += len(answers)
+        for answer, times in Counter(answers).items():
+            if answer not in self.number:
+                digest = hashlib.blake2b(answer.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+                first = self.once.pop(digest, None)
+                if first is None:
+                    self.once[digest] = (session, times)
+                    continue
+                self.masks[first[0]] |= 1 << len(self.number)
+                self.number[answer] = len(self.number)
+                self.times.append(first[1])
+            self.times[self.number[answer]] += times
+            self.masks[session] |= 1 << self.number[answer]
+            if len(self.number) > MAX_LABELS:
+                break
+        if len(self.number) > MAX_LABELS or len(self.number) + len(self.once) > MAX_ANSWERS:
             self.are_too_many = True
-            for kept in (self.sessions, self.responses, self.sets):
-                kept.clear()
+            self.number, self.times, self.masks, self.once = {}, [], array("H"), {}
 
     def shared(self) -> tuple[str, ...] | None:
-        labels = self._used_by_several()
-        covered = sum(self.responses[label] for label in labels)
-        if len(labels) < 2 or covered < _SHARE_OF_LABELS * self.responses.total():
+        everything = (1 << len(self.number)) - 1
+        if len(self.number) < 2 or sum(self.times) < _SHARE_OF_LABELS * self.n_responses:
             return None
-        return tuple(sorted(labels)) if any(labels <= used for used in self.sets) else None
-
-    def _used_by_several(self) -> set[str]:
-        return {label for label, count in self.sessions.items() if count > 1}
+        return tuple(sorted(self.number)) if everything in self.masks else None
 
 
 def _from_next_line(segment: str) -> str:

@@ -13,6 +13,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _AROUND = (8, 40)
 """Characters before the answer that decide how it is tokenized, as tried in turn."""
 _AFTER = 4
+_KEPT = 1 << 15
+"""So many tokenizations are remembered: what recurs does so soon, and a large data set ends nowhere."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,8 @@ class OptionTokens:
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", long: bool = True) -> None:
         self._tokenizer = tokenizer
         self._long = long
-        self._known: dict[tuple[str, str, str], tuple[int, ...]] = {}
+        self._tokens = lru_cache(_KEPT)(self._tokenize)
+        self._end = lru_cache(_KEPT)(self._first_token)
 
     def of(self, prompt: Prompt, encoding: Encoding, options: SessionOptions) -> ResponseOptions:
         """The options of each scored response of a session."""
@@ -141,22 +145,16 @@ class OptionTokens:
             return found if len(set(found)) == len(names) else ()
         return ()
 
-    def _end(self, after: str) -> int:
-        """The first token of the marker that closes an answer, before what follows it."""
-        key = ("", "", after)
-        if key not in self._known:
-            self._known[key] = (encode_stretch(after, self._tokenizer, is_first=False)[0],)
-        return self._known[key][0]
+    def _first_token(self, after: str) -> int:
+        """Of the marker that closes an answer, before what follows it."""
+        return encode_stretch(after, self._tokenizer, is_first=False)[0]
 
-    def _tokens(self, left: str, said: str, right: str) -> tuple[int, ...]:
-        key = (left, said, right)
-        if key not in self._known:
-            response = PromptResponse(0, len(left), len(left) + len(said))
-            encoding = encode_prompt(Prompt(left + said + right, (response,), 1), self._tokenizer)
-            self._known[key] = tuple(
-                encoding.input_ids_T[encoding.start_R[0] : encoding.end_R[0]].tolist() if len(encoding.start_R) else ()
-            )
-        return self._known[key]
+    def _tokenize(self, left: str, said: str, right: str) -> tuple[int, ...]:
+        response = PromptResponse(0, len(left), len(left) + len(said))
+        encoding = encode_prompt(Prompt(left + said + right, (response,), 1), self._tokenizer)
+        return tuple(
+            encoding.input_ids_T[encoding.start_R[0] : encoding.end_R[0]].tolist() if len(encoding.start_R) else ()
+        )
 
 
 def _number(name: str) -> int:
