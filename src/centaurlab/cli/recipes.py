@@ -12,7 +12,8 @@ from centaurlab.runtime.terminal import say
 COPY_DESCRIPTION = """Write out the files that come with the package, to be read and changed.
 
 They are configurations of training and evaluation (configs/), launch files for several GPUs (accelerate/), batch
-scripts (slurm/), sweeps (sweeps/), templates that tell tables of trials (tables/) and two such tables (exports/).
+scripts (slurm/), jobs for rented GPUs (sky/), sweeps (sweeps/), templates that tell tables of trials (tables/) and
+two such tables (exports/).
 
 examples:
   centaurlab recipes copy
