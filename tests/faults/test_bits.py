@@ -30,7 +30,7 @@ from centaurlab.scoring.store import ScoreStore, SessionResult
 from centaurlab.stats.effect_table import read_effects
 from centaurlab.training.resume import last_complete_checkpoint
 from helpers.adapters import save_adapter
-from helpers.bits import flipped
+from helpers.bits import flipped, flips
 from helpers.commands import centaurlab
 from helpers.json_files import write_json
 from helpers.score_folders import random_scores, response_scores
@@ -72,12 +72,12 @@ def scored(folder: Path, seed: int) -> Path:
     return folder
 
 
-def believed(path: Path, read: Reader, flips: int) -> list[object]:
+def believed(path: Path, read: Reader, number: int) -> list[object]:
     """What a reader gives, of so many damaged files, that is not what it gave of the sound one."""
-    sound, value, choose = path.read_bytes(), read(path.parent), random.Random(0)
+    sound, value = path.read_bytes(), read(path.parent)
     others = []
-    for _ in range(flips):
-        path.write_bytes(flipped(sound, choose))
+    for damaged in flips(sound, number, random.Random(0)):
+        path.write_bytes(damaged)
         try:
             found = read(path.parent)
         except UserError:
@@ -136,14 +136,15 @@ def test_none_of_ten_thousand_flipped_bits_of_an_adapter_is_believed(adapter: Pa
 
 IDENTITY = {"model": {"name": "tiny", "fingerprint": "f0"}, "protocol": "full", "max_tokens": 512}
 DIGESTS = [hashlib.sha256(str(key).encode()).hexdigest() for key in PEOPLE]
+RESULTS = [SessionResult(random_scores(n), Coverage(4, 4), 90 + n, 80, 0.5) for n in range(len(DIGESTS))]
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     """A store of scored sessions."""
     written = ScoreStore(tmp_path / "store", dict(IDENTITY))
-    for number, digest in enumerate(DIGESTS):
-        written.add(digest, SessionResult(random_scores(number), Coverage(4, 4), 90 + number, 80, 0.5))
+    for digest, result in zip(DIGESTS, RESULTS, strict=True):
+        written.add(digest, result)
     written.close()
     return tmp_path / "store"
 
@@ -153,10 +154,9 @@ def stored(folder: Path) -> object:
     opened = ScoreStore(folder, dict(IDENTITY))
     found = [opened.find(digest) for digest in DIGESTS]
     opened.close()
-    again = [SessionResult(random_scores(n), Coverage(4, 4), 90 + n, 80, 0.5) for n in range(len(DIGESTS))]
     return [
         [*(column.tobytes() for column in vars(result.scores).values()), result.coverage, result.n_tokens]
-        for result in (known or new for known, new in zip(found, again, strict=True))
+        for result in (known or new for known, new in zip(found, RESULTS, strict=True))
     ]
 
 
