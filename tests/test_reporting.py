@@ -30,7 +30,8 @@ def test_the_table_of_studies_is_the_effects_table(page: Page, runs: dict[str, P
         expected = [f"{name}{end}" for name in ("nll_difference", "d", "p_worse") for end in ("", *ENDS)]
         expected += ["d_within", "d_paired", "d_paired_low", "d_paired_high"]
         expected += ["nll_base", "nll_post", "q", "n_responses", "n_participants"]
-        assert keys == [row[column] for column in expected]
+        expected.insert(expected.index("q"), "nll_difference_q")
+        assert keys == [row[column] for column in expected if row[column] == row[column]]
         assert cells[1][0] == f"{row['nll_difference']:+.3f}"
 
 
@@ -83,8 +84,9 @@ def test_of_one_study_the_numbers_at_a_glance_have_its_own_interval(tmp_path: Pa
     compared = effect_run(tmp_path / "run", effects, [scores, scores])
     sections = write_report([compared, scores], tmp_path / "report.html", "html")
     notes = {card.label: card.note for section in sections for card in section.cards}
-    assert notes["nats per response"] == "95 % interval +0.100 to +0.300"
-    assert notes["d"] == "95 % interval +0.050 to +0.150"
+    assert notes["nats per response"] == "95 % interval +0.100 to +0.300, new people"
+    assert notes["d"] == "95 % interval +0.050 to +0.150, new people"
+    assert notes["probability ratio"] == "95 % interval 0.741 to 0.905, new people", "exp(-0.3), exp(-0.1)"
     assert notes["one, nats per response"].startswith("95 % interval")
 
 

@@ -1,5 +1,6 @@
 """Pairs of models into one table of effects: every model scored once, what fails left out and named."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -43,9 +44,11 @@ from centaurlab.results.run import ScoreRun, check_same, scored_data, scored_mod
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.answers import MUCH, tail_note
 from centaurlab.stats.arguments import EstimateArguments
+from centaurlab.stats.by_study import of_studies
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effect_table import effect_record, effects_table, read_effects
 from centaurlab.stats.effects import Effect, cut_alike, estimate_effects
+from centaurlab.stats.estimate import Estimate
 from centaurlab.stats.sequential import sample_note
 from centaurlab.stats.sums import LOST_MOST, ComparedPair, compare
 from centaurlab.stats.words import (
@@ -307,6 +310,7 @@ def section(run: Run) -> Section:
         question=f"Are people predicted worse by {post} than by {base}?",
         answers=(
             _sentence(over + verdict_of(shown)),
+            *([_sentence(said)] if (said := of_studies(shown)) else []),
             *([_sentence(said)] if (said := of_responses(_judged(shown), post)) else []),
             *(_sentence(tail_note(name, tail)) for name, tail in _tails(shown)),
             *([f"By size and generation: {run.about['verdict']}."] if "verdict" in run.about else []),
@@ -317,6 +321,8 @@ def section(run: Run) -> Section:
             f"Above zero, people are predicted worse by {post}; by convention 0.2 is small, 0.5 medium and 0.8 large "
             "(Cohen, 1988).",
             NLL,
+            f"Probability ratio: by how much the probability that {post} gives to what people did is, in the geometric "
+            f"mean, that of {base}; the exponential of minus the difference in nats.",
             f"{INTERVALS} Paired d is over people: the mean difference by the standard deviation of the differences, "
             "corrected for few people. P(worse) is the share of responses that are predicted worse, 0.5 where neither "
             "is better. d within is d with the standard deviation within experiments and kinds of answers: few "
@@ -339,11 +345,14 @@ def section(run: Run) -> Section:
 
 def _cards(overall: Effect) -> tuple[Card, ...]:
     """d and the difference over all studies, or of the only one, with their intervals, and what they were found on."""
-    estimates = {"nats per response": overall.nll_difference, "d": overall.d}
-    said = {name: cells(estimate) for name, estimate in estimates.items()}
+    nats = overall.nll_difference
+    ratio = Estimate(*(_as_ratio(value) for value in (nats.value, nats.high, nats.low)))
+    value, interval = cells(ratio, signed=False)
+    of_whom = f", {STUDIES_LIKE_THESE if overall.level == 'overall' else 'new people'}"
+    said = {"nats per response": cells(nats), "d": cells(overall.d), "probability ratio": (f"× {value}", interval)}
     return (
         *(
-            Card(name, value, f"{INTERVAL} {interval}" if interval != NOTHING else "no interval")
+            Card(name, value, f"{INTERVAL} {interval}{of_whom}" if interval != NOTHING else "no interval")
             for name, (value, interval) in said.items()
         ),
         *([Card("pairs of models", number(overall.n_pairs))] if overall.n_pairs > 1 else []),
@@ -351,6 +360,13 @@ def _cards(overall: Effect) -> tuple[Card, ...]:
         Card("people", number(overall.n_participants)),
         Card("responses", number(overall.n_responses)),
     )
+
+
+def _as_ratio(nats: float) -> float:
+    return math.exp(-nats) if abs(nats) < _MOST_NATS else math.nan
+
+
+_MOST_NATS = 100  # beyond it a ratio says nothing
 
 
 def _lost_tables(run: Run) -> list[Table]:

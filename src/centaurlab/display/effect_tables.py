@@ -12,7 +12,7 @@ from centaurlab.stats.words import STUDIES_LIKE_THESE, percent
 
 _DIFFERENCES = ("nll_difference", "d", "d_within", "d_paired")
 _NOTES = {
-    "study": "; q: of d, with at most 5 % false ones among the studies that have it below .05",
+    "study": "; q: with at most 5 % false ones among the studies that have it below .05",
     "answers": "; chance: NLL of guessing among the options, over the responses that have options alone",
 }
 _NOT_SHOWN = ["d_within_low", "d_within_high"]
@@ -40,7 +40,7 @@ def level_table(title: str, effects: Sequence[Effect], level: str) -> Table:
     columns = {"name": level, "nll_difference": "difference (nats)", "d": "d", "p_worse": "P(worse)"}
     columns |= {"d_within": "d within", "d_paired": "paired d", "nll_base": "NLL base", "nll_post": "NLL post"}
     if level == "study":
-        columns |= {"q": "q"}
+        columns |= {"nll_difference_q": "q (nats)", "q": "q (d)"}
     if level == "answers":
         columns |= {"chance": "chance"}
     columns |= {"n_responses": "responses", "n_participants": "people"}
