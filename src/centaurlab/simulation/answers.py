@@ -131,7 +131,7 @@ class FreeWords:
         if np.isnan(weights_V).any():
             raise AnswerError("the model gives NaN for a token; try --dtype float32")
         weights_V[self._vocabulary.impossible(self._text)] = -np.inf
-        if np.isneginf(weights_V).all():
+        if np.isneginf(weights_V.max()):
             raise AnswerError("the model gives no probability to any word; try --dtype float32")
         token, log_p, log_total = draw_token(weights_V, self._generator)
         self._log_p += log_p

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from centaurlab.data.transcripts import SessionKey
 
-# O: options of an answer, V: vocabulary.
+# O: options of an answer, V: vocabulary, N: any number of weights.
+_STRETCH = 512
 
 
 def generator_of(seed: int, key: SessionKey, replicate: int, number: int | str) -> np.random.Generator:
@@ -55,10 +56,11 @@ def draw(log_weight_O: npt.NDArray[np.float64], uniform: float) -> tuple[int, fl
 
 
 def draw_token(log_weight_V: npt.NDArray[np.float64], generator: np.random.Generator) -> tuple[int, float, float]:
-    """Draw by a race of as many exponential variables: which, its log-probability, and log Σ of all weights, in nats.
+    """Draw a stretch of the vocabulary, then a token of it, each by a race of as many exponential variables.
 
-    The last bits of a matrix product change the winner where two are as good as equal. Inverting a distribution
-    function of 260,000 steps, they would change it wherever steps are smaller than they are.
+    Which, its log-probability, and log Σ of all weights, in nats. The last bits of a matrix product change the winner
+    of a race where two are as good as equal. Inverting a distribution function of 260,000 steps, they would change it
+    wherever steps are smaller than they are.
 
     References
     ----------
@@ -67,7 +69,13 @@ def draw_token(log_weight_V: npt.NDArray[np.float64], generator: np.random.Gener
     """
     top = log_weight_V.max()
     weight_V = np.exp(log_weight_V - top)
-    with np.errstate(divide="ignore"):
-        drawn = int(np.argmin(generator.standard_exponential(len(weight_V)) / weight_V))
+    stretch = _win(np.add.reduceat(weight_V, np.arange(0, len(weight_V), _STRETCH)), generator)
+    first = stretch * _STRETCH
+    drawn = first + _win(weight_V[first : first + _STRETCH], generator)
     log_total = float(top + np.log(weight_V.sum()))
     return drawn, float(log_weight_V[drawn]) - log_total, log_total
+
+
+def _win(weight_N: npt.NDArray[np.float64], generator: np.random.Generator) -> int:
+    with np.errstate(divide="ignore"):
+        return int(np.argmin(generator.standard_exponential(len(weight_N)) / weight_N))

@@ -116,19 +116,24 @@ class _Part:
             depths.append(0 if parent < 0 else depths[parent] + 1)
         return depths
 
+    def first_key(self, layer: _LayerCache) -> int:
+        """The place of the first key that its first token sees."""
+        return 0 if layer.window is None else max(0, layer.n - len(self.ids) + 1 - layer.window)
+
     def visible(self, layer: _LayerCache, device: torch.device) -> torch.Tensor | None:
-        """Which keys each of its tokens sees (N, K), the same in all layers of a window; None: all of them."""
+        """Which keys from ``first_key`` on each of its tokens sees (N, K), alike in layers of a window; None: all."""
         if layer.window not in self.masks:
             self.masks[layer.window] = self._visible(layer, device)
         return self.masks[layer.window]
 
     def _visible(self, layer: _LayerCache, device: torch.device) -> torch.Tensor | None:
-        n_new, before = len(self.ids), layer.n - len(self.ids)
+        n_new, start = len(self.ids), self.first_key(layer)
+        before = layer.n - n_new - start
         length = self.stretch.cache.length
-        if n_new == 1 and (layer.window is None or layer.n <= layer.window):
+        if n_new == 1:
             return None
         query_N = length + torch.tensor(self.depths())
-        key_K = torch.cat([layer.first + torch.arange(before), query_N])
+        key_K = torch.cat([layer.first + start + torch.arange(before), query_N])
         mask_NK = key_K[None] <= query_N[:, None]
         if layer.window is not None:
             mask_NK &= key_K[None] > query_N[:, None] - layer.window
@@ -277,6 +282,9 @@ def _attention(
         layer = part.stretch.cache.layers[int(module.layer_idx)]  # type: ignore[arg-type]
         key_GKD, value_GKD = layer.append(key_1GND[0, :, new], value_1GND[0, :, new])
         visible_NK = part.visible(layer, query_1HND.device)
-        outputs.append(attend_to_visible(query_1HND[0, :, new], key_GKD, value_GKD, visible_NK, softcap))
+        keys = slice(part.first_key(layer), None)
+        outputs.append(
+            attend_to_visible(query_1HND[0, :, new], key_GKD[:, keys], value_GKD[:, keys], visible_NK, softcap)
+        )
         start = new.stop
     return torch.cat(outputs, dim=1).transpose(0, 1)[None].contiguous(), None
