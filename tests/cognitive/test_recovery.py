@@ -17,8 +17,8 @@ from centaurlab.cognitive.particles import answers_of
 from centaurlab.cognitive.session import Session
 from centaurlab.stats.estimate import FloatArray
 from centaurlab.stats.selection import select
+from helpers.followers import followed, learner
 from helpers.simulated import DESIGNS, answering, bandit, knowledge_of
-from helpers.trials import session_of
 
 PEOPLE, PARTICLES = 20, 2048
 OF_CHOICES = [model for model in MODELS if model.name in DESIGNS]
@@ -81,45 +81,14 @@ def test_parameters_are_found_without_bias_in_intervals_that_hold_them(model: Co
     assert coverage_P.mean() * n >= binom.ppf(0.001, n, 0.95)
 
 
-def learners(
-    alpha_I: FloatArray, beta_I: FloatArray, stay_I: FloatArray, other_I: FloatArray, seed: int
-) -> list[Session]:
-    """People who learn by the equations of the delta rule, all at once, without the package's likelihood."""
-    draw = np.random.default_rng(seed)
-    people = []
-    for alpha, beta, stay, other in zip(alpha_I, beta_I, stay_I, other_I, strict=True):
-        design = bandit(draw)
-        value, before, told, said = np.zeros(3), None, [], []
-        for trial in design:
-            utility = beta * value + stay * (np.arange(3) == before)
-            p = np.exp(utility - utility.max())
-            before = int(draw.choice(3, p=p / p.sum()))
-            said.append("abc"[before])
-            points = np.array(trial.outcome["points"], float)
-            told += list(points)
-            scaled = (points - np.mean(told)) / np.std(told)
-            rate = np.where(np.arange(3) == before, alpha, other)
-            value = value + rate * (scaled - value)
-        trials = [
-            type(trial)(**{**vars(trial), "answer": answer, "role": answer})
-            for trial, answer in zip(design, said, strict=True)
-        ]
-        people.append(session_of(trials, f"p{len(people)}"))
-    return people
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("truth", range(3), ids=lambda k: DELTA_RULES[k].name)
 def test_the_model_that_made_the_choices_wins_in_nineteen_groups_of_twenty(truth: int) -> None:
     """20 groups of 12 people each; a group is won by the model with the highest evidence over its people."""
     n_groups, n_people = 20, 12
     draw = np.random.default_rng(truth)
-    n = n_groups * n_people
-    alpha = 1 / (1 + np.exp(-draw.normal(-0.8, 0.5, n)))
-    beta = np.exp(draw.normal(0.8, 0.3, n))
-    stay = draw.normal(1.2, 0.4, n) * (truth > 0)
-    other = 1 / (1 + np.exp(-draw.normal(-0.8, 0.5, n))) * (truth > 1)
-    people = learners(alpha, beta, stay, other, truth)
+    n, people_like = n_groups * n_people, learner(perseverates=truth > 0, counterfactual=truth > 1)
+    people = [followed(bandit(draw), people_like, draw, f"p{i}") for i in range(n)]
     log_evidence_IK = np.empty((n, 3))
     for k, model in enumerate(DELTA_RULES):
         theta_MP = model.theta(prior_draws(len(model.priors), 256))
