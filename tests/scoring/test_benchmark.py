@@ -1,5 +1,6 @@
 """Which sessions are timed, and that what cannot be timed is refused before anything is."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 from centaurlab.data.source import DataArguments
 from centaurlab.models.loading import load_tokenizer
 from centaurlab.prompts.encoding import encode
-from centaurlab.runtime.arguments import parse_arguments
+from centaurlab.prompts.prompt import session_prompt
+from centaurlab.runtime.arguments import as_typed, parse_arguments
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring import benchmark
 from centaurlab.scoring.benchmark import (
@@ -17,13 +19,15 @@ from centaurlab.scoring.benchmark import (
     benchmark_sessions,
     largest_difference,
     time_in_turn,
+    time_peer,
     time_scoring,
 )
+from centaurlab.scoring.peers import requests_of
 from helpers.tiny_models import in_float32, named
 from helpers.transcripts import sessions_of, write_transcripts
 
 
-@pytest.mark.parametrize(("name", "number"), [("rounds", 0), ("sessions", 0), ("sessions", -1)])
+@pytest.mark.parametrize(("name", "number"), [("rounds", 0), ("sessions", -1), ("requests", 0)])
 def test_numbers_that_time_nothing_are_refused(name: str, number: int) -> None:
     with pytest.raises(UserError, match=f"--{name} is {number}; it must be at least 1"):
         parse_arguments([BenchmarkArguments], None, ["--output_dir", "out", f"--{name}", str(number)])
@@ -70,3 +74,44 @@ def test_contestants_score_the_same_and_the_ceiling_computes_without_scoring(tin
     assert ceiling.nll == []
     assert plain.tokens == ours.tokens == ceiling.tokens == sum(len(e.input_ids_T) for e in encodings)
     assert min(timing.seconds for timing in (plain, ours, ceiling)) > 0
+
+
+def test_a_peer_is_asked_for_responses_of_all_lengths_of_history(tmp_path: Path) -> None:
+    prompts = [session_prompt("a <<J>> b <<F>> c"), session_prompt("d <<K>>")]
+    assert requests_of(prompts, 2) == [("a <<", "J"), ("d <<", "K")]
+    assert requests_of(prompts, 9) == [("a <<", "J"), ("a <<J>> b <<", "F"), ("d <<", "K")]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(["harness"], "'harness'; choose of lm-eval, minicons"), (["minicons", "--train", "true"], "score alone")],
+)
+def test_peers_that_cannot_be_timed_are_refused(options: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        parse_arguments([BenchmarkArguments], None, ["--output_dir", "out", "--peers", *options])
+
+
+def test_options_reach_the_process_of_a_contestant() -> None:
+    typed = ["--output_dir", "out", "--peers", "lm-eval", "minicons", "--requests", "3"]
+    (asked,) = parse_arguments([BenchmarkArguments], None, typed)
+    assert as_typed(asked) == typed
+    (plain,) = parse_arguments([BenchmarkArguments], None, typed[:2])
+    assert as_typed(plain) == typed[:2]
+
+
+def test_a_peer_that_is_not_installed_is_named(tiny_llama_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "minicons", None)
+    with pytest.raises(UserError, match="pip install minicons"):
+        time_peer("minicons", named(tiny_llama_dir), [session_prompt("a <<J>>")], 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("peer", "module"), [("lm-eval", "lm_eval"), ("minicons", "minicons")])
+def test_a_peer_gives_the_nlls_of_ours(peer: str, module: str, tiny_gemma_dir: Path) -> None:
+    pytest.importorskip(module)
+    model = in_float32(tiny_gemma_dir)
+    text = "You see a cat. " + "".join(f"Trial {i}: you press <<{'JF'[i % 2]}>>. " for i in range(12))
+    theirs = time_peer(peer, model, [session_prompt(text)], 12)
+    ours = time_scoring("ours", model, [encode(text, load_tokenizer(model))])
+    assert len(theirs.nll) == 12
+    assert theirs.nll == pytest.approx(ours.nll, abs=1e-4)

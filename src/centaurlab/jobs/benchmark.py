@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,15 +31,16 @@ examples:
   centaurlab benchmark --model gemma-3-270m --output_dir runs/benchmark
   centaurlab benchmark --model Qwen/Qwen3-8B-Base --data marcelbinz/Psych-201-test --max_tokens 16384 \\
       --output_dir runs/benchmark-qwen3
+  centaurlab benchmark --model gemma-3-270m --peers lm-eval minicons --requests 10 --output_dir runs/benchmark-peers
   centaurlab benchmark --simulate --model gemma-3-270m --sessions 2 --output_dir runs/benchmark-simulation
   centaurlab benchmark --train --model gemma-3-270m --min_tokens 600 --max_tokens 1024 \\
       --output_dir runs/benchmark-training
 
 Each contestant runs in a process of its own, once a round. "plain" is batch 1 with logits at every position, started
-as its user would; "plain, memory kept" has the allocator settings that our commands give themselves. With --train,
-plain is transformers' Trainer; both train LoRA adapters, one session a step. With --simulate, free runs of sessions of
---answers choices stand against scoring as many, and against a call of generate for every answer. Output: timings.csv,
-run.json.
+as its user would; "plain, memory kept" has the allocator settings that our commands give themselves. A peer computes
+the whole history for every response and is asked for --requests of them. With --train, plain is transformers' Trainer;
+both train LoRA adapters, one session a step. With --simulate, free runs of sessions of --answers choices stand against
+scoring as many, and against a call of generate for every answer. Output: timings.csv, run.json.
 """
 
 
@@ -47,6 +48,7 @@ def run(model: ModelArguments, data: DataArguments, asked: BenchmarkArguments, t
     """Time the contestants in turn, or be one of them."""
     # Here and not above: it imports torch, and --help answers without it.
     from centaurlab.scoring.benchmark import largest_difference, time_contestant, time_in_turn, timing_table
+    from centaurlab.scoring.peers import spread
 
     if asked.contestant:
         print(json.dumps(_contestant(asked.contestant, model, data, asked)))
@@ -57,7 +59,7 @@ def run(model: ModelArguments, data: DataArguments, asked: BenchmarkArguments, t
     folder = RunFolder(Path(asked.output_dir), "benchmark")
     folder.check_job()
     options = as_typed(model, data, asked)
-    contestants = ("plain", "plain_kept_memory", "ours", *([] if asked.train else ["ceiling"]))
+    contestants = ("plain", "plain_kept_memory", "ours", *([] if asked.train else ["ceiling"]), *asked.peers)
     timed = time_in_turn(contestants, asked.rounds, options)
     plain, kept, ours = timed["plain"], timed["plain_kept_memory"], timed["ours"]
     timings = {"plain": plain, "plain, memory kept": kept, "centaurlab": ours}
@@ -72,15 +74,26 @@ def run(model: ModelArguments, data: DataArguments, asked: BenchmarkArguments, t
         figures["largest_loss_difference"] = largest_difference(plain, ours)
         lines.append(f"largest difference of a step's loss: {figures['largest_loss_difference']:.1e} nats")
     else:
-        timings["ceiling"] = timed["ceiling"]
+        timings |= {name: timed[name] for name in ("ceiling", *asked.peers)}
         figures["of_ceiling"] = timings["ceiling"].seconds / ours.seconds
         exactly = [*options, "--dtype", "float32", "--sessions", "1"]
-        exact = [time_contestant(name, exactly) for name in ("plain", "ours")]
-        figures["largest_nll_difference_float32"] = largest_difference(*exact)
+        exact = {name: time_contestant(name, exactly) for name in ("plain", "ours", *asked.peers)}
+        figures["largest_nll_difference_float32"] = largest_difference(exact["plain"], exact["ours"])
         lines += [
             f"of the ceiling (our matrix products and attention calls alone): {figures['of_ceiling']:.2f}",
             f"largest difference of an NLL in float32: {figures['largest_nll_difference_float32']:.1e} nats",
         ]
+        for name in asked.peers:
+            chosen = spread(len(exact["ours"].nll), asked.requests)
+            nll = [exact["ours"].nll[i] for i in chosen]
+            difference = largest_difference(exact[name], replace(exact["ours"], nll=nll))
+            ratio = ours.responses_per_second / timed[name].responses_per_second
+            figures |= {f"responses_ratio_{name}": ratio, f"largest_nll_difference_float32_{name}": difference}
+            lines.append(
+                f"{name}, asked for {len(timed[name].nll)} of {len(ours.nll)} responses, evenly spread: ours has "
+                f"{ratio:,.0f} times its responses per second; largest difference of an NLL in float32: "
+                f"{difference:.1e} nats"
+            )
     show(f"{model.model_name_or_path}, {model.dtype}, {ours.tokens:,} tokens", timing_table(timings), *lines)
     speed = {"tokens_per_second": ours.tokens_per_second, "peak_memory_bytes": ours.peak_memory_bytes}
     _write(folder, (model, data, asked), tracking, timings, figures, speed)
@@ -135,12 +148,14 @@ def _write(
 def _contestant(name: str, model: ModelArguments, data: DataArguments, asked: BenchmarkArguments) -> dict[str, object]:
     """Time one contestant in this process."""
     # Here and not above: they import torch, and --help answers without it.
-    from centaurlab.scoring.benchmark import benchmark_sessions, time_scoring
+    from centaurlab.scoring.benchmark import benchmark_prompts, benchmark_sessions, time_peer, time_scoring
     from centaurlab.simulation.benchmark import sessions_of_answers, time_contestant
     from centaurlab.training.benchmark import time_training
 
     if name not in ("plain", "generate"):
         keep_freed_memory()
+    if name in asked.peers:
+        return asdict(time_peer(name, model, benchmark_prompts(model, data, asked), asked.requests))
     if asked.simulate:
         return asdict(time_contestant(name, model, sessions_of_answers(data, asked.sessions, asked.answers)))
     encodings = benchmark_sessions(model, data, asked)

@@ -14,7 +14,7 @@ import sys
 import types
 import typing
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from enum import Enum
 from importlib.resources import files
 from pathlib import Path
@@ -193,8 +193,10 @@ def as_typed(*instances: Any, but: Collection[str] = ()) -> list[str]:
     for instance in instances:
         for one in fields(instance):
             value = getattr(instance, one.name)
-            if one.name not in but and value != one.default:
-                words += [f"--{one.name}"] if value is True else [f"--{one.name}", str(value)]
+            default = one.default_factory() if one.default_factory is not MISSING else one.default
+            if one.name not in but and value != default:
+                values = value if isinstance(value, list) else [] if value is True else [value]
+                words += [f"--{one.name}", *map(str, values)]
     return words
 
 

@@ -74,6 +74,10 @@ class ScoringArguments(ScoreArguments):
         return ScoreArguments(**asdict(self) | {"output_dir": str(folder)})
 
 
+PEERS = ("lm-eval", "minicons")
+"""Tools that the benchmark knows to call."""
+
+
 @dataclass
 class BenchmarkArguments:
     """Which sessions are timed, and where the figures go."""
@@ -86,9 +90,19 @@ class BenchmarkArguments:
     train: bool = field(default=False, metadata={"help": "time training steps instead of scoring"})
     simulate: bool = field(default=False, metadata={"help": "time free runs against scoring, and against generate"})
     answers: int = field(default=100, metadata={"help": "answers of each session, with --simulate"})
+    peers: list[str] = field(
+        default_factory=list, metadata={"help": "tools to time besides, where they are installed: lm-eval, minicons"}
+    )
+    requests: int = field(
+        default=20, metadata={"help": "how many responses, evenly spread, a peer is asked for: it reads each's history"}
+    )
     contestant: str | None = field(default=None, metadata={"help": "(internal) run one contestant, print JSON"})
 
     def __post_init__(self) -> None:
-        for name, number in (("sessions", self.sessions), ("rounds", self.rounds), ("answers", self.answers)):
-            if number < 1:
-                raise UserError(f"--{name} is {number}; it must be at least 1")
+        for name in ("sessions", "rounds", "answers", "requests"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name} is {getattr(self, name)}; it must be at least 1")
+        if unknown := set(self.peers) - set(PEERS):
+            raise UserError(f"--peers is {min(unknown)!r}; choose of {', '.join(PEERS)}")
+        if self.peers and (self.train or self.simulate):
+            raise UserError("--peers score alone; leave it out of --train and --simulate")

@@ -23,11 +23,13 @@ from centaurlab.data.source import DataArguments, open_source
 from centaurlab.display.tables import Table, rows_of
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.loading import load_model, load_tokenizer
-from centaurlab.prompts.encoding import Encoding, encode
+from centaurlab.prompts.encoding import Encoding, encode_prompt
+from centaurlab.prompts.prompt import Prompt, session_prompt
 from centaurlab.runs.provenance import peak_memory
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.names import shown
 from centaurlab.scoring.arguments import BenchmarkArguments
+from centaurlab.scoring.peers import SCORERS, requests_of
 from centaurlab.scoring.scorer import SessionScorer
 
 
@@ -49,21 +51,34 @@ class Timing:
         """Tokens per second, without loading the model and tokenizing."""
         return self.tokens / self.seconds
 
+    @property
+    def responses_per_second(self) -> float:
+        """Responses per second; 0 of a contestant that has none."""
+        return len(self.nll) / self.seconds
+
 
 def benchmark_sessions(
     model_args: ModelArguments, data_args: DataArguments, arguments: BenchmarkArguments
 ) -> list[Encoding]:
-    """Choose and encode the sessions to time, of different studies first.
+    """The sessions of ``benchmark_prompts`` as tokens."""
+    tokenizer = load_tokenizer(model_args)
+    return [encode_prompt(prompt, tokenizer) for prompt in benchmark_prompts(model_args, data_args, arguments)]
+
+
+def benchmark_prompts(
+    model_args: ModelArguments, data_args: DataArguments, arguments: BenchmarkArguments
+) -> list[Prompt]:
+    """Choose the sessions to time, of different studies first.
 
     Raises ``UserError`` where no session has the wanted length.
     """
-    encodings = list(islice(_sessions(load_tokenizer(model_args), data_args, arguments), arguments.sessions))
-    if not encodings:
+    prompts = list(islice(_sessions(load_tokenizer(model_args), data_args, arguments), arguments.sessions))
+    if not prompts:
         raise UserError(
             f"{data_args.data} has no session of {arguments.min_tokens} to {arguments.max_tokens} tokens; "
             "change --min_tokens or --max_tokens"
         )
-    return encodings
+    return prompts
 
 
 def time_scoring(contestant: str, model_args: ModelArguments, encodings: list[Encoding]) -> Timing:
@@ -108,6 +123,19 @@ def time_scoring(contestant: str, model_args: ModelArguments, encodings: list[En
     )
 
 
+def time_peer(peer: str, model_args: ModelArguments, prompts: list[Prompt], n_requests: int) -> Timing:
+    """Time ``peer`` in this process on ``n_requests`` of the responses; ``tokens`` are those that it computes."""
+    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    tokenizer = load_tokenizer(model_args)
+    score = SCORERS[peer](load_model(model_args, device), tokenizer)
+    requests = requests_of(prompts, n_requests)
+    score(requests[:1])
+    nll: list[float] = []
+    seconds = _seconds(lambda: nll.extend(-log_p for log_p in score(requests)))
+    n_tokens = sum(len(tokenizer(context + answer).input_ids) for context, answer in requests)
+    return Timing(seconds, n_tokens, peak_memory_bytes(), nll)
+
+
 def peak_memory_bytes() -> int:
     """The largest memory that this process has taken so far: on its GPU, where there is one, or else resident."""
     peak = peak_memory()
@@ -139,22 +167,23 @@ def time_contestant(contestant: str, options: Sequence[str]) -> Timing:
 
 def _sessions(
     tokenizer: PreTrainedTokenizerBase, data_args: DataArguments, arguments: BenchmarkArguments
-) -> Iterator[Encoding]:
+) -> Iterator[Prompt]:
     """Sessions of the wanted length, of different studies first; short ones of a study are joined."""
-    by_study: dict[str, list[Encoding]] = {}
+    by_study: dict[str, list[Prompt]] = {}
     texts: dict[str, str] = {}
     for transcript in open_source(data_args):
         if len(by_study.get(transcript.study, ())) == arguments.sessions:
             continue
         text = texts.pop(transcript.study, "") + transcript.text + "\n\n"
-        encoding = encode(text, tokenizer)
-        if len(encoding.input_ids_T) < arguments.min_tokens:
+        prompt = session_prompt(text)
+        n_tokens = len(encode_prompt(prompt, tokenizer).input_ids_T)
+        if n_tokens < arguments.min_tokens:
             texts[transcript.study] = text
-        elif len(encoding.input_ids_T) <= arguments.max_tokens:
-            by_study.setdefault(transcript.study, []).append(encoding)
+        elif n_tokens <= arguments.max_tokens:
+            by_study.setdefault(transcript.study, []).append(prompt)
     for rank in range(max(map(len, by_study.values()), default=0)):
-        for encodings in by_study.values():
-            yield from encodings[rank : rank + 1]
+        for prompts in by_study.values():
+            yield from prompts[rank : rank + 1]
 
 
 @torch.no_grad()
@@ -236,10 +265,11 @@ def timing_table(timings: dict[str, Timing]) -> Table:
         (
             name,
             round(timing.tokens_per_second),
+            timing.responses_per_second or None,
             f"{timing.peak_memory_bytes / 2**30:.2f} GiB",
             timing.tokens_per_second / plain.tokens_per_second,
             timing.peak_memory_bytes / plain.peak_memory_bytes,
         )
         for name, timing in timings.items()
     )
-    return rows_of("", ("contestant", "tokens/s", "peak memory", "speed ×", "memory ×"), rows)
+    return rows_of("", ("contestant", "tokens/s", "responses/s", "peak memory", "speed ×", "memory ×"), rows)
