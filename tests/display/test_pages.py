@@ -4,8 +4,6 @@ import base64
 import io
 import json
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 from centaurlab.catalog.tables import study_domains
 from centaurlab.reporting import write_report
 from centaurlab.stats.estimate import Estimate
+from helpers.browser import CHROMIUM, dom
 from helpers.effect_rows import effects_of
 from helpers.finished_runs import effect_run, score_run
 from helpers.json_files import run_json, write_json
@@ -25,9 +24,6 @@ EVIL = "<script>document.title='owned'</script>|_x_ & \"quoted\""
 
 
 WORSE = f"</dd></pre></style>{EVIL}' onload='x' <img src=x onerror=\"document.title='owned'\"> <svg onload=alert(1)>"
-
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def test_the_page_loads_nothing(page: Page) -> None:
@@ -75,15 +71,6 @@ def test_data_is_shown_as_text(hostile: Path) -> None:
     assert " ".join(page.text).count(WORSE) >= 4, "data, note, machine, commit"
     assert not page.handlers
     assert page.elements.count("img") + page.source.count('<div class="chart"') == page.elements.count("figure")
-
-
-def dom(page: Path, folder: Path) -> str:
-    arguments = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}", "--dump-dom"]
-    arguments.append("--virtual-time-budget=5000")
-    done = subprocess.run(
-        [*map(str, arguments), page.as_uri()], capture_output=True, text=True, timeout=120, check=True
-    )
-    return done.stdout
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
