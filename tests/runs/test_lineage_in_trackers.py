@@ -21,6 +21,7 @@ from helpers.tracked_runs import CONFIG, known_to, run_id, write_run
 from helpers.trackers import MlflowServer, read_offline
 from helpers.waiting import wait_until
 
+COMMAND = ["misalignment", "--base", "a b"]
 SAID = "the chat model predicts people worse than the base model"
 
 
@@ -39,7 +40,7 @@ def write_comparison(folder: RunFolder, *scores: RunFolder) -> None:
     models = [{"asked": one.path.name, "folder": str(one.path)} for one in scores]
     data = {"name": "starter", "fingerprint": "ab" * 32, "studies": {"shelf": {}}}
     about = {"job": "misalignment", "models": models, "data": data, "overall": {"d": 0.5, "verdict": SAID}}
-    folder.write_json("run.json", about | {"command": ["centaurlab", "misalignment", "--base", "a b"]})
+    folder.write_json("run.json", about | {"command": ["/of/mine/centaurlab/__main__.py", *COMMAND]})
 
 
 def made_runs(folder: Path, base: Path) -> dict[str, RunFolder]:

@@ -1,6 +1,5 @@
 """The folders of finished runs: what they say of themselves, where it comes from, and what makes them again."""
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,14 +14,13 @@ from centaurlab.runs.addresses import addresses
 from centaurlab.runs.csv_table import read_csv
 from centaurlab.runs.folder import is_run, read_config
 from centaurlab.runs.integrity import check_file, read_json
+from centaurlab.runs.provenance import as_typed
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.sequential import sample_note
 from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, STUDIES_LIKE_THESE, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_SCRIPTS = ("eval", "recipes", "sweeps")
 
 
 @dataclass(frozen=True)
@@ -68,13 +66,7 @@ def score_runs_of(run: Run) -> Iterator[tuple[str, Run | None]]:
 
 def command(run: Run) -> str:
     """What made the run, as typed in a shell: the command, or in a checkout a script of it."""
-    script, *arguments = map(str, run.about.get("command") or ["?"])
-    path = Path(script)
-    if path.name in ("centaurlab", "__main__.py"):
-        return shlex.join(["centaurlab", *arguments])
-    if path.parent.name in _SCRIPTS:
-        script = f"{path.parent.name}/{path.name}"
-    return shlex.join(["python", script, *arguments])
+    return as_typed(run.about.get("command") or [])
 
 
 def facts_of(run: Run) -> list[tuple[str, str]]:

@@ -7,7 +7,6 @@ that ``Tracker`` starts beside a run: whatever happens to trackers happens there
 
 import json
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from centaurlab.runs.found import DataSet, verdict
 from centaurlab.runs.integrity import read_json, read_sound_json
 from centaurlab.runs.lineage import IDS, compared, links, made_from, without_group
 from centaurlab.runs.mlflow_run import MlflowRun
+from centaurlab.runs.provenance import as_typed
 from centaurlab.runs.settings import flat_config
 from centaurlab.runs.wandb_run import WandbRun
 from centaurlab.runtime.secrets import mask_secrets, masked
@@ -145,7 +145,7 @@ class Mirror:
         self._send(name)
         if not failed and about:
             run.config(flat_config(config, about))
-            run.describe(verdict(about), shlex.join(map(str, about.get("command", ()))))
+            run.describe(verdict(about), as_typed(about["command"]) if about.get("command") else "")
         try:
             for table_name, table in tables(path).items():
                 run.table(table_name, table)

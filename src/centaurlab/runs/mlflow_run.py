@@ -84,7 +84,9 @@ class MlflowRun:
 
         flat = {name: as_text(value) for name, value in settings.items()}
         if "command" in flat:
-            self._client.set_tag(self.run_id, "mlflow.source.name", Path(json.loads(flat["command"])[0]).name)
+            script = Path(json.loads(flat["command"])[0]).name
+            name = "centaurlab" if script == "__main__.py" else script
+            self._client.set_tag(self.run_id, "mlflow.source.name", name)
         if "git.commit" in flat:
             self._client.set_tag(self.run_id, "mlflow.source.git.commit", flat["git.commit"])
         flat = {_ILLEGAL.sub("_", name): value[:_VALUE] for name, value in flat.items()}

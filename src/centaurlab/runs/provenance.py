@@ -2,8 +2,10 @@
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +17,7 @@ from centaurlab import __version__
 from centaurlab.runtime.secrets import masked_command
 
 _LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "trl", "accelerate", "bitsandbytes", "datasets", "numpy")
+_SCRIPTS = ("eval", "recipes", "sweeps")
 
 
 def provenance() -> dict[str, Any]:
@@ -27,6 +30,17 @@ def provenance() -> dict[str, Any]:
         "hardware": _hardware(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def as_typed(command: Sequence[str]) -> str:
+    """What was typed in a shell: ``centaurlab``, or in a checkout a script of it; no folder of a machine."""
+    script, *arguments = map(str, command or ["?"])
+    path = Path(script)
+    if path.name in ("centaurlab", "__main__.py"):
+        return shlex.join(["centaurlab", *arguments])
+    if path.parent.name in _SCRIPTS:
+        script = f"{path.parent.name}/{path.name}"
+    return shlex.join(["python", script, *arguments])
 
 
 def _git() -> dict[str, Any] | None:
