@@ -7,7 +7,13 @@ import pytest
 from centaurlab.data.source import DataArguments
 from centaurlab.data.transcripts import find_responses
 from centaurlab.runtime.errors import UserError
-from centaurlab.simulation.benchmark import CONTESTANTS, seconds_per_session, sessions_of_answers, time_contestant
+from centaurlab.simulation.benchmark import (
+    CONTESTANTS,
+    seconds_per_session,
+    sessions_of_answers,
+    spread,
+    time_contestant,
+)
 from helpers.tiny_models import in_float32
 from helpers.transcripts import sessions_of, write_transcripts
 
@@ -34,3 +40,8 @@ def test_every_contestant_is_timed(data: DataArguments, tiny_llama_dir: Path) ->
     seconds = seconds_per_session(timed, 2)
     assert seconds["simulate"] == timed["simulate"].seconds / 8
     assert seconds["generate"] == timed["generate"].seconds
+
+
+def test_calls_that_are_timed_stand_for_all() -> None:
+    assert spread(4, 10) == [0, 1, 2, 3]
+    assert spread(100, 10) == [5, 15, 25, 35, 45, 55, 65, 75, 85, 95]

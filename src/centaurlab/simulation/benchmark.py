@@ -29,6 +29,8 @@ from centaurlab.simulation.questions import OpenLoop
 CONTESTANTS = ("score", "simulate", "generate")
 _REPLICATES = 4
 _AT_ONCE = 32
+_CALLS = 10
+"""Of so many answers, spread evenly over a session, a call of ``generate`` is timed; all of them would take minutes."""
 
 
 def sessions_of_answers(data: DataArguments, n_sessions: int, n_answers: int) -> list[Transcript]:
@@ -68,12 +70,14 @@ def _joined(texts: Sequence[str], n_sessions: int, n_answers: int) -> list[str] 
 def time_contestant(contestant: str, model_args: ModelArguments, sessions: Sequence[Transcript]) -> Timing:
     """Time one contestant in this process, without loading: ``score``, ``simulate``, or ``generate`` (one session).
 
-    ``nll`` is empty: what is timed answers, or scores, other texts.
+    Of ``generate`` a tenth of a session's 100 answers are timed, in the middle of each tenth of it, and count for ten
+    each. Without a GPU ``seconds`` are CPU time. ``nll`` is empty: what is timed answers, or scores, other texts.
     """
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
     model, tokenizer = load_model(model_args, device), load_tokenizer(model_args)
     encodings = [encode(session.text, tokenizer) for session in sessions]
     tokens = sum(len(encoding.input_ids_T) for encoding in encodings) * _REPLICATES
+    counts_for = 1.0
     run: Callable[[], None]
     if contestant == "score":
         scorer = SessionScorer(model)
@@ -96,13 +100,24 @@ def time_contestant(contestant: str, model_args: ModelArguments, sessions: Seque
 
     else:
         tokens = len(encodings[0].input_ids_T)
+        prompts = _prompts(sessions[0].text)
+        called = spread(len(prompts), _CALLS)
+        counts_for = len(prompts) / len(called)
 
         def run() -> None:
-            _generate(model, tokenizer, sessions[0].text)
+            for number in called:
+                _generate(model, tokenizer, prompts[number])
 
-    started = time.perf_counter()
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    started = clock()
     run()
-    return Timing(time.perf_counter() - started, tokens, peak_memory_bytes(), [])
+    return Timing((clock() - started) * counts_for, tokens, peak_memory_bytes(), [])
+
+
+def spread(n: int, most: int) -> list[int]:
+    """At most ``most`` of the numbers below ``n``, in the middle of equal parts."""
+    n_parts = min(n, most)
+    return [int((part + 0.5) * n / n_parts) for part in range(n_parts)]
 
 
 def _must_have_ended(person: Person, replicate: int, ended: Simulated | AnswerError) -> None:
@@ -110,18 +125,25 @@ def _must_have_ended(person: Person, replicate: int, ended: Simulated | AnswerEr
         raise UserError(f"the benchmark's session {person.key.participant} cannot be simulated: {ended}")
 
 
+def _prompts(text: str) -> list[str]:
+    """What was said before each answer, as a caller of ``generate`` says it."""
+    prompts, told = [], ""
+    segments, answers = cut_at_responses(text)
+    for segment, answer in zip(segments, answers, strict=False):
+        told += segment + OPEN
+        prompts.append(told)
+        told += answer + CLOSE
+    return prompts
+
+
 @torch.inference_mode()
-def _generate(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str) -> None:
-    """One call of ``generate`` for every answer, on all that was said so far: what published simulators do."""
-    told = ""
-    for segment in cut_at_responses(text)[0][:-1]:
-        inputs = tokenizer(told + segment + OPEN, return_tensors="pt").to(model.device)
-        n_before = inputs["input_ids"].shape[1]
-        # transformers types the method as a tensor
-        ids = model.generate(  # type: ignore[operator]
-            **inputs, max_new_tokens=1, do_sample=True, top_k=0, pad_token_id=tokenizer.eos_token_id
-        )
-        told += f"{segment}{OPEN}{tokenizer.decode(ids[0, n_before:])}{CLOSE}"
+def _generate(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, told: str) -> None:
+    """One call of ``generate`` on all that was said so far: what published simulators do for every answer."""
+    inputs = tokenizer(told, return_tensors="pt").to(model.device)
+    # transformers types the method as a tensor
+    model.generate(  # type: ignore[operator]
+        **inputs, max_new_tokens=1, do_sample=True, top_k=0, pad_token_id=tokenizer.eos_token_id
+    )
 
 
 def seconds_per_session(timed: Mapping[str, Timing], n_sessions: int) -> dict[str, float]:
@@ -142,5 +164,8 @@ def simulation_table(timed: Mapping[str, Timing], n_sessions: int) -> Table:
         )
         for name, timing in timed.items()
     )
-    note = f"score, simulate: {_REPLICATES} replicates of each session; generate: one session, a call for every answer"
+    note = (
+        f"score, simulate: {_REPLICATES} replicates of each session; generate: one session, a call for every answer, "
+        f"timed for {_CALLS} spread over it; s: of CPU time, on a GPU of the clock"
+    )
     return rows_of("", ("contestant", "s / session", "peak memory", "× a free run"), rows, note)
