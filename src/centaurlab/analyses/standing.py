@@ -337,7 +337,7 @@ def _claims(
 def _completeness_claims(kind: str, model: str, places: pd.DataFrame) -> list[str]:
     ends = {
         _ACHIEVED: "what other people's answers at an item tell",
-        _BOUND: "the entropy of the answers at an item, below which no model is that does not know the person",
+        _BOUND: "the entropy of the answers at an item, the least to expect of a model that does not know the person",
         ADAPTIVE: "the cognitive model that adapts to the person",
     }
     if not len(places):
@@ -359,7 +359,7 @@ def _completeness_claims(kind: str, model: str, places: pd.DataFrame) -> list[st
         between = f" ({INTERVAL} {', '.join(intervals)})" if intervals else ""
         said.append(
             f"{where}: of the way from chance to {ends[str(row['relative_to'])]}, {model} goes "
-            f"{percent(share.value)}{between}{far}"
+            f"{percent(share.value)}{' (below zero: worse than chance)' if share.value < 0 else ''}{between}{far}"
         )
     return said
 
