@@ -1,10 +1,13 @@
 """What is loaded to be trained, and what is refused: devices, classes, targets, and batches that change a loss."""
 
+import re
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from transformers import Trainer, TrainerControl, TrainerState
 
 from centaurlab.models.arguments import ModelArguments
@@ -121,6 +124,23 @@ class TestTargets:
         model = load_model(ModelArguments(str(tiny_llama_dir)))
         with pytest.raises(UserError, match=sentence):
             module.lora_config(lora_on(tiny_llama_dir, lora_target_modules=[target]), model)
+
+    @pytest.mark.parametrize(
+        ("asked", "sentence"),
+        [
+            ({"target_parameters": ["q_proj.weight"], "target_modules": [], "lora_dropout": 0.1}, "lora_dropout != 0"),
+            ({"target_modules": "("}, "PEFT puts no such adapter on this model: "),
+            ({"target_modules": ["input_layernorm"]}, "is not supported"),
+        ],
+    )
+    def test_what_peft_refuses_is_one_sentence(
+        self, asked: dict[str, Any], sentence: str, tiny_llama_dir: Path
+    ) -> None:
+        model = load_model(ModelArguments(str(tiny_llama_dir)))
+        with pytest.raises(UserError, match=re.escape(sentence)), module.adapter_errors():
+            get_peft_model(model, LoraConfig(**asked))
+        with pytest.raises(ValueError, match="a bug of ours"), module.adapter_errors():
+            raise ValueError("a bug of ours")
 
     def test_it_trains(self, tiny_llama_dir: Path, tmp_path: Path) -> None:
         run = start_posttraining(tiny_llama_dir, tmp_path / "run", padding_free=True, max_steps=1)

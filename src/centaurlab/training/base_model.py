@@ -3,6 +3,9 @@
 import json
 import os
 import re
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +20,7 @@ from centaurlab.models.checkpoints import find_checkpoint
 from centaurlab.models.gguf import GEMMA_ON_HUB, is_gemma
 from centaurlab.models.identity import identify
 from centaurlab.models.loading import class_and_config, load_model
-from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.errors import UserError, failure
 from centaurlab.runtime.quiet import ignore_renamed_checkpointing, quiet_transformers
 from centaurlab.training.batches import check_batches
 from centaurlab.training.merge import merged_if_adapter
@@ -121,6 +124,19 @@ def lora_config(model_args: ModelConfig, model: "PreTrainedModel") -> LoraConfig
         config.target_modules = set(wanted)
     lora: LoraConfig = config
     return lora
+
+
+@contextmanager
+def adapter_errors() -> Iterator[None]:
+    """What PEFT refuses to put on a model (dropout on the experts of a mixture, a kind of layer), as a sentence."""
+    try:
+        yield
+    except (ValueError, TypeError, NotImplementedError, re.error) as error:
+        modules = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
+        if not any(name.startswith("peft.") for name in modules):
+            raise
+        said = failure(error)
+        raise UserError(f"PEFT puts no such adapter on this model: {said}; change the lora options") from error
 
 
 def check_quantised_device(device_type: str) -> None:

@@ -24,7 +24,14 @@ from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.provenance import provenance
 from centaurlab.runtime.disk import full_disk_errors
 from centaurlab.runtime.errors import UserError
-from centaurlab.training.base_model import base_arguments, is_sharded, load_base, lora_config, name_published_base
+from centaurlab.training.base_model import (
+    adapter_errors,
+    base_arguments,
+    is_sharded,
+    load_base,
+    lora_config,
+    name_published_base,
+)
 from centaurlab.training.batches import ShardedBatches, check_lengths
 from centaurlab.training.data import TrainingData, prepare_data
 from centaurlab.training.model_card import HeldOutResult, held_out_results, model_card, results_table
@@ -78,6 +85,7 @@ def prepare_run(args: CentaurArguments, training_args: SFTConfig, model_args: Mo
     return Run(trainer, folder, identity, data, settings, checkpoint)
 
 
+@adapter_errors()
 def build_trainer(
     args: CentaurArguments,
     training_args: SFTConfig,

@@ -24,7 +24,14 @@ from centaurlab.runs.provenance import provenance
 from centaurlab.runtime.disk import full_disk_errors
 from centaurlab.runtime.errors import UserError
 from centaurlab.training.arguments import dpo_config
-from centaurlab.training.base_model import base_arguments, is_sharded, load_base, lora_config, name_published_base
+from centaurlab.training.base_model import (
+    adapter_errors,
+    base_arguments,
+    is_sharded,
+    load_base,
+    lora_config,
+    name_published_base,
+)
 from centaurlab.training.batches import ShardedBatches, check_lengths
 from centaurlab.training.conversations import (
     digest,
@@ -137,6 +144,7 @@ def _tokenizer(base_args: ModelArguments, training_args: SFTConfig) -> PreTraine
     return tokenizer
 
 
+@adapter_errors()
 def _build_trainer(
     args: PostTrainArguments,
     training_args: SFTConfig,
