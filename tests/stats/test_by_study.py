@@ -22,18 +22,18 @@ def test_studies_are_counted_by_their_q() -> None:
     assert said.startswith(
         "people are predicted worse by org/post in 2 of 4 studies (q < .05, in nats), better in 1, and"
     )
-    assert said.endswith("worst in c, +0.900 nats per response, best in b, -0.300")
+    assert said.endswith("from -0.300 (b) to +0.900 (c), in nats per response")
 
 
 def test_nothing_is_clear_where_no_q_is_known() -> None:
     said = of_studies(studies({name: (d, math.nan) for name, (d, _) in KNOWN.items()}))
-    assert said == "worst in c, +0.900 nats per response, best in b, -0.300"
+    assert said == "from -0.300 (b) to +0.900 (c), in nats per response"
 
 
 def test_free_answers_are_parted_from_options() -> None:
     effects = [replace(e, chance=math.nan) if e.name == "c" else e for e in studies(KNOWN)]
     assert of_studies(effects).endswith(
-        "where options are known -0.300 to +0.200 (3 studies), where answers are free +0.900 (c)"
+        "where options are known -0.300 to +0.200 (3 studies), where none are known, as of free answers, +0.900 (c)"
     )
     assert "kind of answer" not in of_studies(studies(KNOWN, chance=math.nan))
 

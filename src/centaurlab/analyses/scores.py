@@ -224,7 +224,9 @@ def worst_table(name: str, run: ScoreRun) -> Table:
     scores = run.table([NLL]).to_pandas().nlargest(_WORST, NLL)
     columns = {one: one for one in ("study", "experiment", "participant", "response")} | {NLL: "NLL (nats)"}
     title = f"The {len(scores)} responses expected least: {name}"
-    return table_of(title, scores, columns, "response: its number in the session, from 0")
+    return table_of(
+        title, scores, columns, "response: its number in the session, from 0; 'centaurlab view' shows the texts"
+    )
 
 
 def _mean_answer(name: str, means: Sequence[MeanNll]) -> str:

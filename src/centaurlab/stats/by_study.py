@@ -19,26 +19,25 @@ def of_studies(effects: Sequence[Effect]) -> str:
     if len(studies) < 2:
         return ""
     studies.sort(key=lambda effect: -effect.nll_difference.value)
-    said = [f"worst in {_named(studies[0])} nats per response, best in {_named(studies[-1])}"]
+    said = [f"from {_named(studies[-1])} to {_named(studies[0])}, in nats per response"]
     if all(math.isfinite(effect.nll_difference_q) for effect in studies):
         clear = [effect for effect in studies if effect.nll_difference_q < FALSE_SHARE]
         worse = sum(effect.nll_difference.value > 0 for effect in clear)
         counts = f"in {worse} of {len(studies)} studies (q < .05, in nats), better in {len(clear) - worse or 'none'}"
-        said.insert(
-            0, f"people are predicted worse by {first.contrast.first} {counts}, and of the others it cannot be told"
-        )
+        others = ", and of the others it cannot be told" if len(clear) < len(studies) else ""
+        said.insert(0, f"people are predicted worse by {first.contrast.first} {counts}{others}")
     offered = [effect for effect in studies if math.isfinite(effect.chance)]
     free = [effect for effect in studies if not math.isfinite(effect.chance)]
     if offered and free:
         said.append(
-            f"by kind of answer, in nats per response: where options are known {_range(offered)}, "
-            f"where answers are free {_range(free)}"
+            f"by kind of answer: where options are known {_range(offered)}, where none are known, as of free answers, "
+            f"{_range(free)}"
         )
     return "; ".join(said)
 
 
 def _named(effect: Effect) -> str:
-    return f"{effect.name}, {cells(effect.nll_difference)[0]}"
+    return f"{cells(effect.nll_difference)[0]} ({effect.name})"
 
 
 def _range(studies: Sequence[Effect]) -> str:
