@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from scipy.special import expit
 
 from centaurlab.analyses.learning import learning
 from centaurlab.cognitive.ceiling import ceiling
@@ -279,3 +280,28 @@ def test_each_end_of_a_ceiling(n_people: int) -> None:
         for ends in found:
             rates.add(name, Estimate(ends[i].value, ends[i].low, ends[i].high), truth)
     rates.check(highest=0.98 if n_people >= 10 else 1.0)
+
+
+@pytest.mark.release
+@pytest.mark.parametrize("n_people", [10, 20, 60, 300])
+def test_what_is_achieved_by_who_knows_the_person(n_people: int) -> None:
+    """Rasch's people of an ability with SD 1.3 and eight items: what as many others would give on average."""
+    rng = np.random.default_rng([n_people, 8])
+    items = [f"item {j}" for j in range(8)]
+    found = []
+    for _ in range(200):
+        p_IJ = expit(1.3 * rng.normal(size=n_people)[:, None] - np.linspace(-1.5, 1.5, 8))
+        yes_IJ = rng.random(p_IJ.shape) < p_IJ
+        people = [
+            session_of(choices(["ab"[y] for y in row.astype(int)], "ab", items), f"p{i}")
+            for i, row in enumerate(yes_IJ)
+        ]
+        one = ceiling("s", people)
+        assert one is not None
+        found.append(one.person)
+    truth = float(np.mean([one.value for one in found]))
+    assert truth < np.log(2)
+    rates = Rates()
+    for one in found:
+        rates.add("person", one, truth)
+    rates.check(lowest=0.9)  # with the error of 200 data sets

@@ -30,6 +30,8 @@ FEWEST = 4
 """Of fewer people no interval of an end can be trusted."""
 _WIDE = 0.1  # of the NLL of chance
 _JACKKNIFED = 50  # of fewer people each is left out in turn: their own answers are too much of the counts
+_TAUGHT = 200  # of fewer people, what each teaches of the items is too much of what is known of them
+_GROUPS = 25  # at most, of people who are left out together
 
 Item = tuple[Cell, str | None]
 
@@ -131,11 +133,22 @@ def ceiling(study: str, sessions: Sequence[Session]) -> Ceiling | None:
 
 def _person(study: str, kept: Sequence[tuple[Session, int, Trial, Item]]) -> Estimate:
     grade_R = grades(study, [trial for _, _, trial, _ in kept])
-    person_R = [session.person for session, *_ in kept]
-    if grade_R is None or grade_R.max() < 1 or len(set(person_R)) < 2:
+    person_R = _numbers([session.person for session, *_ in kept])
+    n_people = int(person_R.max()) + 1
+    if grade_R is None or grade_R.max() < 1 or n_people < 2:
         return UNKNOWN
-    found = _clustered(person_item_nll(person_R, [item for *_, item in kept], grade_R), _numbers(person_R))
-    return found if len(set(person_R)) >= FEW_PEOPLE else Estimate(found.value)
+    item_R, n_grades = _numbers([item for *_, item in kept]), int(grade_R.max()) + 1
+    nll_R = person_item_nll(person_R, item_R, grade_R, n_grades)
+    if n_people < FEW_PEOPLE:
+        return Estimate(float(nll_R.mean()))
+    if n_people >= _TAUGHT:
+        return _clustered(nll_R, person_R)
+    group_R = person_R * min(n_people, _GROUPS) // n_people
+    without_G = [
+        float(person_item_nll(person_R[kept_R], item_R[kept_R], grade_R[kept_R], n_grades).mean())
+        for kept_R in (group_R != group for group in range(int(group_R.max()) + 1))
+    ]
+    return _cross_validated(nll_R, person_R, without_G)
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,10 +255,26 @@ def _counts(answers: Sequence[tuple[Item, str]]) -> dict[Item, Counter[str]]:
 def _clustered(value_R: FloatArray, person_R: IntArray) -> Estimate:
     """The mean with a 95 % interval over people, by their sums of deviations (Liang & Zeger 1986), at least 0."""
     mean, n = float(value_R.mean()), int(person_R.max()) + 1
-    if n < 2:
-        return Estimate(mean)
-    sums = np.bincount(person_R, weights=value_R - mean)
-    return _around(mean, math.sqrt(float((sums**2).sum()) * n / (n - 1)) / len(value_R), n)
+    return _around(mean, math.sqrt(_clustered_variance(value_R, person_R)), n) if n > 1 else Estimate(mean)
+
+
+def _clustered_variance(value_R: FloatArray, person_R: IntArray) -> float:
+    sums = np.bincount(person_R, weights=value_R - value_R.mean())
+    n = len(sums)
+    return float((sums**2).sum()) * n / (n - 1) / len(value_R) ** 2
+
+
+def _cross_validated(value_R: FloatArray, person_R: IntArray, without_G: Sequence[float]) -> Estimate:
+    """The mean where each person was predicted by what others taught, with the means without each group of people.
+
+    Whom a person teaches varies with both: to the first order, a sum over persons and one over pairs. Clustered sums
+    hold half of the variance of pairs, leaving groups out twice as much as there is (Efron & Stein 1981, section 4), so
+    that two thirds of the one and a third of the other are right.
+    """
+    n = len(without_G)
+    left_out = (n - 1) * float(np.var(without_G))
+    variance = (2 * _clustered_variance(value_R, person_R) + left_out) / 3
+    return _around(float(value_R.mean()), math.sqrt(variance), n)
 
 
 def _jackknifed(mean: float, without_P: Sequence[float]) -> Estimate:

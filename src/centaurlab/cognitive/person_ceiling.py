@@ -1,14 +1,15 @@
 """What is predictable at an item for somebody who knows the person by all other answers: items and people together.
 
-Items discriminate and are as easy as the people of three other folds of four show (2PL or graded response); each
-answer of a person is then predicted from all others of the person, later ones too. Where people differ as one trait
-does, this is below what the same items achieve for a stranger.
+Items discriminate and are as easy as the people of three other folds of four show (2PL or graded response, with a weak
+prior: without one, what few people show would predict others worse than chance); each answer of a person is then
+predicted from all others of the person, later ones too. Where people differ as one trait does, this is below what the
+same items achieve for a stranger.
 
 Shapes: R responses, I people, J items, Q nodes of ability.
 """
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import logsumexp
@@ -22,6 +23,7 @@ from centaurlab.stats.estimate import FloatArray, IntArray
 
 _MOST_ITEMS = 200
 _NODES = 41
+_RIDGE = 0.3  # a normal prior of standard deviation 1.3 of what items are
 ORDERED = frozenset(study for model in MODELS for study in model.studies)
 """Studies whose answers are steps of one scale, in the order of the options."""
 
@@ -36,27 +38,28 @@ def grades(study: str, trials: Sequence[Trial]) -> IntArray | None:
     return np.array([labels.index(symbol_of(trial)) for trial in trials], np.int64) if len(labels) == 2 else None
 
 
-def person_item_nll(person_R: Sequence[Hashable], item_R: Sequence[Hashable], grade_R: IntArray) -> FloatArray:
-    """(R,) NLL of each answer by the person's other answers and by other people's at all items."""
-    people = {person: i for i, person in enumerate(dict.fromkeys(person_R))}
-    items = {item: j for j, item in enumerate(dict.fromkeys(item_R))}
-    n_grades = int(grade_R.max()) + 1
-    grade_IJ = np.full((len(people), len(items)), -1)
+def person_item_nll(person_R: IntArray, item_R: IntArray, grade_R: IntArray, n_grades: int) -> FloatArray:
+    """(R,) NLL of each answer by the person's other answers and by other people's at all items.
+
+    The number of a person says the fold, so that nobody else's changes where a person is left out.
+    """
+    people, place_R = np.unique(person_R, return_inverse=True)
+    grade_IJ = np.full((len(people), int(item_R.max()) + 1), -1)
+    grade_IJ[place_R, item_R] = grade_R
     rows_of: dict[int, list[int]] = defaultdict(list)
-    for r, (person, item) in enumerate(zip(person_R, item_R, strict=True)):
-        grade_IJ[people[person], items[item]] = grade_R[r]
-        rows_of[people[person]].append(r)
+    for r, place in enumerate(place_R.tolist()):
+        rows_of[place].append(r)
     node_Q, weight_Q = np.polynomial.hermite_e.hermegauss(_NODES)
     log_weight_Q = np.log(weight_Q / weight_Q.sum())
     nll_R = np.empty(len(grade_R))
-    number_R = np.array([items[item] for item in item_R])
-    for fold in range(min(FOLDS, len(people))):
-        others = [i for i in range(len(people)) if i % FOLDS != fold][:FITTED_ON]
-        a_J, b_JK = fit_items(grade_IJ[others], n_grades)
+    n_folds = min(FOLDS, len(people))
+    for fold in range(n_folds):
+        is_here_I = people % n_folds == fold
+        a_J, b_JK = fit_items(grade_IJ[~is_here_I][:FITTED_ON], n_grades, ridge=_RIDGE)
         log_QJK = Items({}, a_J, b_JK, np.zeros(n_grades)).log_p(node_Q[:, None])
-        for i in range(fold, len(people), FOLDS):
-            rows = rows_of[i]
-            log_QR = log_QJK[:, number_R[rows], grade_R[rows]]
+        for place in np.flatnonzero(is_here_I).tolist():
+            rows = rows_of[place]
+            log_QR = log_QJK[:, item_R[rows], grade_R[rows]]
             total_Q1 = (log_weight_Q + log_QR.sum(axis=1))[:, None]
             nll_R[rows] = logsumexp(total_Q1 - log_QR, axis=0) - logsumexp(total_Q1)
     return nll_R

@@ -66,10 +66,12 @@ def know_items(training: Sequence[Session], alike: bool = False) -> Items:
     return Items(number, a_J, b_JK, np.log(counts_K / counts_K.sum()))
 
 
-def fit_items(grade_IJ: IntArray, n_grades: int, alike: bool = False) -> tuple[FloatArray, FloatArray]:
+def fit_items(
+    grade_IJ: IntArray, n_grades: int, alike: bool = False, ridge: float = _RIDGE
+) -> tuple[FloatArray, FloatArray]:
     """(J,) discriminations and (J, K − 1) thresholds; −1 is no answer. By the gradient that Fisher's identity gives.
 
-    ``alike``: one discrimination for all items.
+    ``alike``: one discrimination for all items. ``ridge``: of squares; 1 / (2 · variance) of a normal prior.
     """
     node_Q, weight_Q = np.polynomial.hermite_e.hermegauss(_NODES)
     log_weight_Q = np.log(weight_Q / weight_Q.sum())
@@ -100,10 +102,10 @@ def fit_items(grade_IJ: IntArray, n_grades: int, alike: bool = False) -> tuple[F
         gradient[:, 0] = (rise_JQK * node_Q[None, :, None]).sum(axis=(1, 2))
         gradient[:, 1] = later_JK[:, 0]
         gradient[:, 2:] = later_JK[:, 1:] * width_JK
-        gradient = -gradient + 2 * _RIDGE * x.reshape(gradient.shape)
+        gradient = -gradient + 2 * ridge * x.reshape(gradient.shape)
         if alike:
             gradient[:, 0] = gradient[:, 0].mean()
-        return -total + _RIDGE * float(x @ x), gradient.ravel()
+        return -total + ridge * float(x @ x), gradient.ravel()
 
     from scipy.optimize import minimize  # here: --help would wait for it
 
