@@ -11,7 +11,7 @@ from centaurlab.analyses.generalisation import (
     find_gains,
     standard_error,
 )
-from centaurlab.cognitive.simple import marginal_nll, uniform_nll
+from centaurlab.cognitive.simple import marginal_nll
 from centaurlab.data.transcripts import Transcript
 from centaurlab.display.terminal import show
 
@@ -29,11 +29,6 @@ def stroop(keys: str, pressed: str) -> Transcript:
             f"You press <<{key}>> after 500 milliseconds. The correct answer was pressing {keys[0]}.\n"
         )
     return Transcript(text, "busch2024_stroop", "e", keys)
-
-
-def test_uniform_spreads_over_the_answers_of_each_session() -> None:
-    expected = (2 * math.log(2) + 4 * math.log(4)) / 6
-    assert uniform_nll([told("J", "F"), told("a", "b", "c", "d")]) == pytest.approx(expected)
 
 
 def test_marginal_is_how_often_training_participants_gave_the_answer() -> None:

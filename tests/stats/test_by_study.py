@@ -20,7 +20,7 @@ KNOWN = {"a": (0.2, 0.01), "b": (-0.3, 0.02), "c": (0.9, 0.01), "d": (-0.1, 0.7)
 def test_studies_are_counted_by_their_q() -> None:
     said = of_studies(studies(KNOWN))
     assert said.startswith(
-        "people are predicted worse by org/post in 2 of 4 studies (q < .05, in nats), better in 1, and"
+        "people are predicted worse by org/post in 2 of 4 studies (q < .05, in nats), better in 1; of"
     )
     assert said.endswith("from -0.300 (b) to +0.900 (c), in nats per response")
 

@@ -207,13 +207,13 @@ def test_a_side_is_worse_without_reserve_only_where_both_intervals_exclude_zero(
     said = verdict(CONTRAST, like, these=these)
     is_named = said.startswith(("people are predicted worse", "people are predicted better"))
     assert is_named == these.excludes_zero
-    assert ("in these studies, and of others it cannot be said" in said) == (is_named and not like.excludes_zero)
+    assert (", in these studies; of others it cannot be said" in said) == (is_named and not like.excludes_zero)
 
 
 def test_a_mean_over_studies_says_which_interval_is_of_what() -> None:
     said = verdict(CONTRAST, Estimate(0.2, -0.1, 0.5), these=Estimate(0.2, 0.1, 0.3))
     assert said == (
-        "people are predicted worse by org/chat than by org/base in these studies, and of others it cannot be said (d "
+        "people are predicted worse by org/chat than by org/base, in these studies; of others it cannot be said (d "
         "= +0.200, 95 % interval -0.100 to +0.500 for studies like these, which includes zero, +0.100 to +0.300 for "
         "new people in these studies, which excludes zero)"
     )

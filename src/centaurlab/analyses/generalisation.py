@@ -22,7 +22,7 @@ from centaurlab.analyses.finished import (
     folder_tables,
 )
 from centaurlab.catalog.studies import Study
-from centaurlab.cognitive.simple import marginal_nll, uniform_nll
+from centaurlab.cognitive.simple import marginal_nll
 from centaurlab.data.held_out import KINDS
 from centaurlab.data.novelty import NEAR, Likeness
 from centaurlab.data.transcripts import Transcript
@@ -85,9 +85,9 @@ Gain = Mapping[Any, Any]
 """A row of ``studies.csv``, or a summary of ``run.json``."""
 
 _BASELINES = (
-    "uniform: every option equally likely (where options are not known, every answer of the session); marginal: as "
-    "often as training participants gave an answer of this meaning; none where letters are drawn anew for each "
-    "participant and nothing says what they mean"
+    "uniform: every option equally likely; none where options are not known; marginal: as often as training "
+    "participants gave an answer of this meaning; none where letters are drawn anew for each participant and nothing "
+    "says what they mean, or where nobody of the study was trained on"
 )
 
 
@@ -168,7 +168,7 @@ def study_gains(
             d=e.d.value,
             d_low=e.d.low,
             d_high=e.d.high,
-            nll_uniform=e.chance if math.isfinite(e.chance) else uniform_nll(judged_on[e.name]),
+            nll_uniform=e.chance,
             nll_marginal=marginal_nll(fitted.get(e.name, []), judged_on[e.name], own_studies),
             q=e.q,
         )

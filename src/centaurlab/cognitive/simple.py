@@ -1,7 +1,7 @@
-"""Transcripts into the mean NLL of the two simplest baselines: guessing, and how often others gave an answer."""
+"""Transcripts into the mean NLL of a simple baseline: how often others gave an answer."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 import numpy as np
@@ -10,26 +10,7 @@ from centaurlab.catalog.studies import Study
 from centaurlab.cognitive.marginals import learn_role_marginal
 from centaurlab.cognitive.session import is_predictable, read_session
 from centaurlab.data.options import shared_labels
-from centaurlab.data.transcripts import Transcript, find_responses
-
-
-def responses_of(transcript: Transcript) -> list[str]:
-    """The answers of a session as they stand in its text, without surrounding white space and empty ones."""
-    texts = (transcript.text[r.start : r.end].strip() for r in find_responses(transcript.text))
-    return [text for text in texts if text]
-
-
-def uniform_nll(sessions: Iterable[Transcript]) -> float:
-    """Mean NLL where every different answer of a session is equally likely throughout it: mean of log K.
-
-    It is told the session's options in advance, so it is a lower bound for guessing. NaN without responses.
-    """
-    total, count = 0.0, 0
-    for session in sessions:
-        answers = responses_of(session)
-        total += len(answers) * math.log(len(set(answers)) or 1)
-        count += len(answers)
-    return total / count if count else math.nan
+from centaurlab.data.transcripts import Transcript
 
 
 def marginal_nll(

@@ -16,9 +16,11 @@ NLL = (
 )
 INTERVALS = (
     f"A {INTERVAL} of a study comes from drawing its people again and again: the responses of one person are not "
-    f"independent. A mean over studies has two: of {STUDIES_LIKE_THESE}, from drawing whole studies, and of "
-    f"{NEW_PEOPLE}, from drawing people alone. The first is wide with few studies; the second says nothing of others. "
-    "Either is about the items that these people met, but where new items are named. "
+    "independent. A mean over studies, in which each counts equally, has two: of "
+    f"{STUDIES_LIKE_THESE}, from drawing whole studies, and of {NEW_PEOPLE}, from drawing people alone. The first "
+    "rests on as many values as there are studies: with few it is wide, or by chance too narrow; the second says "
+    "nothing of others. Neither is about other items than these people met, or about other models, except where new "
+    "items or models like these are named. "
     "An interval that includes zero means: these data do not tell the two sides apart. Of many studies some would "
     "exclude zero by chance: q is below .05 for those of which at most 5 % are expected to be such "
     "(Benjamini & Hochberg, 1995), and their markers are filled."

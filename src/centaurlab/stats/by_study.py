@@ -24,7 +24,7 @@ def of_studies(effects: Sequence[Effect]) -> str:
         clear = [effect for effect in studies if effect.nll_difference_q < FALSE_SHARE]
         worse = sum(effect.nll_difference.value > 0 for effect in clear)
         counts = f"in {worse} of {len(studies)} studies (q < .05, in nats), better in {len(clear) - worse or 'none'}"
-        others = ", and of the others it cannot be told" if len(clear) < len(studies) else ""
+        others = "; of the others no difference is sure" if len(clear) < len(studies) else ""
         said.insert(0, f"people are predicted worse by {first.contrast.first} {counts}{others}")
     offered = [effect for effect in studies if math.isfinite(effect.chance)]
     free = [effect for effect in studies if not math.isfinite(effect.chance)]

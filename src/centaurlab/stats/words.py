@@ -233,7 +233,7 @@ def verdict(
     if all(one.excludes_zero for one in shown):
         return f"{who} ({size})"
     if of_people is not None and of_people.excludes_zero:
-        return f"{who} in these studies, and of others it cannot be said ({size})"
+        return f"{who}, in these studies; of others it cannot be said ({size})"
     return f"no clear difference between {first} and {second} ({size})"
 
 
