@@ -98,7 +98,7 @@ def find_baselines(
     best = min((name for name in means if name != "own"), key=lambda name: means[name][0].nll.value)
     overall = means[best][0]
     nll = in_words(overall.nll, MEAN_NLL, "studies" if overall.n_studies > 1 else "people", these=overall.nll_these)
-    verdict = f"of the rows without a language model, {best} predicts best: {nll}"
+    verdict = f"of the rows without a language model that do not know the answers before, {best} predicts best: {nll}"
     standing = find_standing(standings, estimates)
     return Finding(
         tables={"baselines.csv": frame, "models.csv": of_models, **standing.tables},
@@ -165,6 +165,7 @@ def section(run: Run) -> Section:
         answers=(*(f"{claim[:1].upper()}{claim[1:]}." for claim in claims), f"{run.about['verdict']}."),
         explanation=(
             *(f"{name}: {text}." for name, text in run.about["rows"].items()),
+            "Rows learn from other people of the same study, also where a language model has seen none of it.",
             "A language model that does not clear the row own-history need not have understood anything of the task.",
             NLL,
             INTERVALS,
