@@ -145,7 +145,7 @@ def little_memory() -> None:
     allocator.keep_freed_memory = lambda: None  # or 256 MiB of its heap are room as well
 
 
-@pytest.mark.slow
+# Not among the slow ones, which one process runs: what it forks inherits the room in its heap.
 def test_the_kernel_gives_no_memory_for_one_session_and_the_others_are_scored(
     tmp_path: Path, wide_llama_dir: Path
 ) -> None:
