@@ -185,7 +185,7 @@ def run_demo(settings: Settings) -> None:
     finished: list[list[str]] = known.get("finished", [])
     settings.output_dir.mkdir(parents=True, exist_ok=True)
     console = Console(highlight=False)
-    minutes = "about 3 minutes" if settings.quick else "about 10 minutes"
+    minutes = "about 3 minutes" if settings.quick else "about 11 minutes"
     console.print(
         f"{len(steps(settings))} steps and a report: {minutes} on two CPU cores. Interrupted, the same command goes on."
     )
