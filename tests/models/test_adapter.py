@@ -6,7 +6,15 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
-from peft import AutoPeftModelForCausalLM, IA3Config, LoHaConfig, PeftModel, TrainableTokensConfig, get_peft_model
+from peft import (
+    AutoPeftModelForCausalLM,
+    IA3Config,
+    LoHaConfig,
+    LoraConfig,
+    PeftModel,
+    TrainableTokensConfig,
+    get_peft_model,
+)
 from safetensors.torch import load_file, save_file
 
 from centaurlab.models.arguments import ModelArguments
@@ -127,11 +135,17 @@ class TestAdapter:
         with pytest.raises(UserError, match=r"has weights for dt_proj, which the code of .*base does not use in this"):
             load_model(in_float32(tmp_path / "0.1"))
         load_model(in_float32(tmp_path / "0.1", load_in_4bit=True))
-        settings = LoHaConfig(r=4, target_modules=["dt_proj", "x_proj"], init_weights=False)
-        with quiet_transformers():
-            get_peft_model(load_model(in_float32(base)), settings).save_pretrained(tmp_path / "loha")
-        with pytest.raises(UserError, match=r"has weights for dt_proj, which the code of .*base does not use in this"):
-            load_model(in_float32(tmp_path / "loha"))
+        loha = LoHaConfig(r=4, target_modules=["dt_proj", "x_proj"], init_weights=False)
+        dora = LoraConfig(target_modules=["dt_proj"], use_dora=True)
+        for settings in (loha, dora):  # LoRA's own weights begin at zero, DoRA's magnitudes need not
+            with quiet_transformers():
+                adapted = get_peft_model(load_model(in_float32(base)), settings)
+            for name, parameter in adapted.named_parameters():
+                if "lora_magnitude_vector" in name:
+                    parameter.data.fill_(3.0)
+            adapted.save_pretrained(tmp_path / "other")
+            with pytest.raises(UserError, match=r"has weights for dt_proj, which the code of .*base does not use in"):
+                load_model(in_float32(tmp_path / "other"))
 
     def test_of_another_kind_gives_what_peft_gives_or_is_refused(
         self, tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

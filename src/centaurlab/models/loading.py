@@ -286,8 +286,15 @@ def _read_past(adapted: Any) -> str:
 
 
 def _is_not_zero(layer: Any) -> bool:
-    """Whether an adapter changes its layer; of a kind that cannot say by what, it is taken to."""
-    return not hasattr(layer, "get_delta_weight") or bool(layer.get_delta_weight("default").any())
+    """Whether an adapter changes its layer: by its weights, or by what it adds or scales besides (a bias, DoRA)."""
+    import torch
+
+    if hasattr(layer, "get_delta_weight") and layer.get_delta_weight("default").any():
+        return True
+    base = layer.get_base_layer()
+    with torch.inference_mode():
+        x_1D = torch.linspace(-1, 1, base.in_features, dtype=base.weight.dtype, device=base.weight.device)[None]
+        return not torch.equal(layer(x_1D), base(x_1D))
 
 
 def _acts_in_layers(adapted: Any) -> bool:
