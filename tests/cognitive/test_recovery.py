@@ -1,4 +1,4 @@
-"""Parameters of simulated people, and which model made their choices: bias, coverage, and who wins.
+"""Parameters of simulated people: bias and coverage.
 
 ``pytest -m slow -s tests/cognitive/test_recovery.py`` prints what docs/baselines.md sums up. Posteriors are integrated
 by importance sampling from a proposal that follows them: draws from the prior meet those of seven parameters too
@@ -7,26 +7,18 @@ rarely (of 2,048 draws two to eleven count), whose intervals would then hold 75 
 
 import numpy as np
 import pytest
-from scipy.special import logsumexp, ndtri, softmax
-from scipy.stats import binom, multivariate_t, qmc
+from scipy.special import softmax
+from scipy.stats import binom, multivariate_t
 
 from centaurlab.cognitive.model import CognitiveModel
 from centaurlab.cognitive.models.all import MODELS
-from centaurlab.cognitive.models.delta_rule import MODELS as DELTA_RULES
 from centaurlab.cognitive.particles import answers_of
 from centaurlab.cognitive.session import Session
 from centaurlab.stats.estimate import FloatArray
-from centaurlab.stats.selection import select
-from helpers.followers import followed, learner
-from helpers.simulated import DESIGNS, answering, bandit, knowledge_of
+from helpers.simulated import DESIGNS, answering, knowledge_of, prior_draws
 
 PEOPLE, PARTICLES = 20, 2048
 OF_CHOICES = [model for model in MODELS if model.name in DESIGNS]
-
-
-def prior_draws(n_parameters: int, n: int = PARTICLES) -> FloatArray:
-    z_MP: FloatArray = ndtri(np.clip(qmc.Sobol(n_parameters, seed=1).random(n), 1e-6, 1 - 1e-6))
-    return z_MP
 
 
 def posterior(model: CognitiveModel, person: Session) -> tuple[FloatArray, FloatArray]:
@@ -36,7 +28,7 @@ def posterior(model: CognitiveModel, person: Session) -> tuple[FloatArray, Float
     from Student's t with 5 degrees of freedom around these, until the power is 1.
     """
     answers = answers_of(model, person, knowledge_of(model, [person]))
-    z_MP = prior_draws(len(model.priors))
+    z_MP = prior_draws(len(model.priors), PARTICLES)
     log_proposal_M = -(z_MP**2).sum(axis=1) / 2
     for number in range(20):
         log_M = answers.total(model.theta(z_MP)) - (z_MP**2).sum(axis=1) / 2 - log_proposal_M
@@ -79,23 +71,3 @@ def test_parameters_are_found_without_bias_in_intervals_that_hold_them(model: Co
     assert np.abs(bias_P).max() < 0.1 + 3.3 * error_P.max()
     n = PEOPLE * len(model.priors)
     assert coverage_P.mean() * n >= binom.ppf(0.001, n, 0.95)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("truth", range(3), ids=lambda k: DELTA_RULES[k].name)
-def test_the_model_that_made_the_choices_wins_in_nineteen_groups_of_twenty(truth: int) -> None:
-    """20 groups of 12 people each; a group is won by the model with the highest evidence over its people."""
-    n_groups, n_people = 20, 12
-    draw = np.random.default_rng(truth)
-    n, people_like = n_groups * n_people, learner(perseverates=truth > 0, counterfactual=truth > 1)
-    people = [followed(bandit(draw), people_like, draw, f"p{i}") for i in range(n)]
-    log_evidence_IK = np.empty((n, 3))
-    for k, model in enumerate(DELTA_RULES):
-        theta_MP = model.theta(prior_draws(len(model.priors), 256))
-        for i, person in enumerate(people):
-            log_evidence_IK[i, k] = logsumexp(answers_of(model, person, None).total(theta_MP)) - np.log(256)
-    groups = log_evidence_IK.reshape(n_groups, n_people, 3)
-    won = (groups.sum(axis=1).argmax(axis=1) == truth).mean()
-    chosen = np.mean([select("abc", group).frequency_K.argmax() == truth for group in groups])
-    print(f"{DELTA_RULES[truth].name}: {100 * won:.0f} % by evidence, {100 * chosen:.0f} % by frequency")
-    assert min(won, chosen) >= 0.95

@@ -10,7 +10,6 @@ case learns that from the training people, and then says the same: of it, no mor
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +17,10 @@ import pytest
 from centaurlab.catalog.studies import Trial
 from centaurlab.cognitive.history import OWN_HISTORY
 from centaurlab.cognitive.marginals import ITEM_MARGINAL, ROLE_MARGINAL
-from centaurlab.cognitive.model import CognitiveModel, Likelihood
-from centaurlab.cognitive.models.all import MODELS
+from centaurlab.cognitive.model import CognitiveModel
 from centaurlab.cognitive.particles import fit
 from centaurlab.cognitive.prediction import Baseline
 from centaurlab.cognitive.session import Session
-from centaurlab.stats.estimate import FloatArray
 from centaurlab.stats.selection import select
 from helpers.followers import (
     People,
@@ -41,31 +38,11 @@ from helpers.followers import (
     stroop,
     two_stepper,
 )
+from helpers.nested import DUAL, HABIT, PLANNING, model
 from helpers.simulated import DESIGNS, Rng
 
 OTHERS, GROUPS, PEOPLE = 240, 200, 24
 SAME = 0.01  # nats per response: what a rival loses at most that holds the true one as a special case
-
-
-def model(name: str) -> CognitiveModel:
-    return next(one for one in MODELS if one.name == name)
-
-
-def only(whole: CognitiveModel, name: str, zero: Sequence[str]) -> CognitiveModel:
-    """The same model with some parameters held at zero, whatever their priors."""
-    kept = [p for p, prior in enumerate(whole.priors) if prior.name not in zero]
-
-    def likelihood(trials: Sequence[Trial], knowledge: Any) -> Likelihood:
-        log_p = whole.likelihood(trials, knowledge)
-
-        def of_kept(theta_MP: FloatArray) -> FloatArray:
-            all_MP = np.zeros((len(theta_MP), len(whole.priors)))
-            all_MP[:, kept] = theta_MP
-            return log_p(all_MP)
-
-        return of_kept
-
-    return replace(whole, name=name, priors=tuple(whole.priors[p] for p in kept), likelihood=likelihood)
 
 
 def urns(draw: Rng) -> list[Trial]:
@@ -74,9 +51,6 @@ def urns(draw: Rng) -> list[Trial]:
     return [replace(one, stimuli={"count": (n := float(draw.integers(5, 10)), 10 - n)}) for one in trials]
 
 
-DUAL = model("dual-systems")
-HABIT = only(DUAL, "model-free", ["planning"])
-PLANNING = only(DUAL, "model-based", ["habit", "eligibility trace"])
 EASE = np.random.default_rng(0).permutation(np.linspace(-1.5, 1.5, 30))
 SHARP = np.random.default_rng(1).permutation(np.linspace(0.3, 2.5, 30))
 WORDS = DESIGNS["word-form"](np.random.default_rng(2))

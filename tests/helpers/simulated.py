@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy.special import ndtri
+from scipy.stats import qmc
 
 from centaurlab.catalog.studies import Trial, Value
 from centaurlab.cognitive.model import CognitiveModel
@@ -158,6 +160,12 @@ def knowledge_of(model: CognitiveModel, sessions: Sequence[Session]) -> object:
         a_J = np.ones(30) if model.name == "rasch" else np.linspace(0.5, 2, 30)
         return Items({f"item {j}": j for j in range(30)}, a_J, np.linspace(-2, 2, 30)[:, None], np.log([0.5, 0.5]))
     return model.know(sessions)
+
+
+def prior_draws(n_parameters: int, n: int) -> FloatArray:
+    """Standard normal values of parameters, (n, n_parameters), evenly spread."""
+    z_MP: FloatArray = ndtri(np.clip(qmc.Sobol(n_parameters, seed=1).random(n), 1e-6, 1 - 1e-6))
+    return z_MP
 
 
 def answering(model: CognitiveModel, design: Sequence[Trial], z_P: FloatArray, draw: Rng, name: str) -> Session:
