@@ -52,6 +52,7 @@ def test_the_command_prints_the_plan_and_what_it_assumes(data: DataArguments, ti
     [
         ("H100", []),
         ("4xH100", ["--load_in_8bit", "--protocol", "paper", "--max_participants", "3"]),
+        ("4xH100", ["--tensor_parallel", "2"]),
         ("H100", ["--dtype", "float16", "--max_length", "512", "--studies", "a2020, a2020", "--participants", "train"]),
     ],
 )
@@ -89,6 +90,8 @@ def test_the_command_spreads_a_model_that_is_too_large_for_one_device(
         (["--devices", "H100", "--utilisation", "1.5"], "--utilisation"),
         (["--devices", "H100", "--protocol", "papr"], "--protocol"),
         (["--devices", "H100", "--dtype", "float32"], "--calibrate"),
+        (["--devices", "3xH100", "--tensor_parallel", "2"], "needs 2 devices, or a multiple of it, not 3"),
+        (["--devices", "4xH100", "--tensor_parallel", "4"], "has 2 key-value heads"),
     ],
 )
 def test_mistakes_are_one_sentence(data: DataArguments, tiny_llama_dir: Path, options: list[str], message: str) -> None:

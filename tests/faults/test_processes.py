@@ -3,18 +3,15 @@
 import os
 import signal
 import subprocess
-from collections.abc import Callable
-from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import psutil
 import pytest
-from accelerate import PartialState
 
 from centaurlab.scoring.store import ScoreStore, SessionResult
 from helpers.commands import installed
 from helpers.json_files import run_json
-from helpers.score_runs import command, ended, n_stored, start, table_bytes
+from helpers.score_runs import command, ended, n_stored, start, start_group, table_bytes
 from helpers.servers import free_port
 from helpers.transcripts import write_bandits
 from helpers.waiting import wait_until
@@ -36,23 +33,6 @@ def die_after(n_sessions: int) -> None:
     ScoreStore.add = add_and_die  # type: ignore[method-assign]
 
 
-def ranks(argv: list[str], logs: Path, killed: int, n_sessions: int) -> list[ForkProcess]:
-    """Two processes of a group without a launcher, of which one is to be killed after ``n_sessions``."""
-    port = free_port()
-
-    def prepare(rank: int) -> Callable[[], None]:
-        def join_group() -> None:
-            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-            PartialState._reset_state()  # of earlier tests in the process that this one is a copy of
-            if rank == killed:
-                die_after(n_sessions)
-
-        return join_group
-
-    return [start(argv, logs / f"rank-{rank}", prepare(rank)) for rank in range(2)]
-
-
 @pytest.mark.parametrize("killed", [0, 1])
 def test_when_one_of_two_processes_is_killed_the_other_says_so_and_the_next_run_completes(
     tmp_path: Path, tiny_gemma_dir: Path, killed: int
@@ -60,7 +40,7 @@ def test_when_one_of_two_processes_is_killed_the_other_says_so_and_the_next_run_
     data, run = write_bandits(tmp_path / "data.jsonl", 12), tmp_path / "run"
     assert ended(start(command(tiny_gemma_dir, data, tmp_path / "whole"))) == 0
 
-    both = ranks(command(tiny_gemma_dir, data, run), tmp_path, killed, 2)
+    both = start_group(command(tiny_gemma_dir, data, run), tmp_path, 2, {killed: lambda: die_after(2)})
     codes = [ended(child) for child in both]
     assert codes[killed] == -signal.SIGKILL
     assert codes[1 - killed] == 2

@@ -5,7 +5,7 @@ import runpy
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from multiprocessing import get_context
 from multiprocessing.context import ForkProcess
@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from helpers.commands import UNTRACKED
 from helpers.paths import EVAL
+from helpers.servers import free_port
 
 SCRIPT = EVAL / "score.py"
 
@@ -54,6 +55,23 @@ def start(argv: list[str], log: Path = Path(os.devnull), prepare: Callable[[], N
     child = get_context("fork").Process(target=run, daemon=True)  # does not outlive the test
     child.start()
     return child
+
+
+def start_group(
+    argv: list[str], logs: Path, n_processes: int, prepare: Mapping[int, Callable[[], None]]
+) -> list[ForkProcess]:
+    """As many processes of one group without a launcher; ``prepare`` is called first in those that it names."""
+    group = {"WORLD_SIZE": str(n_processes), "LOCAL_WORLD_SIZE": str(n_processes)}
+    group |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+
+    def joining(rank: int) -> Callable[[], None]:
+        def join() -> None:
+            os.environ |= group | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            prepare.get(rank, lambda: None)()
+
+        return join
+
+    return [start(argv, logs / f"rank-{rank}", joining(rank)) for rank in range(n_processes)]
 
 
 def ended(child: ForkProcess, seconds: float = 120) -> int | None:

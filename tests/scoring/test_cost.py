@@ -117,6 +117,20 @@ def test_hours_are_operations_over_speed_and_copies() -> None:
     assert math.isnan(Plan(shape, work, memory, speed, 1, device, n_copies=0).hours)
 
 
+def test_devices_that_have_a_model_together_hold_and_compute_their_part() -> None:
+    """Two groups of four, against arithmetic: 64 layers with two sums of 5,120 numbers of two bytes for each token."""
+    shape, device = config_shape(QWEN3_32B), devices()["RTX4090"]
+    work = Work(flops=4e18, loads=[1.0, 1.0], n_tokens=1e6, n_computed=1e6, n_passes=1_000, longest_tokens=4096)
+    whole, part = (estimate_memory(shape, work, device, "bfloat16", "none", shards) for shards in (1, 4))
+    assert (part.weights, part.cache) == (whole.weights / 4, whole.cache / 4)
+    assert (part.activations, part.n_devices) == (whole.activations, 1)
+    speed = assumed_speed(device, shape)
+    plan = Plan(shape, work, part, speed, 8, device, n_copies=2, shards=4)
+    passes = 1_000 * 64 * 60 * 15e-6
+    assert plan.hours * 3600 == pytest.approx((4e18 / 4 / speed.flops_per_second + passes) / 2)
+    assert plan.bytes_exchanged == pytest.approx(0.5e6 * 64 * 2 * 5_120 * 2 * 2 * 3 / 4)
+
+
 @pytest.mark.parametrize(
     ("sizes", "n_layers", "n_tokens", "n_passes"),
     [(QWEN3_06B, 28, 600, 1.46), (QWEN3_06B, 28, 3_000, 10), (QWEN3_8B, 36, 600, 1.46), (QWEN3_8B, 36, 5_000, 20)],

@@ -14,6 +14,7 @@ examples:
   centaurlab plan --model Qwen/Qwen3-32B-Base --data marcelbinz/Psych-201-test --devices 4xH100
   centaurlab plan --model gemma-3-270m --data starter --devices cpu --calibrate runs/gemma
   centaurlab plan --model Qwen/Qwen3-32B-Base --data my-studies/ --devices RTX4090 --load_in_4bit
+  centaurlab plan --model Qwen/Qwen3-32B-Base --data my-studies/ --devices 8xRTX4090 --tensor_parallel 4
 
 Of the model it needs configuration and tokenizer alone. Malformed sessions are left out.
 """
@@ -49,6 +50,7 @@ def run(asked: PlanOptions, model: ModelArguments, data: DataArguments, scoring:
         asked.utilisation,
         Path(asked.calibrate) if asked.calibrate else None,
         asked.tokenizer,
+        scoring.tensor_parallel,
     )
     print_plan(make_plan(model, data, arguments), model, data, arguments)
 

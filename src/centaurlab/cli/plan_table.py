@@ -16,6 +16,9 @@ from centaurlab.scoring.scorer import WHOLE_SEQUENCE_TOKENS
 _GIB = 2**30
 
 
+LINKS = (25e9, 300e9)
+"""Bytes per second between devices, assumed: about those of PCIe 4.0 and of NVLink in an A100, one way."""
+
 _ONLY_OF_PLANS = ("devices", "utilisation", "calibrate", "tokenizer")
 
 
@@ -27,8 +30,9 @@ def print_plan(
     title = f"{model_arguments.model_name_or_path} on {data_arguments.data}, {on}"
     show(facts_table(title, _rows(plan)), "assumptions:", *(f"- {line}" for line in _assumptions(plan)))
     if plan.n_copies:
-        launch = ["accelerate", "launch", *(["--num_processes", str(plan.n_copies)] if plan.n_devices > 1 else [])]
-        if plan.n_devices > plan.n_copies == 1:
+        n_processes = plan.n_copies * plan.shards
+        launch = ["accelerate", "launch", *(["--num_processes", str(n_processes)] if plan.n_devices > 1 else [])]
+        if plan.n_devices > n_processes == 1:
             model_arguments = replace(model_arguments, device_map="auto")
         options = [
             *as_typed(model_arguments),
@@ -57,10 +61,10 @@ def _rows(plan: Plan) -> Iterable[tuple[str, str]]:
     )
     yield "memory", f"{memory.total / _GIB:,.1f} GiB per process ({parts}) of {memory.available / _GIB:,.1f} per device"
     yield "placement", _placement(plan)
-    reached = plan.work.flops / plan.speed.seconds(plan.work)
+    reached = plan.work.flops / plan.speed.seconds(plan.work, plan.shards) / plan.shards
     yield "speed", f"{reached / 1e12:,.3g} TFLOP/s per process ({plan.speed.source})"
     if plan.n_copies > 1:
-        yield "slowest process", f"{work.slowest_over_mean:.3f} of the mean"
+        yield "slowest group" if plan.shards > 1 else "slowest process", f"{work.slowest_over_mean:.3f} of the mean"
     if plan.n_copies:
         tokens_per_second = work.n_tokens / plan.hours / _HOUR
         yield "time", f"{_duration(plan.hours)}; {_short(tokens_per_second)} tokens/s over all processes"
@@ -80,10 +84,15 @@ def _duration(hours: float) -> str:
 
 
 def _placement(plan: Plan) -> str:
+    if plan.shards > 1:
+        groups = "one model" if plan.n_copies == 1 else f"{plan.n_copies} copies of the model, each"
+        fits = f"{groups} divided among {plan.shards} processes (--tensor_parallel)"
+        return fits if plan.n_copies else f"does not fit: a part needs {plan.memory.n_devices} × {plan.device.name}"
     if plan.memory.n_devices == 1:
         return "one process" if plan.n_copies == 1 else f"{plan.n_copies} processes, a copy of the model each"
     if plan.n_copies:
-        return f"one copy spread over {plan.memory.n_devices} devices (--device_map auto), which compute in turn"
+        on = f"one copy spread over {plan.memory.n_devices} devices"
+        return f"{on} (--device_map auto), which compute in turn; at once with --tensor_parallel {plan.n_devices}"
     return f"does not fit: it needs {plan.memory.n_devices} × {plan.device.name}, or --load_in_4bit"
 
 
@@ -101,6 +110,10 @@ def _assumptions(plan: Plan) -> Iterable[str]:
         "from the sizes of the layers"
     )
     yield f"speed: {plan.speed.source}; the same for every layer and the LM head"
+    if plan.shards > 1:
+        size = plan.bytes_exchanged
+        times = ", ".join(f"{_duration(size / rate / _HOUR)} at {rate / 1e9:.0f} GB/s" for rate in LINKS)
+        yield f"every weight is divided; each device sends {size / 1e9:,.0f} GB, left out of the time: {times}"
     if plan.speed.seconds_per_pass:
         yield f"passes: {plan.work.n_passes:,.0f}; short sessions share those of {WHOLE_SEQUENCE_TOKENS:,} tokens"
     yield "time: without downloading and loading the model, and without reading the data"

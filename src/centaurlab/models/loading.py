@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from centaurlab.models.checkpoints import Checkpoint
 from centaurlab.models.quantization import bitsandbytes_config, check_quantized, keep_unpacked, quantization_of
+from centaurlab.models.sharding import check_plan, division, share_logits
 from centaurlab.models.sizes import check_all_layers, check_fits, check_ranks
 from centaurlab.models.tokenizers import n_tokens, tokenizer_home
 from centaurlab.runtime.errors import UserError, failure
@@ -54,11 +55,11 @@ def load_tokenizer(args: ModelArguments) -> "PreTrainedTokenizerFast":
     return tokenizer
 
 
-def load_model(args: ModelArguments, device: "torch.device | None" = None) -> "PreTrainedModel":
+def load_model(args: ModelArguments, device: "torch.device | None" = None, shards: int = 1) -> "PreTrainedModel":
     """The model in evaluation mode, its adapter attached unmerged, on ``device`` (None: the CPU).
 
     Several processes pass each its own device; ``device_map='auto'`` needs a single process and ignores
-    ``device``.
+    ``device``. With ``shards`` each gets a part of the model, and as many consecutive ones hold all of it.
     Raises ``UserError`` for a checkpoint that cannot be loaded whole.
     """
     import torch
@@ -70,14 +71,19 @@ def load_model(args: ModelArguments, device: "torch.device | None" = None) -> "P
     if found.adapter:
         found.adapter.weight_files(args.allow_pickle)
     config = _read_config(found.base, args.trust_remote_code)
-    check_fits(_without_weights(args, deepcopy(config), found.base), config, files, found.base.source)
+    without_weights = _without_weights(args, deepcopy(config), found.base)
+    check_fits(without_weights, config, files, found.base.source)
+    if shards > 1:
+        _check_divisible(args, found.adapter, found.base, without_weights, shards)
+    n_processes = int(os.environ.get("WORLD_SIZE", "1"))
     with quiet_transformers(), _sentences(found.base, ""):
         loaded: Any = _auto_class(config, found.base).from_pretrained(
             found.base.folder,
             config=config,
             dtype=getattr(torch, args.dtype),
             quantization_config=bitsandbytes_config(args, found.base),
-            device_map=_device_map(args, device),
+            device_map=_device_map(args, device) if shards == 1 else None,
+            **({"distributed_config": division(shards, n_processes)} if shards > 1 else {}),
             attn_implementation=args.attn_implementation,
             trust_remote_code=args.trust_remote_code,
             use_safetensors=None if args.allow_pickle else True,
@@ -99,8 +105,33 @@ def load_model(args: ModelArguments, device: "torch.device | None" = None) -> "P
         keep_unpacked(model)
     if found.adapter:
         model = _with_adapter(model, found.adapter, found.base)
+    if shards > 1:
+        share_logits(model)
     model.eval()
     return model
+
+
+def check_divisible(args: ModelArguments, shards: int) -> None:
+    """Raise ``UserError`` where ``shards`` processes cannot have the model together; its weights are not needed."""
+    found = _find(args, weights=False)
+    _check_divisible(args, found.adapter, found.base, load_without_weights(args), shards)
+
+
+def _check_divisible(
+    args: ModelArguments,
+    adapter: Checkpoint | None,
+    base: Checkpoint,
+    without_weights: "PreTrainedModel",
+    shards: int,
+) -> None:
+    """Raise ``UserError`` for what cannot be divided among processes."""
+    if adapter:
+        raise UserError(f"--tensor_parallel divides no adapters: merge {adapter.source} first (centaurlab merge)")
+    if (quantization := quantization_of(base, args)) != "none":
+        raise UserError(f"--tensor_parallel divides whole weights, and those of {base.source} are to be {quantization}")
+    if args.device_map is not None:
+        raise UserError("--tensor_parallel and --device_map exclude each other; give one")
+    check_plan(without_weights, shards, base.source)
 
 
 def class_and_config(

@@ -19,6 +19,7 @@ from centaurlab.models.attention import attend_in_blocks
 from centaurlab.models.digests import _read_note, _write_note, fingerprint
 from centaurlab.models.passes import evaluating
 from centaurlab.models.positions import counts_from_the_row, length_of_short_rope
+from centaurlab.models.sharding import is_divided, n_shards, of_the_first
 from centaurlab.models.trial import FLOAT32_TOLERANCE, HALF_TOLERANCE, Trial
 from centaurlab.runtime.disk import user_cache
 from centaurlab.runtime.errors import UserError
@@ -106,7 +107,7 @@ def self_check(model: PreTrainedModel, model_fingerprint: str | None = None, als
         Where the model cannot be computed, or what follows a token changes its prediction.
     """
     note = _note(model, model_fingerprint) if model_fingerprint else None
-    check = _read(note) if note else None
+    check = of_the_first(model, _read(note) if note else None)
     if check is None or any(getattr(check, name) is None for name in also):
         with evaluating(model):
             check = _find_out(model, also)
@@ -164,6 +165,8 @@ def _note(model: PreTrainedModel, model_fingerprint: str) -> Path:
         "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
         "version": _VERSION,
     }
+    if is_divided(model):
+        parts["shards"] = n_shards(model)
     return user_cache() / "self-checks" / f"{fingerprint(parts)}.json"
 
 
@@ -187,6 +190,8 @@ def _keep(note: Path, check: SelfCheck) -> None:
 
 def _fits_in_float32(model: PreTrainedModel) -> bool:
     """Whether weights in half precision are whole, lie on one device, and have room beside them in float32."""
+    if is_divided(model):
+        return False  # each process would have to find the same room
     parameters = list(model.parameters())
     devices = {p.device for p in parameters}
     if len(devices) > 1 or not all(p.is_floating_point() and p.element_size() >= 2 for p in parameters):

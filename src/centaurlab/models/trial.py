@@ -175,10 +175,13 @@ def trial_tokens(model: PreTrainedModel) -> tuple[torch.Tensor, torch.Tensor]:
     """(1, T) ids of a sequence whose second half repeats the first, and of a stranger; none that means something."""
     configs = {id(c): c for c in (model.config, model.config.get_text_config())}.values()
     special = {v for c in configs for k, v in vars(c).items() if "token" in k and isinstance(v, int)}
-    weight = model.get_input_embeddings().weight
-    assert isinstance(weight, torch.Tensor)
+    embedding = model.get_input_embeddings()
+    assert isinstance(embedding.weight, torch.Tensor)
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.randint(weight.shape[0], (4 * HALF,), generator=generator).tolist()
-    usual = [token for token in drawn if token not in special and weight[token].isfinite().all()]
+    drawn_T = torch.randint(embedding.weight.shape[0], (4 * HALF,), generator=generator)
+    with torch.no_grad():  # not its weights: of a divided model they are in no process whole
+        is_finite_T = embedding(drawn_T[None].to(embedding.weight.device))[0].isfinite().all(-1).tolist()
+    drawn = zip(drawn_T.tolist(), is_finite_T, strict=True)
+    usual = [token for token, is_finite in drawn if token not in special and is_finite]
     first, stranger = usual[:HALF], usual[HALF : HALF + _STRANGER]
     return torch.tensor([first + first]), torch.tensor([stranger])

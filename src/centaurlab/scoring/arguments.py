@@ -39,6 +39,9 @@ class ScoreArguments:
         default=True,
         metadata={"help": "probability of options of several tokens as well (--no_long_options: of one-token ones)"},
     )
+    tensor_parallel: int = field(
+        default=1, metadata={"help": "so many processes, each on its GPU, have one model together (accelerate launch)"}
+    )
     precision: float | None = field(
         default=None,
         metadata={
@@ -49,7 +52,8 @@ class ScoreArguments:
     def __post_init__(self) -> None:
         if self.protocol not in ("full", "paper"):
             raise UserError(f"--protocol is {self.protocol!r}; choose full or paper")
-        for name, count in (("max_length", self.max_length), ("chunk_tokens", self.chunk_tokens)):
+        counts = {name: getattr(self, name) for name in ("max_length", "chunk_tokens", "tensor_parallel")}
+        for name, count in counts.items():
             if count is not None and count < 1:
                 raise UserError(f"--{name} is {count}; it must be at least 1")
         if self.deterministic and self.batch_tokens:

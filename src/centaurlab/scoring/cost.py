@@ -38,7 +38,7 @@ from rich.progress import track
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.identity import quantization
-from centaurlab.models.loading import load_config, load_tokenizer
+from centaurlab.models.loading import check_divisible, load_config, load_tokenizer
 from centaurlab.models.shape import countable_shape, usable_window
 
 CPU = "cpu"
@@ -121,9 +121,9 @@ class Speed:
     source: str
     seconds_per_pass: float = 0.0
 
-    def seconds(self, work: Work) -> float:
-        """What ``work`` takes one process."""
-        return work.flops / self.flops_per_second + work.n_passes * self.seconds_per_pass
+    def seconds(self, work: Work, shards: int = 1) -> float:
+        """What ``work`` takes one process, or ``shards`` that have a model together and do every pass."""
+        return work.flops / self.flops_per_second / shards + work.n_passes * self.seconds_per_pass
 
 
 def parse_devices(text: str) -> tuple[int, Device]:
@@ -205,8 +205,10 @@ def _passes(n_computed: float) -> float:
     return n_computed / WHOLE_SEQUENCE_TOKENS if is_short else math.ceil(n_computed / WHOLE_SEQUENCE_TOKENS)
 
 
-def estimate_memory(shape: ModelShape, work: Work, device: Device, dtype: str, quantization: str) -> Memory:
-    """Estimate the memory of one process that holds the model whole and scores the longest session.
+def estimate_memory(
+    shape: ModelShape, work: Work, device: Device, dtype: str, quantization: str, shards: int = 1
+) -> Memory:
+    """Estimate the memory of one of ``shards`` processes that hold the model and score the longest session.
 
     Activations: a chunk's hidden states (six at once) and widest layer (three), masks and, on a CPU, the scores of a
     block of queries (three of each), and the LM head's logits, with four float32 blocks of its statistics.
@@ -222,8 +224,8 @@ def estimate_memory(shape: ModelShape, work: Work, device: Device, dtype: str, q
     rows = HEAD_ROWS + chunk * work.most_response_tokens
     statistics = 4 * 4 * (CPU_BLOCK_ELEMENTS if on_cpu else GPU_BLOCK_ELEMENTS)
     return Memory(
-        weights=matrices + (shape.n_parameters - shape.matrix_parameters) * size,
-        cache=shape.cached_elements(math.ceil(work.longest_tokens)) * size,
+        weights=(matrices + (shape.n_parameters - shape.matrix_parameters) * size) / shards,
+        cache=shape.cached_elements(math.ceil(work.longest_tokens)) * size / shards,
         activations=hidden + attention + rows * shape.vocabulary * size + statistics,
         libraries=_LIBRARIES_BYTES,
         available=device.memory_bytes,
@@ -288,6 +290,7 @@ class PlanArguments:
     ``utilisation``: share of the device's peak that is assumed; None: by the model's size and the sessions' lengths, as
     ``assumed_speed`` has it. ``calibrate``: folder of a finished run, whose speed
     counts instead. ``tokenizer``: another model, whose tokens are counted. ``max_length`` is in tokens.
+    ``tensor_parallel``: so many devices have one model together.
     """
 
     devices: str
@@ -296,13 +299,15 @@ class PlanArguments:
     utilisation: float | None = None
     calibrate: Path | None = None
     tokenizer: str | None = None
+    tensor_parallel: int = 1
 
 
 @dataclass(frozen=True)
 class Plan:
     """What scoring takes: the work, the memory of a process, and how fast one is.
 
-    ``n_copies``: processes, each with a whole model, on the ``n_devices``; 0: it does not fit on them.
+    ``n_copies``: processes, or groups of ``shards`` of them, each with a whole model, on the ``n_devices``; 0: it does
+    not fit on them.
     """
 
     shape: ModelShape
@@ -312,13 +317,25 @@ class Plan:
     n_devices: int
     device: Device
     n_copies: int
+    shards: int = 1
+
+    @property
+    def bytes_exchanged(self) -> float:
+        """What each device sends to the others of its group, for two sums of bfloat16 hidden states in each layer.
+
+        A sum over N devices takes each 2 (N - 1) / N times the size of what is summed (Patarasuk and Yuan 2009,
+        doi:10.1016/j.jpdc.2008.09.002).
+        """
+        hidden = 2 * self.work.n_computed * self.shape.hidden_size
+        sums = 2 * sum(n for _, n in self.shape.layers)
+        return sums * hidden * 2 * (self.shards - 1) / self.shards / max(self.n_copies, 1)
 
     @property
     def hours(self) -> float:
         """Hours until the slowest process ends; NaN where the model does not fit."""
         if not self.n_copies:
             return math.nan
-        seconds = self.speed.seconds(self.work) / self.n_copies
+        seconds = self.speed.seconds(self.work, self.shards) / self.n_copies
         return seconds * (self.work.slowest_over_mean if self.n_copies > 1 else 1) / _HOUR
 
 
@@ -347,6 +364,11 @@ def make_plan(model_arguments: ModelArguments, data_arguments: DataArguments, ar
         raise UserError(f"--utilisation is {arguments.utilisation}; it is a share, above 0 and at most 1")
     if arguments.protocol not in ("full", "paper"):
         raise UserError(f"--protocol is {arguments.protocol!r}; choose full or paper")
+    shards = arguments.tensor_parallel
+    if n_devices % shards:
+        raise UserError(f"--tensor_parallel {shards} needs {shards} devices, or a multiple of it, not {n_devices}")
+    if shards > 1:
+        check_divisible(model_arguments, shards)
     shape = countable_shape(model_arguments)
     if isinstance(shape, str):
         raise UserError(f"scoring with {model_arguments.model_name_or_path} cannot be planned: {shape}")
@@ -362,9 +384,11 @@ def make_plan(model_arguments: ModelArguments, data_arguments: DataArguments, ar
     sessions = track(
         open_source(data_arguments), "reading", transient=True, console=errors, disable=not errors.is_terminal
     )
-    work = estimate_work(sessions, tokenizer, shape, max_tokens, arguments.protocol, n_devices)
+    work = estimate_work(sessions, tokenizer, shape, max_tokens, arguments.protocol, n_devices // shards)
     if not work.n_response_tokens:
         raise UserError(f"no response of {data_arguments.data} stands in the text that is scored; try --protocol full")
-    memory = estimate_memory(shape, work, device, model_arguments.dtype, quantization(model_arguments))
-    n_copies = n_devices if memory.n_devices == 1 else int(memory.n_devices <= n_devices)
-    return Plan(shape, work, memory, speed, n_devices, device, n_copies)
+    quantised = quantization(model_arguments)
+    memory = estimate_memory(shape, work, device, model_arguments.dtype, quantised, shards)
+    spread = int(memory.n_devices <= n_devices and shards == 1)
+    n_copies = n_devices // shards if memory.n_devices == 1 else spread
+    return Plan(shape, work, memory, speed, n_devices, device, n_copies, shards)

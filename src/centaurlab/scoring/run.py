@@ -31,6 +31,7 @@ from centaurlab.models.identity import identify
 from centaurlab.models.loaded import LoadedModel
 from centaurlab.models.loading import load_config, load_tokenizer
 from centaurlab.models.shape import countable_shape, usable_window
+from centaurlab.models.sharding import check_processes
 from centaurlab.prompts.context import Context, Reading
 from centaurlab.results.record import ScoredProtocol, ScoreRecord, ScoringSpeed
 from centaurlab.results.run import write_record
@@ -190,6 +191,7 @@ def measuring(
     started = time.monotonic()
     end_with_launcher()
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
+    check_processes(arguments.tensor_parallel, state.num_processes)
     if state.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     folder = RunFolder(Path(arguments.output_dir), "score")
@@ -207,7 +209,8 @@ def measuring(
             depends_on = {"model": identity.as_dict()} | reading
             if context and context.identity:
                 depends_on["context"] = dict(context.identity)
-            store = ScoreStore(folder.path / "store", depends_on, state.process_index, state.num_processes)
+            n_groups = state.num_processes // model.shards
+            store = ScoreStore(folder.path / "store", depends_on, state.process_index // model.shards, n_groups)
         wait_for_all(state)  # all see the same results as missing
         config = asdict(model_arguments) | asdict(data_arguments) | asdict(arguments)
         if state.is_main_process:
@@ -269,5 +272,6 @@ def _model_to_score(
         loaded=loaded,
         long_options=arguments.long_options,
         batch_tokens=arguments.batch_tokens,
+        shards=arguments.tensor_parallel,
     )
     return model, (*base_notes(model_arguments), *((shape,) if isinstance(shape, str) else ()))

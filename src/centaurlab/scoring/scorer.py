@@ -19,6 +19,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from centaurlab.models.passes import HeadRows, logits_of
 from centaurlab.models.self_check import SelfCheck, self_check
+from centaurlab.models.sharding import is_divided
 from centaurlab.prompts.encoding import Encoding, Ints, pairs
 from centaurlab.results.table import TEMPERATURES, ResponseScores
 from centaurlab.runtime.errors import UserError, one_line
@@ -151,7 +152,8 @@ class SessionScorer:
             return ScoredSession(_no_scores())
         n_tokens = max(piece.n_tokens for piece in pieces)
         is_whole = all(self.check.is_whole(piece.n_tokens) for piece in pieces)
-        for n_failed, divisor in enumerate(_SMALLER_CHUNKS[:1] if is_whole else _SMALLER_CHUNKS):
+        is_only_try = is_whole or is_divided(self._model)  # other processes have not run out of memory
+        for n_failed, divisor in enumerate(_SMALLER_CHUNKS[:1] if is_only_try else _SMALLER_CHUNKS):
             try:
                 chunk_tokens = max(1, self._chunk_tokens // divisor)
                 scores, n_computed = self._score(pieces, chunk_tokens)

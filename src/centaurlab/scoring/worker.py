@@ -30,6 +30,7 @@ from centaurlab.scoring.order import divide, shared_by_pieces
 from centaurlab.scoring.plan import PlannedSession, SessionPlan, estimate_lengths
 from centaurlab.scoring.scorer import (
     WHOLE_SEQUENCE_TOKENS,
+    NonFiniteError,
     Piece,
     ScoredSession,
     SessionError,
@@ -52,7 +53,8 @@ class ModelToScore:
     at once; None: what suits it. ``fingerprint``: of its identity, under which its self-check is kept; None: it is not.
     ``loaded``: the model itself, where it is in memory already. ``long_options``: whether the probability of options of
     several tokens is computed. ``batch_tokens``: short sessions of together so many share a pass; 0: none; None: as
-    suits the device. ``kept``: a scorer of this model, if it is the one that a run before this one left.
+    suits the device. ``shards``: so many consecutive processes have one model together. ``kept``: a
+    scorer of this model, if it is the one that a run before this one left.
     """
 
     arguments: ModelArguments
@@ -64,6 +66,7 @@ class ModelToScore:
     loaded: LoadedModel | None = None
     long_options: bool = True
     batch_tokens: int | None = None
+    shards: int = 1
     kept: KeptScorer | None = None
 
 
@@ -87,6 +90,7 @@ class _Encoded:
 class Worker:
     """One process's part of a run: scores those of its sessions that the store lacks, loading the model at the first.
 
+    Processes that have one model together do the same, and the first of them stores it.
     ``tolerant``: a session whose first response lies beyond the context window is left out, and does not end the run.
     ``failures`` are this process's sessions that could not be scored, by their digest. ``tokens_computed`` are those
     that went through the model for the sessions that could. ``notes`` say what the model's self-check switched off.
@@ -104,7 +108,8 @@ class Worker:
         self.notes: tuple[str, ...] = ()
         self._tolerant = tolerant
         self._settled = store.known  # and what some process has been given since, the same on all
-        self._loads = [0.0] * state.num_processes
+        self._group, self._rank_in_group = divmod(state.process_index, model.shards)
+        self._loads = [0.0] * (state.num_processes // model.shards)
         self._options = OptionTokens(model.tokenizer, model.long_options)
         self._scorer: SessionScorer | None = None
         own = 0 if state.device.type == "cpu" else WHOLE_SEQUENCE_TOKENS
@@ -123,7 +128,7 @@ class Worker:
                 wanted = [session for session in window if sessions is None or session.key in sessions]
                 later -= sum(session.n_characters for session in wanted)
                 mine = self._share(wanted)
-                left = sum(session.n_characters for session in mine) + later // self.state.num_processes
+                left = sum(session.n_characters for session in mine) + later // len(self._loads)
                 for batch in self._batches(mine):
                     bar.set_postfix_str(shown(batch[0].session.key.study[:30]), refresh=False)
                     self._score_batch(batch)
@@ -150,13 +155,13 @@ class Worker:
         for digest in missing:
             self._settled.add(digest)
         found = list(missing.values())
-        if self.state.num_processes == 1:
+        if len(self._loads) == 1:
             return found
         costs = self._costs(found)
-        shares = divide(costs, self.state.num_processes, self._loads)
+        shares = divide(costs, len(self._loads), self._loads)
         for process, share in enumerate(shares):
             self._loads[process] += sum(costs[i] for i in share)
-        return [found[i] for i in shares[self.state.process_index]]
+        return [found[i] for i in shares[self._group]]
 
     def _costs(self, sessions: list[PlannedSession]) -> list[float]:
         """Estimated floating-point operations to score each session; its tokens where these cannot be counted."""
@@ -177,7 +182,7 @@ class Worker:
 
     def _new_scorer(self) -> SessionScorer:
         loaded = self.model.loaded
-        model = loaded.model if loaded else load_model(self.model.arguments, self.state.device)
+        model = loaded.model if loaded else load_model(self.model.arguments, self.state.device, self.model.shards)
         check = self_check(model, self.model.fingerprint, ["packed"] if self._batch_tokens else [])
         return SessionScorer(model, self.model.chunk_tokens, check)
 
@@ -248,6 +253,7 @@ class Worker:
         except (SessionError, RuntimeError, MemoryError) as error:
             if not isinstance(error, SessionError) and not is_out_of_memory(error):
                 raise
+            self._end_if_others_wait(error, f"{self.model.arguments.model_name_or_path}: {batch[0].session.key}, …")
             return None  # alone, those concerned are named
         if not self._is_packing_tried:
             self._is_packing_tried = True
@@ -278,6 +284,7 @@ class Worker:
         try:
             scored = self._scorer.score_pieces(encoded.pieces)
         except SessionError as error:
+            self._end_if_others_wait(error, name)
             failure = Failure(f"{name}: {error}", encoded.coverage.of_failed_session)
             self.failures[session.digest] = failure
             tqdm.write(shown(f"not scored: {failure.reason}"), file=sys.stderr)
@@ -287,8 +294,19 @@ class Worker:
             tqdm.write(shown(f"note: {name}: computed in smaller chunks, as memory ran out"), file=sys.stderr)
         self._store(encoded, scored, encoded.seconds + time.perf_counter() - started)
 
+    def _end_if_others_wait(self, error: Exception, name: str) -> None:
+        """End this process for what the others of its group may not have met: they would wait for its part for good."""
+        if self.model.shards > 1 and not isinstance(error, NonFiniteError):
+            raise UserError(
+                f"{name}: {error}; the {self.model.shards} processes that have the model together end with this one "
+                "(memory: a smaller --chunk_tokens); what is scored is kept, and the same command goes on"
+            ) from error
+
     def _store(self, encoded: _Encoded, scored: ScoredSession, seconds: float) -> None:
+        if self._rank_in_group:
+            return
         self.tokens_computed += scored.n_computed
+        seconds *= self.model.shards  # of each of them, so that a speed is that of one process
         scores = _with_items(scored.scores, encoded.session)
         self.store.add(
             encoded.session.digest,
