@@ -4,11 +4,13 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
+import optuna
 import pytest
 
 from centaurlab.runtime.errors import UserError
 from centaurlab.sweeps.file import read_sweep
-from centaurlab.sweeps.local import command_line
+from centaurlab.sweeps.local import _suggest, command_line, local_storage, open_study
 from helpers.paths import SWEEPS
 from helpers.sweeps import write_sweep
 
@@ -57,6 +59,7 @@ def test_the_sweeps_of_the_project_are_valid(path: Path) -> None:
         ({"early_terminate": {"type": "hyperband"}}, "'max_iter' and 's'"),
         ({"early_terminate": {"type": "hyperband", "min_iter": 0}}, "'min_iter' must be a whole number, at least 1"),
         ({"early_terminate": {"type": "hyperband", "min_iter": 1, "eta": "3"}}, "'eta' must be a whole number"),
+        ({"early_terminate": {"type": "hyperband", "min_iter": 9, "max_iter": 4}}, "9, beyond its 'max_iter', 4"),
         ({"early_terminate": [1]}, "early_terminate must hold 'name: value' lines"),
         ({"metric": "loss"}, "metric must hold 'name: value' lines"),
         ({"metric": {"goal": "minimize"}}, "metric lacks a 'name'"),
@@ -73,11 +76,19 @@ def test_the_sweeps_of_the_project_are_valid(path: Path) -> None:
             {"method": "random", "parameters": {"rate": {"min": 0, "max": 1, "distribution": "log_uniform_values"}}},
             "no values between",
         ),
+        (
+            {"method": "random", "parameters": {"rate": {"min": 1.5, "max": 4, "distribution": "int_uniform"}}},
+            "'rate', an int_uniform, must be whole numbers",
+        ),
         ({"method": ["grid"]}, "method is a list; choose"),
         ({"run_cap": 0}, "'run_cap' must be a whole number, at least 1"),
         ({"command": "python x.py"}, "command must be a list of words"),
         ({"name": ["a"]}, "name is a list, not text"),
         ({"command": ["python", "${arg}"]}, r"\$\{arg\} is no macro of W&B's; known are \$\{env\}"),
+        ({"command": ["python", "${args-json}"]}, "args-json} is no macro of W&B's"),
+        ({"command": ["python", "${interpreter}${args_json}"]}, "is no macro of W&B's|only as a word of its own"),
+        ({"command": ["python", "--seed=${envvar:NOT_SET_HERE}"]}, "and NOT_SET_HERE is not set"),
+        ({"command": []}, "the command is empty, and there is no 'program'"),
         ({"command": ["python", "--file=${args_json_file}"]}, "only as a word of its own"),
         ({"command": ["python", "${program}"]}, "there is no 'program'"),
         ({"run_cpa": 3}, "'run_cpa' of the sweep is not known here; known are name"),
@@ -95,3 +106,30 @@ def test_the_sweeps_of_the_project_are_valid(path: Path) -> None:
 def test_a_mistake_in_a_sweep_is_named(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         read_sweep(write_sweep(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(("low", "high", "q"), [(1, 10, 2), (0, 11, 3), (0.1, 1.0, 0.3), (0, 1, 5), (0.5, 4.5, 1)])
+def test_quantised_values_are_those_that_wandb_draws(tmp_path: Path, low: float, high: float, q: float) -> None:
+    """Multiples of q, rounded from a uniform draw: not steps of q from the lower end."""
+    about = {"min": low, "max": high, "q": q, "distribution": "q_uniform"}
+    sweep = read_sweep(write_sweep(tmp_path, method="random", parameters={"rate": about}))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    ours = {round(float(_suggest(study.ask(), "rate", sweep.parameters["rate"])), 9) for _ in range(60)}
+    theirs = {round(float(np.round(draw / q) * q), 9) for draw in np.linspace(low, high, 1001)}
+    assert ours == theirs
+
+
+def test_a_key_that_stands_twice_is_named(tmp_path: Path) -> None:
+    path = write_sweep(tmp_path)
+    path.write_text(path.read_text().replace('"rank":', '"rank": {"values": [1]}, "rank":'))
+    with pytest.raises(UserError, match="the key 'rank' stands twice"):
+        read_sweep(path)
+
+
+def test_a_sweep_in_a_folder_of_any_name_has_its_database_there(tmp_path: Path) -> None:
+    folder = tmp_path / "50% {of} it #1"
+    folder.mkdir()
+    open_study(read_sweep(write_sweep(tmp_path)), local_storage(folder / "tiny.db"), folder)
+    assert (folder / "tiny.db").stat().st_size > 0
+    with pytest.raises(UserError, match=r"holds a '\?', where the path of a database would end"):
+        local_storage(tmp_path / "what?" / "tiny.db")

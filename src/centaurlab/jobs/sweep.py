@@ -45,14 +45,14 @@ def run(asked: SweepArguments) -> None:
     """Run the trials, and show what came out."""
     # Here and not above: they import what --help does without.
     from centaurlab.sweeps.file import read_sweep
-    from centaurlab.sweeps.local import finish, run_sweep
+    from centaurlab.sweeps.local import finish, local_storage, run_sweep
 
     sweep = read_sweep(found_recipe(Path(asked.sweep)))
     runs = Path(asked.runs).resolve()
     runs.mkdir(parents=True, exist_ok=True)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))  # stop the trials too
-    storage = asked.storage or f"sqlite:///{runs / f'{sweep.name}.db'}"
+    storage = asked.storage or local_storage(runs / f"{sweep.name}.db")
     finish(sweep, run_sweep(sweep, storage, runs, asked.count, asked.workers), runs, asked.count)
 
 

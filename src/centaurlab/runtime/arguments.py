@@ -34,6 +34,20 @@ _SHORT = {"model_name_or_path": "model"}
 """Names that users type instead of the libraries' own."""
 
 
+class _OnceEach(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping, of which YAML would take the last."""
+
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            named = (key.tag, str(key.value))
+            if named in seen and named[1] != "<<":
+                raise yaml.MarkedYAMLError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
+            seen.add(named)
+        return node
+
+
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """One spelling of each option, and its default where that says something."""
 
@@ -173,7 +187,7 @@ def found_recipe(path: Path) -> Path:
 def read_yaml(path: Path, what: str) -> dict[str, Any]:
     """The mapping in a YAML file; ``UserError`` where there is none. ``what`` names the file and what it holds."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _OnceEach)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {what} {path}: {error}") from error
     except _UNREADABLE as error:

@@ -5,9 +5,11 @@ What is not done here as W&B would do it is refused: a key that is passed over w
 
 import itertools
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +24,7 @@ MACROS = (
 )
 """What may stand as ``${name}`` in a command."""
 
+_MAX_NAME = 100  # of a sweep: its trials' folders are named by it
 _KEYS = {
     "the sweep": (
         *("name", "description", "project", "entity", "program", "command", "method", "metric", "parameters"),
@@ -98,12 +101,13 @@ def read_sweep(path: Path) -> Sweep:
     if method != "random" and (weighted := [name for name, p in parameters.items() if p.probabilities]):
         raise UserError(f"{path}: 'probabilities' of {weighted[0]!r} are for the method random, not for {method}")
     command = _command(path, content.get("command", []))
-    if "program" not in content and "${program}" in command:
-        raise UserError(f"{path}: the command holds ${{program}}, and there is no 'program'")
+    if not content.get("program") and (not command or "${program}" in command):
+        what = "the command holds ${program}" if command else "the command is empty"
+        raise UserError(f"{path}: {what}, and there is no 'program'")
     run_cap = content.get("run_cap")
     min_iter, max_iter, eta = _hyperband(path, _mapping(path, "early_terminate", content.get("early_terminate")))
     return Sweep(
-        name=re.sub(r"[^\w-]+", "-", _text(path, "name", content.get("name", path.stem))),
+        name=re.sub(r"[^\w-]+", "-", _text(path, "name", content.get("name", path.stem)))[:_MAX_NAME],
         method=method,
         metric=metric["name"],
         maximize=goal == "maximize",
@@ -122,7 +126,10 @@ def _command(path: Path, command: object) -> tuple[str, ...]:
     if not isinstance(command, list) or not all(isinstance(piece, str | int | float) for piece in command):
         raise UserError(f"{path}: command must be a list of words, such as [python, script.py, '${{args}}']")
     for piece in map(str, command):
-        macro = re.fullmatch(r"\$\{(\w+)\}", piece)
+        for variable in re.findall(r"\$\{envvar:([A-Z0-9_]*)\}", piece):
+            if variable not in os.environ:
+                raise UserError(f"{path}: the command holds ${{envvar:{variable}}}, and {variable} is not set")
+        macro = re.fullmatch(r"\$\{(?!envvar:[A-Z0-9_]*\})(.*)\}", piece, re.DOTALL)
         if macro and macro[1] not in MACROS:
             known = ", ".join(f"${{{name}}}" for name in (*MACROS, "envvar:NAME"))
             raise UserError(f"{path}: the command's {piece} is no macro of W&B's; known are {known}")
@@ -146,6 +153,8 @@ def _hyperband(path: Path, early: Mapping[str, Any]) -> tuple[int | None, int | 
     if max_iter and "s" in early:
         brackets = min(_whole(path, "s", early["s"], 0), max_iter.bit_length())  # beyond, the first step is 1 anyway
         min_iter = max(1, max_iter // eta**brackets)
+    if min_iter and max_iter and min_iter > max_iter:
+        raise UserError(f"{path}: early_terminate has the 'min_iter' {min_iter}, beyond its 'max_iter', {max_iter}")
     return min_iter, max_iter, eta
 
 
@@ -173,10 +182,14 @@ def _parameter(path: Path, name: str, about: Mapping[str, Any]) -> Parameter:
         raise UserError(f"{path}: parameter {name!r} has no values between its 'min' and 'max'")
     whole = isinstance(low, int) and isinstance(high, int)
     _check_keys(path, f"parameter {name!r}", about, ("distribution", "min", "max", *["q"] * (kind == "q_uniform")))
+    if kind == "int_uniform" and not whole:
+        raise UserError(f"{path}: 'min' and 'max' of parameter {name!r}, an int_uniform, must be whole numbers")
     if kind in (None, "uniform", "int_uniform"):
         return Parameter(low=low, high=high, whole=kind == "int_uniform" or (kind is None and whole))
     if kind == "q_uniform":
-        return Parameter(low=low, high=high, step=step, whole=whole and isinstance(step, int))
+        # W&B rounds draws to multiples of q; as decimals, or their distance would not be one.
+        first, last = (float(round(end / step) * Decimal(str(step))) for end in (low, high))
+        return Parameter(low=first, high=last, step=step, whole=isinstance(step, int))
     if kind == "log_uniform_values":
         return Parameter(low=low, high=high, log=True)
     raise UserError(

@@ -67,6 +67,13 @@ def command_line(sweep: Sweep, values: Mapping[str, Value], json_file: Path) -> 
     return line
 
 
+def local_storage(path: Path) -> str:
+    """The address of a database in a file; Optuna fills in what stands between braces there."""
+    if "?" in str(path):
+        raise UserError(f"{path.parent} holds a '?', where the path of a database would end; give another --runs")
+    return f"sqlite:///{path}".replace("{", "{{").replace("}", "}}")
+
+
 def open_study(sweep: Sweep, storage: str, runs: Path) -> "optuna.Study":
     """The sweep's study in ``storage``, new or as it is. ``UserError`` where the file has changed since."""
     import optuna
