@@ -165,6 +165,13 @@ def test_neither_batches_nor_chunks_change_an_answer(loaded: tuple[PreTrainedMod
     assert any(len(set(said)) > 2 for name, said in first.items() if name[0].startswith("b"))
 
 
+def test_what_takes_most_passes_begins_first(loaded: tuple[PreTrainedModel, PreTrainedTokenizerFast]) -> None:
+    choices = person(bandit(0, 40, "JF"), name="choices")
+    words = person(bandit(1, 15, [*"abcdefghijklmnopqrstuvwxyz"]), name="words")
+    assert len(choices.session.transcript.text) > len(words.session.transcript.text)
+    assert [name for name, _ in run(loaded, [choices, words], at_once=1)] == ["words", "choices"]
+
+
 def test_free_words_leave_a_session_that_scoring_reads_as_it_was_simulated(
     loaded: tuple[PreTrainedModel, PreTrainedTokenizerFast],
 ) -> None:

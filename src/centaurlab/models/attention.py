@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import sdpa_mask
 
@@ -126,6 +127,10 @@ def attend_to_visible(
     """softmax(query · keyᵀ) · value: (H, N, D); heads that share keys are rows of one matrix product."""
     n_heads, n_new, size = query_HND.shape
     n_groups = key_GKD.shape[0]
+    if visible_NK is None and softcap is None:  # PyTorch's kernel, for which heads that share keys are queries
+        query_1GRD = query_HND.reshape(1, n_groups, -1, size)
+        output_1GRD = scaled_dot_product_attention(query_1GRD, key_GKD[None], value_GKD[None], scale=1.0)
+        return output_1GRD.view(n_heads, n_new, -1)
     scores_HNK = _products(query_HND.reshape(n_groups, -1, size), key_GKD.mT).view(n_heads, n_new, -1)
     if softcap is not None:
         scores_HNK = softcap * torch.tanh(scores_HNK / softcap)

@@ -127,13 +127,12 @@ class FreeWords:
 
     def add(self, log_p_V: torch.Tensor) -> None:
         """Draw the next token, of which ``log_p_V`` are the log-probabilities; ``AnswerError`` for a NaN."""
-        weights_V = log_p_V.double().cpu().numpy()
-        if np.isnan(weights_V).any():
+        possible_V = np.where(self._vocabulary.impossible(self._text), -np.inf, log_p_V.float().cpu().numpy())
+        if np.isnan(likeliest := possible_V.max()):
             raise AnswerError("the model gives NaN for a token; try --dtype float32")
-        weights_V[self._vocabulary.impossible(self._text)] = -np.inf
-        if np.isneginf(weights_V.max()):
+        if np.isneginf(likeliest):
             raise AnswerError("the model gives no probability to any word; try --dtype float32")
-        token, log_p, log_total = draw_token(weights_V, self._generator)
+        token, log_p, log_total = draw_token(possible_V, self._generator)
         self._log_p += log_p
         self._off_option_nats += max(0.0, -log_total)
         self.ids.append(token)

@@ -27,7 +27,7 @@ class SimulateArguments:
         default=None,
         metadata={"help": "a Python file of your own with ENVIRONMENTS, what follows from answers (it is run)"},
     )
-    max_new_tokens: int = field(default=32, metadata={"help": f"of an answer of free words; at most {MAX_NEW_TOKENS}"})
+    max_new_tokens: int = field(default=16, metadata={"help": f"of an answer of free words; at most {MAX_NEW_TOKENS}"})
     max_length: int | None = field(
         default=None, metadata={"help": "context window in tokens, where shorter than the model's own"}
     )

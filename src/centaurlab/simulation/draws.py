@@ -55,7 +55,7 @@ def draw(log_weight_O: npt.NDArray[np.float64], uniform: float) -> tuple[int, fl
     return drawn, float(np.log(weight_O[drawn] / sum_O[-1]))
 
 
-def draw_token(log_weight_V: npt.NDArray[np.float64], generator: np.random.Generator) -> tuple[int, float, float]:
+def draw_token(log_weight_V: npt.NDArray[np.floating], generator: np.random.Generator) -> tuple[int, float, float]:
     """Draw a stretch of the vocabulary, then a token of it, each by a race of as many exponential variables.
 
     Which, its log-probability, and log Σ of all weights, in nats. The last bits of a matrix product change the winner
@@ -69,13 +69,14 @@ def draw_token(log_weight_V: npt.NDArray[np.float64], generator: np.random.Gener
     """
     top = log_weight_V.max()
     weight_V = np.exp(log_weight_V - top)
-    stretch = _win(np.add.reduceat(weight_V, np.arange(0, len(weight_V), _STRETCH)), generator)
+    stretches = np.arange(0, len(weight_V), _STRETCH)
+    stretch = _win(np.add.reduceat(weight_V, stretches, dtype=np.float64), generator)
     first = stretch * _STRETCH
     drawn = first + _win(weight_V[first : first + _STRETCH], generator)
-    log_total = float(top + np.log(weight_V.sum()))
+    log_total = float(top + np.log(weight_V.sum(dtype=np.float64)))
     return drawn, float(log_weight_V[drawn]) - log_total, log_total
 
 
-def _win(weight_N: npt.NDArray[np.float64], generator: np.random.Generator) -> int:
+def _win(weight_N: npt.NDArray[np.floating], generator: np.random.Generator) -> int:
     with np.errstate(divide="ignore"):
         return int(np.argmin(generator.standard_exponential(len(weight_N)) / weight_N))

@@ -78,7 +78,7 @@ class Player:
 
     def play(self, people: Iterable[Person], keep: Keep) -> None:
         """Simulate every replicate of ``people``, and hand each to ``keep`` as soon as it has ended."""
-        in_order = sorted(people, key=lambda person: -len(person.session.transcript.text))
+        in_order = sorted(people, key=lambda person: -person.session.n_passes)  # what takes longest ends among others
         trunks = [trunk for person in in_order for trunk in self._trunks(person, keep)]
         if trunks and not self._is_prepared:
             self.model.prepare(trunks[0].ids)

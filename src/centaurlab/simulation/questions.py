@@ -20,6 +20,7 @@ Fit = Literal["exact", "environment", "approximate", "yoked", "unknown"]
 stay as they were; the person's feedback instead; nobody has said."""
 _MOST_QUESTIONS = 200
 """A session that is this much longer than ten times the person's does not end."""
+_TOKENS_OF_WORDS = 8
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,12 @@ class OpenLoop:
     def n_answers(self) -> int:
         """How many questions the person answered."""
         return len(self.options.set_R)
+
+    @property
+    def n_passes(self) -> int:
+        """About how many passes through a model its answers take: one for a choice, one for each token of words."""
+        n_words = sum(self.options.of(number) is None for number in range(self.n_answers))
+        return self.n_answers + (_TOKENS_OF_WORDS - 1) * n_words
 
     def play(self, chance: Chance) -> Play:
         """The session's questions.

@@ -50,6 +50,8 @@ from centaurlab.simulation.store import SimulationStore
 _PATIENCE = timedelta(days=14)  # of processes that wait for the slowest
 _SESSIONS_AT_ONCE = {"cpu": 32}
 _SESSIONS_AT_ONCE_GPU = 128
+_CHARACTERS_PER_PASS = 16
+"""What an answer predicted costs, in characters read: Gemma 3 270M on a CPU."""
 
 
 def simulate(
@@ -226,8 +228,13 @@ def _missing(session: OpenLoop, replicates: int, known: Collection[str]) -> Pers
 
 def _share(people: list[Person], state: PartialState) -> list[Person]:
     """This process's share of the people; every process divides alike."""
-    costs = [float(len(person.session.transcript.text) * len(person.replicates)) for person in people]
+    costs = [float(_cost(person.session) * len(person.replicates)) for person in people]
     return [people[i] for i in divide(costs, state.num_processes)[state.process_index]]
+
+
+def _cost(session: OpenLoop) -> int:
+    """What one replicate costs, in characters that are read."""
+    return len(session.transcript.text) + _CHARACTERS_PER_PASS * session.n_passes
 
 
 def _digest(session: OpenLoop, replicate: int) -> str:
