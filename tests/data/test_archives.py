@@ -32,6 +32,7 @@ def test_compressed_members_of_an_archive_are_read_and_archives_within_are_named
     assert [str(problem) for problem in skipped_in(source)] == [
         f"{tmp_path}/s.zip/{name}: is an archive of its own; unpack it first" for name in ("c.parquet", "d.zip")
     ]
+    assert source.notes == ("s.zip: skipped 1 file (README.md) without transcripts",)
 
 
 def test_a_torn_member_in_an_archive_is_named_with_the_line_where_it_breaks(tmp_path):

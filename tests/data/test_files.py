@@ -1,5 +1,6 @@
 import gzip
 import json
+import os
 import tracemalloc
 import zipfile
 from datetime import date, datetime, time
@@ -34,7 +35,10 @@ def test_every_format_gives_the_same_transcripts(tmp_path, name):
 
 @pytest.mark.parametrize(
     ("contributed", "name"),
-    [(32, "32"), (32.0, "32"), ("32", "32"), ("anna", "anna"), (1.5, "1.5"), (0, "0")],
+    [
+        *((32, "32"), (32.0, "32"), ("32", "32"), ("anna", "anna"), (1.5, "1.5"), (0, "0")),
+        *((" 32\u00a0", "32"), ("Zoe\u0308", "Zo\u00eb"), ("a  b", "a  b")),
+    ],
 )
 def test_participants_are_strings_whatever_was_contributed(tmp_path, contributed, name):
     assert read(write_transcripts(tmp_path / "s.jsonl", [session(contributed)]))[0].participant == name
@@ -219,6 +223,7 @@ def without_text() -> str:
         (line(text="You press <<J <<F>>."), "nested '<<' on line 1 of the text"),
         (line(text="You do nothing."), "no response"),
         (line(text="You press <<\ud83d>>."), "half of a surrogate pair"),
+        (line().replace('"text"', '"text": "You press <<F>>.", "text"'), "the key 'text' stands twice"),
         (line(participant=1), "duplicate session: participant '1' of 'smith2020bandit'"),
         (line(participant=1.0), "duplicate session"),
         (line(participant=None), "no `participant`"),
@@ -261,6 +266,22 @@ def test_text_that_is_not_utf_8_is_named_with_its_byte(tmp_path):
     path = tmp_path / "s.jsonl"
     path.write_bytes(json_lines([session(1)]).encode() + '{"text": "Grüße"}\n'.encode("latin-1"))
     assert error_of(path).startswith(f"{path}:2: not UTF-8 (byte 13 of the line)")
+    path.write_bytes(json_lines([session(1)]).encode("utf-16-le"))
+    assert error_of(path).startswith(f"{path}:1: not UTF-8 (it holds NUL bytes, as UTF-16 does)")
+    path.write_bytes(gzip.compress(json_lines([session(1)]).encode()))
+    assert "it is compressed; name it .jsonl.gz" in error_of(path)
+
+
+def test_a_pipe_among_transcripts_is_passed_over(tmp_path):
+    write_transcripts(tmp_path / "a.jsonl", [session(1)])
+    os.mkfifo(tmp_path / "b.jsonl")
+    assert len(read(tmp_path)) == 1
+
+
+def test_a_table_with_two_columns_of_texts_is_refused(tmp_path):
+    columns = [pa.array([TEXT]), pa.array([TEXT]), pa.array(["1"])]
+    pq.write_table(pa.Table.from_arrays(columns, ["text", "text", "participant"]), tmp_path / "s.parquet")
+    assert "has 2 columns `text`; leave one" in error_of(tmp_path / "s.parquet")
 
 
 @pytest.mark.parametrize("content", ["", "\n \n"])

@@ -12,12 +12,17 @@ from centaurlab.data.transcripts import Transcript
         ("You press <<<J>>>.", ANGLES),
         ("You press <<<J>>.", ANGLES),
         ("You press <<J>>>.", ANGLES),
+        ("You press <<>J>>.", ANGLES),
+        ("You press <<J<>>.", ANGLES),
         ("`y = x << 3; z = y >> 1;`", CODE),
         ("`y = x<<3; z = y>>1;`", CODE),
         ("`f(x)<<3, g(y)>>1`", CODE),
         ("`x <<= 1; y >>= 2`", CODE),
         ('`cout << "a"; cin >> b;`', CODE),
-        *((f"You press <<{missed}>>.", MISSED) for missed in ("null", "NA", "NaN", "n/a", " None")),
+        *(
+            (f"You press <<{missed}>>.", MISSED)
+            for missed in ("null", "NA", "NaN", "n/a", " None", "-", "—", "No response", "-999")
+        ),
     ],
 )
 def test_what_looks_like_something_else_is_named(text, kind):

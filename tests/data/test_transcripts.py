@@ -37,6 +37,8 @@ def test_responses_are_found_where_they_were_put(parts: list[tuple[str, str]]) -
         ("You <<J <<F>>>>", "nested '<<'"),
         ("You <<>>", "empty response"),
         ("You << \n>>", "empty response"),
+        *((f"You <<{unseen}>>", "empty response") for unseen in ("\u200b", "\ufeff", "\x00", "\u2060\u00a0", "\u3164")),
+        *((f"You <<{seen}>>", None) for seen in ("\u200bJ", "👩\u200d👧", "\u0301", "ـ", ".")),
         ("You press J.", "no response"),
         ("", "no response"),
     ],

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from centaurlab.catalog.studies import Study, Trial, find_study, read_trials
 from centaurlab.data.options import Rule, cut_at_responses, session_items, session_options
 from centaurlab.data.persons import Unit
-from centaurlab.data.transcripts import SessionKey, Transcript
+from centaurlab.data.transcripts import SessionKey, Transcript, is_blank
 
 Cell = tuple[str, tuple[str, ...]]
 """Answers are comparable within a cell: the same question (``kind``) with the same answers on offer."""
@@ -86,4 +86,4 @@ def answer_index(trial: Trial) -> int | None:
 
 def is_predictable(trial: Trial) -> bool:
     """Whether a baseline gives the answer a probability: it says something, and is one of the options if there are."""
-    return bool(trial.answer.strip()) and (trial.options is None or trial.answer in trial.options)
+    return not is_blank(trial.answer) and (trial.options is None or trial.answer in trial.options)

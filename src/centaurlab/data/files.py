@@ -17,8 +17,9 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from centaurlab.data.records import Place, Problem, Record
+from centaurlab.data.records import KEY_FIELDS, Place, Problem, Record
 from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.unique_keys import once_each
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,13 +76,14 @@ def list_files(path: Path) -> Listing:
             )
         if _is_pointer(path):
             raise UserError(f"{path} is a Git-LFS pointer, not the data; run 'git lfs pull' in that repository")
-        return Listing((path,), ())
+        return Listing((path,), tuple(_passed_over(path)))
     found, pointers, others = _walk(path)
     notes = _study_folders(found, path)
     if pointers:
         notes.append(f"skipped {_count(pointers, path, 'Git-LFS pointer')}; 'git lfs pull' fetches the data")
     if others:
         notes.append(f"skipped {_count(others, path, 'file')} without transcripts")
+    notes += [note for archive in found for note in _passed_over(archive)]
     if not found and pointers:
         raise UserError(f"{path} holds only Git-LFS pointers; run 'git lfs pull' in that repository")
     if not found:
@@ -141,6 +143,7 @@ def _walk(root: Path) -> tuple[list[Path], list[Path], list[Path]]:
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         files = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
+        files = [path for path in files if path.is_file() or not path.exists()]  # no pipes and devices
         transcripts = [path for path in files if _is_transcripts(path) and not _is_other_archive(path)]
         # Beside prompts and below them, everything else is raw data; `prompts.jsonl` sorts before its own archive.
         prompts = [path for path in transcripts if stem(path.name) == "prompts"]
@@ -193,6 +196,22 @@ def _is_other_archive(path: Path) -> bool:
             return all(_is_clutter(info) for info in archive.infolist())
     except (OSError, *_BAD_ZIP):
         return False
+
+
+def _passed_over(path: Path) -> list[str]:
+    """A note on the files of a zip archive that are not read."""
+    if path.suffix.lower() != ".zip" or _is_pointer(path):
+        return []
+    try:
+        with zipfile.ZipFile(path) as archive:
+            others = [
+                Path(info.filename)
+                for info in archive.infolist()
+                if _is_clutter(info) and not info.filename.endswith("/") and "__MACOSX" not in info.filename
+            ]
+    except (OSError, *_BAD_ZIP):
+        return []
+    return [f"{path.name}: skipped {_count(others, Path(), 'file')} without transcripts"] if others else []
 
 
 def _is_pointer(path: Path) -> bool:
@@ -290,11 +309,14 @@ def _read_lines(
 
 def _parse(line: bytes, origin: str, places: tuple[Place, ...]) -> Record | Problem:
     try:
-        fields = json.loads(line.decode("utf-8-sig").rstrip("\r\n"))
+        fields = json.loads(line.decode("utf-8-sig").rstrip("\r\n"), object_pairs_hook=once_each)
     except UnicodeDecodeError as error:
-        reason = f"not UTF-8 (byte {error.start + 1} of the line); save the file as UTF-8"
-        return Problem(origin, reason, places)
+        is_gzip = line.startswith(b"\x1f\x8b")
+        remedy = "it is compressed; name it .jsonl.gz" if is_gzip else "save the file as UTF-8"
+        return Problem(origin, f"not UTF-8 (byte {error.start + 1} of the line); {remedy}", places)
     except json.JSONDecodeError as error:
+        if b"\0" in line:
+            return Problem(origin, "not UTF-8 (it holds NUL bytes, as UTF-16 does); save the file as UTF-8", places)
         return Problem(origin, f"invalid JSON ({error.msg}, column {error.colno})", places)
     except (RecursionError, ValueError) as error:
         return Problem(origin, f"invalid JSON ({error})", places)
@@ -314,6 +336,10 @@ def _read_parquet(path: Path, places: tuple[Place, ...], keys_only: bool) -> Ite
                 return
             if table.metadata.num_rows == 0:
                 yield Problem(str(path), "the file is empty", places)
+            names = table.schema_arrow.names
+            if twice := [name for name in ("text", *KEY_FIELDS, "participant_id") if names.count(name) > 1]:
+                yield Problem(str(path), f"has {names.count(twice[0])} columns `{twice[0]}`; leave one", places)
+                return
             columns = [f.name for f in table.schema_arrow if _is_short(f)] if keys_only else None
             row = count(1)
             for batch in table.iter_batches(batch_size=64, columns=columns):

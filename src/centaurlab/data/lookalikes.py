@@ -20,7 +20,11 @@ KINDS: Mapping[str, str] = {
 }
 """What each kind means, and what to do, in a sentence."""
 
-_MISSED = {"null", "na", "n/a", "#n/a", "nan", "nat", "none", "nil", "undefined"}
+_MISSED = {
+    *("null", "na", "n/a", "n.a.", "#n/a", "<na>", "nan", "nat", "none", "nil", "undefined", "missing", "missed"),
+    *("timeout", "time out", "timed out", "no response", "no_response", "noresponse", "no answer"),
+    *("-", "--", "\N{EN DASH}", "\N{EM DASH}", ".", "-99", "-999", "-9999"),
+}
 _OF_CODE = re.compile(r"[;={}()]")
 _WORD = re.compile(r"[A-Za-z0-9_)\]]")
 _PLACES_SHOWN = 3
@@ -71,7 +75,8 @@ class Lookalikes:
 def _kind(text: str, start: int, end: int) -> str | None:
     """What is doubtful in the response ``text[start:end]``, or None."""
     response, before, after = text[start:end], text[max(start - 3, 0) : start - 2], text[end + 2 : end + 3]
-    if after == ">" or (response.startswith("<") and any(map(str.isalnum, response))):
+    inner = response.strip()
+    if after == ">" or ((inner[:1] in ("<", ">") or inner[-1:] == "<") and any(map(str.isalnum, inner))):
         return ANGLES
     is_padded = response[:1].isspace() and response[-1:].isspace() and not response.isspace()
     is_within_words = _WORD.match(before) and _WORD.match(after) and _OF_CODE.search(response)

@@ -7,6 +7,7 @@ its text is checked once, so that everything downstream can trust a ``Transcript
 import math
 import re
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, time
@@ -16,14 +17,14 @@ from uuid import UUID
 
 from centaurlab.catalog.tables import study_domains
 from centaurlab.data.keys import DigestSet
-from centaurlab.data.transcripts import SessionKey, Transcript, check_study_name, marker_problem
+from centaurlab.data.transcripts import BLANK, SessionKey, Transcript, check_study_name, marker_problem
 from centaurlab.runtime.errors import UserError
 
 KEY_FIELDS = ("study", "experiment", "participant")
 """What names a session; PsychLing-101 calls the last ``participant_id`` (``key_fields``)."""
 PERSON_FIELD = "person"
 _NAMES = (str, int, float, Decimal, date, time, UUID, type(None))
-_EMPTY_RESPONSE = re.compile(r"<<\s*>>")
+_EMPTY_RESPONSE = re.compile(f"<<{BLANK}>>")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -132,7 +133,8 @@ def examine(records: Iterable[Record | Problem]) -> Iterator[Examined]:
 def as_name(value: object) -> str | None:
     """A participant, experiment or study as a string (``32`` and ``32.0`` are ``'32'``), or None.
 
-    Databases export ids as decimals of no decimal places; dates and times are written as ISO 8601 has them.
+    Databases export ids as decimals of no decimal places; dates and times are written as ISO 8601 has them. Texts that
+    look alike are one name: spaces around it, and of how an accent is stored, do not count.
     """
     if isinstance(value, float | Decimal):
         if math.isnan(value):
@@ -143,7 +145,7 @@ def as_name(value: object) -> str | None:
             return str(int(value))
         return format(value.normalize(), "f") if isinstance(value, Decimal) else repr(value)
     if isinstance(value, str):
-        return value if value.strip() else None
+        return unicodedata.normalize("NFC", value.strip()) or None
     if isinstance(value, date | time):
         return value.isoformat()
     return None if value is None else str(value)

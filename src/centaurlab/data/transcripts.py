@@ -21,6 +21,10 @@ _IMAGE_FILE = r"[\w./-]*\w\.(?:png|jpe?g|gif|bmp|svg|webp)\b"
 _IMAGE = re.compile(rf"<image\b[^<>\n]{{0,200}}>(?:[ :]?{_IMAGE_FILE})?|{_IMAGE_FILE}", re.IGNORECASE)
 _RESPONSE = re.compile(r"<<(.*?)>>", re.DOTALL)
 _MISSING = {"", "n/a", "na", "nan", "none", "null", "nat", "<na>", "inf", "-inf"}
+_UNSEEN = r"\s\x00-\x1f\x7f-\x9f\xad\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufeff"
+BLANK = f"[{_UNSEEN}]*"
+"""What a blank response is made of, as a regular expression: spaces, and characters of which nothing is seen."""
+_BLANK = re.compile(BLANK)
 _STUDY_NAME = re.compile(r"[^/\\\x00-\x1f\x7f]+")
 
 
@@ -79,6 +83,11 @@ def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def is_blank(response: str) -> bool:
+    """Whether nothing of a response would be seen: it is empty, spaces, or characters without width or ink."""
+    return _BLANK.fullmatch(response) is not None
+
+
 def find_responses(text: str) -> list[Response]:
     """Character spans of all responses in ``text``, in order, disjoint, empty ones included."""
     return [Response(*match.span(1)) for match in _RESPONSE.finditer(text)]
@@ -97,7 +106,7 @@ def marker_problem(text: str) -> str | None:
             return f"unclosed '<<' {_place(text, start)}"
         if OPEN in text[start + 2 : end]:
             return f"nested '<<' {_place(text, start)}"
-        if not text[start + 2 : end].strip():
+        if is_blank(text[start + 2 : end]):
             return f"empty response {_place(text, start)}"
         position, found = end + 2, found + 1
     if HUMAN_RESPONSE[0] in text:

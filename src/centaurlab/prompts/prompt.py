@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
-from centaurlab.data.transcripts import CLOSE, OPEN, find_responses, text_digest
+from centaurlab.data.transcripts import CLOSE, OPEN, find_responses, is_blank, text_digest
 
 
 @dataclass(frozen=True, slots=True)  # a window holds a million
@@ -94,6 +94,7 @@ def session_prompt(text: str, protocol: str = "full", before: str = "") -> Promp
     n_in_text = len(find_responses(text))
     text = before + protocol_text(text, protocol)
     responses = find_responses(text)
-    answered = [PromptResponse(i, r.start, r.end) for i, r in enumerate(responses) if text[r.start : r.end].strip()]
+    seen = [(i, r) for i, r in enumerate(responses) if not is_blank(text[r.start : r.end])]
+    answered = [PromptResponse(i, r.start, r.end) for i, r in seen]
     n_empty, n_malformed = len(responses) - len(answered), text.count(OPEN) - len(responses)
     return Prompt(text, tuple(answered), n_in_text, n_empty, n_malformed)

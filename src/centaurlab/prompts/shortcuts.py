@@ -13,7 +13,7 @@ from typing import Any
 from centaurlab.catalog.studies import Study, Trial, UnreadableError, find_study, instructions, read_trials
 from centaurlab.data.letters import shuffled
 from centaurlab.data.options import cut_at_responses
-from centaurlab.data.transcripts import CLOSE, OPEN, SessionKey, Transcript
+from centaurlab.data.transcripts import CLOSE, OPEN, SessionKey, Transcript, is_blank
 from centaurlab.prompts.prompt import Prompt, PromptResponse, protocol_text
 
 MISLEADING = (
@@ -354,7 +354,7 @@ def write(pieces: Sequence[Sequence[Item]]) -> Prompt:
                 text += item
                 continue
             number, answer = item
-            if number is not None and answer.strip():
+            if number is not None and not is_blank(answer):
                 start = len(text) + len(OPEN)
                 responses.append(PromptResponse(number, start, start + len(answer)))
             text += f"{OPEN}{answer}{CLOSE}"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
-from centaurlab.data.transcripts import CLOSE, OPEN, SessionKey, Transcript
+from centaurlab.data.transcripts import BLANK, CLOSE, OPEN, SessionKey, Transcript
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.prompts.chat import own_chat_tokenizer
 from centaurlab.prompts.prompt import Prompt, PromptResponse, session_prompt
@@ -29,7 +29,7 @@ TODAY = date(2024, 7, 26)
 """For templates that write the date: the same on every day, and what those of Llama 3 fall back on."""
 
 _PLACEHOLDER = re.compile(r"qz(\d+)zq")
-_EMPTY = re.compile(f"{OPEN}(\\s*){CLOSE}")
+_EMPTY = re.compile(f"{OPEN}({BLANK}){CLOSE}")
 _NOW = re.compile(r"strftime_now\(\s*['\"]([^'\"]*)['\"]\s*\)")
 _FORMS = (str, str.strip, str.lstrip, str.rstrip)
 

@@ -24,6 +24,7 @@ import yaml
 
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.hf_argparser import HfArgumentParser, string_to_bool
+from centaurlab.runtime.unique_keys import OnceEachLoader
 
 # Beside its own errors, PyYAML passes on those of what it builds: "!!int ''", "!!bool x", "2001-02-30", a thousand "[".
 _UNREADABLE = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
@@ -32,20 +33,6 @@ RECIPES = Path(str(files("centaurlab"))) / "recipes"
 """The YAML and SLURM files that come with the package; in a clone ``recipes/`` leads there."""
 _SHORT = {"model_name_or_path": "model"}
 """Names that users type instead of the libraries' own."""
-
-
-class _OnceEach(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping, of which YAML would take the last."""
-
-    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        seen: set[tuple[str, str]] = set()
-        for key, _ in node.value:
-            named = (key.tag, str(key.value))
-            if named in seen and named[1] != "<<":
-                raise yaml.MarkedYAMLError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
-            seen.add(named)
-        return node
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -187,7 +174,7 @@ def found_recipe(path: Path) -> Path:
 def read_yaml(path: Path, what: str) -> dict[str, Any]:
     """The mapping in a YAML file; ``UserError`` where there is none. ``what`` names the file and what it holds."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _OnceEach)
+        content = yaml.load(path.read_text(encoding="utf-8"), OnceEachLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {what} {path}: {error}") from error
     except _UNREADABLE as error:
