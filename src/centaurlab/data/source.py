@@ -31,7 +31,9 @@ class DataArguments:
 
     data: str = field(
         default="starter",
-        metadata={"help": "'starter', a hub data set id, a file, a folder, or a checkout of Psych-201"},
+        metadata={
+            "help": "'starter', 'starter-feedback', a hub data set id, a file, a folder, or a checkout of Psych-201"
+        },
     )
     data_split: str | None = field(
         default=None, metadata={"help": "split of a data set; needed only where there are several"}
@@ -207,13 +209,13 @@ def _reader(args: DataArguments) -> tuple[Reader, tuple[str, ...], str | None]:
     path = Path(args.data).expanduser()
     if args.data_revision and (path.exists() or not _HUB_ID.fullmatch(args.data)):
         raise UserError(f"--data_revision is of a hub data set, and {args.data} is none; leave it away")
-    if args.data == "starter":
+    if args.data in ("starter", "starter-feedback"):
         if args.data_split:
             raise UserError("the starter set has no splits; leave --data_split away and use --participants")
         # Here, since it imports pandas, which takes half a second that --help and other data need not wait for.
-        from centaurlab.data.starter.studies import read_starter
+        from centaurlab.data.starter.studies import NOTES, SETS, read_starter
 
-        return read_starter, (), None
+        return partial(read_starter, SETS[args.data]), NOTES.get(args.data, ()), None
     if path.is_dir() and args.data_split:
         listing, half = hub.choose_split(path, args.data, args.data_split)
     elif path.exists() or not _HUB_ID.fullmatch(args.data) or args.data.lower().endswith(files.SUFFIXES):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _RESAMPLES = 2000
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_ENGLISH = ("starter", *PUBLISHED_HALVES)
+_ENGLISH = ("starter", "starter-feedback", *PUBLISHED_HALVES)
 """Data whose sessions are told in English."""
 _LICENSES = {
     "google/gemma-2": "gemma",

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from importlib.util import find_spec
 from itertools import pairwise
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from centaurlab.catalog.studies import Study, Trial, catalog_studies, find_study, instructions, read_trials
 from centaurlab.data.options import cut_at_responses
 from centaurlab.data.source import DataArguments, open_source
-from centaurlab.data.starter.studies import STUDIES as STARTER
+from centaurlab.data.starter.studies import SETS
 from centaurlab.data.transcripts import Transcript
 from helpers.paths import PSYCH_201
 from helpers.retold import TELLERS
@@ -24,14 +25,16 @@ ANSWERS_ANYTHING = {
 }
 """The questions without options; all others have them at every response."""
 
-STARTER_STUDIES = [study.name for study in STARTER]
+STARTER_STUDIES = {study.name: data for data, studies in SETS.items() for study in studies}
 PSYCH_201_STUDIES = sorted({study.name for study in catalog_studies().values()} - set(STARTER_STUDIES))
 
 
 def sessions(study: str) -> Iterator[tuple[Study, Transcript, list[str], list[str]]]:
     if study not in STARTER_STUDIES and not PSYCH_201.is_dir():
         pytest.skip("the transcripts of Psych-201 are not here")
-    data = "starter" if study in STARTER_STUDIES else str(PSYCH_201)
+    data = STARTER_STUDIES.get(study, str(PSYCH_201))
+    if data == "starter-feedback" and find_spec("hbayesdm") is None:
+        pytest.skip("needs hbayesdm (pip install --no-deps hbayesdm)")
     module = find_study(study)
     assert module is not None
     for transcript in open_source(DataArguments(data=data, studies=study)):

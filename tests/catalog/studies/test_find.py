@@ -32,10 +32,13 @@ def test_every_study_has_a_name_of_its_own():
     assert sorted(names) == sorted(catalog_studies())
 
 
+EXAMPLES = {f"hbayesdm2017{name}" for name in ("twostep", "decks", "bandit", "reversal")}
+
+
 def test_feedback_is_what_the_texts_show():
     by_feedback = {
         "full": {"busch2024_stroop", "olschewski2024skewness", "spektor2019contexteffects"},
-        "contingent": {"alsobay2025publicGoodsGame", "sandbrink2024metacontrol", "shahar2019twosteptask"},
+        "contingent": {"alsobay2025publicGoodsGame", "sandbrink2024metacontrol", "shahar2019twosteptask", *EXAMPLES},
         "branching": {"schiekiera2025metascience"},
     }
     for study in catalog_studies().values():

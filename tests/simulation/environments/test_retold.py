@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from centaurlab.data.transcripts import Transcript
 from centaurlab.simulation.environments.environment import check_retold
 from centaurlab.simulation.environments.find import ENVIRONMENTS
 from centaurlab.simulation.play import Chance, PlayError, Question, Recorded, replay
+from helpers.actors import Agent, act
 from helpers.paths import PSYCH_201
 
 TWO_STEP = "shahar2019twosteptask"
@@ -79,7 +80,6 @@ STINGY = {
     "summary": "3 coins deducted by other players. Total round gains/losses are +28",
     "duck": "Total round gains/losses are +29",
 }
-Agent = Callable[[Question], str]
 
 
 def two_step(n_trials: int) -> str:
@@ -100,27 +100,13 @@ MADE_UP = {
 }
 
 
-def act(transcript: Transcript, agent: Agent, seed: int = 0) -> str:
-    """The session of somebody who answers as ``agent`` does."""
-    chance = Chance(np.random.default_rng(seed), np.random.default_rng(seed + 1))
-    play = ENVIRONMENTS[transcript.study].play(transcript, chance)
-    text, question = "", next(play)
-    while True:
-        answer = agent(question)
-        text += f"{question.text}<<{answer}>>"
-        try:
-            question = play.send(answer)
-        except StopIteration as ended:
-            return text + str(ended.value)
-
-
-@pytest.mark.parametrize("study", ENVIRONMENTS)
+@pytest.mark.parametrize("study", MADE_UP)
 def test_a_session_is_told_as_it_was(study: str) -> None:
     check_retold(ENVIRONMENTS[study], session(MADE_UP[study], study))
 
 
 @pytest.mark.skipif(not PSYCH_201.is_dir(), reason="needs real transcripts")
-@pytest.mark.parametrize("study", ENVIRONMENTS)
+@pytest.mark.parametrize("study", MADE_UP)
 def test_the_sessions_of_people_are_told_as_they_were(study: str) -> None:
     with gzip.open(PSYCH_201 / f"{study}.jsonl.gz", "rt", encoding="utf-8") as file:
         for line in file:

