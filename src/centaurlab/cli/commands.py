@@ -59,6 +59,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "models": (f"{_CLI}.models:COMMAND", "models that can be named, and which are on this machine"),
         "plan": (f"{_CLI}.plan:COMMAND", "what scoring will take: tokens, memory, hours"),
         "track": (f"{_CLI}.track:COMMAND", "a run's folder into MLflow or W&B, afterwards"),
+        "export": (f"{_CLI}.export:COMMAND", "scores as a log of inspect_ai"),
         "push": (f"{_CLI}.push:COMMAND", "an adapter or scores to the Hugging Face Hub"),
         "recipes copy": (f"{_CLI}.recipes:COPY", "the YAML and SLURM files that come with the package"),
         "completion": (f"{_CLI}.completion:COMMAND", "lines that make a shell complete commands and options"),
