@@ -1,6 +1,7 @@
 """What is found where nothing is to be found, and where something is: a Q-learner, and halves of the same people."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -9,11 +10,13 @@ import pytest
 
 from centaurlab.analyses.behaviour import Behaviour, behaviours
 from centaurlab.analyses.fidelity_study import StudyFidelity, compare_study
+from centaurlab.analyses.parameters import parameters
 from centaurlab.data.options import shared_labels
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.transcripts import SessionKey, Transcript
 from centaurlab.display.figures.behaviour import stay_figure
 from centaurlab.stats.arguments import EstimateArguments
+from helpers.paths import PSYCH_201
 
 N_PEOPLE, N_TRIALS = 30, 60
 FEW = EstimateArguments(resamples=2)
@@ -68,26 +71,51 @@ def test_a_learner_is_as_far_from_itself_as_people_are_and_farther_with_half_its
         assert {row["axis"]: row["verdict"] for row in found.distances}["dynamics"] == "differs"
 
 
-def share_without_finding(people: list[Behaviour], n_splits: int, seed: int = 0) -> float:
+def share_without_finding(
+    people: list[Behaviour], labels: Mapping[str, tuple[str, ...]], n_splits: int, seed: int = 0
+) -> float:
+    """Of splits of a study's people into halves, on every axis: fitted once, for a session is fitted alone."""
     rng = np.random.default_rng(seed)
     nothing = 0
+    transcripts = [session.transcript for session in people if session.transcript is not None]
+    fitted_NP = parameters(transcripts, labels)
+    known = {} if fitted_NP is None else {one.key: row_P for one, row_P in zip(transcripts, fitted_NP, strict=True)}
+
+    def fit(sessions: Sequence[Transcript]) -> np.ndarray | None:
+        return np.array([known[session.key] for session in sessions]) if known else None
+
     for split in range(n_splits):
         order = rng.permutation(len(people))
         halves = [[people[n] for n in part] for part in np.array_split(order, 2)]
-        nothing += not finds(compare_study(*halves, 99, EstimateArguments(resamples=2, seed=split)))
+        nothing += not finds(compare_study(*halves, 99, EstimateArguments(resamples=2, seed=split), fit))
     return nothing / n_splits
+
+
+def shares_without_finding(data: DataArguments, n_splits: int) -> dict[str, float]:
+    people = list(open_source(data))
+    labels = shared_labels(people)
+    return {
+        study: share_without_finding(sessions, labels, n_splits)
+        for study, sessions in behaviours(people, labels).items()
+    }
 
 
 @pytest.mark.slow
 def test_halves_of_the_same_people_are_not_told_apart() -> None:
-    people = list(open_source(DataArguments("starter", max_participants=12)))
-    shares = {
-        study: share_without_finding(sessions, 20)
-        for study, sessions in behaviours(people, shared_labels(people)).items()
-    }
+    shares = shares_without_finding(DataArguments("starter", max_participants=12), 20)
     assert len(shares) == 8
     assert np.mean(list(shares.values())) >= 0.95, shares
     assert min(shares.values()) >= 0.8, shares  # of 20 splits; were it 95 %, one study in 400 would be below that
+
+
+@pytest.mark.release
+@pytest.mark.skipif(not PSYCH_201.exists(), reason="needs Psych-201 sessions beside the repository")
+def test_halves_of_people_of_published_studies_are_not_told_apart() -> None:
+    shares: dict[str, float] = {}
+    for path in sorted(PSYCH_201.glob("*.jsonl.gz")):
+        shares |= shares_without_finding(DataArguments(str(path)), 20)
+    assert np.mean(list(shares.values())) >= 0.95, shares
+    assert min(shares.values()) >= 0.8, shares
 
 
 def test_where_no_two_people_met_the_same_items_nothing_can_be_told() -> None:
