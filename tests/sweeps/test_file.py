@@ -44,7 +44,7 @@ def test_the_goal_is_to_minimize_unless_it_is_to_maximize(tmp_path: Path, goal: 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_sweeps_of_the_project_are_valid(path: Path) -> None:
     sweep = read_sweep(path)
-    assert sweep.metric in ("eval/nll", "effect/d/novel")
+    assert sweep.metric in ("eval/nll", "effect/d/novel", "nll/lora")
     assert command_line(sweep, {name: 1 for name in sweep.parameters}, path)[:3] == ["/usr/bin/env", "sh", "-c"]
 
 

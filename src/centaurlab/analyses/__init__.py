@@ -13,6 +13,7 @@ ANALYSES = {
     "generalisation": "an adapter on held-out people and on studies that it never saw",
     "trajectory": "human-likeness and assistant accuracy at every checkpoint of a training run",
     "frontier": "models side by side by human-likeness and assistant accuracy",
+    "realignment": "how many people it takes to realign a model: NLL by number of people, four methods",
     "learning": "whether people are predicted better as a session goes on: NLL by trial number",
     "baselines": "chance, other people's answers, a person's own history: what a model has to clear",
     "ceiling": "how predictable people are: the NLL that no model can go below that does not know them",

@@ -163,6 +163,7 @@ _CAPTIONS = {
     "shortcuts/task_use": f"What swapped options cost in each study, in nats per response, {_ZERO}",
     "contamination/advantage_letters": f"Nats per session by which published letters are likelier, {_ZERO}",
     "contamination/advantage_order": f"Nats per session by which the published order is likelier, {_ZERO}",
+    "realignment/curves": f"NLL of held-out people by number of people learned from, with {INTERVAL}s for new people.",
     "ceiling/ceiling": "NLL of each model between chance (circle) and the best that can be reached (grey).",
     "frontier/frontier": f"Assistant accuracy and human-likeness of models, with {INTERVAL}s; filled: on the frontier.",
     "trajectory/trajectory": "d against the base model by step of post-training, over all studies and in each.",

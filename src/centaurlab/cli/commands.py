@@ -20,6 +20,7 @@ _PLANNED = (
     "generalisation",
     "trajectory",
     "frontier",
+    "realignment",
     "baselines",
     "ceiling",
     "shortcuts",

@@ -101,7 +101,7 @@ def _fill(
         asked = models_of(study.name, own_models)
         found = study_rows(sessions, study.predicted, study.training, people.persons, people.seed, asked)
         results += found.models
-        readings = {key: _reading(study, key, people.asked) for key in study.predicted}
+        readings = {key: reading(study, key, people.asked) for key in study.predicted}
         for name, predictions in found.predictions.items():
             for key in study.predicted:
                 spools[name].add(session_row(sessions[key], predictions[key], readings[key]))
@@ -117,7 +117,8 @@ def _fill(
     return results, ceilings, notes
 
 
-def _reading(study: StudyPeople, key: SessionKey, asked: Asked) -> Reading:
+def reading(study: StudyPeople, key: SessionKey, asked: Asked) -> Reading:
+    """Which responses of a session the protocol scores."""
     prompt = session_prompt(study.texts[key].text, asked.protocol)
     numbers = tuple(response.number for response in prompt.responses)
     coverage = Coverage(

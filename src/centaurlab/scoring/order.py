@@ -61,14 +61,18 @@ def windows(transcripts: Iterable[Transcript]) -> Iterator[list[Transcript]]:
         yield window
 
 
-def order_texts(texts: Sequence[str]) -> list[OrderedText]:
+def order_texts(texts: Sequence[str], before: Sequence[int] | None = None) -> list[OrderedText]:
     """Put texts in the order of scoring, each with the lengths of the prefixes worth keeping for its neighbours.
 
     A prefix ends at white space before the first response, since tokens of a word depend on how it goes on and
-    the responses of every session have to be scored.
+    the responses of every session have to be scored. ``before``: the characters before that of each text,
+    which may hold those of others; None: as many as there are before the first marker.
     """
     order = sorted(range(len(texts)), key=lambda i: (texts[i], i))
-    common = [0] + [_shareable(texts[a], texts[b]) for a, b in pairwise(order)] + [0]
+    ends = {i: len(texts[i]) if before is None else before[i] for i in order}
+    common = (
+        [0] + [_shareable(texts[a][: ends[a]], texts[b][: ends[b]], before is None) for a, b in pairwise(order)] + [0]
+    )
     shared: list[list[int]] = [[] for _ in order]
     reused = [0] * len(order)
     groups = [(0, len(order), 0)]
@@ -113,9 +117,9 @@ def _common(a: Prompt, b: Prompt) -> int:
     return max(prefix.rfind(" "), prefix.rfind("\n"), 0)
 
 
-def _shareable(a: str, b: str) -> int:
+def _shareable(a: str, b: str, to_first_marker: bool) -> int:
     prefix = commonprefix([a, b])
-    before_response = prefix.find(OPEN)
+    before_response = prefix.find(OPEN) if to_first_marker else -1
     end = len(prefix) if before_response < 0 else before_response
     return max(prefix.rfind(" ", 0, end), prefix.rfind("\n", 0, end), 0)
 

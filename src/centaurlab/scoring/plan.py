@@ -14,7 +14,7 @@ import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
 from centaurlab.data.options import SessionOptions
-from centaurlab.data.transcripts import SessionKey, Transcript
+from centaurlab.data.transcripts import OPEN, SessionKey, Transcript
 from centaurlab.prompts.context import Reading
 from centaurlab.prompts.encoding import encode_prompt, likely_window
 from centaurlab.prompts.prompt import Prompt
@@ -112,6 +112,8 @@ def plan_window(
     """The sessions of a window in the order of scoring, each with its prompt; ``text_digests`` are of their texts."""
     prompts = [reading.prompt(transcript) for transcript in transcripts]
     options = [rules.of(transcript) for transcript in transcripts]
+    beginnings = [reading.beginning(prompt) for prompt in prompts]
+    first = [len(text.removesuffix(OPEN)) for text in beginnings] if reading.context else None
     return [
         PlannedSession(
             index=ordered.index,
@@ -125,7 +127,7 @@ def plan_window(
             shared=ordered.shared,
             reused=ordered.reused,
         )
-        for ordered in order_texts([reading.beginning(prompt) for prompt in prompts])
+        for ordered in order_texts(beginnings, first)
     ]
 
 

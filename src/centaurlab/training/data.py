@@ -271,7 +271,8 @@ def _subset(
 ) -> set[SessionKey]:
     """Of each study the first people in the seeded order, as far as every limit allows."""
     chosen: set[SessionKey] = set()
-    for people in person_order(train, persons, args.split_seed).values():
+    seed = args.split_seed if args.people_seed is None else args.people_seed
+    for people in person_order(train, persons, seed).values():
         n_responses = 0
         for person in people[: math.ceil(args.train_share * len(people))][: args.max_participants]:
             if args.max_responses is not None and n_responses >= args.max_responses:

@@ -21,6 +21,10 @@ class CentaurArguments(DataArguments):
     split_seed: int = field(
         default=0, metadata={"help": "seed of the order of participants, and so of who is held out"}
     )
+    people_seed: int | None = field(
+        default=None,
+        metadata={"help": "seed of the order in which training people are taken, where not all are (default: split's)"},
+    )
     novel_studies: str | None = field(
         default=None, metadata={"help": "studies held out whole, comma separated: to judge generalisation"}
     )

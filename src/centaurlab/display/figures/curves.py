@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from centaurlab.display.figures.style import GREY, LIGHT, SERIES, new_figure, styled
+from centaurlab.display.figures.style import GREY, INK, LIGHT, SERIES, new_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,4 +52,35 @@ def session_curves(names: Sequence[str], nll_of: Sequence[Sequence[float]]) -> F
     axes.grid(axis="y", color=LIGHT, linewidth=0.5)
     if len(names) > 1:
         axes.legend(frameon=False)
+    return figure
+
+
+@dataclass(frozen=True)
+class Line:
+    """NLLs (nats per response) after learning from so many people each, with the ends of their intervals."""
+
+    name: str
+    people: Sequence[int]
+    nll: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+@styled
+def people_curves(lines: Sequence[Line], levels: Mapping[str, float]) -> Figure:
+    """NLL by number of people, at most six lines, on a scale of log(1 + n); ``levels`` are what they may reach."""
+    figure = new_figure(72)
+    axes = figure.add_subplot()
+    for line, (colour, marker) in zip(lines, SERIES, strict=False):
+        x = [math.log1p(n) for n in line.people]
+        axes.fill_between(x, line.low, line.high, color=colour, alpha=0.15, linewidth=0)
+        axes.plot(x, line.nll, color=colour, marker=marker, markersize=3, linewidth=1, label=line.name)
+    for (name, value), (style, colour) in zip(levels.items(), (("--", INK), (":", GREY)), strict=False):
+        axes.axhline(value, color=colour, linestyle=style, linewidth=0.8, label=name)
+    sizes = sorted({n for line in lines for n in line.people})
+    axes.set_xticks([math.log1p(n) for n in sizes], list(map(str, sizes)))
+    axes.set_xlabel("people learned from")
+    axes.set_ylabel("NLL of held-out people\n(nats per response)")
+    axes.grid(color=LIGHT, linewidth=0.4)
+    figure.legend(loc="outside lower center", ncols=2)
     return figure

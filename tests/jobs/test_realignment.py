@@ -1,0 +1,111 @@
+"""``centaurlab realignment`` as a user runs it, on a tiny model: who is learned from, and what is said."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from centaurlab.analyses.realignment import RealignmentArguments
+from centaurlab.runtime.errors import UserError
+from helpers.commands import Done, evaluate
+from helpers.json_files import read_json, run_json
+from helpers.transcripts import sessions_of, two_keys, write_transcripts
+
+LORA = {"use_peft": True, "lora_r": 2, "max_length": 512, "per_device_train_batch_size": 2, "max_steps": 2}
+LORA |= {"gradient_accumulation_steps": 1, "learning_rate": 1e-3, "early_stopping_patience": 3, "bf16": False}
+LORA |= {"lora_target_modules": ["q_proj"], "report_to": "none", "novel_studies": "of-another-data-set"}
+
+
+def write_people(folder: Path, n: int = 20) -> None:
+    write_transcripts(folder / "people.jsonl", sessions_of(["a2020"], n, lambda _, person: two_keys(person)))
+    (folder / "lora.yaml").write_text(yaml.safe_dump(LORA))
+
+
+def run(folder: Path, model: Path, *more: object) -> Done:
+    asked = (
+        "--model",
+        model,
+        "--data",
+        "people.jsonl",
+        "--output_dir",
+        "out",
+        "--dtype",
+        "float32",
+        "--resamples",
+        100,
+    )
+    return evaluate("realignment.py", *asked, *more, cwd=folder)
+
+
+def test_arguments_that_make_no_sense_are_named() -> None:
+    for wrong, said in (
+        ({"methods": ["prompting"]}, "--methods is 'prompting'; choose of lora, context"),
+        ({"people": [0]}, "one of them above 0"),
+        ({"orders": [1, 1]}, "each once"),
+        ({"passes": 0.0}, "--passes above 0"),
+    ):
+        with pytest.raises(UserError, match=said):
+            RealignmentArguments("m", "out", **wrong)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("offline")
+def test_every_method_learns_of_the_same_first_people_and_nothing_is_done_twice(
+    tmp_path: Path, tiny_llama_dir: Path
+) -> None:
+    write_people(tmp_path)
+    asked = ("--people", 3, "--orders", 0, 5, "--items", 4, "--train_config", "lora.yaml")
+    done = run(tmp_path, tiny_llama_dir, *asked)
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out"
+    table = pd.read_csv(out / "realignment.csv")
+    of_all = table[table["study"] == "all studies"].set_index(["method", "people"])
+    assert set(of_all.index) == {
+        *((method, n) for method in ("lora", "context", "recalibration", "baseline") for n in (0, 3)),
+        ("everybody", 0),
+    }
+    assert (of_all["held_out"] == 2).all()
+    assert (of_all["responses"] == 24).all()
+    # The same people: those of the training, of the context and of both others are told by split.json and the stores.
+    splits = {name: read_json(out / "adapters" / name / "split.json") for name in ("n3-order0", "n3-order5")}
+    learned = {name: {who for _, who in split["studies"]["a2020"]["train"]} for name, split in splits.items()}
+    assert learned["n3-order0"] != learned["n3-order5"]
+    people = pd.read_parquet(out / "scores" / "people" / "model" / "scores.parquet")
+    assert set(people["participant"]) == learned["n3-order0"] | learned["n3-order5"]
+    held_out = set(pd.read_parquet(out / "scores" / "as-is" / "model" / "scores.parquet")["participant"])
+    assert not held_out & set(people["participant"])
+    # By hand: the mean over two orders of the mean over all responses.
+    folders = [out / "scores" / f"recalibration-n3-order{order}" for order in (0, 5)]
+    means = [pd.read_parquet(folder / "scores.parquet")["nll"].mean() for folder in folders]
+    assert of_all["nll"]["recalibration", 3] == pytest.approx(np.mean(means), rel=1e-5)
+    assert of_all["gain"]["recalibration", 3] == pytest.approx(of_all["nll"]["lora", 0] - np.mean(means), abs=1e-5)
+    assistant = pd.read_csv(out / "assistant.csv")
+    assert assistant.groupby("method").size().to_dict() == {"lora": 2, "model": 1}
+    assert "no power law is fitted to lora, context, recalibration, baseline" in run_json(out)["verdict"]
+
+    kept = {path: path.stat().st_mtime_ns for path in out.rglob("adapter_model.safetensors")}
+    kept |= {path: path.stat().st_mtime_ns for path in out.glob("scores/baseline-*/scores.parquet")}
+    assert len(kept) >= 5
+    again = run(tmp_path, tiny_llama_dir, *asked)
+    assert again.returncode == 0, again.stderr
+    assert "training on" not in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert pd.read_csv(out / "realignment.csv").equals(table)
+    assert "was trained otherwise" in run(tmp_path, tiny_llama_dir, *asked, "--passes", 0.5).error
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("offline")
+def test_what_does_not_fit_and_who_is_not_there_is_said(tmp_path: Path, tiny_llama_dir: Path) -> None:
+    write_people(tmp_path)
+    only = ("--methods", "context", "--items", 0)
+    done = run(tmp_path, tiny_llama_dir, *only, "--people", 1, 8, "--max_length", 1000)
+    assert done.returncode == 0, done.stderr
+    assert "context: 8 people of a2020 (order 0) and the person who is predicted do not fit" in done.stdout
+    table = pd.read_csv(tmp_path / "out" / "realignment.csv")
+    assert sorted(set(table[table["method"] == "context"]["people"])) == [0, 1]
+    assert "a2020 has 18 people beside those held out" in run(tmp_path, tiny_llama_dir, *only, "--people", 19).error
+    train = run(tmp_path, tiny_llama_dir, *only, "--participants", "train")
+    assert "the held-out people are predicted; leave it away" in train.error

@@ -1,0 +1,78 @@
+"""Curves over numbers of people: where they reach a line, their power law, and intervals over people and orders."""
+
+import math
+
+import numpy as np
+import pytest
+
+from centaurlab.stats.estimate import FloatArray
+from centaurlab.stats.realignment import Points, crossing, curve_points, power_law, reached
+
+SIZES = (0, 1, 2, 4, 8, 16)
+CURVE = {n: ("m", n) for n in SIZES}
+
+
+def points_of(nll: dict[int, float], line: float, n_people: int = 30, noise: float = 0.0) -> Points:
+    """One study of people with ten responses each, whose NLL is that of the curve, and of the line in another run."""
+    draw = np.random.default_rng(3)
+    person_P = noise * draw.standard_normal(n_people)
+    runs = [(("m", n), 0) for n in nll] + [(("line", 0), 0)]
+    sums = np.stack([np.full(n_people, 10.0), *(10 * (value + person_P) for value in (*nll.values(), line))], axis=1)
+    return curve_points({"s": sums}, runs, 200, 0)[0]
+
+
+def test_a_curve_reaches_a_line_where_it_crosses_it_on_a_scale_of_logarithms() -> None:
+    nll_NB = np.array([[3.0, 1.0, 3.0], [2.0, 1.0, 2.0], [1.0, 1.0, 1.5]])
+    found = crossing((0, 1, 3), nll_NB, np.array([1.5, 1.2, 1.0]))
+    # 1 + n goes 1, 2, 4: half way from 2 to 4 is 2√2.
+    assert found[0] == pytest.approx(2 * math.sqrt(2) - 1)
+    assert found[1:].tolist() == [0.0, math.inf]
+
+
+def test_people_who_differ_alike_in_all_runs_leave_no_doubt_where_the_line_is_reached() -> None:
+    nll = {n: 1 + 1 / (1 + n) for n in SIZES}
+    at = reached(points_of(nll, 1.2, noise=0.5), CURVE, ("line", 0))
+    assert 3 < at.n < 4
+    assert (at.low, at.high) == (pytest.approx(at.n), pytest.approx(at.n))
+    assert at.share == 1
+    never = reached(points_of(nll, 0.9), CURVE, ("line", 0))
+    assert (never.n, never.low, never.share) == (math.inf, math.inf, 0)
+    assert math.isnan(reached(points_of(nll, 0.9, n_people=1), CURVE, ("line", 0)).share)
+
+
+def test_a_power_law_is_found_again_and_not_fitted_to_three_sizes() -> None:
+    points = points_of({n: 0.7 + 0.4 * (n or 0.5) ** -0.8 for n in SIZES}, 1.0, noise=0.1)
+    law = power_law(points, CURVE)
+    assert law is not None
+    assert (law.a.value, law.b, law.c.value) == (
+        pytest.approx(0.7, abs=0.03),
+        pytest.approx(0.4, rel=1e-2),
+        pytest.approx(0.8, rel=1e-2),
+    )
+    assert law.a.low < 0.7 < law.a.high
+    assert power_law(points, {n: CURVE[n] for n in (0, 1, 2, 4)}) is None
+
+
+def test_orders_that_differ_widen_the_interval_as_their_spread_says() -> None:
+    """With people all alike, what remains is the mean of five orders: its standard error is their SD over √5."""
+    of_order = np.array([0.9, 1.0, 1.1, 1.3, 0.7])
+    sums = np.tile([10.0, *(10 * of_order), 10.0], (40, 1))
+    runs = [*(("m", order) for order in range(5)), ("line", 0)]
+    points, by_study = curve_points({"s": sums}, runs, 4000, 0)
+    error = points.replicate_CB[0].std()
+    assert points.value_C.tolist() == pytest.approx([1.0, 1.0])
+    assert error == pytest.approx(of_order.std(ddof=1) / math.sqrt(5), rel=0.05)
+    change, _ = by_study["s"].change("m", "line")
+    assert change.low < -1.9 * error < 1.9 * error < change.high
+
+
+def test_the_interval_of_a_change_holds_it_in_95_of_100_samples_of_people() -> None:
+    draw, held = np.random.default_rng(1), 0
+    for _ in range(200):
+        person_P = draw.standard_normal(12)
+        gain_P = 0.3 + 0.2 * draw.standard_normal(12)
+        sums: FloatArray = np.stack([np.ones(12), 2 + person_P, 2 + person_P - gain_P], axis=1)
+        points, _ = curve_points({"s": sums}, [("before", 0), ("after", 0)], 100, 0)
+        _, these = points.change("before", "after")
+        held += these.low <= 0.3 <= these.high
+    assert held >= 183  # 190 expected; fewer with p = 0.01
