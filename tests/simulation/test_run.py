@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from transformers import AutoTokenizer
 
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.transcripts import find_responses
@@ -208,3 +209,21 @@ def test_sessions_that_do_not_fit_are_named_and_the_others_kept(tiny_llama_dir: 
     assert "1 session could not be simulated" in done.stderr
     assert "beyond the context window of 60 tokens" in done.stderr
     assert pd.read_parquet(folder / "simulated.parquet")["participant"].unique().tolist() == ["0#r1"]
+
+
+@pytest.mark.usefixtures("offline")
+def test_answers_that_would_be_cut_where_people_said_more_are_refused_unless_asked_for(
+    tiny_llama_dir: Path, tmp_path: Path
+) -> None:
+    texts = [f"How did you choose? You write: <<{said}>>." for said in ("by colour", "by " + "colour and " * 20)]
+    rows = [{"text": text, "study": "why2026", "experiment": "e", "participant": n} for n, text in enumerate(texts)]
+    data = write_transcripts(tmp_path / "people.jsonl", rows)
+    ask = ("simulate", "--model", tiny_llama_dir, "--data", data, "--output_dir", tmp_path / "run", *OPTIONS)
+    refused = centaurlab(*ask)
+    assert refused.returncode == 2
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama_dir)
+    n_tokens = len(tokenizer("by " + "colour and " * 20, add_special_tokens=False).input_ids)
+    assert f"answers of up to {n_tokens} tokens in why2026" in refused.error
+    assert f"give --max_new_tokens {n_tokens}" in refused.error
+    assert centaurlab(*ask, "--max_new_tokens", 4).returncode == 0
+    assert not pd.read_parquet(tmp_path / "run/simulated.parquet")["is_complete"].all()

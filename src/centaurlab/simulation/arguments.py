@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from centaurlab.runtime.errors import UserError
 
 MAX_NEW_TOKENS = 256
+USUAL_NEW_TOKENS = 16
+"""As many as a word takes. Where people said more, a command asks for a number."""
 
 
 @dataclass
@@ -27,7 +29,10 @@ class SimulateArguments:
         default=None,
         metadata={"help": "a Python file of your own with ENVIRONMENTS, what follows from answers (it is run)"},
     )
-    max_new_tokens: int = field(default=16, metadata={"help": f"of an answer of free words; at most {MAX_NEW_TOKENS}"})
+    max_new_tokens: int | None = field(
+        default=None,
+        metadata={"help": f"of an answer of free words (default: {USUAL_NEW_TOKENS}); at most {MAX_NEW_TOKENS}"},
+    )
     max_length: int | None = field(
         default=None, metadata={"help": "context window in tokens, where shorter than the model's own"}
     )
@@ -35,12 +40,17 @@ class SimulateArguments:
         default=None, metadata={"help": "how many sessions share a pass (default: 32 on a CPU, 128 on a GPU)"}
     )
 
+    @property
+    def n_new_tokens(self) -> int:
+        """``max_new_tokens``, or the usual number."""
+        return USUAL_NEW_TOKENS if self.max_new_tokens is None else self.max_new_tokens
+
     def __post_init__(self) -> None:
         counts = {"replicates": self.replicates, "sessions_at_once": self.sessions_at_once or 1}
-        for name, count in (counts | {"max_new_tokens": self.max_new_tokens}).items():
+        for name, count in (counts | {"max_new_tokens": self.n_new_tokens}).items():
             if count < 1:
                 raise UserError(f"--{name} is {count}; it must be at least 1")
-        if self.max_new_tokens > MAX_NEW_TOKENS:
+        if self.n_new_tokens > MAX_NEW_TOKENS:
             raise UserError(f"--max_new_tokens is {self.max_new_tokens}; it must be at most {MAX_NEW_TOKENS}")
         if not 0 < self.temperature < float("inf"):
             raise UserError(f"--temperature is {self.temperature}; it must be above 0")

@@ -19,10 +19,11 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
 from tqdm.auto import tqdm
+from transformers import PreTrainedTokenizerBase
 
 from centaurlab.catalog.studies import load_studies
 from centaurlab.data.held_out import check_held_out
-from centaurlab.data.options import shared_labels
+from centaurlab.data.options import cut_at_responses, shared_labels
 from centaurlab.data.source import DataArguments, TranscriptSource, open_source
 from centaurlab.data.transcripts import Transcript
 from centaurlab.models.arguments import ModelArguments
@@ -38,7 +39,7 @@ from centaurlab.runtime.terminal import say
 from centaurlab.scoring.failures import wait_for_all
 from centaurlab.scoring.order import divide
 from centaurlab.scoring.scorer import is_out_of_memory
-from centaurlab.simulation.arguments import SimulateArguments
+from centaurlab.simulation.arguments import MAX_NEW_TOKENS, USUAL_NEW_TOKENS, SimulateArguments
 from centaurlab.simulation.environments.find import load_environments
 from centaurlab.simulation.output import Outcome, write_output
 from centaurlab.simulation.packed import PackedModel
@@ -94,8 +95,10 @@ def simulate(
         check_held_out(model_arguments.model_name_or_path, data_arguments, source)
         sessions = _sessions(data_arguments, source, arguments)
         tokenizer = load_tokenizer(model_arguments)
+        if arguments.max_new_tokens is None:
+            _check_words(sessions, tokenizer)
         max_tokens = usable_window(load_config(model_arguments), arguments.max_length)
-        settings = Settings(arguments.seed, arguments.temperature, max_tokens, arguments.max_new_tokens)
+        settings = Settings(arguments.seed, arguments.temperature, max_tokens, arguments.n_new_tokens)
         with state.main_process_first():
             identity = identify(model_arguments)
             notes = base_notes(model_arguments)
@@ -201,6 +204,30 @@ def _sessions(data: DataArguments, source: TranscriptSource, arguments: Simulate
         )
     labels = shared_labels(transcripts, own_studies)
     return [open_loop(one, labels, own_studies, arguments.yoked, environments) for one in transcripts]
+
+
+def _check_words(sessions: list[OpenLoop], tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise ``UserError`` where people used more words than the model would be let say."""
+    said: dict[str, set[str]] = {}
+    for session in sessions:
+        _, answers = cut_at_responses(session.transcript.text)
+        words = {
+            answer
+            for number, answer in enumerate(answers)
+            if session.options.of(number) is None and len(answer.encode()) > USUAL_NEW_TOKENS
+        }
+        said.setdefault(session.transcript.study, set()).update(words)
+    longest = {
+        study: max(map(len, tokenizer(sorted(words), add_special_tokens=False)["input_ids"]))
+        for study, words in said.items()
+        if words
+    }
+    study = max(longest, key=longest.__getitem__, default=None)
+    if study is not None and longest[study] > USUAL_NEW_TOKENS:
+        raise UserError(
+            f"people gave answers of up to {longest[study]} tokens in {study}, and the model's would be cut off after "
+            f"{USUAL_NEW_TOKENS}; give --max_new_tokens {min(MAX_NEW_TOKENS, longest[study])}"
+        )
 
 
 def _environment(arguments: SimulateArguments) -> dict[str, str | None]:
