@@ -20,6 +20,7 @@ from centaurlab.prompts.encoding import encode
 from centaurlab.prompts.prompt import session_prompt
 from centaurlab.scoring.options import OptionTokens
 from centaurlab.scoring.scorer import SessionScorer
+from centaurlab.simulation.answers import FreeWords, Vocabulary
 from centaurlab.simulation.environments.bandits import Walk
 from centaurlab.simulation.environments.bandits import bandit as bandit_environment
 from centaurlab.simulation.packed import PackedModel
@@ -182,6 +183,17 @@ def test_free_words_leave_a_session_that_scoring_reads_as_it_was_simulated(
         assert told == [answer.text for answer in ended.answers]
         assert len(told) == 20
         assert all(answer.n_options is None and 0 < answer.p <= 1 for answer in ended.answers)
+
+
+def test_words_that_do_not_end_leave_no_half_of_a_marker(tiny_llama_dir: Path) -> None:
+    tokenizer = load_tokenizer(ModelArguments(str(tiny_llama_dir)))
+    size = len(tokenizer)
+    words = FreeWords(Vocabulary(tokenizer, size), np.random.default_rng(0), max_new_tokens=2)
+    for character in "a>":
+        (token,) = tokenizer(character, add_special_tokens=False).input_ids
+        words.add(torch.full((size,), -torch.inf).index_fill(0, torch.tensor(token), 0.0))
+    assert words.answer is not None
+    assert (words.answer.text, words.answer.is_complete) == ("a", False)
 
 
 def test_a_session_ends_at_the_last_answer_that_fits_the_window(

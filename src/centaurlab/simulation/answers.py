@@ -140,6 +140,7 @@ class FreeWords:
         is_closed = CLOSE in text
         self._text = text.partition(CLOSE)[0]
         if is_closed or len(self.ids) == self._max_new_tokens:
+            self._text = self._text.rstrip(CLOSE[0])  # half a marker would make another of the one that is set here
             if OPEN in self._text or not self._text.strip():
                 raise AnswerError(f"the model's answer {self._text!r} is blank or holds a marker, and is none")
             self.answer = Answer(

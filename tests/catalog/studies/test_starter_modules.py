@@ -71,7 +71,7 @@ def test_brands_prices_and_promotions(study):
 def test_recalled_words_are_classed_by_where_they_stood():
     text = (
         "Lists.\n\nList 1. You see: oak, ash.\nList 2. You see: elm, yew, fir.\nYou say <<fir>>, <<elm>>, "
-        "<<fir>>, <<oak>>, "
+        "<< fir>>, <<oak>>, "  # as a model says it whose tokens are words
         "<<tin>>.\nList 3. You see: fig, bay.\nYou say <<yew>>, <<bay>>."
     )
     trials = read_session("healey2014recall", text)

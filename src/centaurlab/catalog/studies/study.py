@@ -129,7 +129,11 @@ def ask_next(study: Study, segment: str, past: Sequence[Trial], opening: str) ->
 
 
 def answered(asked: Ask, past: Sequence[Trial], answer: str, after: str) -> Trial:
-    """``asked`` as a trial record, once it is answered; what it leaves open is as in the trial before."""
+    """``asked`` as a trial record, once it is answered; what it leaves open is as in the trial before.
+
+    Spaces around words are left out: models whose tokens are words begin with one, and say the same.
+    """
+    answer = answer.strip() if asked.options is None else answer
     number = past[-1].trial + (not asked.continues) if past else 1
     block = asked.block or (past[-1].block if past else 1)
     known = {**vars(asked), "block": block}
