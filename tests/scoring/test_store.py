@@ -47,6 +47,30 @@ def filled(folder: Path, n: int, writer: int = 0) -> None:
     store.close()
 
 
+def test_results_of_one_pass_wait_for_the_disk_once_and_are_kept_all_or_none(tmp_path: Path) -> None:
+    store, said = ScoreStore(tmp_path, IDENTITY), list[str]()
+    store._own.set_trace_callback(said.append)
+    store.add_together({digest(seed): result(seed) for seed in range(7)})
+    assert said.count("COMMIT") == 1
+    with pytest.raises(AttributeError):
+        store.add_together({digest(7): result(7), digest(8): None})  # type: ignore[dict-item]
+    store.close()
+    again = ScoreStore(tmp_path, IDENTITY)
+    assert len(again.known) == 7
+    assert all(same(again.find(digest(seed)), result(seed)) for seed in range(7))
+
+
+def test_many_results_take_little_more_than_their_bytes(tmp_path: Path) -> None:
+    """Where rows are kept in the order of their digests, they take three times as much, and more work with each."""
+    store = ScoreStore(tmp_path, IDENTITY)
+    store.add_together({digest(seed): result(seed, 8) for seed in range(1_000)})
+    (n_bytes,) = store._own.execute(
+        "SELECT sum(length(digest) + length(about) + length(scores)) FROM results"
+    ).fetchone()
+    assert (tmp_path / "process-0.sqlite").stat().st_size < 1.5 * n_bytes
+    store.close()
+
+
 @settings(max_examples=20, deadline=None)
 @given(n=st.integers(0, 30), seed=st.integers(0, 1000))
 def test_a_result_comes_back_bit_for_bit(tmp_path_factory: pytest.TempPathFactory, n: int, seed: int) -> None:

@@ -14,6 +14,7 @@ import json
 import os
 import sqlite3
 import zlib
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -111,13 +112,17 @@ class ScoreStore:
 
     def add(self, digest: str, result: SessionResult) -> None:
         """Make a result durable; returns when it is on disk. Raises ``UserError`` when the disk is full."""
-        blob = _to_bytes(result.scores)
-        about = json.dumps([asdict(result.coverage), result.n_tokens, result.n_computed, result.seconds])
+        self.add_together({digest: result})
+
+    def add_together(self, results: Mapping[str, SessionResult]) -> None:
+        """Make results that became known at once durable, all or none, with one wait for the disk; else as ``add``."""
+        rows = []
+        for digest, result in results.items():
+            blob = _to_bytes(result.scores)
+            about = json.dumps([asdict(result.coverage), result.n_tokens, result.n_computed, result.seconds])
+            rows.append((digest, about, blob, _checksum(digest, about, blob)))
         with disk_errors(self._folder), self._own:
-            self._own.execute(
-                "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)",
-                (digest, about, blob, _checksum(digest, about, blob)),
-            )
+            self._own.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)", rows)
 
     def find(self, digest: str) -> SessionResult | None:
         """The result for ``digest``, by whatever process and whenever it was added; None where there is none.
@@ -215,9 +220,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     part.text_factory = lambda text: text.decode("utf-8", "replace")  # of damaged text; its checksum tells
     part.execute("PRAGMA synchronous = FULL")
     part.execute(
-        "CREATE TABLE IF NOT EXISTS results "
-        "(digest TEXT PRIMARY KEY, about TEXT, scores BLOB, checksum INTEGER) WITHOUT ROWID"
-    )
+        "CREATE TABLE IF NOT EXISTS results (digest TEXT PRIMARY KEY, about TEXT, scores BLOB, checksum INTEGER)"
+    )  # rows in the order of writing: by digest, three fit a page, and an insertion moves ever more pages
     part.execute("CREATE TABLE IF NOT EXISTS about (number INTEGER PRIMARY KEY, identity TEXT, checksum INTEGER)")
     return part
 

@@ -108,7 +108,8 @@ class Worker:
         self.notes: tuple[str, ...] = ()
         self._tolerant = tolerant
         self._settled = store.known  # and what some process has been given since, the same on all
-        self._group, self._rank_in_group = divmod(state.process_index, model.shards)
+        self._group, rank_in_group = divmod(state.process_index, model.shards)
+        self._stores = rank_in_group == 0
         self._loads = [0.0] * (state.num_processes // model.shards)
         self._options = OptionTokens(model.tokenizer, model.long_options)
         self._scorer: SessionScorer | None = None
@@ -240,8 +241,12 @@ class Worker:
                 self._score_alone(encoded)
             return
         seconds = (time.perf_counter() - started) / sum(encoded.n_tokens for encoded in batch)
-        for encoded, scored in zip(batch, together, strict=True):
-            self._store(encoded, scored, encoded.seconds + seconds * encoded.n_tokens)
+        results = [
+            self._result(encoded, scored, encoded.seconds + seconds * encoded.n_tokens)
+            for encoded, scored in zip(batch, together, strict=True)
+        ]
+        if self._stores:
+            self.store.add_together(dict(results))
 
     def _score_together(self, batch: Sequence[_Encoded]) -> list[ScoredSession] | None:
         """The scores of sessions in one pass; None: they have to be scored one after another."""
@@ -292,7 +297,9 @@ class Worker:
         self._note(self._scorer.notes)
         if scored.n_out_of_memory:
             tqdm.write(shown(f"note: {name}: computed in smaller chunks, as memory ran out"), file=sys.stderr)
-        self._store(encoded, scored, encoded.seconds + time.perf_counter() - started)
+        result = self._result(encoded, scored, encoded.seconds + time.perf_counter() - started)
+        if self._stores:
+            self.store.add(*result)
 
     def _end_if_others_wait(self, error: Exception, name: str) -> None:
         """End this process for what the others of its group may not have met: they would wait for its part for good."""
@@ -302,15 +309,13 @@ class Worker:
                 "(memory: a smaller --chunk_tokens); what is scored is kept, and the same command goes on"
             ) from error
 
-    def _store(self, encoded: _Encoded, scored: ScoredSession, seconds: float) -> None:
-        if self._rank_in_group:
-            return
-        self.tokens_computed += scored.n_computed
+    def _result(self, encoded: _Encoded, scored: ScoredSession, seconds: float) -> tuple[str, SessionResult]:
+        """A session's entry in the store."""
+        self.tokens_computed += scored.n_computed if self._stores else 0
         seconds *= self.model.shards  # of each of them, so that a speed is that of one process
         scores = _with_items(scored.scores, encoded.session)
-        self.store.add(
-            encoded.session.digest,
-            SessionResult(scores, encoded.coverage, encoded.n_tokens, scored.n_computed, seconds),
+        return encoded.session.digest, SessionResult(
+            scores, encoded.coverage, encoded.n_tokens, scored.n_computed, seconds
         )
 
 
