@@ -13,6 +13,7 @@ from peft import (
     LoraConfig,
     PeftModel,
     TrainableTokensConfig,
+    VBLoRAConfig,
     get_peft_model,
 )
 from safetensors.torch import load_file, save_file
@@ -167,6 +168,25 @@ class TestAdapter:
         monkeypatch.setattr(PeftModel, "forward", forward)
         with pytest.raises(UserError, match="is IA3, part of which acts outside the model's layers"):
             load_model(in_float32(tmp_path / "scaled"))
+
+    @pytest.mark.parametrize("top_alone", [True, False])
+    def test_whose_layers_share_a_bank_of_vectors_gives_what_peft_gives(
+        self, tiny_llama_dir: Path, tmp_path: Path, top_alone: bool
+    ) -> None:
+        torch.manual_seed(0)
+        settings = VBLoRAConfig(
+            target_modules=["q_proj"], vector_length=8, num_vectors=16, save_only_topk_weights=top_alone
+        )
+        with quiet_transformers():
+            adapted = get_peft_model(load_model(in_float32(tiny_llama_dir)), settings).eval()
+        for name, parameter in adapted.named_parameters():
+            if "vblora" in name:
+                parameter.data.normal_()
+        adapted.save_pretrained(tmp_path / "bank")
+        torch.testing.assert_close(
+            logits(load_model(in_float32(tmp_path / "bank"))), logits(adapted), rtol=0, atol=1e-3
+        )
+        assert not torch.equal(logits(adapted), logits(load_model(in_float32(tiny_llama_dir))))
 
     @pytest.mark.parametrize("which", ["tiny_llama_dir", "tiny_gemma_dir"])
     def test_of_single_tokens_gives_what_peft_gives(

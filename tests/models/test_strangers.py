@@ -140,7 +140,7 @@ class TestAdapters:
             ({"r": 8}, "does not fit"),
             ({"init_lora_weights": "loftq", "loftq_config": {"loftq_bits": 4}}, "KeyError: 'loftq_iter'"),
             ({"modules_to_save": ["lm_head"]}, "does not fit"),
-            ({"target_modules": "q_proj("}, "does not fit"),
+            ({"target_modules": "q_proj("}, "unterminated subpattern"),
             ({"target_modules": 5}, ""),
             ({"target_modules": ["nowhere"]}, "does not fit"),
             ({"peft_type": "NOPE"}, "cannot load adapter"),

@@ -29,6 +29,7 @@ from centaurlab.runs.found import base_weights
 from centaurlab.runs.integrity import check_file, read_sound_json
 from centaurlab.runs.mlflow_model import SCHEME, model_folder
 from centaurlab.runtime.errors import UserError, failure
+from centaurlab.runtime.unique_keys import once_each
 
 ALIASES = (GEMMA,)
 
@@ -63,13 +64,18 @@ class Checkpoint:
         """Whether this is a PEFT adapter, to be put on a base model."""
         return (self.folder / "adapter_config.json").is_file()
 
+    @property
+    def config_file(self) -> Path:
+        """``config.json`` or, of an adapter, ``adapter_config.json``."""
+        return self.folder / ("adapter_config.json" if self.is_adapter else "config.json")
+
     def config(self) -> dict[str, Any]:
-        """What ``config.json`` (of an adapter: ``adapter_config.json``) says."""
-        path = self.folder / ("adapter_config.json" if self.is_adapter else "config.json")
+        """What the ``config_file`` says."""
+        path = self.config_file
         try:
             if path.stat().st_size > _MAX_CONFIG_BYTES:
                 raise UserError(f"{path} is larger than {_MAX_CONFIG_BYTES >> 20} MiB; it is no model configuration")
-            config = json.loads(path.read_text(encoding="utf-8"))
+            config = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once_each)
         except FileNotFoundError as error:
             raise UserError(f"{self.source} holds no config.json: it is not a model folder") from error
         except (OSError, ValueError, RecursionError) as error:

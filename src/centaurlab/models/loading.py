@@ -5,12 +5,13 @@ would leave a weight at random is refused. What is not asked for is not imported
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from centaurlab.models.adapter_config import check_numbers, check_patterns, read_settings
 from centaurlab.models.checkpoints import Checkpoint
 from centaurlab.models.quantization import bitsandbytes_config, check_quantized, keep_unpacked, quantization_of
 from centaurlab.models.sharding import check_plan, division, share_logits
@@ -220,11 +221,13 @@ def _with_adapter(model: "PreTrainedModel", adapter: Checkpoint, base: Checkpoin
     They stay unmerged: merging would round the sum to the weights' dtype.
     """
     quiet_bitsandbytes()
-    from peft import PeftConfig, get_peft_model
+    from peft import get_peft_model
 
     with quiet_transformers(), _sentences(adapter, "adapter "):
-        check_ranks(adapter.config(), adapter.folder / "adapter_config.json", adapter.weight_files(allow_pickle=True))
-        config = PeftConfig.from_pretrained(str(adapter.folder))
+        said, files = adapter.config(), adapter.weight_files(allow_pickle=True)
+        check_ranks(said, adapter.config_file, files)
+        check_numbers(files, adapter.source)
+        config = read_settings(said, adapter.config_file)
         if config.is_prompt_learning:
             kind = config.peft_type.value
             raise UserError(f"adapter {adapter.source} is {kind}, not a LoRA-like one; it cannot be scored")
@@ -233,6 +236,7 @@ def _with_adapter(model: "PreTrainedModel", adapter: Checkpoint, base: Checkpoin
                 f"adapter {adapter.source} is an activated LoRA, which acts from certain tokens on "
                 "(alora_invocation_tokens); it cannot be scored"
             )
+        check_patterns(config, model, adapter.config_file)
         config.inference_mode, config.base_model_name_or_path = True, base.source
         if tokenizer_home(base, adapter) is adapter:
             _make_room(model, adapter, config)
@@ -248,7 +252,8 @@ def _with_adapter(model: "PreTrainedModel", adapter: Checkpoint, base: Checkpoin
         f".{name}.{copy}.weight" for name in _saved_whole(config) for copy in ("modules_to_save", "original_module")
     )  # PEFT 0.21 writes them beside the weight itself where embeddings were resized
     unexpected = [key for key in report.unexpected_keys if not key.endswith(copies)]
-    if left_over := sorted([*report.missing_keys, *unexpected]):
+    missing = _really_missing(adapted, report.missing_keys)
+    if left_over := sorted([*missing, *unexpected]):
         raise UserError(f"adapter {adapter.source} does not fit {base.source}: {left_over[0]} has no counterpart")
     if not acts_in_layers:
         raise UserError(
@@ -262,6 +267,14 @@ def _with_adapter(model: "PreTrainedModel", adapter: Checkpoint, base: Checkpoin
         )
     with_layers: PreTrainedModel = adapted.get_base_model()
     return with_layers
+
+
+def _really_missing(adapted: Any, names: Iterable[str]) -> list[str]:
+    """Those of the weights so called that no other name has either: VB-LoRA's layers share one bank of vectors."""
+    absent = set(names)
+    weights = dict(adapted.named_parameters(remove_duplicate=False))
+    read = {id(weight) for name, weight in weights.items() if name not in absent}
+    return [name for name in absent if id(weights.get(name)) not in read]
 
 
 def _saved_whole(config: Any) -> list[str]:

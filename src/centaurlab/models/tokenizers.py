@@ -17,7 +17,12 @@ _FILE = "tokenizer.json"
 _RULES = ("model", "added_tokens", "normalizer", "pre_tokenizer", "post_processor")
 _OTHER_FILES = ("tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 _TRAINED_HERE = ("split.json", "data.json")
-_PROBE = "You press <<J>> and win 1,234.5 points.\n\nDon't  stop: -3 + 12 = 9; très bien, 你选择 <<左>> 🙂\tEND"
+_PROBE = (
+    "You press <<J>> and win 1,234.5 points.\n\nDon't  stop: -3 + 12 = 9; très bien, 你选择 <<左>> 🙂\tEND "
+    "tre\u0300s \ufb01n \uff21\uff11 \u00a0\u3000 \u00bd x² İı ß ΑΣ don\u2019t \u201cso\u201d … — ––\r\n\r   \n \t\t"
+    "http://a.b/c_d?e=f#g  ===== ____ camelCase WEIRDcase 2024-03-01 007 \u0661\u0662 שלום مرحبا ไทย हिन्दी 한국어 "
+    "👩\u200d👩\u200d👧 👍🏽 \u200b\ufeff\u202e\x07 <|x|> [INST] </s> <s> A1b2 ,.;:!?()[]{}  "
+)
 
 
 def tokenizer_home(base: Checkpoint, adapter: Checkpoint | None) -> Checkpoint:
@@ -59,6 +64,8 @@ def _compared(own: Path, theirs: Path, _own_time: int, _their_time: int, trained
         return False
     if trained_here or all(contents[0].get(part) == contents[1].get(part) for part in _RULES):
         return True
+    if len({_merges(content) for content in contents}) > 1:
+        return False
     encoded = [PreTrainedTokenizerFast(tokenizer_file=str(path))(_PROBE).input_ids for path in (own, theirs)]
     return bool(encoded[0] == encoded[1])
 
@@ -71,6 +78,12 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is no tokenizer ({failure(error)}); save it again") from error
     known: dict[str, Any] = content
     return known
+
+
+def _merges(content: dict[str, Any]) -> tuple[str, ...] | None:
+    """The merges of a byte-pair encoding in their order, which older files write with a space in between."""
+    merges = content["model"].get("merges")
+    return None if merges is None else tuple(m if isinstance(m, str) else " ".join(m) for m in merges)
 
 
 def _ids(content: dict[str, Any]) -> dict[str, int]:

@@ -14,7 +14,7 @@ from centaurlab.models.loading import load_model, load_tokenizer
 from centaurlab.models.passes import evaluating, logits_of
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.integrity import read_json
-from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.errors import UserError, failure
 from centaurlab.runtime.quiet import quiet_transformers
 
 if TYPE_CHECKING:
@@ -62,7 +62,10 @@ def merge(adapter: str, base: str | None, output_dir: str, revision: str | None 
     ids_BT = tokenizer(_TEXT, return_tensors="pt").input_ids
     with evaluating(model):
         expected_TV = logits_of(model, ids_BT)[0]
-        _merge_layers(model, adapter)
+        try:
+            _merge_layers(model, adapter)
+        except (RuntimeError, NotImplementedError, ValueError, AttributeError, TypeError) as error:  # PEFT's, by kind
+            raise UserError(f"{adapter} cannot be merged: {failure(error)}; use it as an adapter") from error
         difference = _relative_difference(logits_of(model, ids_BT)[0], expected_TV)
     if not difference <= _LARGEST_DIFFERENCE:
         raise UserError(
