@@ -4,18 +4,22 @@ Each step is a command that a user could type; it is printed before it runs. A s
 command is not run again, and one that was cut off goes on where it stopped, as the command itself does.
 """
 
+import atexit
 import json
+import multiprocessing
 import os
+import platform
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from rich.console import Console
 
+from centaurlab.cli.main import main
 from centaurlab.data.files import list_files
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.jobs.command import Command
@@ -221,14 +225,35 @@ def _centaur(settings: Settings) -> dict[str, object]:
     return options | ({"novel_studies": settings.novel_studies} if settings.novel_studies else {})
 
 
+_IMPORTED = ("centaurlab.jobs.scoring", "centaurlab.training.posttrainers", "scipy.stats", "matplotlib.figure")
+"""What steps have in common. To import it takes seconds; a process that is forked afterwards has it already."""
+
+
 def _run(arguments: Sequence[str], group: str) -> None:
-    environment = {"WANDB_RUN_GROUP": group} | os.environ  # the trackers' tag, in MLflow too
-    code = subprocess.run([sys.executable, "-m", "centaurlab", *arguments], env=environment, check=False).returncode
-    if code:
+    step: BaseProcess
+    if platform.system() == "Linux":
+        forked = multiprocessing.get_context("forkserver")
+        forked.set_forkserver_preload(list(_IMPORTED))
+        step = forked.Process(target=_step, args=(tuple(arguments), group))
+    else:
+        step = multiprocessing.get_context("spawn").Process(target=_step, args=(tuple(arguments), group))
+    step.start()
+    step.join()
+    if step.exitcode:
         raise UserError(
-            f"centaurlab {arguments[0]} ended with exit code {code}; its message stands above. The same command goes "
-            "on from here"
+            f"centaurlab {arguments[0]} ended with exit code {step.exitcode}; its message stands above. The same "
+            "command goes on from here"
         )
+
+
+def _step(arguments: Sequence[str], group: str) -> None:
+    """One command, in a process of its own."""
+    os.environ.setdefault("WANDB_RUN_GROUP", group)  # the trackers' tag, in MLflow too
+    sys.argv = ["centaurlab", *arguments]  # as it is typed, for run.json
+    try:
+        main(arguments)
+    finally:
+        atexit._run_exitfuncs()  # which such processes leave out
 
 
 def _report(output_dir: Path, console: Console) -> None:
