@@ -78,6 +78,10 @@ def test_members_are_told_from_others_whose_p_is_uniform(tmp_path: Path, tiny_ll
     for uniform in (unseen["p"], sessions[~is_trained]["p"]):
         jitter = np.random.default_rng(1).uniform(0, 1 / (N_DRAWN + 1), len(uniform))
         assert stats.kstest(uniform - jitter, "uniform").pvalue > 0.01
+    for column in ("min_k_instructions", "min_k_answers"):
+        known = stats.mannwhitneyu(seen[column], unseen[column]).statistic / (len(seen) * len(unseen))
+        assert known >= 0.95
+    assert (seen["nll_character_answers"] < unseen["nll_character_answers"].min()).mean() >= 0.9
     knows = (ordered["model"] == str(trained)) & ordered["participant"].isin(members)
     assert (ordered[knows]["p"] <= 2 / (N_DRAWN + 1)).all()
     assert ordered[~knows]["p"].median() > 0.2

@@ -5,7 +5,7 @@ combined by study, over all of them, and over both tests.
 """
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import pandas as pd
 
 from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.finished import Run, command, facts_of, folder_pictures, read_table
+from centaurlab.data.transcripts import SessionKey
 from centaurlab.display.figures.intervals import Row, change_rows
 from centaurlab.display.figures.style import SERIES, model_label
 from centaurlab.display.section import INTERVALS, Section
@@ -50,6 +51,11 @@ Output: contamination.csv, sessions.csv, inapplicable.csv, run.json, a figure, a
 LETTERS, ORDER, BOTH = "letters", "order", "both"
 ALL_STUDIES = "all studies"
 _SMALL = 0.05
+MEMBERSHIP = (
+    *("min_k_instructions", "min_k_answers", "nll_character_instructions", "nll_character_answers"),
+    *("logprober_a", "logprober_b"),
+)
+"""Columns of what others publish of a text's familiarity; of a study, means over sessions."""
 
 
 @dataclass
@@ -81,11 +87,12 @@ def find_contamination(
     n_drawn: int,
     refused: pd.DataFrame,
     estimates: EstimateArguments,
+    membership: pd.DataFrame,
 ) -> Finding:
     """Ranks of the published letters and order as tables, figures and sentences.
 
     ``tests``: the runs by test and model. ``places``: of each test and session the number of the first stretch that is
-    scored, and how many each text has.
+    scored, and how many each text has. ``membership``: as ``membership_table`` gives it.
     """
     sessions = pd.concat(
         [
@@ -95,6 +102,7 @@ def find_contamination(
         ],
         ignore_index=True,
     )
+    sessions = sessions.merge(membership, how="left", on=["model", *SESSION])
     tables = [
         study_table(of, model, estimates).assign(test=str(test))
         for (test, model), of in sessions.groupby(["test", "model"], sort=False)
@@ -123,6 +131,12 @@ def find_contamination(
         ],
         shown=[shown_table(table), *([table_of("Left out", refused)] if len(refused) else []), *said],
     )
+
+
+def membership_table(by_model: Mapping[str, Mapping[SessionKey, Mapping[str, float]]]) -> pd.DataFrame:
+    """A row per model and session as published: ``MEMBERSHIP``, which no p-value is made of."""
+    rows = [{"model": model, **asdict(key), **values} for model, of in by_model.items() for key, values in of.items()]
+    return pd.DataFrame(rows, columns=["model", *SESSION, *MEMBERSHIP])
 
 
 def both_tests(sessions: pd.DataFrame) -> pd.DataFrame:
@@ -180,6 +194,7 @@ def study_table(sessions: pd.DataFrame, model: object, estimates: EstimateArgume
             {"model": model, "study": name, "p": fisher(of["p"].tolist()), "small": float((of["p"] <= _SMALL).mean())}
             | {"advantage": advantage.value, "advantage_low": advantage.low, "advantage_high": advantage.high}
             | {"advantage_low_these": these.low, "advantage_high_these": these.high}
+            | {name: float(of[name].mean()) for name in MEMBERSHIP}
             | {"sessions": len(of), "people": int(of["who"].nunique())}
         )
     return pd.DataFrame(rows)

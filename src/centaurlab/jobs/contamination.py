@@ -1,12 +1,19 @@
 """Sessions in the published letters and order and in others, each scored by every model."""
 
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from pathlib import Path
 
 import pandas as pd
 
 from centaurlab.analyses.analysis import Finding
-from centaurlab.analyses.contamination import ANALYSIS, LETTERS, ORDER, ContaminationArguments, find_contamination
+from centaurlab.analyses.contamination import (
+    ANALYSIS,
+    LETTERS,
+    ORDER,
+    ContaminationArguments,
+    find_contamination,
+    membership_table,
+)
 from centaurlab.catalog.studies.find import load_studies
 from centaurlab.data.source import open_source
 from centaurlab.jobs.job import Asked, Plan, Round, Scored, everywhere, job
@@ -49,9 +56,18 @@ def plan(asked: Asked[ContaminationArguments]) -> Plan:
     left_out = pd.DataFrame(rows, columns=["test", "study", "why", "sessions"])
 
     def compute(scored: Scored) -> Finding:
+        # Here and not above: it imports torch, and --help answers without it.
+        from centaurlab.scoring.membership import memberships
+
         if not scored.runs:
             raise UserError(f"no model is left; {scored.missing}")
-        return find_contamination(scored.rounds, places, n, left_out, asked.estimates)
+        tested = open_source(asked.data, frozenset({*lettered, *drawn}))
+        by_model = {
+            name: memberships(models[name], tested, run.folder, protocol, asked.scoring.max_length)
+            for name, run in scored.runs.items()
+        }
+        told = membership_table({name: {key: asdict(one) for key, one in of.items()} for name, of in by_model.items()})
+        return find_contamination(scored.rounds, places, n, left_out, asked.estimates, told)
 
     return Plan(rounds, compute)
 
