@@ -1,6 +1,8 @@
 """A model recalibrated to n people: what is known of its best, and of a model that needs none."""
 
 import math
+from collections.abc import Hashable
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from centaurlab.cognitive.recalibration import AT, Recalibration, ScoredSession,
 from centaurlab.cognitive.session import Session
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.stats.estimate import FloatArray
+from centaurlab.stats.realignment import curve_points
 
 OPTIONS = ("A", "B", "C", "D")
 P = np.array([0.4, 0.3, 0.2, 0.1])
@@ -33,10 +36,30 @@ def test_of_a_useless_model_the_excess_nll_is_that_of_estimating_a_multinomial_d
         for _ in range(60):
             people = [session(i, draw.choice(4, r, p=P).tolist(), useless) for i in range(n)]
             found, predictions = recalibrate(people, asked)
-            assert found.weight == 1
+            assert (found.temperature, found.weight) == (1, 1)
             excess.append(-float(P @ [one.log_p_R[0] for one in predictions]) - float(-P @ np.log(P)))
         expected, error = 3 / (2 * n * r), np.std(excess) / math.sqrt(len(excess))
         assert np.mean(excess) == pytest.approx(expected, abs=3 * error + 0.05 * expected)
+
+
+def test_the_curve_of_simulated_people_meets_what_is_known_of_it_within_its_intervals() -> None:
+    """Held-out people under the estimates of ten orders of people, less what the truth gives them."""
+    draw, r, n_orders = np.random.default_rng(2), 20, 10
+    useless = np.full((r, len(AT)), 50.0)
+    asked = [session(-1 - a, [a] * r, useless) for a in range(4)]
+    counts_PO = draw.multinomial(r, P, size=100).astype(float)
+    runs: list[tuple[Hashable, int]] = [("truth", 0)]
+    sums = [np.full(100, float(r)), counts_PO @ -np.log(P)]
+    for n, order in product((2, 8), range(n_orders)):
+        people = [session(i, draw.choice(4, r, p=P).tolist(), useless) for i in range(n)]
+        _, predictions = recalibrate(people, asked)
+        runs.append((n, order))
+        sums.append(counts_PO @ np.array([-one.log_p_R[0] for one in predictions]))
+    points, _ = curve_points({"s": np.stack(sums, axis=1)}, runs, 500, 0)
+    for n in (2, 8):
+        _, excess = points.change(n, "truth")
+        assert excess.low < 3 / (2 * n * r) < excess.high
+        assert excess.high - excess.low < 8 / (2 * n * r)
 
 
 def test_a_model_that_is_too_sure_is_given_the_temperature_that_it_lacks() -> None:

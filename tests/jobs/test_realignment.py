@@ -101,11 +101,14 @@ def test_every_method_learns_of_the_same_first_people_and_nothing_is_done_twice(
 def test_what_does_not_fit_and_who_is_not_there_is_said(tmp_path: Path, tiny_llama_dir: Path) -> None:
     write_people(tmp_path)
     only = ("--methods", "context", "--items", 0)
-    done = run(tmp_path, tiny_llama_dir, *only, "--people", 1, 8, "--max_length", 1000)
+    done = run(tmp_path, tiny_llama_dir, *only, "--people", 1, 8, "--max_length", 1000, "--simulate", 1)
     assert done.returncode == 0, done.stderr
     assert "context: 8 people of a2020 (order 0) and the person who is predicted do not fit" in done.stdout
     table = pd.read_csv(tmp_path / "out" / "realignment.csv")
     assert sorted(set(table[table["method"] == "context"]["people"])) == [0, 1]
+    acted = pd.read_csv(tmp_path / "out" / "fidelity.csv")
+    assert set(acted["method"]) == {"model"}
+    assert "marginal" in set(acted["axis"])
     assert "a2020 has 18 people beside those held out" in run(tmp_path, tiny_llama_dir, *only, "--people", 19).error
     train = run(tmp_path, tiny_llama_dir, *only, "--participants", "train")
     assert "the held-out people are predicted; leave it away" in train.error

@@ -63,7 +63,8 @@ def test_orders_that_differ_widen_the_interval_as_their_spread_says() -> None:
     assert points.value_C.tolist() == pytest.approx([1.0, 1.0])
     assert error == pytest.approx(of_order.std(ddof=1) / math.sqrt(5), rel=0.05)
     change, _ = by_study["s"].change("m", "line")
-    assert change.low < -1.9 * error < 1.9 * error < change.high
+    assert change.high == pytest.approx(2.776 * of_order.std(ddof=1) / math.sqrt(5), rel=1e-3)  # t of 4
+    assert change.low == pytest.approx(-change.high)
 
 
 def test_the_interval_of_a_change_holds_it_in_95_of_100_samples_of_people() -> None:

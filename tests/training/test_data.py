@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from centaurlab.data.source import DataArguments, open_source
+from centaurlab.data.splits import person_order
 from centaurlab.models.loading import load_tokenizer
 from centaurlab.prompts.encoding import encode
 from centaurlab.runtime.errors import UserError
@@ -50,6 +51,33 @@ def test_windows_keep_the_instructions_and_each_response_once(tiny_gemma_dir: Pa
     assert all(len(p.input_ids_T) <= 120 and (p.input_ids_T[:5] == instructions).all() for p in pieces)
     labelled = np.concatenate([p.labels_T[p.labels_T != IGNORED] for p in pieces])
     assert (labelled == whole(encoding).labels_T[whole(encoding).labels_T != IGNORED]).all()
+
+
+def test_other_markers_and_another_order_of_people_are_read_as_elsewhere(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(named(tiny_llama_dir))
+    plain = sessions_of(["alpha"], 20, lambda _, i: two_keys(i))
+    marked = [
+        row | {"text": row["text"].replace("<<", "[HUMAN_RESPONSE]").replace(">>", "[/HUMAN_RESPONSE]")}
+        for row in plain
+    ]
+    first, other = tmp_path / "plain.jsonl", tmp_path / "marked.jsonl"
+    write_transcripts(first, plain)
+    write_transcripts(other, marked)
+    read = {}
+    for name, data, options in (
+        ("plain", first, {}),
+        ("marked", other, {"markers": "human_response"}),
+        ("order", first, {"people_seed": 5}),
+    ):
+        asked = CentaurArguments(data=str(data), max_participants=3, **options)
+        read[name] = prepare_data(asked, tokenizer, 2048, seed=0)
+    assert read["plain"].train["labels"] == read["marked"].train["labels"]
+    people = {name: of.split["studies"]["alpha"] for name, of in read.items()}
+    assert people["plain"]["test"] == people["order"]["test"]
+    training = open_source(DataArguments(str(first), participants="train"))
+    order = person_order(training.ranked_keys(), training.persons, 5)
+    expected = {key.participant for one in order["alpha"][:3] for key in one}
+    assert {who for _, who in people["order"]["train"]} == expected
 
 
 def test_balanced_order_gives_every_study_the_same_share() -> None:

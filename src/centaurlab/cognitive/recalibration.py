@@ -52,14 +52,17 @@ class Recalibration:
 
 
 def fit_recalibration(nll_RK: FloatArray, marginal_R: FloatArray) -> Recalibration:
-    """T and λ of maximum likelihood on a grid; ``marginal_R`` of each answer was learned without its person."""
+    """T and λ of maximum likelihood on a grid, of equals those nearest to the model as it is.
+
+    ``marginal_R`` of each answer was learned without its person.
+    """
     is_known_R = np.isfinite(nll_RK).all(axis=1) & np.isfinite(marginal_R)
     if not is_known_R.any():
         return Recalibration()
     p_R = np.exp(marginal_R[is_known_R])
     best, found = -np.inf, Recalibration()
-    for k, temperature in enumerate(AT):
-        model_R = np.exp(-nll_RK[is_known_R, k])
+    for temperature in sorted(AT, key=lambda t: abs(np.log(t))):
+        model_R = np.exp(-nll_RK[is_known_R, AT.index(temperature)])
         for weight in WEIGHTS:
             with np.errstate(divide="ignore"):
                 total = float(np.log((1 - weight) * model_R + weight * p_R).sum())

@@ -11,16 +11,12 @@ from functools import cached_property
 from itertools import product
 from pathlib import Path
 
+import pandas as pd
+
 from centaurlab.analyses.analysis import Finding
-from centaurlab.analyses.realignment import (
-    ANALYSIS,
-    BASE,
-    EVERYBODY,
-    MODEL,
-    Learned,
-    RealignmentArguments,
-    find_realignment,
-)
+from centaurlab.analyses.fidelity import FidelityArguments, find_fidelity
+from centaurlab.analyses.realigned import BASE, EVERYBODY, MODEL, Learned
+from centaurlab.analyses.realignment import ANALYSIS, RealignmentArguments, find_realignment
 from centaurlab.catalog.studies import load_studies
 from centaurlab.data.source import DataArguments
 from centaurlab.data.splits import person_order
@@ -34,6 +30,7 @@ from centaurlab.prompts.others import OthersContext
 from centaurlab.runs.folder import read_config
 from centaurlab.runs.tracker import TrackingArguments
 from centaurlab.runtime.errors import UserError
+from centaurlab.simulation.arguments import SimulateArguments
 
 _AS_IS, _PEOPLE, _LORA = "as-is", "people", "lora"
 
@@ -108,6 +105,10 @@ def plan(asked: Asked[RealignmentArguments]) -> Plan:
         models = {name: asked.load.of(str(adapters / name)) for name in lora}
         rounds[_LORA] = Round(models, held_out, scores / _LORA, condition="adapter")
 
+    weights = {(name, 0, own.orders[0]): model.model_name_or_path for name, model in as_is.items()}
+    if "lora" in own.methods:
+        weights |= {("lora", *lora[name]): str(adapters / name) for name in lora}
+
     def score(tracking: TrackingArguments) -> Scored:
         # Here and not above: they import torch, and --help answers without it.
         from centaurlab.jobs.adapters import train_adapter
@@ -117,7 +118,10 @@ def plan(asked: Asked[RealignmentArguments]) -> Plan:
             for name, (n, order) in lora.items():
                 train_adapter(asked, tuple(crowd.people.predicted), n, order, adapters / name, tracking)
                 gc.collect()
-        return score_rounds(rounds, asked.scoring, tracking)
+        found = score_rounds(rounds, asked.scoring, tracking)
+        if own.simulate:
+            act(asked, weights, held_out, tracking)
+        return found
 
     def compute(scored: Scored) -> Finding:
         runs = scored.rounds
@@ -133,13 +137,15 @@ def plan(asked: Asked[RealignmentArguments]) -> Plan:
             for n, order in product(own.sizes, own.orders):
                 run = rows.recalibrated(before, of_people, crowd.first(n, order), f"recalibration-n{n}-order{order}")
                 learned.append(Learned("recalibration", n, order, run))
+                notes.extend(f"recalibration, {n} people, order {order}: {fitted}" for fitted in run.record.notes)
         if "baseline" in own.methods:
             for n, order in [(0, own.orders[0]), *product(own.sizes, own.orders)]:
                 run = rows.baseline(crowd.first(n, order), f"baseline-n{n}-order{order}")
                 learned.append(Learned("baseline", n, order, run))
         everybody = rows.baseline(crowd.people.training, EVERYBODY)
         learned.append(Learned(EVERYBODY, 0, own.orders[0], everybody))
-        return find_realignment(own, list(_asked_assistant(asked, learned)), asked.estimates, {}, notes)
+        acted = acted_table(asked, weights, held_out) if own.simulate else None
+        return find_realignment(own, list(_asked_assistant(asked, learned)), asked.estimates, notes, acted)
 
     return Plan(rounds, compute, joins=own.model_name_or_path, score=score)
 
@@ -206,6 +212,43 @@ def _asked_assistant(asked: Asked[RealignmentArguments], learned: Sequence[Learn
             yield replace(one, accuracy=quality.overall)
         else:
             yield one
+
+
+Weights = Mapping[tuple[str, int, int], str]
+"""Models with weights of their own, by method, number of people and order."""
+
+
+def _acting(asked: Asked[RealignmentArguments], point: tuple[str, int, int]) -> Path:
+    method, n, order = point
+    return asked.folder / "simulated" / f"{method}-n{n}-order{order}"
+
+
+def act(
+    asked: Asked[RealignmentArguments], weights: Weights, held_out: DataArguments, tracking: TrackingArguments
+) -> None:
+    """Let every model answer held-out people's sessions anew; what is there already is not done again."""
+    # Here and not above: it imports torch, and --help answers without it.
+    from centaurlab.simulation.run import simulate
+
+    for point, model in weights.items():
+        folder = _acting(asked, point)
+        settings = SimulateArguments(
+            str(folder), asked.own.simulate, asked.estimates.seed, max_length=asked.scoring.max_length
+        )
+        simulate(asked.load.of(model), held_out, settings, tracking.part(f"{folder.name} acts"))
+        gc.collect()
+
+
+def acted_table(asked: Asked[RealignmentArguments], weights: Weights, held_out: DataArguments) -> pd.DataFrame:
+    """How far each model's own answers are from people's, by study and axis."""
+    tables = []
+    for point in weights:
+        folder = str(_acting(asked, point))
+        own = FidelityArguments(held_out.data, [folder], folder, study_module=held_out.study_module)
+        table = find_fidelity(own, asked.estimates, held_out).tables["fidelity.csv"].drop(columns="system")
+        named = pd.DataFrame([point] * len(table), columns=["method", "n", "order"], index=table.index)
+        tables.append(pd.concat([named, table], axis=1))
+    return pd.concat(tables, ignore_index=True)
 
 
 COMMAND = job(ANALYSIS, plan)

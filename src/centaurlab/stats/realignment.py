@@ -1,12 +1,13 @@
 """NLLs by number of people into a curve with intervals, the number at which it reaches a line, and its power law.
 
 A point of the curve is the mean NLL of the same held-out people after learning from n others. Whom one learns from is a
-draw as well: with several orders of people a resample draws orders beside held-out people, the same for all n.
+draw as well: with several orders of people an interval has what these vary by, which few of them say little of.
 
 Shapes: P held-out people, M runs (a method, a number of people and an order), C points, N numbers of people, B
 resamples.
 """
 
+import math
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,33 +25,46 @@ _REFITS = 200
 
 @dataclass(frozen=True)
 class Points:
-    """The NLL at C points, and the same in B resamples; of one study, or the mean over studies.
+    """The NLL at C points; of one study, or the mean over studies.
 
-    ``place``: which row a point is. ``nll`` has the interval for studies like these, ``these`` that for new people in
-    these studies; of one study they are the same. ``value_C`` and ``replicate_CB`` are those of ``these``.
+    ``place``: which row a point is. ``value_C`` and ``replicate_CB``: each, and the same in resamples of held-out
+    people and of orders; ``order_CS``: in each order. ``draws``: of studies, None where it is one study; ``studies``:
+    of people.
     """
 
     place: Mapping[Hashable, int]
     value_C: FloatArray
     replicate_CB: FloatArray
-    draws: bootstrap.Draws
+    order_CS: FloatArray
+    draws: bootstrap.Draws | None
     studies: Sequence[bootstrap.Draws]
 
     def nll(self, point: Hashable) -> tuple[Estimate, Estimate]:
-        """The NLL of a point with its two intervals."""
-        columns = [self.place[point]]
-        return (
-            self.draws.estimate(columns=columns, scale=POSITIVE),
-            bootstrap.over_these(self.studies, columns=columns).estimate(POSITIVE),
-        )
+        """The NLL of a point, with the interval for studies like these, and that for new people in these studies."""
+        row = self.place[point]
+        spread = bootstrap.over_these(self.studies, columns=[row])
+        these = _with_orders(spread, self.order_CS[row]).estimate(POSITIVE)
+        return (self.draws.estimate(columns=[row], scale=POSITIVE) if self.draws else these), these
 
     def change(self, first: Hashable, second: Hashable) -> tuple[Estimate, Estimate]:
-        """NLL of the first point less that of the second, on the same people, with its two intervals."""
+        """NLL of the first point less that of the second, on the same people, with the same two intervals."""
         parts = {self.place[first]: 1.0, self.place[second]: -1.0}
         if len(parts) == 1:
             return Estimate(0.0), Estimate(0.0)
-        apart = [_difference(one, parts) for one in (self.draws, *self.studies)]
-        return apart[0].estimate(), bootstrap.over_these(apart[1:]).estimate()
+        spread = bootstrap.over_these([_difference(one, parts) for one in self.studies])
+        these = _with_orders(spread, self.order_CS[self.place[first]] - self.order_CS[self.place[second]]).estimate()
+        return (_difference(self.draws, parts).estimate() if self.draws else these), these
+
+
+def _with_orders(spread: bootstrap.Spread, value_S: FloatArray) -> bootstrap.Spread:
+    """With what S orders vary by beside people, S − 1 degrees of freedom for it (Satterthwaite); of one, nothing."""
+    variance = float(value_S.var(ddof=1)) / len(value_S) if len(value_S) > 1 else 0.0
+    if not (variance > 0 and math.isfinite(spread.error)):
+        return spread
+    both = bootstrap.satterthwaite(
+        np.array([spread.error**2, variance]), np.array([spread.freedom, len(value_S) - 1.0])
+    )
+    return bootstrap.Spread(spread.value, *both, spread.n_units)
 
 
 def curve_points(
@@ -63,7 +77,8 @@ def curve_points(
     sums_by_study : mapping of str to array (P, 1 + M)
         Of each held-out person the number of responses, then the sum of their NLLs in nats in each run.
     runs : sequence of (point, order)
-        Which point and which order of people each of the M runs is of; a point's NLL is the mean over its orders.
+        Which point and which order of people each of the M runs is of, sorted alike: a point has a run of every order,
+        or one for all of them. Its NLL is the mean over orders.
     n_resamples, seed : int
         Of the bootstrap.
 
@@ -73,17 +88,19 @@ def curve_points(
         With ``draws`` of the studies' people and, overall, of studies.
     """
     place: dict[Hashable, int] = {point: i for i, point in enumerate(dict.fromkeys(point for point, _ in runs))}
-    drawn = {}
+    by_study = {}
     for study, sums_PK in sums_by_study.items():
         weight_P1M = np.repeat(sums_PK[:, :1, None], len(runs), axis=2)
         known = bootstrap.Study(sums_PK, _means, weight_P1M)
         of_runs = bootstrap.draw_people(known, n_resamples, bootstrap.generator(seed, "realignment", study))
-        drawn[study] = _over_orders(of_runs, runs, place, bootstrap.generator(seed, "orders", study))
-    by_study = {study: Points(place, one.value_QM[0], one.replicate_QMB[0], one, [one]) for study, one in drawn.items()}
-    studies = list(drawn.values())
+        by_study[study] = _over_orders(of_runs, runs, place, bootstrap.generator(seed, "orders", study))
+    found = list(by_study.values())
+    studies = [of.studies[0] for of in found]
     overall = bootstrap.draw_studies(studies, lambda: bootstrap.generator(seed, "realignment"))
-    replicate_CB = np.mean([one.replicate_QMB[0] for one in studies], axis=0)
-    return Points(place, overall.value_QM[0], replicate_CB, overall, studies), by_study
+    replicate_CB, order_CS = (
+        np.mean([getattr(of, name) for of in found], axis=0) for name in ("replicate_CB", "order_CS")
+    )
+    return Points(place, overall.value_QM[0], replicate_CB, order_CS, overall, studies), by_study
 
 
 def crossing(n_N: Sequence[int], nll_NB: FloatArray, line_B: FloatArray) -> FloatArray:
@@ -194,24 +211,26 @@ def _over_orders(
     runs: Sequence[tuple[Hashable, int]],
     place: Mapping[Hashable, int],
     rng: np.random.Generator,
-) -> bootstrap.Draws:
+) -> Points:
     """Points as means over their S orders; resamples draw orders, too, deviating by √(S / (S − 1)) more: S is small."""
     orders = sorted({order for _, order in runs})
     n_resamples = of_runs.replicate_QMB.shape[2]
     drawn_BS = bootstrap.draw_counts(len(orders), n_resamples, rng)
-    value_C, replicate_CB = np.empty(len(place)), np.empty((len(place), n_resamples))
+    order_CS = np.empty((len(place), len(orders)))
+    people_CB, replicate_CB = (np.empty((len(place), n_resamples)) for _ in range(2))
     for point, row in place.items():
         columns = [m for m, (of, _) in enumerate(runs) if of == point]
-        value_C[row] = of_runs.value_QM[0, columns].mean()
+        order_CS[row] = of_runs.value_QM[0, columns]
         of_order_SB = of_runs.replicate_QMB[0, columns]
-        replicate_CB[row] = of_order_SB.mean(axis=0)
+        people_CB[row] = replicate_CB[row] = of_order_SB.mean(axis=0)
         if len(columns) > 1:
-            part_BS = drawn_BS[:, [orders.index(runs[m][1]) for m in columns]]
-            part_BS = part_BS / part_BS.sum(axis=1, keepdims=True) - 1 / len(columns)
-            wider = (len(columns) / (len(columns) - 1)) ** 0.5
+            part_BS = drawn_BS / len(orders) - 1 / len(orders)
+            wider = (len(orders) / (len(orders) - 1)) ** 0.5
             replicate_CB[row] += wider * (part_BS.T * of_order_SB).sum(axis=0)
+    value_C = order_CS.mean(axis=1)
     weight_P1C = np.repeat(of_runs.weight_UQM[:, :, :1], len(place), axis=2)
-    return bootstrap.Draws(value_C[None], replicate_CB[None], weight_P1C)
+    people = bootstrap.Draws(value_C[None], people_CB[None], weight_P1C)
+    return Points(place, value_C, replicate_CB, order_CS, None, [people])
 
 
 def _difference(draws: bootstrap.Draws, parts: Mapping[int, float]) -> bootstrap.Draws:

@@ -94,7 +94,9 @@ def prepare_data(
     test, train = parts.test & responses.keys(), parts.train & responses.keys()
     notes: tuple[str, ...] = ()
     if args.eval_data:
-        test_source = open_source(DataArguments(data=args.eval_data, on_malformed=args.on_malformed))
+        test_source = open_source(
+            DataArguments(data=args.eval_data, on_malformed=args.on_malformed, markers=args.markers)
+        )
         persons = find_persons(chain(source.everybody(), test_source.everybody()))
         train = frozenset(responses)
         found = frozenset(transcript.key for transcript in test_source)
@@ -214,7 +216,9 @@ def _training_source(args: CentaurArguments) -> TranscriptSource:
     named = {name.strip() for name in (args.studies or "").split(",")}
     if both := sorted(named & set(args.novel)):
         raise UserError(f"study {both[0]!r} is in --studies and in --novel_studies; it cannot be trained on and novel")
-    everyone = DataArguments(args.data, args.data_split, args.data_revision, on_malformed=args.on_malformed)
+    everyone = DataArguments(
+        *(args.data, args.data_split, args.data_revision), on_malformed=args.on_malformed, markers=args.markers
+    )
     if args.novel:
         open_source(replace(everyone, studies=args.novel_studies))  # raises where there is no such study
     return open_source(replace(everyone, studies=args.studies, domains=args.domains))
@@ -228,7 +232,9 @@ def _novel_studies(args: CentaurArguments, source: TranscriptSource) -> tuple[tu
         novel = tuple(order[: max(1, len(order) // 10)])
     if not novel:
         return (), {}
-    texts = open_source(DataArguments(args.data, args.data_split, args.data_revision, on_malformed="skip"))
+    texts = open_source(
+        DataArguments(args.data, args.data_split, args.data_revision, on_malformed="skip", markers=args.markers)
+    )
     prints = study_prints(source.everybody(), texts, source.persons)
     return (tuple(sorted(families(novel, prints))) if args.split == "paradigm" else novel), prints
 
