@@ -116,6 +116,7 @@ class ResponseScores:
 _PERSON_FIELD = pa.field(PERSON, pa.dictionary(pa.int32(), pa.string()))
 _ROW_GROUP_ROWS, _ROW_GROUP_SESSIONS = 100_000, 10_000  # held in memory until they are written
 _READ_ROWS = 1 << 20
+_NO_ROUNDING = -1e-3  # what is certain may have an NLL a little below zero
 _REMEDY = "delete it and give its 'centaurlab score' command again"
 
 
@@ -220,7 +221,7 @@ def read_batches(
                     consistency.add(batch.select(also))
                 batch = batch.select(schema.names).cast(schema)
                 if NLL in columns:
-                    _check_finite(folder, batch)
+                    _check_nlls(folder, batch)
                 yield batch
             if consistency:
                 consistency.check()
@@ -266,8 +267,14 @@ def _schema(columns: Sequence[str]) -> pa.Schema:
     return pa.schema([SCORE_SCHEMA.field(name) for name in (*SESSION, RESPONSE, *columns)])
 
 
-def _check_finite(folder: Path, batch: pa.RecordBatch) -> None:
-    is_bad_R = ~np.isfinite(batch.column(NLL).to_numpy(zero_copy_only=False))
+def _check_nlls(folder: Path, batch: pa.RecordBatch) -> None:
+    nll_R = batch.column(NLL).to_numpy(zero_copy_only=False)
+    is_bad_R = ~np.isfinite(nll_R)
+    if len(nll_R) and not is_bad_R.any() and nll_R.max() <= 0 and nll_R.min() < _NO_ROUNDING:
+        raise UserError(
+            f"{folder}: no NLL is above zero, down to {nll_R.min():.3g}; these are log-probabilities, write them with "
+            "the other sign"
+        )
     if is_bad_R.any():
         (row,) = batch.slice(int(np.argmax(is_bad_R)), 1).to_pylist()
         raise UserError(
