@@ -10,10 +10,12 @@ import multiprocessing
 import os
 import platform
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -234,6 +236,9 @@ def _run(arguments: Sequence[str], group: str) -> None:
     if platform.system() == "Linux":
         forked = multiprocessing.get_context("forkserver")
         forked.set_forkserver_preload(list(_IMPORTED))
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        forkserver.ensure_running()  # Ctrl-C while it imports is no business of its own
+        signal.signal(signal.SIGINT, before)
         step = forked.Process(target=_step, args=(tuple(arguments), group))
     else:
         step = multiprocessing.get_context("spawn").Process(target=_step, args=(tuple(arguments), group))
@@ -247,7 +252,11 @@ def _run(arguments: Sequence[str], group: str) -> None:
 
 
 def _step(arguments: Sequence[str], group: str) -> None:
-    """One command, in a process of its own."""
+    """One command, in a process of its own; nothing where the demo was interrupted before it came to be."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    parent = multiprocessing.parent_process()
+    if parent and not parent.is_alive():
+        return
     os.environ.setdefault("WANDB_RUN_GROUP", group)  # the trackers' tag, in MLflow too
     sys.argv = ["centaurlab", *arguments]  # as it is typed, for run.json
     try:
