@@ -52,6 +52,7 @@ def test_simulated_sessions_are_ordinary_ones_with_a_table_of_their_answers(
     assert (table["off_option_nats"] >= 0).all()
     about = run_json(tmp_path / "run")
     assert about["job"] == "simulate"
+    assert [set(known) for known in about["data"]["studies"].values()] == [{"fingerprint"}, {"fingerprint"}]
     assert "simulated.parquet" in about["files"]
     assert about["studies"]["a2020"] | {"off_option_nats": 0} == {
         **{"feedback": "unknown", "options": "labels of the study", "people": 3, "sessions": 6, "failed": 0},

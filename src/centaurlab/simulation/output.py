@@ -54,10 +54,11 @@ def write_output(folder: RunFolder, data: str, outcomes: Sequence[Outcome], abou
     folder.write_table(ANSWERS, table)
     studies = _studies(outcomes)
     fingerprints = _fingerprints(outcomes)
+    of_studies = {study: {"fingerprint": fingerprint} for study, fingerprint in fingerprints.items()}
     seconds = about["speed"]["wall_seconds"]
     record = {
         "job": folder.job,
-        "data": {"name": data, "fingerprint": data_fingerprint(fingerprints), "studies": fingerprints},
+        "data": {"name": data, "fingerprint": data_fingerprint(fingerprints), "studies": of_studies},
         "studies": studies,
         "failed_sessions": [outcome.failure for outcome in outcomes if outcome.failure],
         "verdict": _verdict(studies),
