@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from centaurlab.data.transcripts import SessionKey
+from centaurlab.results import inspect_log
 from centaurlab.results.inspect_log import write_inspect_log
 from centaurlab.results.run import read_run
 from centaurlab.results.table import ResponseScores, write_scores
@@ -95,6 +96,26 @@ def test_the_command_writes_beside_the_scores_or_where_it_is_told(scored: Path, 
     assert "is no folder" in centaurlab("export", scored, "--output", tmp_path / "absent" / "log.eval").error
     assert "is not a finished run" in centaurlab("export", tmp_path).error
     assert not list(tmp_path.glob("*.eval"))
+
+
+def test_what_is_no_number_is_null_and_a_log_that_fails_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = some_scores(1)  # of four responses, the third an open one to a baseline
+    scores.entropy_R[2] = scores.option_nll_R[2] = np.nan
+    folder = score_folder(tmp_path / "model", [], prints={"r": "1"})
+    write_scores(folder, [(KEYS[0], scores)])
+    log = tmp_path / "log.eval"
+    write_inspect_log(read_run(folder), log)
+    with zipfile.ZipFile(log) as file:
+        (name,) = (name for name in file.namelist() if name.startswith("samples/"))
+        columns = json.loads(file.read(name), parse_constant=pytest.fail)["scores"]["nll"]["metadata"]
+    assert [value is None for value in columns["entropy"]] == [False, False, True, False]
+    monkeypatch.setattr(inspect_log, "_results", lambda *_: 1 / 0)
+    before = log.read_bytes()
+    with pytest.raises(ZeroDivisionError):
+        write_inspect_log(read_run(folder), log)
+    assert (log.read_bytes(), sorted(path.name for path in tmp_path.iterdir())) == (before, ["log.eval", "model"])
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ libraries of a cloud; its reader, viewer and data frames take it from there.
 """
 
 import json
+import math
 import re
 import zipfile
 from collections import Counter
@@ -56,19 +57,23 @@ def write_inspect_log(run: ScoreRun, path: Path) -> int:
     """
     table, about, summaries = run.table(_COLUMNS), _about(run), []
     temporary = path.with_name(f".{path.name}.tmp")
-    with disk_errors(path.parent), zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as log:
-        start = {"version": 2, "eval": about, "plan": _PLAN}
-        _add(log, "_journal/start.json", start)
-        for sample in _samples(table):
-            _add(log, f"samples/{sample['id']}_epoch_1.json", sample)
-            short = {name: {"value": score["value"]} for name, score in sample["scores"].items()}
-            summaries.append(sample | {"scores": short, "completed": True})
-        about["dataset"]["samples"] = len(summaries)
-        _add(log, "summaries.json", summaries)
-        time = {"started_at": about["created"], "completed_at": about["created"]}
-        results = _results(run, len(summaries))
-        _add(log, "header.json", start | {"status": "success", "results": results, "stats": time})
-    replace_durably(temporary, path)
+    try:
+        with disk_errors(path.parent):
+            with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as log:
+                start = {"version": 2, "eval": about, "plan": _PLAN}
+                _add(log, "_journal/start.json", start)
+                for sample in _samples(table):
+                    _add(log, f"samples/{sample['id']}_epoch_1.json", sample)
+                    short = {name: {"value": score["value"]} for name, score in sample["scores"].items()}
+                    summaries.append(sample | {"scores": short, "completed": True})
+                about["dataset"]["samples"] = len(summaries)
+                _add(log, "summaries.json", summaries)
+                time = {"started_at": about["created"], "completed_at": about["created"]}
+                results = _results(run, len(summaries))
+                _add(log, "header.json", start | {"status": "success", "results": results, "stats": time})
+            replace_durably(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return len(summaries)
 
 
@@ -76,7 +81,16 @@ _PLAN = {"name": "centaurlab score", "steps": []}
 
 
 def _add(log: zipfile.ZipFile, name: str, content: object) -> None:
-    log.writestr(name, json.dumps(content, ensure_ascii=False, allow_nan=False))
+    log.writestr(name, json.dumps(_plain(content), ensure_ascii=False, allow_nan=False))
+
+
+def _plain(content: Any) -> Any:
+    """The same with null for NaN, which JSON does not know: the entropy of an open answer to a baseline, say."""
+    if isinstance(content, dict):
+        return {name: _plain(value) for name, value in content.items()}
+    if isinstance(content, list):
+        return [_plain(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def _about(run: ScoreRun) -> dict[str, Any]:
