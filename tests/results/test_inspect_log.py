@@ -84,8 +84,21 @@ def test_every_number_stands_in_the_log_and_every_session_has_a_name_of_its_own(
             assert values == [row[name] for row in rows], name
         assert sample["scores"]["nll"]["value"] == pytest.approx(np.mean([row["nll"] for row in rows]))
     assert (header["results"]["completed_samples"], header["results"]["total_samples"]) == (5, 6)
-    told = (scored / "log.eval").read_bytes() + json.dumps(header).encode()
-    assert str(scored).encode() not in told
+
+
+def test_no_folder_of_this_machine_is_in_the_log(scored: Path) -> None:
+    """Where the model, its base and the data were given as folders, and notes name others."""
+    about, secret = json.loads((scored / "run.json").read_text()), scored / "secret"
+    about["data"]["name"] = f"{secret}/data"
+    about["model"] |= {"name": f"{secret}/own", "base": f"{secret}/gemma", "adapter": f"{secret}/own"}
+    about["notes"] = [f"tokens kept in {secret}/tokens"]
+    (scored / "run.json").write_text(json.dumps(about))
+    write_inspect_log(read_run(scored), scored / "log.eval")
+    with zipfile.ZipFile(scored / "log.eval") as log:
+        told = {name: log.read(name).decode() for name in log.namelist()}
+    assert [name for name, text in told.items() if "secret" in text] == []
+    about = json.loads(told["header.json"])["eval"]
+    assert (about["dataset"]["name"], about["model"], about["metadata"]["model"]["base"]) == ("data", "own", "gemma")
 
 
 def test_the_command_writes_beside_the_scores_or_where_it_is_told(scored: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from centaurlab.display.markdown import table_lines
 from centaurlab.display.tables import rows_of
 from centaurlab.jobs.command import Command
 from centaurlab.models.checkpoints import Checkpoint
-from centaurlab.results.run import is_score_folder, read_run
+from centaurlab.results.run import is_score_folder, read_run, without_folders
 from centaurlab.results.table import NLL, PERSON, SCORE_SCHEMA
 from centaurlab.runs.found import BASE_WEIGHTS, MADE_OF
 from centaurlab.runs.integrity import FILES, RECORD, digests, read_json, sealed
@@ -131,7 +131,7 @@ def _lay_out_scores(folder: Path, out: Path) -> None:
     told = {name: about[name] for name in _TOLD if name in about} | {"data": data}
     for study in data["studies"].values():
         study.pop("options_problem", None)  # which quotes a session
-    told = _without_folders(told)
+    told = without_folders(told)
     (out / _SCORES).write_bytes((folder / _SCORES).read_bytes())
     record = told | {FILES: digests(out, [out / _SCORES])}
     (out / RECORD).write_text(json.dumps(sealed(record), indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -167,17 +167,6 @@ print(scores.groupby("study")["nll"].mean())
 
 Model, data and their fingerprints: `run.json`. `centaurlab compare` and `centaurlab misalignment` take this folder.
 """
-
-
-def _without_folders(told: Any) -> Any:
-    """The same with the last part of each path alone: the rest is of one machine."""
-    if isinstance(told, Mapping):
-        return {name: _without_folders(value) for name, value in told.items()}
-    if isinstance(told, list):
-        return [_without_folders(value) for value in told]
-    if isinstance(told, str) and (Path(told).is_absolute() or ("/" in told and Path(told).exists())):
-        return Path(told).name
-    return told
 
 
 def _upload(out: Path, kind: str, asked: PushArguments) -> str:

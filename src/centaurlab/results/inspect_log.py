@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from centaurlab.data.transcripts import SessionKey
-from centaurlab.results.run import ScoreRun
+from centaurlab.results.run import ScoreRun, without_folders
 from centaurlab.results.table import (
     ENTROPY,
     GREEDY_CORRECT,
@@ -94,10 +94,10 @@ def _plain(content: Any) -> Any:
 
 
 def _about(run: ScoreRun) -> dict[str, Any]:
-    """What was scored with what; no command, and no folder of this machine but where the model's name is one."""
+    """What was scored with what; no command, no notes, and no folder of this machine."""
     record = run.record
-    told = {name: run.about[name] for name in ("model", "protocol", "context", "coverage", "sample", "notes")}
-    return {
+    told = {name: run.about[name] for name in ("model", "protocol", "context", "coverage", "sample")}
+    about = {
         "eval_id": f"{record.model.fingerprint[:16]}-{record.data.fingerprint[:16]}",
         "created": run.about.get("time") or "1970-01-01T00:00:00+00:00",
         "task": "centaurlab",
@@ -108,6 +108,7 @@ def _about(run: ScoreRun) -> dict[str, Any]:
         "packages": {"centaurlab": str(run.about.get("centaurlab", ""))},
         "metadata": told | {"data_fingerprint": record.data.fingerprint},
     }
+    return dict(without_folders(about))
 
 
 def _results(run: ScoreRun, n_sessions: int) -> dict[str, Any]:

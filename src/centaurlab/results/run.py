@@ -65,6 +65,17 @@ def names_apart(first: ScoreRun, second: ScoreRun) -> tuple[str, str]:
     return names[0], names[1]
 
 
+def without_folders(told: Any) -> Any:
+    """The same with the last part of each path alone: the rest is of one machine."""
+    if isinstance(told, Mapping):
+        return {name: without_folders(value) for name, value in told.items()}
+    if isinstance(told, list):
+        return [without_folders(value) for value in told]
+    if isinstance(told, str) and (Path(told).is_absolute() or ("/" in told and Path(told).exists())):
+        return Path(told).name
+    return told
+
+
 def is_score_folder(path: Path) -> bool:
     """Whether ``path`` is the folder of a score run, finished or not."""
     return (path / SCORES).exists() or (path / "store").is_dir()
