@@ -1,5 +1,6 @@
 """``centaurlab realignment`` as a user runs it, on a tiny model: who is learned from, and what is said."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 import yaml
 
 from centaurlab.analyses.realignment import RealignmentArguments
+from centaurlab.data.source import DataArguments
+from centaurlab.jobs.realignment import Crowd, find_crowd
 from centaurlab.runtime.errors import UserError
 from helpers.commands import Done, evaluate
 from helpers.json_files import read_json, run_json
@@ -48,6 +51,33 @@ def test_arguments_that_make_no_sense_are_named() -> None:
     ):
         with pytest.raises(UserError, match=said):
             RealignmentArguments("m", "out", **wrong)
+
+
+@pytest.mark.parametrize("half", ["train", "test"])
+def test_of_a_half_of_a_split_a_tenth_of_its_own_people_is_held_out(tmp_path: Path, half: str) -> None:
+    """Somebody with sessions of two experiments is on one side only."""
+    for name, first in (("train", 0), ("test", 100)):
+        of_half = sessions_of(["a2020"], range(first, first + 30), lambda _, person: two_keys(person))
+        again = [one | {"experiment": "a2020/exp2.csv"} for one in of_half]
+        write_transcripts(tmp_path / f"{name}.jsonl", [*of_half, *again])
+    crowd = find_crowd(DataArguments(str(tmp_path), data_split=half, max_participants=2), (0,), {})
+    crowd.check(27)
+    known = {key.participant for key in crowd.first(27, 0)["a2020"]}
+    predicted = {key.participant for key in crowd.held_out}
+    assert (len(predicted), len(known)) == (2, 27)
+    assert not predicted & known
+    assert predicted | known <= {str(n) for n in range(30 if half == "train" else 130) if half == "train" or n >= 100}
+    with pytest.raises(UserError, match="has 27 people beside those held out"):
+        crowd.check(28)
+
+
+def test_nobody_is_both_predicted_and_learned_from(tmp_path: Path) -> None:
+    write_people(tmp_path)
+    crowd = find_crowd(DataArguments(str(tmp_path / "people.jsonl")), (0,), {})
+    everybody = {study: (*keys, *crowd.people.training[study]) for study, keys in crowd.people.predicted.items()}
+    leaking = Crowd(replace(crowd.people, training=everybody), (0,))
+    with pytest.raises(UserError, match=r"'a2020' \(.*would be learned from and is predicted too, as are 1 more"):
+        leaking.check(1)
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from centaurlab.analyses.parameters import parameters
 from centaurlab.catalog.studies.find import load_studies
 from centaurlab.data.options import shared_labels
 from centaurlab.data.source import DataArguments, open_source
+from centaurlab.data.transcripts import SessionKey
 from centaurlab.display.figures.behaviour import (
     curves_figure,
     distance_figure,
@@ -83,11 +84,17 @@ class FidelityArguments:
 
 
 def find_fidelity(
-    asked: FidelityArguments, estimates: EstimateArguments, people_data: DataArguments | None = None
+    asked: FidelityArguments,
+    estimates: EstimateArguments,
+    people_data: DataArguments | None = None,
+    sessions: frozenset[SessionKey] | None = None,
 ) -> Finding:
-    """Distances, effects and verdicts of every system and study; ``people_data``: which of the people, if not all."""
+    """Distances, effects and verdicts of every system and study.
+
+    ``people_data`` and ``sessions``: which of the people, if not all.
+    """
     own_studies = load_studies(Path(asked.study_module)) if asked.study_module else None
-    people = list(open_source(people_data or DataArguments(asked.people)))
+    people = list(open_source(people_data or DataArguments(asked.people), sessions))
     labels = shared_labels(people, own_studies)
     of_people = behaviours(people, labels, own_studies)
     fit = partial(parameters, labels=labels, own_studies=own_studies)
@@ -99,8 +106,8 @@ def find_fidelity(
             raise UserError(
                 f"{name} simulates {', '.join(unknown)}, of which {asked.people} has no people; leave it out"
             )
-        for study, sessions in sorted(of_model.items()):
-            found = compare_study(of_people[study], sessions, asked.permutations, estimates, fit)
+        for study, of_study in sorted(of_model.items()):
+            found = compare_study(of_people[study], of_study, asked.permutations, estimates, fit)
             for table, of_table in rows.items():
                 of_table += [{"system": model_label(name), "study": study} | row for row in getattr(found, table)]
     distances = pd.DataFrame(rows["distances"])

@@ -112,13 +112,18 @@ def _sessions(run: ScoreRun) -> frozenset[SessionKey]:
 
 
 def find_people(
-    data: DataArguments, adapter: str | None, models: Sequence[LanguageModel], own_studies: Mapping[str, Study]
+    data: DataArguments,
+    adapter: str | None,
+    models: Sequence[LanguageModel],
+    own_studies: Mapping[str, Study],
+    sessions: frozenset[SessionKey] | None = None,
 ) -> People:
     """Who is predicted, and who is learned from: the training people of a Centaur, or of the data's own split.
 
     The split is that of all people of the data, whoever of them is predicted. With ``models`` those are predicted whom
-    all of them scored. Studies that a Centaur did not train on have no training people of its; a cognitive model of
-    such a study learns from the training people of the data's split.
+    all of them scored; with ``sessions`` these, whatever ``data`` say of people. Studies that a Centaur did not train
+    on have no training people of its; a cognitive model of such a study learns from the training people of the data's
+    split.
     """
     everything = replace(data, participants="all", max_participants=None)
     everybody = open_source(everything)
@@ -130,7 +135,7 @@ def find_people(
             raise UserError(f"--models and --data {data.data} have no session in common; give the data they scored")
         survey = Survey(open_source(data, wanted))
     else:
-        survey = Survey(open_source(data))
+        survey = Survey(open_source(data, sessions))
     studies = survey.n_by_study()
     novel, seed = None, data.data_seed
     persons = everybody.persons

@@ -17,9 +17,9 @@ from centaurlab.analyses.analysis import Finding
 from centaurlab.analyses.fidelity import FidelityArguments, find_fidelity
 from centaurlab.analyses.realigned import BASE, EVERYBODY, MODEL, Learned
 from centaurlab.analyses.realignment import ANALYSIS, RealignmentArguments, find_realignment
-from centaurlab.catalog.studies import load_studies
-from centaurlab.data.source import DataArguments
-from centaurlab.data.splits import person_order
+from centaurlab.catalog.studies import Study, load_studies
+from centaurlab.data.source import DataArguments, open_source
+from centaurlab.data.splits import person_order, select_people
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.jobs.job import Asked, Plan, Round, Scored, everywhere, job
 from centaurlab.jobs.people import People, find_people
@@ -60,7 +60,15 @@ class Crowd:
         }
 
     def check(self, n: int) -> None:
-        """Raise ``UserError`` where a study has fewer than ``n`` people to learn from."""
+        """Raise ``UserError`` where somebody is on both sides, or a study has fewer than ``n`` people to learn from."""
+        unit = self.people.persons.unit
+        predicted = {unit(key) for key in self.held_out}
+        both = [key for keys in self.people.training.values() for key in keys if unit(key) in predicted]
+        if both:
+            raise UserError(
+                f"{both[0]} would be learned from and is predicted too, as are {len(both) - 1:,} more sessions; give "
+                "data whose people can be held out"
+            )
         for study in self.people.predicted:
             found = len(self._ranked[self.orders[0]].get(study, ()))
             if found < n:
@@ -75,14 +83,14 @@ def plan(asked: Asked[RealignmentArguments]) -> Plan:
     own = asked.own
     check_data(asked.data)
     own_studies = load_studies(Path(asked.data.study_module)) if asked.data.study_module else {}
-    held_out = replace(asked.data, participants="test")
-    crowd = Crowd(find_people(held_out, None, (), own_studies), tuple(own.orders))
+    crowd = find_crowd(asked.data, own.orders, own_studies)
     crowd.check(max(own.sizes))
+    held_out, as_told = replace(asked.data, participants="test"), everywhere(PlainContext(crowd.held_out))
     scores = asked.folder / "scores"
     base = own.base or _base_of(own.model_name_or_path)
     base = None if base == own.model_name_or_path else base
     as_is = {MODEL: asked.load.of(own.model_name_or_path)} | ({BASE: asked.load.of(base)} if base else {})
-    rounds = {_AS_IS: Round(as_is, held_out, scores / _AS_IS, condition="as it is")}
+    rounds = {_AS_IS: Round(as_is, held_out, scores / _AS_IS, as_told, condition="as it is")}
     model = {MODEL: as_is[MODEL]}
     notes = [f"note: {len(crowd.held_out):,} sessions of held-out people are predicted"]
     if "recalibration" in own.methods:
@@ -103,7 +111,7 @@ def plan(asked: Asked[RealignmentArguments]) -> Plan:
     adapters = Path(own.adapters) if own.adapters else asked.folder / "adapters"
     if "lora" in own.methods:
         models = {name: asked.load.of(str(adapters / name)) for name in lora}
-        rounds[_LORA] = Round(models, held_out, scores / _LORA, condition="adapter")
+        rounds[_LORA] = Round(models, held_out, scores / _LORA, as_told, condition="adapter")
 
     weights = {(name, 0, own.orders[0]): model.model_name_or_path for name, model in as_is.items()}
     if "lora" in own.methods:
@@ -120,7 +128,7 @@ def plan(asked: Asked[RealignmentArguments]) -> Plan:
                 gc.collect()
         found = score_rounds(rounds, asked.scoring, tracking)
         if own.simulate:
-            act(asked, weights, held_out, tracking)
+            act(asked, weights, held_out, crowd.held_out, tracking)
         return found
 
     def compute(scored: Scored) -> Finding:
@@ -144,10 +152,22 @@ def plan(asked: Asked[RealignmentArguments]) -> Plan:
                 learned.append(Learned("baseline", n, order, run))
         everybody = rows.baseline(crowd.people.training, EVERYBODY)
         learned.append(Learned(EVERYBODY, 0, own.orders[0], everybody))
-        acted = acted_table(asked, weights, held_out) if own.simulate else None
+        acted = acted_table(asked, weights, held_out, crowd.held_out) if own.simulate else None
         return find_realignment(own, list(_asked_assistant(asked, learned)), asked.estimates, notes, acted)
 
     return Plan(rounds, compute, joins=own.model_name_or_path, score=score)
+
+
+def find_crowd(data: DataArguments, orders: Sequence[int], own_studies: Mapping[str, Study]) -> Crowd:
+    """The held-out tenth of each study's people, or the first of them, and all others.
+
+    By a split of whatever people the data have, even where these are one half of a published split.
+    """
+    everybody = open_source(replace(data, participants="all", max_participants=None))
+    keys = [key for key, _ in everybody.everybody()]
+    held_out = frozenset(select_people(keys, everybody.persons, "test", data.max_participants, data.data_seed))
+    sessions = held_out.intersection(everybody.ranked_keys())
+    return Crowd(find_people(data, None, (), own_studies, sessions), tuple(orders))
 
 
 def check_data(data: DataArguments) -> None:
@@ -224,7 +244,11 @@ def _acting(asked: Asked[RealignmentArguments], point: tuple[str, int, int]) -> 
 
 
 def act(
-    asked: Asked[RealignmentArguments], weights: Weights, held_out: DataArguments, tracking: TrackingArguments
+    asked: Asked[RealignmentArguments],
+    weights: Weights,
+    held_out: DataArguments,
+    sessions: frozenset[SessionKey],
+    tracking: TrackingArguments,
 ) -> None:
     """Let every model answer held-out people's sessions anew; what is there already is not done again."""
     # Here and not above: it imports torch, and --help answers without it.
@@ -235,17 +259,19 @@ def act(
         settings = SimulateArguments(
             str(folder), asked.own.simulate, asked.estimates.seed, max_length=asked.scoring.max_length
         )
-        simulate(asked.load.of(model), held_out, settings, tracking.part(f"{folder.name} acts"))
+        simulate(asked.load.of(model), held_out, settings, tracking.part(f"{folder.name} acts"), sessions)
         gc.collect()
 
 
-def acted_table(asked: Asked[RealignmentArguments], weights: Weights, held_out: DataArguments) -> pd.DataFrame:
+def acted_table(
+    asked: Asked[RealignmentArguments], weights: Weights, held_out: DataArguments, sessions: frozenset[SessionKey]
+) -> pd.DataFrame:
     """How far each model's own answers are from people's, by study and axis."""
     tables = []
     for point in weights:
         folder = str(_acting(asked, point))
         own = FidelityArguments(held_out.data, [folder], folder, study_module=held_out.study_module)
-        table = find_fidelity(own, asked.estimates, held_out).tables["fidelity.csv"].drop(columns="system")
+        table = find_fidelity(own, asked.estimates, held_out, sessions).tables["fidelity.csv"].drop(columns="system")
         named = pd.DataFrame([point] * len(table), columns=["method", "n", "order"], index=table.index)
         tables.append(pd.concat([named, table], axis=1))
     return pd.concat(tables, ignore_index=True)

@@ -25,7 +25,7 @@ from centaurlab.catalog.studies import load_studies
 from centaurlab.data.held_out import check_held_out
 from centaurlab.data.options import cut_at_responses, shared_labels
 from centaurlab.data.source import DataArguments, TranscriptSource, open_source
-from centaurlab.data.transcripts import Transcript
+from centaurlab.data.transcripts import SessionKey, Transcript
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import base_notes
 from centaurlab.models.identity import identify
@@ -60,6 +60,7 @@ def simulate(
     data_arguments: DataArguments,
     arguments: SimulateArguments,
     tracking: TrackingArguments | None = None,
+    chosen: frozenset[SessionKey] | None = None,
 ) -> Path:
     """Answer every session of the data anew; call it on every process of the launch.
 
@@ -71,6 +72,8 @@ def simulate(
         How often, how, and into which folder.
     tracking
         The trackers that the run is mirrored to; None: none.
+    chosen
+        Which sessions are answered; None: those that the data arguments select.
 
     Returns
     -------
@@ -91,7 +94,7 @@ def simulate(
     folder = RunFolder(Path(arguments.output_dir), "simulate")
     with folder.lock() if state.is_main_process else nullcontext():
         wait_for_all(state)
-        source = open_source(data_arguments)
+        source = open_source(data_arguments, chosen)
         check_held_out(model_arguments.model_name_or_path, data_arguments, source)
         sessions = _sessions(data_arguments, source, arguments)
         tokenizer = load_tokenizer(model_arguments)
