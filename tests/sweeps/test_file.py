@@ -108,14 +108,17 @@ def test_a_mistake_in_a_sweep_is_named(tmp_path: Path, changes: dict[str, object
         read_sweep(write_sweep(tmp_path, **changes))
 
 
-@pytest.mark.parametrize(("low", "high", "q"), [(1, 10, 2), (0, 11, 3), (0.1, 1.0, 0.3), (0, 1, 5), (0.5, 4.5, 1)])
+@pytest.mark.parametrize(
+    ("low", "high", "q"),
+    [(1, 10, 2), (1, 9, 2), (0, 11, 3), (0.1, 1.0, 0.3), (0.05, 0.35, 0.1), (0, 1, 5), (0.5, 4.5, 1), (-5, -1, 2)],
+)
 def test_quantised_values_are_those_that_wandb_draws(tmp_path: Path, low: float, high: float, q: float) -> None:
     """Multiples of q, rounded from a uniform draw: not steps of q from the lower end."""
     about = {"min": low, "max": high, "q": q, "distribution": "q_uniform"}
     sweep = read_sweep(write_sweep(tmp_path, method="random", parameters={"rate": about}))
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     ours = {round(float(_suggest(study.ask(), "rate", sweep.parameters["rate"])), 9) for _ in range(60)}
-    theirs = {round(float(np.round(draw / q) * q), 9) for draw in np.linspace(low, high, 1001)}
+    theirs = {round(float(np.round(draw / q) * q), 9) for draw in np.random.default_rng(0).uniform(low, high, 10_000)}
     assert ours == theirs
 
 

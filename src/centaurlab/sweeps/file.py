@@ -187,9 +187,12 @@ def _parameter(path: Path, name: str, about: Mapping[str, Any]) -> Parameter:
     if kind in (None, "uniform", "int_uniform"):
         return Parameter(low=low, high=high, whole=kind == "int_uniform" or (kind is None and whole))
     if kind == "q_uniform":
-        # W&B rounds draws to multiples of q; as decimals, or their distance would not be one.
-        first, last = (float(round(end / step) * Decimal(str(step))) for end in (low, high))
-        return Parameter(low=first, high=last, step=step, whole=isinstance(step, int))
+        # W&B rounds draws to multiples of q; what the exact ends alone would give is never drawn. As decimals, or their
+        # distance would be no multiple of q.
+        q, half = Decimal(str(step)), Decimal("0.5")
+        first = math.floor(Decimal(str(low)) / q + half)
+        last = max(first, math.ceil(Decimal(str(high)) / q - half))
+        return Parameter(low=float(first * q), high=float(last * q), step=step, whole=isinstance(step, int))
     if kind == "log_uniform_values":
         return Parameter(low=low, high=high, log=True)
     raise UserError(
