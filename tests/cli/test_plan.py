@@ -1,7 +1,9 @@
 """``centaurlab plan`` prints the plan, what it assumes, and the command that scores as planned."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ from centaurlab.cli.plan_table import print_plan
 from centaurlab.data.source import DataArguments
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.runtime.arguments import parse_arguments
+from centaurlab.scoring import cost
 from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.cost import (
     Plan,
@@ -17,7 +20,9 @@ from centaurlab.scoring.cost import (
     Work,
     assumed_speed,
     estimate_memory,
+    make_plan,
 )
+from helpers.architectures import save
 from helpers.commands import centaurlab
 from helpers.shapes import QWEN3_32B, config_shape
 from helpers.transcripts import write_ever_longer
@@ -80,6 +85,40 @@ def test_the_command_spreads_a_model_that_is_too_large_for_one_device(
     printed = capsys.readouterr().out
     assert "launch --num_processes 1 -m centaurlab score" in printed
     assert "--dtype float32 --device_map auto --data" in printed
+
+
+@pytest.mark.parametrize(
+    ("n_devices", "settings", "is_named"),
+    [(2, {}, True), (4, {}, False), (2, {"load_in_4bit": True}, False), (2, {"device_map": "auto"}, False)],
+)
+def test_dividing_is_named_only_where_scoring_does_not_refuse_it(
+    data: DataArguments,
+    tiny_llama_dir: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    n_devices: int,
+    settings: dict[str, Any],
+    is_named: bool,
+) -> None:
+    """On devices too small for a model of two key-value heads, which four processes cannot share out."""
+    small = replace(devices()["H100"], memory_bytes=2**30)
+    monkeypatch.setattr(cost, "parse_devices", lambda _: (n_devices, small))
+    model, asked = ModelArguments(str(tiny_llama_dir), **settings), PlanArguments("…")
+    plan = make_plan(model, data, asked)
+    print_plan(plan, model, data, asked)
+    placement = capsys.readouterr().out.partition("placement")[2].partition("speed")[0]
+    assert "one copy spread over 2 devices" in placement
+    assert (f"--tensor_parallel {n_devices}" in " ".join(placement.split())) is is_named
+
+
+@pytest.mark.parametrize(("name", "n_parts"), [("llama", 2), ("gpt_neox", 2), ("olmo2", 1), ("phi3", 1)])
+def test_a_cache_counts_as_divided_where_each_process_has_its_own_keys(
+    data: DataArguments, tmp_path: Path, name: str, n_parts: int
+) -> None:
+    """OLMo 2 and Phi 3 gather what their parts give before they cache it."""
+    model = ModelArguments(str(save(name, tmp_path)))
+    whole, part = (make_plan(model, data, PlanArguments("2xH100", tensor_parallel=n)).memory for n in (1, 2))
+    assert (whole.weights / part.weights, whole.cache / part.cache) == (2, n_parts)
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def test_devices_that_have_a_model_together_hold_and_compute_their_part() -> Non
     """Two groups of four, against arithmetic: 64 layers with two sums of 5,120 numbers of two bytes for each token."""
     shape, device = config_shape(QWEN3_32B), devices()["RTX4090"]
     work = Work(flops=4e18, loads=[1.0, 1.0], n_tokens=1e6, n_computed=1e6, n_passes=1_000, longest_tokens=4096)
-    whole, part = (estimate_memory(shape, work, device, "bfloat16", "none", shards) for shards in (1, 4))
+    whole, part = (estimate_memory(shape, work, device, "bfloat16", "none", n, n) for n in (1, 4))
     assert (part.weights, part.cache) == (whole.weights / 4, whole.cache / 4)
     assert (part.activations, part.n_devices) == (whole.activations, 1)
     speed = assumed_speed(device, shape)

@@ -92,7 +92,8 @@ def _placement(plan: Plan) -> str:
         return "one process" if plan.n_copies == 1 else f"{plan.n_copies} processes, a copy of the model each"
     if plan.n_copies:
         on = f"one copy spread over {plan.memory.n_devices} devices"
-        return f"{on} (--device_map auto), which compute in turn; at once with --tensor_parallel {plan.n_devices}"
+        at_once = f"; at once with --tensor_parallel {plan.n_devices}" if plan.is_divisible else ""
+        return f"{on} (--device_map auto), which compute in turn{at_once}"
     return f"does not fit: it needs {plan.memory.n_devices} × {plan.device.name}, or --load_in_4bit"
 
 
@@ -113,7 +114,11 @@ def _assumptions(plan: Plan) -> Iterable[str]:
     if plan.shards > 1:
         size = plan.bytes_exchanged
         times = ", ".join(f"{_duration(size / rate / _HOUR)} at {rate / 1e9:.0f} GB/s" for rate in LINKS)
-        yield f"every weight is divided; each device sends {size / 1e9:,.0f} GB, left out of the time: {times}"
+        yield (
+            "every weight counts as divided, and the cache where the architecture's plan in transformers divides keys "
+            "and values"
+        )
+        yield f"each device sends {size / 1e9:,.0f} GB, left out of the time: {times}"
     if plan.speed.seconds_per_pass:
         yield f"passes: {plan.work.n_passes:,.0f}; short sessions share those of {WHOLE_SEQUENCE_TOKENS:,} tokens"
     yield "time: without downloading and loading the model, and without reading the data"

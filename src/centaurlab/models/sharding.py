@@ -57,6 +57,13 @@ def check_plan(without_weights: "PreTrainedModel", shards: int, source: str) -> 
             )
 
 
+def divides_cache(without_weights: "PreTrainedModel") -> bool:
+    """Whether processes that have the model together cache a part of its keys and values each, and not all of them."""
+    plan: dict[str, str] = getattr(without_weights, "tp_plan", None) or {}
+    written = (".k_proj", ".query_key_value", ".kv_b_proj")
+    return any(style == "colwise" and name.endswith(written) for name, style in plan.items())
+
+
 def division(shards: int, n_processes: int) -> Any:
     """What ``from_pretrained`` calls ``distributed_config``: consecutive processes are a group."""
     from transformers import distributed  # here: it imports torch

@@ -13,11 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
+from rich.console import Console
+from rich.progress import track
 
 from centaurlab.catalog.tables import Device, devices
+from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.transcripts import Transcript, text_digest
+from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.attention import QUERIES_PER_BLOCK
-from centaurlab.models.shape import ModelShape
+from centaurlab.models.identity import quantization
+from centaurlab.models.loading import check_divisible, load_config, load_tokenizer
+from centaurlab.models.shape import ModelShape, countable_shape, usable_window
 from centaurlab.prompts.context import Reading
 from centaurlab.results.run import read_run
 from centaurlab.runtime.errors import UserError
@@ -30,16 +36,6 @@ from centaurlab.scoring.token_statistics import CPU_BLOCK_ELEMENTS, GPU_BLOCK_EL
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-
-from rich.console import Console
-from rich.progress import track
-
-from centaurlab.data.source import DataArguments, open_source
-from centaurlab.models.arguments import ModelArguments
-from centaurlab.models.identity import quantization
-from centaurlab.models.loading import check_divisible, load_config, load_tokenizer
-from centaurlab.models.shape import countable_shape, usable_window
 
 CPU = "cpu"
 ASSUMED_SHARE = 0.45
@@ -206,12 +202,13 @@ def _passes(n_computed: float) -> float:
 
 
 def estimate_memory(
-    shape: ModelShape, work: Work, device: Device, dtype: str, quantization: str, shards: int = 1
+    shape: ModelShape, work: Work, device: Device, dtype: str, quantization: str, shards: int = 1, cache_shards: int = 1
 ) -> Memory:
     """Estimate the memory of one of ``shards`` processes that hold the model and score the longest session.
 
-    Activations: a chunk's hidden states (six at once) and widest layer (three), masks and, on a CPU, the scores of a
-    block of queries (three of each), and the LM head's logits, with four float32 blocks of its statistics.
+    Of keys and values it has a part in ``cache_shards``. Activations: a chunk's hidden states (six at once) and widest
+    layer (three), masks and, on a CPU, the scores of a block of queries (three of each), and the LM head's logits, with
+    four float32 blocks of its statistics.
     """
     on_cpu = device.name == CPU
     window = min((layer.window for layer, _ in shape.layers if layer.window), default=CPU_CHUNK_TOKENS)
@@ -225,7 +222,7 @@ def estimate_memory(
     statistics = 4 * 4 * (CPU_BLOCK_ELEMENTS if on_cpu else GPU_BLOCK_ELEMENTS)
     return Memory(
         weights=(matrices + (shape.n_parameters - shape.matrix_parameters) * size) / shards,
-        cache=shape.cached_elements(math.ceil(work.longest_tokens)) * size / shards,
+        cache=shape.cached_elements(math.ceil(work.longest_tokens)) * size / cache_shards,
         activations=hidden + attention + rows * shape.vocabulary * size + statistics,
         libraries=_LIBRARIES_BYTES,
         available=device.memory_bytes,
@@ -307,7 +304,7 @@ class Plan:
     """What scoring takes: the work, the memory of a process, and how fast one is.
 
     ``n_copies``: processes, or groups of ``shards`` of them, each with a whole model, on the ``n_devices``; 0: it does
-    not fit on them.
+    not fit on them. ``is_divisible``: of a model spread over all devices, whether they can have it together instead.
     """
 
     shape: ModelShape
@@ -318,6 +315,7 @@ class Plan:
     device: Device
     n_copies: int
     shards: int = 1
+    is_divisible: bool = False
 
     @property
     def bytes_exchanged(self) -> float:
@@ -367,8 +365,7 @@ def make_plan(model_arguments: ModelArguments, data_arguments: DataArguments, ar
     shards = arguments.tensor_parallel
     if n_devices % shards:
         raise UserError(f"--tensor_parallel {shards} needs {shards} devices, or a multiple of it, not {n_devices}")
-    if shards > 1:
-        check_divisible(model_arguments, shards)
+    cache_shards = shards if shards > 1 and check_divisible(model_arguments, shards) else 1
     shape = countable_shape(model_arguments)
     if isinstance(shape, str):
         raise UserError(f"scoring with {model_arguments.model_name_or_path} cannot be planned: {shape}")
@@ -388,7 +385,16 @@ def make_plan(model_arguments: ModelArguments, data_arguments: DataArguments, ar
     if not work.n_response_tokens:
         raise UserError(f"no response of {data_arguments.data} stands in the text that is scored; try --protocol full")
     quantised = quantization(model_arguments)
-    memory = estimate_memory(shape, work, device, model_arguments.dtype, quantised, shards)
+    memory = estimate_memory(shape, work, device, model_arguments.dtype, quantised, shards, cache_shards)
     spread = int(memory.n_devices <= n_devices and shards == 1)
     n_copies = n_devices // shards if memory.n_devices == 1 else spread
-    return Plan(shape, work, memory, speed, n_devices, device, n_copies, shards)
+    is_divisible = n_copies > 0 and memory.n_devices > 1 and _is_divisible(model_arguments, n_devices)
+    return Plan(shape, work, memory, speed, n_devices, device, n_copies, shards, is_divisible)
+
+
+def _is_divisible(model_arguments: ModelArguments, shards: int) -> bool:
+    try:
+        check_divisible(model_arguments, shards)
+    except UserError:
+        return False
+    return True
