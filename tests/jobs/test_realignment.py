@@ -10,8 +10,16 @@ import yaml
 
 from centaurlab.analyses.realignment import RealignmentArguments
 from centaurlab.data.source import DataArguments
+from centaurlab.jobs import adapters
+from centaurlab.jobs.job import Asked
+from centaurlab.jobs.realigned import LearnedRows
 from centaurlab.jobs.realignment import Crowd, find_crowd
+from centaurlab.models.arguments import LoadArguments
+from centaurlab.runs.tracker import TrackingArguments
 from centaurlab.runtime.errors import UserError
+from centaurlab.scoring.arguments import ScoringArguments
+from centaurlab.stats.arguments import EstimateArguments
+from centaurlab.training.arguments import CentaurConfig
 from helpers.commands import Done, evaluate
 from helpers.json_files import read_json, run_json
 from helpers.transcripts import sessions_of, two_keys, write_transcripts
@@ -78,6 +86,54 @@ def test_nobody_is_both_predicted_and_learned_from(tmp_path: Path) -> None:
     leaking = Crowd(replace(crowd.people, training=everybody), (0,))
     with pytest.raises(UserError, match=r"'a2020' \(.*would be learned from and is predicted too, as are 1 more"):
         leaking.check(1)
+
+
+def test_an_adapter_is_known_by_the_texts_it_learned_from_and_not_by_the_processes_that_trained_it(
+    tmp_path: Path, tiny_llama_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_people(tmp_path)
+    trained = []
+
+    def train(_: object, settings: CentaurConfig, __: object) -> None:
+        trained.append(settings.max_steps)
+        (Path(settings.output_dir) / "run.json").write_text('{"job": "train"}')
+
+    monkeypatch.setattr(adapters.train, "COMMAND", replace(adapters.train.COMMAND, run=train))
+    own = RealignmentArguments(str(tiny_llama_dir), str(tmp_path), train_config=str(tmp_path / "lora.yaml"), passes=0.5)
+    data = DataArguments(str(tmp_path / "people.jsonl"))
+    asked = Asked(own, LoadArguments("float32"), data, ScoringArguments(), EstimateArguments(), tmp_path)
+
+    def train_again(texts: dict[str, str], asked: Asked[RealignmentArguments] = asked) -> None:
+        adapters.train_adapter(asked, texts, 8, 0, tmp_path / "adapter", TrackingArguments(["none"]))
+
+    monkeypatch.setattr(CentaurConfig, "world_size", 4)
+    train_again({"a2020": "1f"})
+    monkeypatch.setattr(CentaurConfig, "world_size", 1)
+    train_again({"a2020": "1f"})
+    assert trained == [1]  # 0.5 passes over 8 sessions, two at once on each of four processes
+    with pytest.raises(UserError, match="trained otherwise, or on other texts"):
+        train_again({"a2020": "2e"})
+    with pytest.raises(UserError, match="trained otherwise"):
+        train_again({"a2020": "1f"}, replace(asked, own=replace(own, passes=2.0)))
+
+
+def test_a_baseline_is_made_anew_where_the_study_module_was_changed(tmp_path: Path) -> None:
+    write_people(tmp_path)
+    module = tmp_path / "own.py"
+    module.write_text("STUDIES = ()")
+    data = DataArguments(str(tmp_path / "people.jsonl"), study_module=str(module))
+    crowd = find_crowd(data, (0,), {})
+    rows = LearnedRows(crowd.people, data, {}, "full", tmp_path)
+    made = tmp_path / "b" / "scores.parquet"
+
+    def time_of_making() -> int:
+        rows.baseline(crowd.first(3, 0), "b")
+        return made.stat().st_mtime_ns
+
+    first = time_of_making()
+    assert time_of_making() == first
+    module.write_text("STUDIES = ()  # corrected")
+    assert time_of_making() > first
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Every token under a model against the softmax written out, in one piece and in chunks."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,9 @@ def test_what_is_known_of_a_session_is_read_again(
     sessions = [Transcript(two_keys(person), "s", "e", str(person)) for person in (0, 1)]
     asked = (ModelArguments(str(tiny_llama_dir), dtype="float32"), sessions, tmp_path, "full", None)
     first = memberships(*asked)
+    corrected = [replace(sessions[0], text="You choose <<J>> and then <<F>> of two.\n"), sessions[1]]
+    fresh = memberships(asked[0], corrected, tmp_path / "fresh", *asked[3:])
+    assert memberships(asked[0], corrected, *asked[2:]) == fresh != first
     monkeypatch.setattr(module, "load_model", None)
     assert memberships(*asked) == first
     assert len({one.min_k_instructions for one in first.values()}) == 1  # the same instructions

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,12 @@ _ASKED = "asked.json"
 _OURS = {"early_stopping_patience", "metric_for_best_model", "greater_is_better", "eval_steps", "eval_data"}
 """Keys of a YAML that say how to judge during training, which is not done here."""
 _LOADING = ("dtype", "load_in_4bit", "load_in_8bit", "trust_remote_code", "attn_implementation")
-_READING = ("data", "data_split", "data_revision", "on_malformed", "markers", "study_module")
+_READING = ("data", "data_split", "data_revision", "on_malformed", "markers")
 
 
 def train_adapter(
     asked: Asked[RealignmentArguments],
-    studies: Sequence[str],
+    texts: Mapping[str, str],
     n: int,
     order: int,
     folder: Path,
@@ -38,8 +38,10 @@ def train_adapter(
 ) -> None:
     """Train on the first ``n`` people of each study in an order, unless ``folder`` holds that adapter already.
 
-    The YAML that it is trained by stands beside the folder. Call it on every process of the launch. Raises
-    ``UserError`` where the folder holds another adapter.
+    ``texts``: the fingerprint of these people's texts, by study; with others the adapter would be another. With how
+    many processes it was trained does not count, since machines may share the work. The YAML that it is trained by
+    stands beside the folder. Call it on every process of the launch. Raises ``UserError`` where the folder holds
+    another adapter.
     """
     own, data = asked.own, asked.data
     config = read_yaml(found_recipe(Path(own.train_config)), "--train_config")
@@ -48,7 +50,7 @@ def train_adapter(
     options |= {name: getattr(asked.load, name) for name in _LOADING} | {name: getattr(data, name) for name in _READING}
     options |= {
         "model_name_or_path": own.model_name_or_path,
-        "studies": ",".join(studies),
+        "studies": ",".join(texts),
         "domains": None,
         "novel_studies": None,
         "split": "person",
@@ -65,17 +67,19 @@ def train_adapter(
     }
     told = folder.with_name(f"{folder.name}.yaml")
     settings = _parsed(options, told)[1]
+    known = {name: value for name, value in options.items() if name != "output_dir"}
+    known |= {"passes": own.passes, "texts": dict(texts)}
+    known["base"] = identify(asked.load.of(own.model_name_or_path)).fingerprint
     at_once = settings.per_device_train_batch_size * settings.gradient_accumulation_steps * settings.world_size
-    steps = math.ceil(own.passes * n * len(studies) / at_once)
+    steps = math.ceil(own.passes * n * len(texts) / at_once)
     steps = min(steps, settings.max_steps) if settings.max_steps > 0 else steps
     options |= {"max_steps": steps, "save_steps": steps}
-    known = {name: value for name, value in options.items() if name != "output_dir"}
-    known["base"] = identify(asked.load.of(own.model_name_or_path)).fingerprint
     if read_sound_json(folder / "run.json"):
         before = read_sound_json(folder / _ASKED)
         if any(before.get(name) != value for name, value in as_read_back(known).items()):
             raise UserError(
-                f"{folder} holds an adapter that was trained otherwise; give another --output_dir or --adapters"
+                f"{folder} holds an adapter that was trained otherwise, or on other texts; give another --output_dir "
+                "or --adapters"
             )
         return
     parsed = _parsed(options, told)

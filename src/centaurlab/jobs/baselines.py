@@ -28,6 +28,7 @@ from centaurlab.results.table import NLL, OPTION_NLL
 from centaurlab.runs.addresses import say_where
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.tracker import Tracker, TrackingArguments
+from centaurlab.runtime.own_file import own_digest
 from centaurlab.runtime.terminal import say
 from centaurlab.stats.arguments import EstimateArguments
 
@@ -136,7 +137,7 @@ def _depends_on(people: People, data: DataArguments, own_models: Sequence[Cognit
     return {
         "training": people.training_fingerprints(),
         "data_seed": people.seed,
-        "study_module": data.study_module,
+        "study_module": own_digest(data.study_module),
         "models": {study: [model.name for model in models_of(study, own_models)] for study in studies},
     }
 

@@ -72,12 +72,17 @@ class People:
                 of_study = {key: texts[key] for key in keys}
                 yield StudyPeople(study, of_study, self.predicted[study], self.training.get(study, ()))
 
+    def fingerprints(self, chosen: Mapping[str, Sequence[SessionKey]]) -> dict[str, str]:
+        """Of the texts of those sessions of each study."""
+        told_of = self.told
+        return {
+            study: study_fingerprint(sorted(told_of[key] for key in keys if key in told_of))
+            for study, keys in chosen.items()
+        }
+
     def training_fingerprints(self) -> dict[str, str]:
         """Of the training people of each study."""
-        return {
-            study: study_fingerprint(sorted(self.told[key] for key in self.training.get(study, ())))
-            for study in self.predicted
-        }
+        return self.fingerprints({study: self.training.get(study, ()) for study in self.predicted})
 
     def _read(self, wanted: set[SessionKey]) -> dict[SessionKey, Transcript]:
         found: dict[SessionKey, Transcript] = {}

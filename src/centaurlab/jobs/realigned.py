@@ -15,13 +15,14 @@ from centaurlab.cognitive.recalibration import AT, ScoredSession, recalibrate
 from centaurlab.cognitive.rows import study_rows
 from centaurlab.cognitive.session import Session, is_predictable, read_session
 from centaurlab.data.source import DataArguments
-from centaurlab.data.transcripts import SessionKey, study_fingerprint
+from centaurlab.data.transcripts import SessionKey
 from centaurlab.jobs.baselines import reading
 from centaurlab.jobs.people import People, StudyPeople
 from centaurlab.results.run import ScoreRun, read_run
 from centaurlab.results.table import NLL, RESPONSE, SESSION, at_temperature
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.integrity import read_sound_json
+from centaurlab.runtime.own_file import own_digest
 from centaurlab.stats.estimate import FloatArray
 
 Chosen = Mapping[str, Sequence[SessionKey]]
@@ -93,15 +94,11 @@ class LearnedRows:
 
     def _told(self, chosen: Chosen) -> dict[str, Any]:
         """What the numbers depend on beside the texts that are predicted, and these."""
-        told = self.people.told
-        learned = {
-            study: study_fingerprint(sorted(told[key] for key in keys if key in told)) for study, keys in chosen.items()
-        }
         return {
-            "training": learned,
+            "training": self.people.fingerprints(chosen),
             "sessions": {study: len(keys) for study, keys in chosen.items()},
             "predicted": dict(self.people.asked.fingerprints),
-            "study_module": self.data.study_module,
+            "study_module": own_digest(self.data.study_module),
             "data_seed": self.people.seed,
             "protocol": self.protocol,
         }

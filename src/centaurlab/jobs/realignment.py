@@ -124,7 +124,8 @@ def plan(asked: Asked[RealignmentArguments]) -> Plan:
 
         if "lora" in own.methods:
             for name, (n, order) in lora.items():
-                train_adapter(asked, tuple(crowd.people.predicted), n, order, adapters / name, tracking)
+                texts = crowd.people.fingerprints(crowd.first(n, order))
+                train_adapter(asked, texts, n, order, adapters / name, tracking)
                 gc.collect()
         found = score_rounds(rounds, asked.scoring, tracking)
         if own.simulate:

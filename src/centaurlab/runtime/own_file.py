@@ -3,6 +3,7 @@
 The file is run: use your own only.
 """
 
+import hashlib
 import importlib.util
 from pathlib import Path
 from typing import TypeVar
@@ -10,6 +11,11 @@ from typing import TypeVar
 from centaurlab.runtime.errors import UserError, one_line
 
 T = TypeVar("T")
+
+
+def own_digest(path: str | None) -> str | None:
+    """SHA-256 of the file, hex, by which a run knows that it was changed since; None of none."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else None
 
 
 def load_own(path: Path, name: str, kind: type[T], what: str) -> tuple[T, ...]:

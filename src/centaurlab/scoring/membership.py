@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from centaurlab.data.transcripts import SessionKey, Transcript
+from centaurlab.data.transcripts import SessionKey, Transcript, text_digest
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.identity import identify
 from centaurlab.models.loading import load_config, load_model, load_tokenizer
@@ -101,13 +101,14 @@ def membership(encoding: Encoding, log_p_T: FloatArray, z_T: FloatArray) -> Memb
 def memberships(
     arguments: ModelArguments, sessions: Iterable[Transcript], folder: Path, protocol: str, max_length: int | None
 ) -> dict[SessionKey, Membership]:
-    """Of each session as published; read from ``folder`` where it holds them already."""
+    """Of each session as published; read from ``folder`` where it holds its text's already."""
     transcripts = list(sessions)
+    digest_of = {one.key: text_digest(one.text) for one in transcripts}
     identity = identify(arguments)
     asked = {"model": identity.fingerprint, "protocol": protocol, "max_length": max_length}
     known = read_sound_json(folder / _FILE)
     found = known.get("sessions", {}) if known.get("asked") == asked else {}
-    missing = [one for one in transcripts if one.key.digest().hex() not in found]
+    missing = [one for one in transcripts if digest_of[one.key] not in found]
     if missing:
         tokenizer = load_tokenizer(arguments)
         window = usable_window(load_config(arguments), max_length)
@@ -117,7 +118,7 @@ def memberships(
         for one in missing:
             encoding = encode(one.text, tokenizer, window, protocol)  # type: ignore[arg-type]
             of = membership(encoding, *token_scores(model, encoding.input_ids_T, check))
-            found[one.key.digest().hex()] = asdict(of)
+            found[digest_of[one.key]] = asdict(of)
         RunFolder(folder, "score").write_json(_FILE, {"asked": asked, "sessions": found})
-    values = {one.key: found[one.key.digest().hex()] for one in transcripts}
+    values = {key: found[digest] for key, digest in digest_of.items()}
     return {key: Membership(**{k: NAN if v is None else v for k, v in of.items()}) for key, of in values.items()}

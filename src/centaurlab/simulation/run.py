@@ -34,6 +34,7 @@ from centaurlab.models.shape import usable_window
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.tracker import Tracker, TrackingArguments
 from centaurlab.runtime.errors import IncompleteError, UserError
+from centaurlab.runtime.own_file import own_digest
 from centaurlab.runtime.processes import end_with_launcher
 from centaurlab.runtime.terminal import say
 from centaurlab.scoring.failures import wait_for_all
@@ -235,8 +236,7 @@ def _check_words(sessions: list[OpenLoop], tokenizer: PreTrainedTokenizerBase) -
 
 def _environment(arguments: SimulateArguments) -> dict[str, str | None]:
     """The digest of the user's own environments: with others, sessions would be others."""
-    path = arguments.environment
-    return {"environment": hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else None}
+    return {"environment": own_digest(arguments.environment)}
 
 
 def _say_fits(sessions: list[OpenLoop]) -> None:
