@@ -276,12 +276,15 @@ def test_a_pipe_among_transcripts_is_passed_over(tmp_path):
     write_transcripts(tmp_path / "a.jsonl", [session(1)])
     os.mkfifo(tmp_path / "b.jsonl")
     assert len(read(tmp_path)) == 1
+    assert open_source(DataArguments(str(tmp_path))).notes == ("skipped 1 file (b.jsonl) without transcripts",)
 
 
-def test_a_table_with_two_columns_of_texts_is_refused(tmp_path):
-    columns = [pa.array([TEXT]), pa.array([TEXT]), pa.array(["1"])]
-    pq.write_table(pa.Table.from_arrays(columns, ["text", "text", "participant"]), tmp_path / "s.parquet")
-    assert "has 2 columns `text`; leave one" in error_of(tmp_path / "s.parquet")
+@pytest.mark.parametrize("name", ["text", "participant", "person"])
+def test_a_table_with_two_columns_of_one_name_is_refused(tmp_path, name):
+    columns = {"text": TEXT, "participant": "1", "person": "2"}
+    arrays = [pa.array([value]) for value in (*columns.values(), columns[name])]
+    pq.write_table(pa.Table.from_arrays(arrays, [*columns, name]), tmp_path / "s.parquet")
+    assert f"has 2 columns `{name}`; leave one" in error_of(tmp_path / "s.parquet")
 
 
 @pytest.mark.parametrize("content", ["", "\n \n"])

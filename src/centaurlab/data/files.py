@@ -17,7 +17,7 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from centaurlab.data.records import KEY_FIELDS, Place, Problem, Record
+from centaurlab.data.records import KEY_FIELDS, PERSON_FIELD, Place, Problem, Record
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.unique_keys import once_each
 
@@ -143,8 +143,8 @@ def _walk(root: Path) -> tuple[list[Path], list[Path], list[Path]]:
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         files = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
-        files = [path for path in files if path.is_file() or not path.exists()]  # no pipes and devices
-        transcripts = [path for path in files if _is_transcripts(path) and not _is_other_archive(path)]
+        readable = [path for path in files if path.is_file() or not path.exists()]  # no pipes and devices
+        transcripts = [path for path in readable if _is_transcripts(path) and not _is_other_archive(path)]
         # Beside prompts and below them, everything else is raw data; `prompts.jsonl` sorts before its own archive.
         prompts = [path for path in transcripts if stem(path.name) == "prompts"]
         if prompts:
@@ -336,8 +336,8 @@ def _read_parquet(path: Path, places: tuple[Place, ...], keys_only: bool) -> Ite
                 return
             if table.metadata.num_rows == 0:
                 yield Problem(str(path), "the file is empty", places)
-            names = table.schema_arrow.names
-            if twice := [name for name in ("text", *KEY_FIELDS, "participant_id") if names.count(name) > 1]:
+            names, once = table.schema_arrow.names, ("text", *KEY_FIELDS, "participant_id", PERSON_FIELD)
+            if twice := [name for name in once if names.count(name) > 1]:
                 yield Problem(str(path), f"has {names.count(twice[0])} columns `{twice[0]}`; leave one", places)
                 return
             columns = [f.name for f in table.schema_arrow if _is_short(f)] if keys_only else None
