@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from centaurlab.data.held_out import Split, read_split
+from centaurlab.data.held_out import Split, check_held_out, read_split
+from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.runtime.errors import UserError
 from helpers.json_files import write_json
+from helpers.transcripts import session, write_transcripts
 
 SPLIT = {
     "data": "people.jsonl",
@@ -26,6 +28,23 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     trained, held_out = [SessionKey("a", "e", "1"), SessionKey("a", "e", "2")], [SessionKey("a", "e", "3")]
     expected = Split("people.jsonl", None, frozenset(trained), frozenset(held_out), ("b",), 3, "b00")
     assert read_split(tmp_path) == expected
+
+
+def test_ids_as_older_versions_wrote_them_are_those_of_today(tmp_path: Path) -> None:
+    """An adapter of which split.json has ids as the data have them is held to whom it was trained on."""
+    raw = ["12 ", "e\u0301va", " 7"]
+    data = write_transcripts(tmp_path / "d.jsonl", [session(1) | {"participant": name} for name in raw])
+    source = open_source(DataArguments(str(data)))
+    sides = {"train": [["e", "12 "], ["e", "e\u0301va"]], "test": [["e", " 7"]]}
+    split = Split.from_dict(SPLIT | {"studies": {"a ": sides}})
+    assert split.train == {SessionKey("a", "e", "12"), SessionKey("a", "e", "\u00e9va")}
+    assert split.test == {SessionKey("a", "e", "7")}
+    (key, *_) = source.ranked_keys()
+    written = {"train": [[key.experiment, name] for name in raw], "test": []}
+    about = {"data": str(data), "split_seed": 0, "studies": {key.study: written}}
+    write_json(tmp_path / "split.json", SPLIT | about)
+    with pytest.raises(UserError, match=r"trained on the people of \d sessions of --participants test.*older version"):
+        check_held_out(str(tmp_path), DataArguments(str(data), participants="test"), source)
 
 
 @pytest.mark.parametrize(

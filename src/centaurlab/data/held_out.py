@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from centaurlab.data.persons import Persons
+from centaurlab.data.records import as_name
 from centaurlab.data.source import DataArguments, TranscriptSource
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.runs.integrity import read_json
@@ -114,8 +115,9 @@ def read_split(adapter: Path) -> Split:
 
 
 def _sessions(split: Mapping[str, Any], half: str) -> frozenset[SessionKey]:
-    """The sessions of a half in a ``split.json``."""
-    return frozenset(SessionKey(study, *who) for study, known in split["studies"].items() for who in known[half])
+    """The sessions of a half in a ``split.json``, by today's names: older versions kept spaces and split accents."""
+    written = ((study, *who) for study, known in split["studies"].items() for who in known[half])
+    return frozenset(SessionKey(*(as_name(name) or "" for name in names)) for names in written)
 
 
 def check_held_out(model: str, data: DataArguments, source: TranscriptSource) -> None:
@@ -138,6 +140,6 @@ def check_held_out(model: str, data: DataArguments, source: TranscriptSource) ->
         if known:
             raise UserError(
                 f"{model} was trained on the people of {len(known)} sessions of --participants test, such as "
-                f"{known[0]}: it was split by {split.get('held_out_by', 'session')}, in an older version, and not by "
-                "person; train it again, or judge it with 'centaurlab generalisation', which says whom it knows"
+                f"{known[0]}: an older version held out other people (by session, or with spaces that counted in "
+                "ids); train it again, or judge it with 'centaurlab generalisation', which says whom it knows"
             )
