@@ -5,6 +5,7 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -14,7 +15,6 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from centaurlab.jobs import score as allocator
-from centaurlab.models.arguments import ModelArguments
 from centaurlab.prompts.encoding import Encoding, encode
 from centaurlab.scoring import worker as module
 from centaurlab.scoring.scorer import SessionError, SessionMemoryError, SessionScorer
@@ -135,8 +135,8 @@ def little_memory() -> None:
     def lift(*_: object) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
-    def load_and_limit(arguments: ModelArguments, device: torch.device | None = None) -> PreTrainedModel:
-        model = load_model(arguments, device)
+    def load_and_limit(*asked: Any) -> PreTrainedModel:
+        model = load_model(*asked)
         model.register_forward_pre_hook(limit)
         model.register_forward_hook(lift, always_call=True)
         return model

@@ -8,7 +8,7 @@ import gzip
 import io
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import fields
 
@@ -214,17 +214,17 @@ def people_of_bytes(data: bytes) -> list[dict[str, object]]:
 
 def config_of_bytes(data: bytes) -> str:
     """Settings of a scoring run, two bytes for each key and value."""
-    return f"model_name_or_path: m\noutput_dir: o\n{_yaml(data, OPTIONS)}"
+    return _yaml(data, OPTIONS, {"model_name_or_path": "m", "output_dir": "o"})
 
 
 def sweep_of_bytes(data: bytes) -> str:
-    """A sweep file in four parts, each of which may say something again: the last word counts."""
+    """A sweep file in four parts, each of which may say something again: the last word is written."""
     top, metric, parameter, early = (data.split(b"\xff", 3) + [b""] * 3)[:4]
     return (
-        f"method: random\ncommand: [a]\n{_yaml(top, SWEEP_KEYS)}"
-        f"metric:\n name: m\n{_yaml(metric, SWEEP_KEYS, ' ')}"
-        f"parameters:\n b: {{value: 1}}\n a:\n  distribution: uniform\n{_yaml(parameter, SWEEP_KEYS, '  ')}"
-        f"early_terminate:\n min_iter: 1\n{_yaml(early, SWEEP_KEYS, ' ')}"
+        _yaml(top, SWEEP_KEYS, {"method": "random", "command": "[a]"})
+        + f"metric:\n{_yaml(metric, SWEEP_KEYS, {'name': 'm'}, ' ')}"
+        + f"parameters:\n b: {{value: 1}}\n a:\n{_yaml(parameter, SWEEP_KEYS, {'distribution': 'uniform'}, '  ')}"
+        + f"early_terminate:\n{_yaml(early, SWEEP_KEYS, {'min_iter': '1'}, ' ')}"
     )
 
 
@@ -259,10 +259,9 @@ def _sessions(data: bytes) -> list[dict[str, object]]:
     return sessions
 
 
-def _yaml(data: bytes, keys: Sequence[str], indent: str = "") -> str:
-    return "".join(
-        f"{indent}{keys[key % len(keys)]}: {SCALARS[value % len(SCALARS)]}\n" for key, value in _two_by_two(data)
-    )
+def _yaml(data: bytes, keys: Sequence[str], known: Mapping[str, str], indent: str = "") -> str:
+    said = {keys[key % len(keys)]: SCALARS[value % len(SCALARS)] for key, value in _two_by_two(data)}
+    return "".join(f"{indent}{key}: {value}\n" for key, value in {**known, **said}.items())
 
 
 def _two_by_two(data: bytes) -> list[tuple[int, int]]:

@@ -1,6 +1,7 @@
 """Whether responses are the tokens that spell them, found without the package; for any text and tokenizer."""
 
 import numpy as np
+import regex
 
 from centaurlab.prompts.encoding import Encoding, encode_prompt
 from centaurlab.prompts.prompt import session_prompt
@@ -62,6 +63,11 @@ TEXTS = (
     *("\u200b", "\ufeff", "\u00a0", "\u3000", "\u2028", "\r\n", "\x00"),
 )
 """Scripts in both directions, emoji of several code points, combining characters, and what tokenizers treat apart."""
+
+
+def is_seen(text: str) -> bool:
+    """Whether something of a text would be seen, by the properties of Unicode."""
+    return regex.fullmatch(r"[\p{White_Space}\p{Cc}\p{Default_Ignorable_Code_Point}\u2800]*", text) is None
 
 
 def responses_by_hand(text: str) -> list[tuple[int, int]]:

@@ -77,7 +77,9 @@ def test_one_model_twice_is_told_apart(first: dict[str, str], second: dict[str, 
 def test_log_probabilities_are_not_read_as_nlls(tmp_path: Path) -> None:
     """As another program may write them; by them the worse model would win. What is certain may be rounded below 0."""
     likely: Rows = [(key, {r: -nll for r, nll in nlls.items()}) for key, nlls in BASE]
-    with pytest.raises(UserError, match="no NLL is above zero, down to -3; these are log-probabilities"):
-        read_run(score_folder(tmp_path / "likely", likely)).table(["nll"])
+    mixed: Rows = [(key, {**nlls, 99: 1e-7}) for key, nlls in likely]  # what is certain, rounded
+    for name, rows in (("likely", likely), ("mixed", mixed)):
+        with pytest.raises(UserError, match="no NLL is above zero, down to -3; these are log-probabilities"):
+            read_run(score_folder(tmp_path / name, rows)).table(["nll"])
     certain: Rows = [(BASE[0][0], {0: 0.0, 1: -1e-6})]
     assert len(read_run(score_folder(tmp_path / "certain", certain)).table(["nll"]).to_pandas()) == 2

@@ -196,6 +196,14 @@ def test_words_that_do_not_end_leave_no_half_of_a_marker(tiny_llama_dir: Path) -
     assert (words.answer.text, words.answer.is_complete) == ("a", False)
 
 
+def test_an_answer_of_which_nothing_is_seen_cannot_end(tiny_llama_dir: Path) -> None:
+    tokenizer = load_tokenizer(ModelArguments(str(tiny_llama_dir)))
+    vocabulary = Vocabulary(tokenizer, len(tokenizer))
+    (end,) = tokenizer(">", add_special_tokens=False).input_ids
+    unseen = ["", " \t", "\u200b", "\ufeff \u3164"]
+    assert [bool(vocabulary.impossible(answer)[end]) for answer in [*unseen, "a"]] == [*([True] * 4), False]
+
+
 def test_a_session_ends_at_the_last_answer_that_fits_the_window(
     loaded: tuple[PreTrainedModel, PreTrainedTokenizerFast],
 ) -> None:

@@ -101,7 +101,8 @@ def _stays(trials: Sequence[Trial]) -> Iterator[tuple[str, bool]]:
         rewards = [of.outcome["reward"] for of in now if "reward" in of.outcome]
         if rewards and now[0].kind == following[0].kind:
             transitions = [str(of.stimuli["transition"]) for of in now if "transition" in of.stimuli]
-            situation = ", ".join([f"{now[0].kind} after {'a' if rewards[-1] else 'no'} reward", *transitions])
+            is_paid = isinstance(rewards[-1], float) and rewards[-1] > 0  # a loss is no reward
+            situation = ", ".join([f"{now[0].kind} after {'a' if is_paid else 'no'} reward", *transitions])
             yield situation, now[0].role == following[0].role
 
 

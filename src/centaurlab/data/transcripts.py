@@ -21,7 +21,12 @@ _IMAGE_FILE = r"[\w./-]*\w\.(?:png|jpe?g|gif|bmp|svg|webp)\b"
 _IMAGE = re.compile(rf"<image\b[^<>\n]{{0,200}}>(?:[ :]?{_IMAGE_FILE})?|{_IMAGE_FILE}", re.IGNORECASE)
 _RESPONSE = re.compile(r"<<(.*?)>>", re.DOTALL)
 _MISSING = {"", "n/a", "na", "nan", "none", "null", "nat", "<na>", "inf", "-inf"}
-_UNSEEN = r"\s\x00-\x1f\x7f-\x9f\xad\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufeff"
+# Spaces, control characters, the blank of Braille, and what Unicode calls Default_Ignorable_Code_Point.
+_UNSEEN = (
+    r"\s\x00-\x1f\x7f-\x9f\u2800"
+    r"\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
+    r"\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
 BLANK = f"[{_UNSEEN}]*"
 """What a blank response is made of, as a regular expression: spaces, and characters of which nothing is seen."""
 _BLANK = re.compile(BLANK)

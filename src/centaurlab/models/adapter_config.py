@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 _LORA = "LORA"
 _NEEDED = ("r", "lora_alpha")
 _PATTERN_SECONDS = 10.0
-_REDRAWN = "pissa_niter"
+_REDRAWN = ("pissa_niter", "lora_ga")
+"""Ways to begin that change the base as well, which loading does not do again."""
 
 
 def read_settings(said: Mapping[str, Any], path: Path) -> Any:
@@ -60,8 +61,8 @@ def _check_settings(said: Mapping[str, Any], config: "PeftConfig", path: Path) -
             raise UserError(f"{path}: lora_alpha is {alpha!r}, with which an adapter is none; the file is damaged")
     if str(said.get("init_lora_weights")).startswith(_REDRAWN):
         raise UserError(
-            f"{path}: the adapter began with a randomised SVD of its base ({said['init_lora_weights']}), which no one "
-            "can draw again; save it converted (save_pretrained with path_initial_model_for_weight_conversion)"
+            f"{path}: the adapter changed its base when it began ({said['init_lora_weights']}), as no one can again; "
+            "save it converted (save_pretrained with path_initial_model_for_weight_conversion)"
         )
 
 

@@ -116,7 +116,7 @@ class ResponseScores:
 _PERSON_FIELD = pa.field(PERSON, pa.dictionary(pa.int32(), pa.string()))
 _ROW_GROUP_ROWS, _ROW_GROUP_SESSIONS = 100_000, 10_000  # held in memory until they are written
 _READ_ROWS = 1 << 20
-_NO_ROUNDING = -1e-3  # what is certain may have an NLL a little below zero
+_NO_ROUNDING = -1e-3  # what is certain may have an NLL a little below zero, or a log-probability above
 _REMEDY = "delete it and give its 'centaurlab score' command again"
 
 
@@ -270,7 +270,7 @@ def _schema(columns: Sequence[str]) -> pa.Schema:
 def _check_nlls(folder: Path, batch: pa.RecordBatch) -> None:
     nll_R = batch.column(NLL).to_numpy(zero_copy_only=False)
     is_bad_R = ~np.isfinite(nll_R)
-    if len(nll_R) and not is_bad_R.any() and nll_R.max() <= 0 and nll_R.min() < _NO_ROUNDING:
+    if len(nll_R) and not is_bad_R.any() and nll_R.max() < -_NO_ROUNDING and nll_R.min() < _NO_ROUNDING:
         raise UserError(
             f"{folder}: no NLL is above zero, down to {nll_R.min():.3g}; these are log-probabilities, write them with "
             "the other sign"

@@ -7,11 +7,12 @@ import yaml
 
 
 def once_each(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """The object of JSON that has these pairs (``object_pairs_hook``); ``ValueError`` where a key stands twice."""
+    """The object of JSON that has these pairs (``object_pairs_hook``); ``ValueError`` where a key has two values."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
+        other = [key for key, value in pairs if value != found[key]]
+        if other:
+            raise ValueError(f"the key {other[0]!r} stands twice")
     return found
 
 
@@ -24,7 +25,7 @@ class OnceEachLoader(yaml.SafeLoader):
         seen: set[tuple[str, str]] = set()
         for key, _ in node.value:
             named = (key.tag, str(key.value))
-            if named in seen:
+            if named in seen and named[1] != "<<":
                 raise yaml.MarkedYAMLError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
             seen.add(named)
         return node

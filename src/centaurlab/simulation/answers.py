@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from centaurlab.data.transcripts import CLOSE, OPEN
+from centaurlab.data.transcripts import CLOSE, OPEN, is_blank
 from centaurlab.prompts.encoding import encode_stretch
 from centaurlab.scoring.option_trees import OptionTree, option_tree
 from centaurlab.simulation.draws import draw, draw_token
@@ -96,7 +96,7 @@ class Vocabulary:
         found = self._never_V.copy()
         if answer.endswith("<"):
             found |= self._opens_V
-        if not answer.strip():
+        if is_blank(answer):
             found |= self._closes_V
         return found
 
@@ -141,7 +141,7 @@ class FreeWords:
         self._text = text.partition(CLOSE)[0]
         if is_closed or len(self.ids) == self._max_new_tokens:
             self._text = self._text.rstrip(CLOSE[0])  # half a marker would make another of the one that is set here
-            if OPEN in self._text or not self._text.strip():
+            if OPEN in self._text or is_blank(self._text):
                 raise AnswerError(f"the model's answer {self._text!r} is blank or holds a marker, and is none")
             self.answer = Answer(
                 self._text, float(np.exp(self._log_p)), self._off_option_nats, n_options=None, is_complete=is_closed

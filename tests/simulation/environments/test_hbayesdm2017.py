@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from centaurlab.analyses.behaviour import behaviours
 from centaurlab.catalog.studies import Trial, find_study
 from centaurlab.data.options import session_trials
 from centaurlab.data.source import DataArguments, open_source
@@ -17,6 +19,7 @@ from centaurlab.data.transcripts import Transcript
 from centaurlab.runtime.errors import UserError
 from centaurlab.simulation.environments.environment import check_retold
 from centaurlab.simulation.environments.find import ENVIRONMENTS
+from centaurlab.simulation.environments.hbayesdm2017 import _CHANGES
 from helpers.actors import act
 
 TWO_STEP, DECKS, BANDIT, REVERSAL = (f"hbayesdm2017{name}" for name in ("twostep", "decks", "bandit", "reversal"))
@@ -81,6 +84,13 @@ def test_effects_are_those_counted_by_hand(made_up: Mapping[str, Transcript]) ->
     assert np.isnan(effect(made_up[REVERSAL], "stay by outcome"))  # nothing follows after the one point that was won
 
 
+def test_a_loss_is_no_reward_in_what_follows_from_it(made_up: Mapping[str, Transcript]) -> None:
+    session = made_up[BANDIT]
+    (found,) = behaviours([session], {})[BANDIT]
+    stays = {name: value for name, value in found.features.items() if "reward" in name}
+    assert stays == {"choice after a reward: the same again": 1.0, "choice after no reward: the same again": 0.0}
+
+
 def test_sessions_are_retold_byte_for_byte(made_up: Mapping[str, Transcript]) -> None:
     assert set(made_up) == {TWO_STEP, DECKS, BANDIT, REVERSAL}
     for session in made_up.values():
@@ -108,9 +118,19 @@ def test_machines_and_places_pay_as_often_as_they_are_said_to(made_up: Mapping[s
     common = np.mean([trial.stimuli["transition"] == "common" for trial in second])
     assert len(second) == n
     assert abs(common - 0.7) < 3.5 * np.sqrt(0.21 / n)
-    good = np.array([(trial.role == "machine 1") == (trial.outcome["reward"] == 1) for trial in told[REVERSAL]])
-    runs = np.abs(np.diff(np.convolve(good, np.ones(10) / 10, "valid").round()))
-    assert runs.sum() >= 8  # the better machine changes about forty times
+
+
+def test_the_better_machine_changes_when_it_did_for_everybody(made_up: Mapping[str, Transcript]) -> None:
+    """Of 40 sessions of one machine each: how often it wins before, between and after the changes."""
+    wins = np.empty((40, 100), bool)
+    for seed in range(40):
+        text = act(long(made_up[REVERSAL], 100), lambda question: str((question.options or ())[0]), seed)
+        wins[seed] = [trial.outcome["reward"] == 1 for trial in trials_of(Transcript(text, REVERSAL, "e", "p"))]
+    edges = [1, 8, 17, 29, 37, 48, 60, 68, 79, 91, 101]
+    shares = [wins[:, start - 1 : end - 1].mean() for start, end in pairwise(edges)]
+    assert [share > 0.5 for share in shares] == [True, False] * 5
+    assert abs(np.mean(shares[::2]) - 0.67) < 0.05
+    assert abs(np.mean(shares[1::2]) - 0.33) < 0.05
 
 
 def test_ten_cards_of_a_deck_are_those_of_bechara(made_up: Mapping[str, Transcript]) -> None:
@@ -154,3 +174,9 @@ def test_the_examples_are_told_and_retold_as_they_are() -> None:
     turned = [trial for one in people if one.study == DECKS for trial in trials_of(one)]
     assert [trial.outcome["reward"] for trial in turned] == list(cards.gain + cards.loss)
     assert [trial.role for trial in turned] == [f"deck {k}" for k in cards.choice]
+
+    points = pd.read_csv(folder / "prl_exampleData.txt", sep="\t")
+    points["is_good"] = points.choice - 1 == [sum(t >= change for change in _CHANGES) % 2 for t in points.trial]
+    won = points.assign(won=points.outcome > 0).groupby("is_good").won.mean()
+    assert abs(won[True] - 0.67) < 0.025
+    assert abs(won[False] - 0.33) < 0.025

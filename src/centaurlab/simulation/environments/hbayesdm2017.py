@@ -1,8 +1,9 @@
 """hbayesdm2017: what would have followed from other choices, with the chances that the data show.
 
 Two-step: as in shahar2019twosteptask, but the walks of rewards are each person's own. Machines: the better one wins
-65 % and the other 35 %; where they change places, 70 % and 30 %, after one trial in ten. Decks: those of Bechara et al.
-(1994), doi:10.1016/0010-0277(94)90018-3, of which each ten cards lie in an order that is drawn anew.
+65 % and the other 35 %; where they change places, 67 % and 33 %, at the trials at which they did for everybody: those
+of maximum likelihood, given who won with what. Decks: those of Bechara et al. (1994),
+doi:10.1016/0010-0277(94)90018-3, of which each ten cards lie in an order that is drawn anew.
 """
 
 import re
@@ -16,11 +17,13 @@ from centaurlab.catalog.studies import Ask, Trial, find_study, search
 from centaurlab.catalog.studies.hbayesdm2017 import OUTCOME
 from centaurlab.data.transcripts import Transcript
 from centaurlab.simulation.environments.environment import Environment, retold
-from centaurlab.simulation.environments.worlds import reversals, walk
+from centaurlab.simulation.environments.worlds import walk
 from centaurlab.simulation.play import Chance, Play
 
 _MOST_TRIALS = 400
 _COMMON = 0.7
+_CHANGES = (8, 17, 29, 37, 48, 60, 68, 79, 91)
+"""The trials, counted from 1, from which on the other machine is the better one; the first is at first."""
 _DECKS = (  # what a card wins, and what ten cards lose
     (100, (150, 200, 250, 300, 350, 0, 0, 0, 0, 0)),
     (100, (1250, 0, 0, 0, 0, 0, 0, 0, 0, 0)),
@@ -48,14 +51,10 @@ def _two_steps(text: str, draw: np.random.Generator) -> Follow:
     return follow
 
 
-def _machines(changes: bool, text: str, draw: np.random.Generator) -> Follow:
-    if changes:
-        p_TO = reversals(draw, _MOST_TRIALS, 2, high=0.7, low=0.3, hazard=0.1)
-    else:
-        p_TO = np.tile((0.65, 0.35), (_MOST_TRIALS, 1))
-
+def _machines(better: float, changes: Sequence[int], text: str, draw: np.random.Generator) -> Follow:
     def follow(asked: Ask, option: int, n_before: int) -> str:
-        return f"{'win' if draw.random() < p_TO[n_before % _MOST_TRIALS, option] else 'lose'} a point"
+        good = sum(n_before + 1 >= change for change in changes) % 2
+        return f"{'win' if draw.random() < (better if option == good else 1 - better) else 'lose'} a point"
 
     return follow
 
@@ -95,8 +94,8 @@ ENVIRONMENTS = tuple(
     Environment(name, partial(_play, name, world), _happened)
     for name, world in (
         ("hbayesdm2017twostep", _two_steps),
-        ("hbayesdm2017bandit", partial(_machines, False)),
-        ("hbayesdm2017reversal", partial(_machines, True)),
+        ("hbayesdm2017bandit", partial(_machines, 0.65, ())),
+        ("hbayesdm2017reversal", partial(_machines, 0.67, _CHANGES)),
         ("hbayesdm2017decks", _decks),
     )
 )
