@@ -71,6 +71,27 @@ def test_many_results_take_little_more_than_their_bytes(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_store_of_an_older_version_is_read_and_continued(tmp_path: Path) -> None:
+    """Whose rows lie in the order of their digests, without a number."""
+    filled(tmp_path, 5)
+    columns = "(digest TEXT PRIMARY KEY, about TEXT, scores BLOB, checksum INTEGER) WITHOUT ROWID"
+    old = sqlite3.connect(tmp_path / "process-0.sqlite")
+    old.executescript(
+        f"ALTER TABLE results RENAME TO new; CREATE TABLE results {columns};"
+        "INSERT INTO results SELECT * FROM new; DROP TABLE new; VACUUM"
+    )
+    with pytest.raises(sqlite3.OperationalError, match="no such column"):
+        old.execute("SELECT rowid FROM results")
+    old.close()
+    store = ScoreStore(tmp_path, IDENTITY)
+    assert (len(store.known), store.damaged) == (5, [])
+    store.add_together({digest(seed): result(seed) for seed in (4, 5, 6)})
+    store.close()
+    again = ScoreStore(tmp_path, IDENTITY)
+    assert (len(again.known), again.damaged) == (7, [])
+    assert all(same(again.find(digest(seed)), result(seed)) for seed in range(7))
+
+
 @settings(max_examples=20, deadline=None)
 @given(n=st.integers(0, 30), seed=st.integers(0, 1000))
 def test_a_result_comes_back_bit_for_bit(tmp_path_factory: pytest.TempPathFactory, n: int, seed: int) -> None:

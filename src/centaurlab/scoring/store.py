@@ -1,8 +1,9 @@
 """Scores that survive: a session's result is on disk, checked and final, as soon as it is computed.
 
 Each process appends to an SQLite file of its own in ``<run folder>/store``, so that writers never wait for one
-another and a kill at any moment loses at most the session in flight. Results are keyed by the digest of the
-session's text: what is known is never computed again. ``scores.parquet`` is written from the store at the end.
+another and a kill at any moment loses at most the session in flight, or the short sessions that share the pass in
+flight. Results are keyed by the digest of the session's text: what is known is never computed again.
+``scores.parquet`` is written from the store at the end.
 
 A file that the disk has changed is named and set aside whole, and what was in it is scored again; the files of the
 other processes are kept. Nothing is read out of it: a kill, a full disk and a power cut leave a sound file, so that
