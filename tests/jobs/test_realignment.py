@@ -169,6 +169,7 @@ def test_every_method_learns_of_the_same_first_people_and_nothing_is_done_twice(
     assert of_all["gain"]["recalibration", 3] == pytest.approx(of_all["nll"]["lora", 0] - np.mean(means), abs=1e-5)
     assistant = pd.read_csv(out / "assistant.csv")
     assert assistant.groupby("method").size().to_dict() == {"lora": 2, "model": 1}
+    assert not any("no interval has whom" in note for note in run_json(out)["notes"])
     assert "no power law is fitted to lora, context, recalibration, baseline" in run_json(out)["verdict"]
 
     kept = {path: path.stat().st_mtime_ns for path in out.rglob("adapter_model.safetensors")}
@@ -192,6 +193,7 @@ def test_what_does_not_fit_and_who_is_not_there_is_said(tmp_path: Path, tiny_lla
     assert "context: 8 people of a2020 (order 0) and the person who is predicted do not fit" in done.stdout
     table = pd.read_csv(tmp_path / "out" / "realignment.csv")
     assert sorted(set(table[table["method"] == "context"]["people"])) == [0, 1]
+    assert any("no interval has whom one learned from" in note for note in run_json(tmp_path / "out")["notes"])
     acted = pd.read_csv(tmp_path / "out" / "fidelity.csv")
     assert set(acted["method"]) == {"model"}
     assert "marginal" in set(acted["axis"])

@@ -53,6 +53,40 @@ def test_a_power_law_is_found_again_and_not_fitted_to_three_sizes() -> None:
     assert power_law(points, {n: CURVE[n] for n in (0, 1, 2, 4)}) is None
 
 
+def test_no_power_law_is_told_of_curves_that_rise_or_fall_without_an_end() -> None:
+    """A curve that falls by as much or more with every doubling has no positive a; NLLs that rise have no law."""
+    for nll in ((0.75, 0.70, 0.66, 0.61), (0.61, 0.66, 0.70, 0.75), (0.7, 0.7, 0.7, 0.7), (0.9, 0.7, 0.7, 0.7)):
+        points = points_of(dict(zip((1, 2, 4, 8), nll, strict=True)), 1.0, noise=0.1)
+        assert power_law(points, {n: CURVE[n] for n in (1, 2, 4, 8)}) is None
+
+
+def test_a_power_law_has_no_interval_where_it_fits_few_of_the_resamples() -> None:
+    draw = np.random.default_rng(5)
+    nll_N = np.array([0.2 + 0.8 * n**-0.3 for n in SIZES[1:]])
+    sums = np.column_stack([np.ones(8), nll_N + 0.3 * draw.standard_normal((8, 5)), np.ones(8)])
+    sums[:, 1:6] += nll_N - sums[:, 1:6].mean(axis=0)  # the mean follows the law, which single people do not
+    runs = [*((("m", n), 0) for n in SIZES[1:]), (("line", 0), 0)]
+    law = power_law(curve_points({"s": sums}, runs, 200, 0)[0], {n: CURVE[n] for n in SIZES[1:]})
+    assert law is not None
+    assert (law.a.value, law.c.value) == (pytest.approx(0.2, abs=0.01), pytest.approx(0.3, abs=0.01))
+    assert not law.a.has_interval
+    assert not law.c.has_interval
+
+
+def test_the_interval_of_the_people_it_takes_holds_them_in_95_of_100_samples_of_four_people() -> None:
+    """The curve is 1 above the line with nobody, and 1 − g with three people: log(1 + n*) = log(4) / g."""
+    draw, held = np.random.default_rng(2), 0
+    runs = [(("m", 0), 0), (("m", 3), 0), (("line", 0), 0)]
+    for _ in range(200):
+        gain_P, person_P = 2 + 0.3 * draw.standard_normal(4), draw.standard_normal(4)
+        sums = np.stack([np.ones(4), 5 + person_P, 5 + person_P - gain_P, 4 + person_P], axis=1)
+        points, _ = curve_points({"s": sums}, runs, 200, 0)
+        at = reached(points, {0: ("m", 0), 3: ("m", 3)}, ("line", 0))
+        assert at.n == pytest.approx(4 ** (1 / gain_P.mean()) - 1)
+        held += at.low <= 4 ** (1 / 2) - 1 <= at.high
+    assert held >= 183  # 190 expected; fewer with p = 0.01; percentiles as drawn: 253 of 300
+
+
 def test_orders_that_differ_widen_the_interval_as_their_spread_says() -> None:
     """With people all alike, what remains is the mean of five orders: its standard error is their SD over √5."""
     of_order = np.array([0.9, 1.0, 1.1, 1.3, 0.7])

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 _GAIN = Quantity("gain", "nats per response", is_difference=True)
 
+_ONE_ORDER = "no interval has whom one learned from: it was one order of people; --orders 0 1 2 takes three"
+
 DESCRIPTION = """How many people does it take to realign a model? NLL of held-out people by number of others.
 
 examples:
@@ -138,6 +140,8 @@ def find_realignment(
     laws = law_table(known, curves)
     assistant = assistant_table(learned)
     said = [*verdicts(overall, curves, lines), *_unfitted(laws)]
+    if len({one.order for one in learned if one.n}) == 1:
+        notes = [*notes, _ONE_ORDER]
     notes = [*notes, *([f"{n_left_out:,} responses that not every run scored are left out"] if n_left_out else [])]
     tables = {"realignment.csv": table, "reached.csv": at_lines, "laws.csv": laws}
     tables |= {"assistant.csv": assistant} if len(assistant) else {}
@@ -290,7 +294,8 @@ def section(run: Run) -> Section:
             "The same held-out people are predicted after learning from n others: "
             + "; ".join(f"{name}: {about}" for name, about in METHODS.items())
             + ". n* is where a curve reaches the base model, or the adaptive baseline that learned from all training "
-            "people; its interval has percentiles of resamples of held-out people and of orders.",
+            "people; its interval has percentiles of resamples of held-out people and of orders, as wide as those of "
+            "NLLs are.",
             NLL,
             INTERVALS,
         ),

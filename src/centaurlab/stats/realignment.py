@@ -8,11 +8,11 @@ resamples.
 """
 
 import math
-import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri
 
 from centaurlab.stats import bootstrap
 from centaurlab.stats.estimate import CONFIDENCE, NAN, Estimate, FloatArray
@@ -20,7 +20,10 @@ from centaurlab.stats.scale import POSITIVE
 
 _LEAST_SIZES = 4
 """Numbers of people above 0 that a law of three parameters is fitted to: one more than these."""
-_REFITS = 200
+_MAX_UNFITTED = 0.05
+"""Share of resamples that no law may fit, where there is an interval."""
+_C = np.geomspace(0.05, 5.0, 200)
+"""What the exponent c may be."""
 
 
 @dataclass(frozen=True)
@@ -135,15 +138,16 @@ class Reached:
 def reached(points: Points, curve: Mapping[int, Hashable], line: Hashable) -> Reached:
     """Where the curve, by number of people, reaches the point ``line``; percentiles of resamples of people and orders.
 
-    Unlike an NLL, n* has no standard error: in some resamples it may not be there at all.
+    Unlike an NLL, n* has no standard error: in some resamples it may not be there at all. At each number of people the
+    resamples are as far from the line as the interval of that difference says.
     """
     n_N, rows = sorted(curve), [points.place[curve[n]] for n in sorted(curve)]
     line_row = points.place[line]
     (value,) = crossing(n_N, points.value_C[rows, None], points.value_C[[line_row]])
-    n_people = sum(int((one.weight_UQM[:, 0, line_row] > 0).sum()) for one in points.studies)
-    if n_people <= len(points.studies):
+    above_NB = np.stack([_resampled(points, {row: 1.0, line_row: -1.0}) for row in rows])
+    if np.isnan(above_NB).any():
         return Reached(float(value), NAN, NAN, NAN)
-    found_B = crossing(n_N, points.replicate_CB[rows], points.replicate_CB[line_row])
+    found_B = crossing(n_N, above_NB, np.zeros(above_NB.shape[1]))
     low, high = _ends(found_B)
     return Reached(float(value), low, high, float(np.isfinite(found_B).mean()))
 
@@ -160,36 +164,67 @@ class PowerLaw:
 def power_law(points: Points, curve: Mapping[int, Hashable]) -> PowerLaw | None:
     """Least squares over the numbers of people above 0; None where they are too few, or no such law fits.
 
-    Intervals are percentiles of refits to resamples of held-out people and orders.
+    Intervals are percentiles of refits to resamples of held-out people and orders, which are as far apart as the NLLs'
+    own intervals say. There is none where no law fits more than 5 % of the resamples.
     """
     n_N = [n for n in sorted(curve) if n > 0]
     if len(n_N) < _LEAST_SIZES:
         return None
     rows = [points.place[curve[n]] for n in n_N]
-    best = _fit(n_N, points.value_C[rows])
-    if best is None:
+    ((a,), (b,), (c,)) = _fit(n_N, points.value_C[rows, None])
+    if math.isnan(a):
         return None
-    refits = [_fit(n_N, points.replicate_CB[rows, b]) for b in range(min(_REFITS, points.replicate_CB.shape[1]))]
-    a_B, _, c_B = np.array([one for one in refits if one is not None] or [(NAN, NAN, NAN)]).T
-    return PowerLaw(Estimate(best[0], *_ends(a_B)), best[1], Estimate(best[2], *_ends(c_B)))
+    resampled_NB = np.stack([_resampled(points, {row: 1.0}) for row in rows])
+    a_B, _, c_B = _fit(n_N, resampled_NB)
+    is_fitted_B = np.isfinite(a_B)
+    if is_fitted_B.mean() < 1 - _MAX_UNFITTED:
+        return PowerLaw(Estimate(float(a)), float(b), Estimate(float(c)))
+    return PowerLaw(
+        Estimate(float(a), *_ends(a_B[is_fitted_B])), float(b), Estimate(float(c), *_ends(c_B[is_fitted_B]))
+    )
 
 
-def _fit(n_N: Sequence[int], nll_N: FloatArray) -> tuple[float, float, float] | None:
-    from scipy.optimize import OptimizeWarning, curve_fit  # here: --help would wait for it
+def _fit(n_N: Sequence[int], nll_NB: FloatArray) -> FloatArray:
+    """(3, B) a, b and c of each column; NaN where it does not fall, or a is not above 0, or c is at an end of ``_C``.
 
-    def law(n: FloatArray, a: float, b: float, c: float) -> FloatArray:
-        values: FloatArray = a + b * n**-c
-        return values
+    Of a given c the law is linear in a and b, which leaves c to be searched (variable projection; Golub & Pereyra 1973,
+    doi:10.1137/0710036): on a grid, then on a finer one between its neighbours.
+    """
+    log_n_N = np.log(np.asarray(n_N, float))
+    y_NB = nll_NB - nll_NB.mean(axis=0)
 
-    start = (float(nll_N[-1]), float(nll_N[0] - nll_N[-1]), 0.5)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", OptimizeWarning)  # of a covariance that is not used
-            bounds = ([0.0, -np.inf, 0.05], [np.inf, np.inf, 5.0])
-            (a, b, c), _ = curve_fit(law, np.asarray(n_N, float), nll_N, p0=start, bounds=bounds)
-    except RuntimeError:  # no optimum was found
-        return None
-    return float(a), float(b), float(c)
+    def fitted(c_GB: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The slope b for each c, and by how much it lowers the sum of squares."""
+        x_NGB = np.exp(-c_GB * log_n_N[:, None, None])
+        x_NGB -= x_NGB.mean(axis=0)
+        xy_GB, xx_GB = (x_NGB * y_NB[:, None]).sum(axis=0), (x_NGB**2).sum(axis=0)
+        return xy_GB / xx_GB, xy_GB**2 / xx_GB
+
+    best_B = fitted(_C[:, None])[1].argmax(axis=0)
+    is_inside_B = (best_B > 0) & (best_B < len(_C) - 1)
+    place_B = best_B.clip(1, len(_C) - 2)
+    c_GB = np.linspace(_C[place_B - 1], _C[place_B + 1], 101)
+    slope_GB, lowered_GB = fitted(c_GB)
+    finest_B, every_B = lowered_GB.argmax(axis=0), np.arange(y_NB.shape[1])
+    b_B, c_B = slope_GB[finest_B, every_B], c_GB[finest_B, every_B]
+    a_B = nll_NB.mean(axis=0) - b_B * np.exp(-c_B * log_n_N[:, None]).mean(axis=0)
+    return np.where(is_inside_B & (a_B > 0) & (b_B > 0), np.stack([a_B, b_B, c_B]), NAN)
+
+
+def _resampled(points: Points, parts: Mapping[int, float]) -> FloatArray:
+    """(B,) resamples of a sum of points, each times its part, whose percentiles reach as far as its own interval does.
+
+    Raw percentiles are too narrow with few people or orders. NaN where there is no interval.
+    """
+    rows, part_C = list(parts), np.array(list(parts.values()))
+    spread = bootstrap.over_these([_difference(one, parts) for one in points.studies])
+    spread = _with_orders(spread, part_C @ points.order_CS[rows])
+    value, replicate_B = float(part_C @ points.value_C[rows]), part_C @ points.replicate_CB[rows]
+    if not math.isfinite(spread.error):
+        return np.full_like(replicate_B, NAN)
+    reach = float(ndtri((1 + CONFIDENCE) / 2) * replicate_B.std())
+    wider = bootstrap.quantile(spread.freedom) * spread.error / reach if reach > 0 else 1.0
+    return value + wider * (replicate_B - value)
 
 
 def _ends(values_B: FloatArray) -> tuple[float, float]:
