@@ -42,8 +42,7 @@ def digest(seed: int) -> str:
 
 def filled(folder: Path, n: int, writer: int = 0) -> None:
     store = ScoreStore(folder, IDENTITY, writer)
-    for seed in range(n):
-        store.add(digest(seed), result(seed))
+    store.add_together({digest(seed): result(seed) for seed in range(n)})
     store.close()
 
 
@@ -150,8 +149,7 @@ def test_no_changed_byte_is_believed(tmp_path: Path) -> None:
         assert all(same(store.find(digest(seed)), result(seed)) for seed in range(n) if seed not in lost)
         assert store.damaged or not lost, f"byte {place}: a loss without a word"
         noticed += bool(store.damaged)
-        for seed in lost:
-            store.add(digest(seed), result(seed))
+        store.add_together({digest(seed): result(seed) for seed in lost})
         store.close()
         mended = ScoreStore(folder, IDENTITY)
         assert all(same(mended.find(digest(seed)), result(seed)) for seed in range(n))
