@@ -13,11 +13,14 @@ from centaurlab.data.source import DataArguments
 from centaurlab.jobs import adapters
 from centaurlab.jobs.job import Asked
 from centaurlab.jobs.realigned import LearnedRows
-from centaurlab.jobs.realignment import Crowd, find_crowd
+from centaurlab.jobs.realignment import Crowd, find_crowd, plan
 from centaurlab.models.arguments import LoadArguments
 from centaurlab.runs.tracker import TrackingArguments
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.arguments import ScoringArguments
+from centaurlab.simulation import run as simulating
+from centaurlab.simulation.play import AnswerError
+from centaurlab.simulation.player import Person
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.training.arguments import CentaurConfig
 from helpers.commands import Done, evaluate
@@ -56,6 +59,7 @@ def test_arguments_that_make_no_sense_are_named() -> None:
         ({"people": [0]}, "one of them above 0"),
         ({"orders": [1, 1]}, "each once"),
         ({"passes": 0.0}, "--passes above 0"),
+        ({"yoked": True}, "--yoked is for models that act; give --simulate"),
     ):
         with pytest.raises(UserError, match=said):
             RealignmentArguments("m", "out", **wrong)
@@ -86,6 +90,20 @@ def test_nobody_is_both_predicted_and_learned_from(tmp_path: Path) -> None:
     leaking = Crowd(replace(crowd.people, training=everybody), (0,))
     with pytest.raises(UserError, match=r"'a2020' \(.*would be learned from and is predicted too, as are 1 more"):
         leaking.check(1)
+
+
+@pytest.mark.usefixtures("offline")
+def test_what_no_model_can_be_let_answer_is_refused_before_anything_is_scored(
+    tmp_path: Path, tiny_llama_dir: Path
+) -> None:
+    words = sessions_of(["words2020"], 20, lambda _, person: f"You write: <<{'colour and ' * 20}{'x' * person}>>.")
+    write_transcripts(tmp_path / "people.jsonl", words)
+    own = RealignmentArguments(str(tiny_llama_dir), str(tmp_path), people=[2], methods=["baseline"], simulate=1)
+    data = DataArguments(str(tmp_path / "people.jsonl"))
+    asked = Asked(own, LoadArguments("float32"), data, ScoringArguments(), EstimateArguments(), tmp_path)
+    with pytest.raises(UserError, match=r"in words2020.* give --max_new_tokens \d+"):
+        plan(asked)
+    plan(replace(asked, own=replace(own, max_new_tokens=100)))
 
 
 def test_an_adapter_is_known_by_the_texts_it_learned_from_and_not_by_the_processes_that_trained_it(
@@ -185,11 +203,21 @@ def test_every_method_learns_of_the_same_first_people_and_nothing_is_done_twice(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("offline")
-def test_what_does_not_fit_and_who_is_not_there_is_said(tmp_path: Path, tiny_llama_dir: Path) -> None:
+def test_what_does_not_fit_and_who_is_not_there_is_said(
+    tmp_path: Path, tiny_llama_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_people(tmp_path)
+    keep, first = simulating._Work.keep, []
+
+    def lose_the_first(self: object, person: Person, replicate: int, ended: object) -> None:
+        first.append(person.key)
+        keep(self, person, replicate, ended if person.key != first[0] else AnswerError("of no probability"))
+
+    monkeypatch.setattr(simulating._Work, "keep", lose_the_first)
     only = ("--methods", "context", "--items", 0)
     done = run(tmp_path, tiny_llama_dir, *only, "--people", 1, 8, "--max_length", 1000, "--simulate", 1)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
+    assert "1 session could not be simulated, and the folder holds the others" in done.stderr
     assert "context: 8 people of a2020 (order 0) and the person who is predicted do not fit" in done.stdout
     table = pd.read_csv(tmp_path / "out" / "realignment.csv")
     assert sorted(set(table[table["method"] == "context"]["people"])) == [0, 1]

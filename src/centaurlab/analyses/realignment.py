@@ -86,6 +86,16 @@ class RealignmentArguments:
         default=0,
         metadata={"help": "fidelity: model, base and adapters answer held-out people's sessions so often; 0: not"},
     )
+    yoked: bool = field(
+        default=False,
+        metadata={"help": "simulate: where feedback answers what was done, tell the model the person's"},
+    )
+    environment: str | None = field(
+        default=None,
+        metadata={"help": "simulate: a Python file of your own with ENVIRONMENTS, what follows (it is run)"},
+    )
+    max_new_tokens: int | None = field(default=None, metadata={"help": "simulate: of an answer of free words"})
+    sessions_at_once: int | None = field(default=None, metadata={"help": "simulate: how many sessions share a pass"})
     train_config: str = field(
         default="recipes/configs/gemma-3-270m-starter.yaml",
         metadata={"help": "lora: YAML of 'centaurlab train'; model, data, people and evaluations are set here"},
@@ -107,6 +117,9 @@ class RealignmentArguments:
             raise UserError("--orders are seeds, at least 0 and each once")
         if self.simulate < 0:
             raise UserError(f"--simulate is {self.simulate}; give 0 for not at all")
+        for name in ("yoked", "environment", "max_new_tokens", "sessions_at_once"):
+            if getattr(self, name) and not self.simulate:
+                raise UserError(f"--{name} is for models that act; give --simulate as well")
         if self.items < 0 or not (self.passes > 0 and math.isfinite(self.passes)):
             raise UserError("--items must be at least 0, and --passes above 0")
 

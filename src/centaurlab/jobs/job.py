@@ -21,7 +21,7 @@ from centaurlab.runs.addresses import say_where
 from centaurlab.runs.folder import RunFolder, check_job
 from centaurlab.runs.provenance import provenance
 from centaurlab.runs.tracker import Tracker, TrackingArguments
-from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.errors import IncompleteError, UserError
 from centaurlab.runtime.processes import keep_freed_memory
 from centaurlab.runtime.terminal import say
 from centaurlab.scoring.arguments import ScoringArguments
@@ -62,10 +62,14 @@ class Round:
 
 @dataclass(frozen=True)
 class Scored:
-    """The score runs of every round by the model's name; ``failures``: why models that are left out have none."""
+    """The score runs of every round by the model's name.
+
+    ``failures``: why models that are left out have none; ``incomplete``: what else is missing, a sentence each.
+    """
 
     rounds: Mapping[str, Mapping[str, ScoreRun]]
     failures: Mapping[str, str] = field(default_factory=dict)
+    incomplete: Sequence[str] = ()
 
     @property
     def runs(self) -> Mapping[str, ScoreRun]:
@@ -163,6 +167,8 @@ def _run(name: str, asked: Asked[Any], plan: Plan, tracking: TrackingArguments) 
             f"again; {scored.missing}"
         )
     check_scored(*scored.rounds.values())
+    if scored.incomplete:
+        raise IncompleteError("; ".join(scored.incomplete))
 
 
 def write_finding(folder: RunFolder, finding: Finding, estimates: EstimateArguments, scored: Scored) -> None:

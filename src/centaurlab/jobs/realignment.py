@@ -28,8 +28,9 @@ from centaurlab.jobs.trajectory import base_model
 from centaurlab.prompts.context import PlainContext
 from centaurlab.prompts.others import OthersContext
 from centaurlab.runs.folder import read_config
+from centaurlab.runs.integrity import read_json
 from centaurlab.runs.tracker import TrackingArguments
-from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.errors import IncompleteError, UserError
 from centaurlab.simulation.arguments import SimulateArguments
 
 _AS_IS, _PEOPLE, _LORA = "as-is", "people", "lora"
@@ -117,6 +118,13 @@ def plan(asked: Asked[RealignmentArguments]) -> Plan:
     if "lora" in own.methods:
         weights |= {("lora", *lora[name]): str(adapters / name) for name in lora}
 
+    if own.simulate:
+        from centaurlab.simulation.run import check_simulated  # here: it imports torch, and --help answers without it
+
+        for name in as_is:
+            settings = _acting_settings(asked, _acting(asked, (name, 0, own.orders[0])))
+            check_simulated(as_is[name], held_out, settings, crowd.held_out)
+
     def score(tracking: TrackingArguments) -> Scored:
         # Here and not above: they import torch, and --help answers without it.
         from centaurlab.jobs.adapters import train_adapter
@@ -128,9 +136,8 @@ def plan(asked: Asked[RealignmentArguments]) -> Plan:
                 train_adapter(asked, texts, n, order, adapters / name, tracking)
                 gc.collect()
         found = score_rounds(rounds, asked.scoring, tracking)
-        if own.simulate:
-            act(asked, weights, held_out, crowd.held_out, tracking)
-        return found
+        missing = act(asked, weights, held_out, crowd.held_out, tracking) if own.simulate else []
+        return replace(found, incomplete=missing)
 
     def compute(scored: Scored) -> Finding:
         runs = scored.rounds
@@ -244,38 +251,58 @@ def _acting(asked: Asked[RealignmentArguments], point: tuple[str, int, int]) -> 
     return asked.folder / "simulated" / f"{method}-n{n}-order{order}"
 
 
+def _acting_settings(asked: Asked[RealignmentArguments], folder: Path) -> SimulateArguments:
+    own = asked.own
+    return SimulateArguments(
+        *(str(folder), own.simulate, asked.estimates.seed),
+        yoked=own.yoked,
+        environment=own.environment,
+        max_new_tokens=own.max_new_tokens,
+        max_length=asked.scoring.max_length,
+        sessions_at_once=own.sessions_at_once,
+    )
+
+
 def act(
     asked: Asked[RealignmentArguments],
     weights: Weights,
     held_out: DataArguments,
     sessions: frozenset[SessionKey],
     tracking: TrackingArguments,
-) -> None:
-    """Let every model answer held-out people's sessions anew; what is there already is not done again."""
+) -> list[str]:
+    """Let every model answer held-out people's sessions anew; what is there already is not done again.
+
+    Returns what is missing of whom, a sentence each.
+    """
     # Here and not above: it imports torch, and --help answers without it.
     from centaurlab.simulation.run import simulate
 
+    missing = []
     for point, model in weights.items():
         folder = _acting(asked, point)
-        settings = SimulateArguments(
-            str(folder), asked.own.simulate, asked.estimates.seed, max_length=asked.scoring.max_length
-        )
-        simulate(asked.load.of(model), held_out, settings, tracking.part(f"{folder.name} acts"), sessions)
+        part = tracking.part(f"{folder.name} acts")
+        try:
+            simulate(asked.load.of(model), held_out, _acting_settings(asked, folder), part, sessions)
+        except IncompleteError as error:
+            missing.append(f"{folder}: {error}")
         gc.collect()
+    return missing
 
 
 def acted_table(
     asked: Asked[RealignmentArguments], weights: Weights, held_out: DataArguments, sessions: frozenset[SessionKey]
-) -> pd.DataFrame:
-    """How far each model's own answers are from people's, by study and axis."""
+) -> pd.DataFrame | None:
+    """How far each model's own answers are from people's, by study and axis; None where none has answered any."""
     tables = []
     for point in weights:
-        folder = str(_acting(asked, point))
-        own = FidelityArguments(held_out.data, [folder], folder, study_module=held_out.study_module)
+        folder = _acting(asked, point)
+        if not any(of["sessions"] for of in read_json(folder / "run.json")["studies"].values()):
+            continue
+        own = FidelityArguments(held_out.data, [str(folder)], str(folder), study_module=held_out.study_module)
         table = find_fidelity(own, asked.estimates, held_out, sessions).tables["fidelity.csv"].drop(columns="system")
         named = pd.DataFrame([point] * len(table), columns=["method", "n", "order"], index=table.index)
         tables.append(pd.concat([named, table], axis=1))
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(tables, ignore_index=True) if tables else None
 
 
 COMMAND = job(ANALYSIS, plan)

@@ -97,10 +97,7 @@ def simulate(
         wait_for_all(state)
         source = open_source(data_arguments, chosen)
         check_held_out(model_arguments.model_name_or_path, data_arguments, source)
-        sessions = _sessions(data_arguments, source, arguments)
-        tokenizer = load_tokenizer(model_arguments)
-        if arguments.max_new_tokens is None:
-            _check_words(sessions, tokenizer)
+        sessions, tokenizer = _questions(model_arguments, data_arguments, source, arguments)
         max_tokens = usable_window(load_config(model_arguments), arguments.max_length)
         settings = Settings(arguments.seed, arguments.temperature, max_tokens, arguments.n_new_tokens)
         with state.main_process_first():
@@ -157,6 +154,29 @@ def simulate(
             raise UserError(f"{said}; correct the environment, and give another --output_dir")
         raise IncompleteError(said)
     return folder.path
+
+
+def check_simulated(
+    model_arguments: ModelArguments,
+    data_arguments: DataArguments,
+    arguments: SimulateArguments,
+    chosen: frozenset[SessionKey],
+) -> None:
+    """Raise ``UserError`` where ``simulate`` would for what is known of the sessions before a model is loaded."""
+    _questions(model_arguments, data_arguments, open_source(data_arguments, chosen), arguments)
+
+
+def _questions(
+    model_arguments: ModelArguments,
+    data_arguments: DataArguments,
+    source: TranscriptSource,
+    arguments: SimulateArguments,
+) -> tuple[list[OpenLoop], PreTrainedTokenizerBase]:
+    sessions = _sessions(data_arguments, source, arguments)
+    tokenizer = load_tokenizer(model_arguments)
+    if arguments.max_new_tokens is None:
+        _check_words(sessions, tokenizer)
+    return sessions, tokenizer
 
 
 @dataclass(frozen=True)
