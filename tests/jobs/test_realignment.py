@@ -1,5 +1,6 @@
 """``centaurlab realignment`` as a user runs it, on a tiny model: who is learned from, and what is said."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -191,8 +192,9 @@ def test_every_method_learns_of_the_same_first_people_and_nothing_is_done_twice(
     assert "no power law is fitted to lora, context, recalibration, baseline" in run_json(out)["verdict"]
 
     kept = {path: path.stat().st_mtime_ns for path in out.rglob("adapter_model.safetensors")}
-    kept |= {path: path.stat().st_mtime_ns for path in out.glob("scores/baseline-*/scores.parquet")}
-    assert len(kept) >= 5
+    for method in ("baseline", "recalibration"):
+        kept |= {path: path.stat().st_mtime_ns for path in out.glob(f"scores/{method}-n3-*/scores.parquet")}
+    assert len(kept) == 8
     again = run(tmp_path, tiny_llama_dir, *asked)
     assert again.returncode == 0, again.stderr
     assert "training on" not in again.stdout
@@ -225,6 +227,9 @@ def test_what_does_not_fit_and_who_is_not_there_is_said(
     acted = pd.read_csv(tmp_path / "out" / "fidelity.csv")
     assert set(acted["method"]) == {"model"}
     assert "marginal" in set(acted["axis"])
+    metrics = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    logged = {name for line in metrics for name in line if name.startswith("fidelity/")}
+    assert logged == {f"fidelity/model/{axis}" for axis in acted["axis"]}
     assert "a2020 has 18 people beside those held out" in run(tmp_path, tiny_llama_dir, *only, "--people", 19).error
     train = run(tmp_path, tiny_llama_dir, *only, "--participants", "train")
     assert "the held-out people are predicted; leave it away" in train.error

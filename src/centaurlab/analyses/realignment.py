@@ -228,12 +228,17 @@ def _metrics(
     steps: dict[int | None, dict[str, float]] = {}
     for row in overall.to_dict("records"):
         steps.setdefault(int(row["people"]), {})[f"nll/{row['method']}"] = float(row["nll"])
-    known = (("assistant", "accuracy", "people", assistant), ("fidelity", "ratio", "n", acted))
-    for name, column, size, of_runs in known:
-        if of_runs is not None and len(of_runs):
-            for (method, n), of in of_runs.groupby(["method", size]):
-                steps.setdefault(int(str(n)), {})[f"{name}/{method}"] = float(of[column].mean())
+    for row in _means(assistant, ["method", "people"], "accuracy"):
+        steps.setdefault(int(row["people"]), {})[f"assistant/{row['method']}"] = float(row["accuracy"])
+    for row in _means(acted, ["method", "n", "axis"], "ratio"):  # axes have units of their own
+        steps.setdefault(int(row["n"]), {})[f"fidelity/{row['method']}/{row['axis']}"] = float(row["ratio"])
     return sorted(steps.items(), key=lambda one: one[0] or 0)
+
+
+def _means(table: pd.DataFrame | None, by: list[str], of: str) -> list[dict[Hashable, Any]]:
+    if table is None or not len(table):
+        return []
+    return table.groupby(by, sort=False)[of].mean().reset_index().to_dict("records")
 
 
 def curve_figure(table: pd.DataFrame) -> "Figure":
@@ -309,6 +314,8 @@ def section(run: Run) -> Section:
             + ". n* is where a curve reaches the base model, or the adaptive baseline that learned from all training "
             "people; its interval has percentiles of resamples of held-out people and of orders, as wide as those of "
             "NLLs are.",
+            "Recalibration's marginal and the baseline know which answers there are, and a language model does not: "
+            "what the baseline has with nobody is of no person, and so is that part of both methods' gains and n*.",
             NLL,
             INTERVALS,
         ),
