@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ import pytest
 from centaurlab.analyses.behaviour import Behaviour, behaviours
 from centaurlab.analyses.fidelity_study import StudyFidelity, compare_study
 from centaurlab.analyses.parameters import parameters
+from centaurlab.catalog.studies import Ask, Study, Trial
 from centaurlab.data.options import shared_labels
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.transcripts import SessionKey, Transcript
@@ -129,6 +132,22 @@ def test_where_no_two_people_met_the_same_items_nothing_can_be_told() -> None:
     )
     marginal = compare_study(people, model, 19, FEW).distances[0]
     assert (marginal["distance"], marginal["p"], marginal["verdict"]) == (1.0, 1.0, "cannot be told")
+
+
+def test_a_reward_is_a_number_above_zero_however_a_module_writes_it() -> None:
+    """What somebody's own module says was received, as whole or other numbers; what is no number says nothing."""
+
+    def told(trials: list[Trial]) -> list[Trial]:
+        received: list[Any] = [1, 0, -1, 2.5, 0.0, True, "a coin", 1]
+        return [replace(trial, outcome={"reward": one}) for trial, one in zip(trials, received, strict=True)]
+
+    own = Study("own2026", lambda *_: Ask(options=("J", "F")), first_trial="You", feedback="contingent", finish=told)
+    text = "".join(f"You press <<{key}>>. " for key in "JJFFJFFJ")
+    (found,) = behaviours([Transcript(text, "own2026", "e", "p")], {}, {"own2026": own})["own2026"]
+    stays = {item: n for (item, answer), n in found.dynamics.items() if "reward" in item and answer == "the same again"}
+    leaves = {item: n for (item, answer), n in found.dynamics.items() if "reward" in item and answer == "another"}
+    assert stays == {"choice after a reward": 2, "choice after no reward": 1}  # 1 and True; -1
+    assert leaves == {"choice after a reward": 1, "choice after no reward": 2}  # 2.5; 0 and 0.0
 
 
 def test_choices_after_rewards_are_counted_by_transition() -> None:

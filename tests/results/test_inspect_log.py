@@ -26,7 +26,8 @@ OWN = ROOT / ".venv" / "inspect" / "bin" / "python"
 
 KEYS = [
     *(SessionKey("r", "r", "1"), SessionKey("r", "exp2", "1"), SessionKey("s/t", "e", "ü „2“\n")),
-    *(SessionKey("s_t", "e", "ü „2“_"), SessionKey("s_t", "e", "../../x")),
+    *(SessionKey("s_t", "e", "ü „2“_"), SessionKey("s_t", "e", "ü „2“_ (2)")),
+    SessionKey("s_t", "e", "../../x"),
 ]
 READ = """
 import json, sys
@@ -83,7 +84,7 @@ def test_every_number_stands_in_the_log_and_every_session_has_a_name_of_its_own(
         for name, values in sample["scores"]["nll"]["metadata"].items():
             assert values == [row[name] for row in rows], name
         assert sample["scores"]["nll"]["value"] == pytest.approx(np.mean([row["nll"] for row in rows]))
-    assert (header["results"]["completed_samples"], header["results"]["total_samples"]) == (5, 6)
+    assert (header["results"]["completed_samples"], header["results"]["total_samples"]) == (len(KEYS), len(KEYS) + 1)
 
 
 def test_no_folder_of_this_machine_is_in_the_log(scored: Path) -> None:

@@ -98,11 +98,11 @@ def _stays(trials: Sequence[Trial]) -> Iterator[tuple[str, bool]]:
     for trial in trials:
         by_trial[trial.trial].append(trial)
     for now, following in pairwise(by_trial.values()):
-        rewards = [of.outcome["reward"] for of in now if "reward" in of.outcome]
+        rewards = [paid for of in now if isinstance(paid := of.outcome.get("reward"), int | float)]
         if rewards and now[0].kind == following[0].kind:
             transitions = [str(of.stimuli["transition"]) for of in now if "transition" in of.stimuli]
-            is_paid = isinstance(rewards[-1], float) and rewards[-1] > 0  # a loss is no reward
-            situation = ", ".join([f"{now[0].kind} after {'a' if is_paid else 'no'} reward", *transitions])
+            reward = "a" if rewards[-1] > 0 else "no"  # a loss is none
+            situation = ", ".join([f"{now[0].kind} after {reward} reward", *transitions])
             yield situation, now[0].role == following[0].role
 
 

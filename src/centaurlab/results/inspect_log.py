@@ -8,8 +8,8 @@ import json
 import math
 import re
 import zipfile
-from collections import Counter
 from collections.abc import Iterator
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,7 @@ def _results(run: ScoreRun, n_sessions: int) -> dict[str, Any]:
 
 def _samples(table: pa.Table) -> Iterator[dict[str, Any]]:
     """A sample per session, in the order of the table."""
-    seen: Counter[str] = Counter()
+    taken: set[str] = set()
     for key, rows in _sessions(table):
         columns: dict[str, list[Any]] = {name: rows[name].to_pylist() for name in (RESPONSE, *_COLUMNS)}
         known = [is_right for is_right in columns[GREEDY_CORRECT] if is_right is not None]
@@ -142,9 +142,10 @@ def _samples(table: pa.Table) -> Iterator[dict[str, Any]]:
         if known:
             scores["accuracy"] = {"value": sum(known) / len(known)}
         name = _NO_FILE_NAME.sub("_", ", ".join(dict.fromkeys([key.study, key.experiment, key.participant])))
-        seen[name] += 1
+        others = (f"{name} ({number})" for number in count(2))
+        taken.add(chosen := next(one for one in chain([name], others) if one not in taken))
         yield {
-            "id": name if seen[name] == 1 else f"{name} ({seen[name]})",
+            "id": chosen,
             "epoch": 1,
             "input": str(key),
             "target": "",

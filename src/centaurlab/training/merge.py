@@ -64,7 +64,7 @@ def merge(adapter: str, base: str | None, output_dir: str, revision: str | None 
         expected_TV = logits_of(model, ids_BT)[0]
         try:
             _merge_layers(model, adapter)
-        except (RuntimeError, NotImplementedError, ValueError, AttributeError, TypeError) as error:  # PEFT's, by kind
+        except (RuntimeError, ValueError, AttributeError, TypeError) as error:  # PEFT's, by kind
             raise UserError(f"{adapter} cannot be merged: {failure(error)}; use it as an adapter") from error
         difference = _relative_difference(logits_of(model, ids_BT)[0], expected_TV)
     if not difference <= _LARGEST_DIFFERENCE:
