@@ -8,7 +8,8 @@ flight. Results are keyed by the digest of the session's text: what is known is 
 A file that the disk has changed is named and set aside whole, and what was in it is scored again; the files of the
 other processes are kept. Nothing is read out of it: a kill, a full disk and a power cut leave a sound file, so that
 this is for rare failures of the disk itself, where trust in the rest of the file would be misplaced. Each file knows
-what its results depend on, so that a damaged ``identity.json`` costs none of them.
+what its results depend on, so that a damaged ``identity.json`` costs none of them, and a file of another run's, sound
+as it is, is refused.
 """
 
 import json
@@ -105,7 +106,8 @@ class ScoreStore:
             identity |= {"format": _FORMAT}
             self._check_identity(identity)
             own, *others = (folder / f"process-{n}.sqlite" for n in (writer, *range(n_writers)))
-            self._parts = {path: self._open(path) for path in sorted({own, *others, *folder.glob("process-*.sqlite")})}
+            paths = sorted({own, *others, *folder.glob("process-*.sqlite")})
+            self._parts = {path: self._open(path, identity) for path in paths}
             self._own = self._parts[own]
             said = json.dumps(identity, sort_keys=True)
             with self._own:
@@ -151,11 +153,8 @@ class ScoreStore:
     def _check_identity(self, identity: dict[str, Any]) -> None:
         path = self._folder / "identity.json"
         known, is_sound = self._known_identity(path)
-        if known is not None:
-            for name in [*identity, *known.keys() - identity.keys()]:
-                if known.get(name) != identity.get(name):
-                    differing = _difference(name, known.get(name), identity.get(name))
-                    raise UserError(f"{self._folder.parent} holds scores with {differing}; give another --output_dir")
+        if known is not None and (differing := _difference(known, identity)):
+            raise UserError(f"{self._folder.parent} holds scores with {differing}; give another --output_dir")
         if not is_sound:
             temporary = path.with_suffix(f".{os.getpid()}.tmp")  # each writer's own: the last to rename wins
             temporary.write_text(json.dumps(sealed(identity), indent=2, sort_keys=True))
@@ -179,19 +178,26 @@ class ScoreStore:
         for path in sorted(self._folder.glob("process-*.sqlite")):
             try:
                 with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as part:
-                    said, checksum = part.execute("SELECT identity, checksum FROM about").fetchone()
-                if checksum == zlib.crc32(said.encode()):
-                    known: dict[str, Any] = json.loads(said)
-                    return known
-            except (sqlite3.DatabaseError, ValueError, TypeError, AttributeError):
+                    if known := _depends_on(part):
+                        return known
+            except (sqlite3.DatabaseError, _DamageError):
                 continue
         return None
 
-    def _open(self, path: Path) -> sqlite3.Connection:
-        """A connection to a file whose results are sound, and ``known`` from now on; a damaged one is set aside."""
+    def _open(self, path: Path, identity: dict[str, Any]) -> sqlite3.Connection:
+        """A connection to a file whose results are sound, and ``known`` from now on; a damaged one is set aside.
+
+        Raises ``UserError`` where its results depend on something else than ``identity``.
+        """
         try:
             with closing(_connect(path)) as part:
                 digests = _sound_digests(part)
+                known = _depends_on(part)
+            if known is not None and (differing := _difference(known, identity)):
+                raise UserError(
+                    f"{path} is of another run: it holds scores with {differing}; take it away, or give another "
+                    "--output_dir"
+                )
         except (sqlite3.DatabaseError, UnicodeDecodeError, _DamageError) as error:  # SQLite quotes what is damaged
             if isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorcode not in _DAMAGE:
                 raise
@@ -207,7 +213,14 @@ class ScoreStore:
         return _connect(path)
 
 
-def _difference(name: str, known: object, asked: object) -> str:
+def _difference(known: dict[str, Any], asked: dict[str, Any]) -> str:
+    """The first difference between what results depend on and what they should, in words; empty where there is none."""
+    names = [*asked, *known.keys() - asked.keys()]
+    differing = (name for name in names if known.get(name) != asked.get(name))
+    return next((_difference_in(name, known.get(name), asked.get(name)) for name in differing), "")
+
+
+def _difference_in(name: str, known: object, asked: object) -> str:
     """What differs between two values of what results depend on; of mappings, which of their parts."""
     if not (isinstance(known, dict) and isinstance(asked, dict)):
         return f"{name} {known!r}, not {asked!r}"
@@ -238,6 +251,18 @@ def _sound_digests(part: sqlite3.Connection) -> list[str]:
             raise _DamageError(f"result {str(row[0])[:12]!r} fails its checksum")
         digests.append(row[0])
     return digests
+
+
+def _depends_on(part: sqlite3.Connection) -> dict[str, Any] | None:
+    """What the results in a file depend on; None where it does not say, as those of older versions do not."""
+    row = part.execute("SELECT identity, checksum FROM about").fetchone()
+    if row is None:
+        return None
+    said, checksum = row
+    if not isinstance(said, str) or checksum != zlib.crc32(said.encode()):
+        raise _DamageError("what its results depend on fails its checksum")
+    known: dict[str, Any] = json.loads(said)
+    return known
 
 
 def _to_bytes(scores: ResponseScores) -> bytes:
