@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from centaurlab.analyses.shortcuts import NAMED, OTHERS, WORDS, ShortcutArguments, find_shortcuts
+from centaurlab.analyses.shortcuts import NAMED, OTHERS, WORDS, ShortcutArguments, find_shortcuts, verdicts
 from centaurlab.jobs.shortcuts import Battery, battery
 from centaurlab.prompts.prompt import Prompt, session_prompt
 from centaurlab.results.run import ScoreRun, read_run
@@ -103,6 +103,20 @@ def test_who_follows_a_misleading_instruction_gains_where_people_answer_as_it_sa
 
 def test_who_is_no_better_than_chance_has_no_share(table: pd.DataFrame) -> None:
     assert table.loc["nothing", "share"].isna().all()
+
+
+def test_why_no_share_is_given_is_the_true_reason() -> None:
+    told_MR = np.array([[0.1, 0.2, 0.3, 0.2]])
+
+    def said(person_R: list[int], n_options: float, told_MR: np.ndarray = told_MR) -> str:
+        both = ToldTwice(np.array(person_R), np.full(4, math.log(n_options)), told_MR, told_MR + 0.1)
+        (sentence,) = verdicts({"no history": {"m": costs({"a": both}, 200)[0]}})
+        return sentence
+
+    assert "what is left with no history: share = 0.797" in said([0, 1, 2, 3], 2)  # (log 2 - 0.3) / (log 2 - 0.2)
+    assert "as it is not known what could have been answered" in said([0, 1, 2, 3], math.nan)
+    assert "(chance − NLL = +0.493 nats per response; no interval: it needs two people or more)" in said([0] * 4, 2)
+    assert "better than chance (chance − NLL = -1.31 nats per response, 95 %" in said([0, 1, 2, 3], 2, 10 * told_MR)
 
 
 def test_costs_are_plain_means_and_models_are_paired() -> None:

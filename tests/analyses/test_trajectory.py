@@ -68,4 +68,4 @@ def test_verdict_says_no_more_than_the_intervals(d: Estimate, after: Accuracy, s
 def test_without_an_interval_nobody_is_better_or_worse() -> None:
     said = verdict(*points(Estimate(0.2), ACCURACY))
     assert said.startswith("in alpha, whether people are predicted worse by the checkpoint of step 10 or by")
-    assert "; d = +0.200; no interval: it needs two people or more)" in said
+    assert "; d = +0.200; no interval: too few people, or too few responses of theirs)" in said

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from scipy import stats
 
 from centaurlab.jobs.people import language_models
 from centaurlab.reporting import write_report
@@ -68,7 +69,14 @@ def test_a_language_model_is_compared_with_a_row(
 
 def test_the_report_says_which_row_predicts_best(rows: Path, tmp_path: Path) -> None:
     (section,) = write_report([rows], tmp_path / "report.html", "html")
-    assert "predicts best" in section.answers[0]
+    said = section.answers[0]
+    tables = {row: read_run(rows / row).table().to_pandas() for row in ROWS if row != "own"}
+    people = {row: table.groupby("participant", observed=True)["nll"].mean() for row, table in tables.items()}
+    best = min(people, key=lambda row: people[row].mean())
+    others = [row for row in people if row != best]
+    unsure = [row for row in others if stats.ttest_rel(people[row], people[best]).pvalue > 0.05]
+    assert f", {best} {'has the lowest NLL, and it is not sure that' if unsure else 'predicts best'}" in said
+    assert [row for row in others if row in said.partition("lower than that of ")[2]] == unsure
     assert section.figures
     assert write_report([rows / row for row in ROWS[:6]], tmp_path / "rows.html", "html")
 

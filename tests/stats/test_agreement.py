@@ -64,8 +64,18 @@ def test_ranks_agree_within_studies_whatever_their_level() -> None:
     nll = np.array([[1.0, 2.0, 3.0], [11.0, 12.0, 13.0], [5.0, 6.0, 7.0]])
     assert rank_agreement(nll, nll**2, 200, 0).value == pytest.approx(1)
     assert rank_agreement(nll, -nll, 200, 0).value == pytest.approx(-1)
+    assert rank_agreement(nll, nll**2, 2000, 0).p == pytest.approx(2 / 6**3, abs=0.01)  # all of three orders, or none
     mixed = nll.copy()
     mixed[0] = mixed[0, ::-1]
     found = rank_agreement(nll, mixed, 500, 0)
     assert found.value == pytest.approx(1 / 3)
     assert found.low <= found.value <= found.high
+
+
+def test_two_models_in_three_studies_do_not_tell_whether_measures_agree() -> None:
+    """One of four coins that are thrown three times falls alike, and resamples of its throws do not differ."""
+    nll = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    found = rank_agreement(nll, nll, 2000, 0)
+    assert (found.low, found.high) == (1, 1)
+    assert found.p == pytest.approx(1 / 4, abs=0.03)
+    assert rank_agreement(np.tile(nll, (3, 1)), np.tile(nll, (3, 1)), 2000, 0).p < 0.02

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +17,11 @@ from scipy import stats
 from centaurlab.results.joined import StudyScores
 from centaurlab.stats.bootstrap import Spread, resampled_means, resampled_sums, standard_error
 from centaurlab.stats.contrast import Contrast
+from centaurlab.stats.effect_table import read_effects
 from centaurlab.stats.effects import estimate_effects
 from centaurlab.stats.sums import ComparedPair, leave_one_out, sum_study
+from centaurlab.stats.words import verdict_of
+from helpers.effect_rows import write_effects
 from helpers.simulated_scores import N_RESAMPLES, effects_of, simulated, study
 
 
@@ -187,6 +191,21 @@ def test_one_participant_has_d_but_no_interval() -> None:
     assert effect.d.value > 0
     assert effect.n_participants == 1
     assert np.isnan([effect.d.low, effect.d.high, effect.d_paired_raw, effect.d_paired.low]).all()
+
+
+@pytest.mark.parametrize(
+    ("participants", "why"),
+    [([3, 3, 3], "it needs two people or more"), ([1, 2, 2], "it is not defined by some of these 2 people alone")],
+)
+def test_why_there_is_no_interval_is_the_true_reason(participants: list[int], why: str, tmp_path: Path) -> None:
+    """Drawing the one of a single response three times leaves no variance, of which d is a share."""
+    effects = list(effects_of(study("s", participants, [1, 2, 3], [2, 4, 6])).values())
+    assert effects[0].n_participants == len(set(participants))
+    write_effects(tmp_path, effects)
+    for known in (effects, read_effects(tmp_path)):
+        said = verdict_of(known)
+        assert said.startswith("in s, whether people are predicted worse by post or by base cannot be told")
+        assert f"no interval: {why})" in said
 
 
 def test_one_response_has_a_mean_and_nothing_else() -> None:

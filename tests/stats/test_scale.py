@@ -37,6 +37,13 @@ def test_by_hand() -> None:
     assert SHARE.interval(0.8, 0.16, 5) == pytest.approx([one / (1 + one) for one in odds])
 
 
+def test_units_that_do_not_differ_may_hide_others() -> None:
+    """All responses of one study are worse, all of another better: the mean of the two is not known to be a half."""
+    low, high = SHARE.interval(0.5, 0.0, 12)
+    hidden = stats.binomtest(0, 12).proportion_ci(0.95, method="exact").high
+    assert (low, high) == pytest.approx((0.5 - hidden, 0.5 + hidden))
+
+
 def test_a_share_of_which_two_people_say_nothing_reads_zero_to_one() -> None:
     assert SHARE.interval(0.4, 0.24 * 20, 2) == (0.0, 1.0)
     assert SHARE.interval(2e-4, 1e-4, 30)[0] > 0

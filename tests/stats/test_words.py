@@ -126,7 +126,13 @@ def test_cells_of_what_is_not_defined() -> None:
     [
         (Estimate(0.409, 0.22, 0.598), D, "studies", "d = +0.409, 95 % interval +0.220 to +0.598, which excludes zero"),
         (Estimate(0.2, -0.1, 0.5), D, "studies", "d = +0.200, 95 % interval -0.100 to +0.500, which includes zero"),
-        (Estimate(0.2), D, "people", "d = +0.200; no interval: it needs two people or more"),
+        (Estimate(0.2, n_units=1), D, "people", "d = +0.200; no interval: it needs two people or more"),
+        (
+            Estimate(0.2, n_units=2),
+            *(D, "people", "d = +0.200; no interval: it is not defined by some of these 2 people alone"),
+        ),
+        (Estimate(0.2), D, "people", "d = +0.200; no interval: too few people, or too few responses of theirs"),
+        (Estimate(0.2), D, "studies", "d = +0.200; no interval: it needs two studies or more"),
         (Estimate(NAN), D, "studies", "d is not defined"),
         (Estimate(3.3, 2.9, 3.7), NLL, "studies", "NLL = 3.300 nats per response, 95 % interval 2.900 to 3.700"),
         (
@@ -236,7 +242,7 @@ def test_one_study_is_judged_by_its_people_and_speaks_for_itself() -> None:
     )
     unclear = verdict_of([overall, replace(study, d=Estimate(0.3, -0.1, 0.7))])
     assert unclear.startswith("in a2020, no clear difference between org/post and org/base (difference = +0.600 nats")
-    alone = verdict_of([overall, replace(study, d=Estimate(0.3))])
+    alone = verdict_of([overall, replace(study, d=Estimate(0.3, n_units=1))])
     assert alone.startswith("in a2020, whether people are predicted worse by org/post or by org/base cannot be told")
     assert "no interval: it needs two people or more" in alone
 

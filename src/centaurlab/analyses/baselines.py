@@ -29,7 +29,8 @@ from centaurlab.results.run import ScoreRun
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.means import MEAN_COLUMNS, MeanNll, mean_nlls
-from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, STUDIES_LIKE_THESE, in_words, number
+from centaurlab.stats.standing import differences, joined
+from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, STUDIES_LIKE_THESE, in_words, listed, number
 from centaurlab.stats.words import NLL as MEAN_NLL
 
 DESCRIPTION = """Predict people without a language model: by chance, other people, their own history, cognitive models.
@@ -95,10 +96,7 @@ def find_baselines(
     drawn = [name for name in means if name not in _NOT_DRAWN]
     rows = [_drawn(mean, i) for i, name in enumerate(drawn) for mean in means[name]]
     of_models = model_table(models)
-    best = min((name for name in means if name != "own"), key=lambda name: means[name][0].nll.value)
-    overall = means[best][0]
-    nll = in_words(overall.nll, MEAN_NLL, "studies" if overall.n_studies > 1 else "people", these=overall.nll_these)
-    verdict = f"of the rows without a language model that do not know the answers before, {best} predicts best: {nll}"
+    verdict = _best({name: of_row[0] for name, of_row in means.items() if name != "own"}, standings, estimates)
     standing = find_standing(standings, estimates)
     return Finding(
         tables={"baselines.csv": frame, "models.csv": of_models, **standing.tables},
@@ -107,6 +105,23 @@ def find_baselines(
         metrics=[(None, {f"nll/{name}": of_row[0].nll.value for name, of_row in means.items()})],
         shown=[_shown(frame), *([table_of(_MODELS, of_models)] if len(of_models) else []), verdict, *standing.shown],
     )
+
+
+def _best(means: Mapping[str, MeanNll], standings: Standings, estimates: EstimateArguments) -> str:
+    """Which row has the lowest NLL, and which of the others are not surely higher, on the same responses."""
+    best = min(means, key=lambda name: means[name].nll.value)
+    overall, others = means[best], [name for name in means if name != best]
+    responses = joined({name: [standings.rows[name]] for name in means})
+    above = {name: differences(responses, name, best, estimates)[0] for name in others}
+    unsure = [name for name in others if not above[name].nll_difference_these.excludes_zero]
+    is_one = overall.n_studies == 1
+    of_others = is_one or all(above[name].nll_difference.excludes_zero for name in others)
+    if unsure:
+        said = f"{best} has the lowest NLL, and it is not sure that it is lower than that of {listed(unsure)}"
+    else:
+        said = f"{best} predicts best{'' if of_others else ', in these studies; of others it cannot be said'}"
+    nll = in_words(overall.nll, MEAN_NLL, "people" if is_one else "studies", overall.nll_these)
+    return f"of the rows without a language model that do not know the answers before, {said}: {nll}"
 
 
 def model_table(models: Sequence[ModelResult]) -> pd.DataFrame:

@@ -249,11 +249,12 @@ def diagnosis_table(rows: Sequence[Diagnosis], these: Parts) -> pd.DataFrame:
 
 def read_diagnosis(table: pd.DataFrame) -> tuple[list[Diagnosis], Parts]:
     """The rows that ``diagnosis_table`` made a table of, and the intervals of these studies."""
-    rows = []
+    rows: list[Diagnosis] = []
     for row in table.to_dict("records"):
         values: dict[str, Any] = {str(name): row[name] for name in Diagnosis.__annotations__ if name in row}
         for name in ("difference", *PARTS):
-            values[name] = Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
+            ends = (row[f"{name}_low"], row[f"{name}_high"])
+            values[name] = Estimate(row[name], *ends, n_units=int(row["participants"]) if rows else 0)
         rows.append(Diagnosis(**values))
     first = table.to_dict("records")[0]
     return rows, Parts(*(interval_of(first, name, "these") for name in ("difference", *PARTS)))

@@ -38,6 +38,7 @@ from centaurlab.runtime.errors import UserError
 from centaurlab.stats.agreement import concordance, rank_agreement
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.estimate import Estimate
+from centaurlab.stats.words import number
 
 DESCRIPTION = """How far is simulated behaviour from people's, and which effects are reproduced, attenuated or lost?
 
@@ -178,10 +179,10 @@ def _said_of_gap(agreement: Estimate) -> str:
     if not agreement.has_interval:
         return "NLL and distance cannot be compared over so few models and studies"
     bounds = f"rank correlation {agreement.value:.2f} [{agreement.low:.2f}, {agreement.high:.2f}] within studies"
-    if agreement.low > 0:
-        return f"models that predict people better behave more like them ({bounds})"
-    if agreement.high < 0:
-        return f"models that predict people better behave less like them ({bounds})"
+    bounds += f", p = {number(agreement.p)} of models exchanged in each"
+    if agreement.excludes_zero and agreement.p < ALPHA:
+        more = "more" if agreement.value > 0 else "less"
+        return f"those of these models that predict people better behave {more} like them ({bounds})"
     return f"whether models that predict people better behave more like them cannot be told ({bounds})"
 
 

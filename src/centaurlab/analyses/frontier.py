@@ -122,7 +122,7 @@ def verdict(table: pd.DataFrame) -> str:
         word = "worse" if row["d"] > 0 else "better"
         if not judged:
             units = "people" if is_one else "studies"
-            sentence = f"of {{}}, whether it differs from {{}} cannot be told ({no_interval(units)})"
+            sentence = f"of {{}}, whether it differs from {{}} cannot be told ({no_interval(units, these)})"
         elif all(d.excludes_zero for d in judged):
             sentence = f"people are predicted {word} by {{}} than by {{}}"
         elif these.excludes_zero:

@@ -286,7 +286,10 @@ def gain_answers(gains: Sequence[Gain], summaries: Sequence[Gain], contrast: Con
     """A sentence for held-out participants and one for novel studies."""
     for summary in summaries:
         kind = str(summary["kind"])
-        studies = {str(gain["study"]): estimate_of(gain, "d") for gain in gains if gain["kind"] == kind}
+        of_kind = [gain for gain in gains if gain["kind"] == kind]
+        studies = {
+            str(gain["study"]): replace(estimate_of(gain, "d"), n_units=int(gain["participants"])) for gain in of_kind
+        }
         n = summary["studies"]
         said = f"on {KINDS.get(kind, kind)} ({n} {'study' if n == 1 else 'studies'}), "
         d = estimate_of(summary, "d")

@@ -215,8 +215,10 @@ def verdict(model: str, found: Learning) -> str:
         said = f"{alone}people are predicted {word} the further a session goes ({size})"
     elif these.excludes_zero:
         said = f"in these studies people are predicted {word} the further a session goes ({size})"
-    else:
+    elif judged:
         said = f"{alone}no clear change of the NLL over a session ({size})"
+    else:
+        said = f"{alone}whether people are predicted better the further a session goes cannot be told ({size})"
     return f"{model}: {said}{'; this says nothing of other studies' if alone else ''}"
 
 

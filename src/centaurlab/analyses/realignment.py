@@ -31,8 +31,9 @@ from centaurlab.display.tables import Table, table_of
 from centaurlab.results.run import check_same, scored_data, scored_models
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.arguments import EstimateArguments
+from centaurlab.stats.estimate import UNKNOWN
 from centaurlab.stats.realignment import Points, Reached, curve_points, reached
-from centaurlab.stats.words import INTERVAL, Quantity, in_words, number, percent
+from centaurlab.stats.words import INTERVAL, Quantity, in_words, no_interval, number, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -198,7 +199,7 @@ def _named(lines: Mapping[str, Hashable]) -> list[tuple[str, str]]:
 
 
 def _at_line(at: Reached, name: str, most: int) -> str:
-    sure = ""
+    sure = f" ({no_interval('people', UNKNOWN)})"
     if math.isfinite(at.share):
         ends = "" if at.low == at.high else f"{INTERVAL} {_people(at.low)} to {_people(at.high)}; "
         sure = f" ({ends}reached in {percent(at.share)} of resamples)"

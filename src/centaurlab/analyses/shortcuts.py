@@ -67,6 +67,7 @@ COST = Quantity("cost", "nats per response", is_difference=True)
 TASK_USE = Quantity("task use", "nats per response", is_difference=True)
 MORE = Quantity("difference", "nats per response", is_difference=True)
 SHARE = Quantity("share")
+BEYOND = Quantity("chance − NLL", "nats per response", is_difference=True)
 _KEYS = [*SESSION, RESPONSE]
 _SWAPPED = WORDS["swapped_options"]
 
@@ -219,8 +220,13 @@ def verdicts(found: Found) -> list[str]:
                 rows = found[words][model]
                 these = None if len(rows) == 2 else one.share_these
                 parts.append(f"what is left with {words}: {in_words(one.share, SHARE, _units(rows), these)}")
-        if not any(one.share.is_defined for one in overall.values()):
-            parts.append("no share can be given, since it predicts these people no better than chance")
+        if overall and not any(one.share.is_defined for one in overall.values()):
+            beyond = next(iter(overall.values())).beyond
+            why = "as it is not known what could have been answered"
+            if beyond.is_defined:
+                size = in_words(beyond, BEYOND, "people")
+                why = f"as it does not surely predict these people better than chance ({size})"
+            parts.append(f"no share can be given, {why}")
         said.append(f"{model_label(model)}: {'; '.join(parts)}")
     for model in models[1:]:
         if _SWAPPED in found:

@@ -349,17 +349,17 @@ def _completeness_claims(kind: str, model: str, places: pd.DataFrame) -> list[st
         share, share_these = _estimate(row, "completeness"), _estimate(row, "completeness", "_these")
         n = int(row["studies"])
         where = f"{_kind_name(kind)} ({n} {'study' if n == 1 else 'studies'})"
-        if row["relative_to"] == ADAPTIVE:  # the distance is said already
-            far = ""
-        else:
+        far = ""
+        if row["relative_to"] != ADAPTIVE:  # of which the distance is said already
             quantity = Quantity(f"NLL of {model} above it", "nats per response", is_difference=True)
-            far = f"; {in_words(distance, quantity, these=these)}"
-        spans = [(share, STUDIES_LIKE_THESE), (share_these, NEW_PEOPLE)]
-        intervals = [f"{percent(one.low)} to {percent(one.high)} for {of}" for one, of in spans if one.has_interval]
+            far = f"; {in_words(distance, quantity, 'people' if n == 1 else 'studies', these)}"
+        spans = [(one, of) for one, of in ((share, STUDIES_LIKE_THESE), (share_these, NEW_PEOPLE)) if one.has_interval]
+        intervals = [f"{percent(one.low)} to {percent(one.high)} for {of}" for one, of in spans]
+        is_below = bool(spans) and all(one.high < 0 for one, _ in spans)
         between = f" ({INTERVAL} {', '.join(intervals)})" if intervals else ""
         said.append(
             f"{where}: of the way from chance to {ends[str(row['relative_to'])]}, {model} goes "
-            f"{percent(share.value)}{' (below zero: worse than chance)' if share.value < 0 else ''}{between}{far}"
+            f"{percent(share.value)}{' (below zero: worse than chance)' if is_below else ''}{between}{far}"
         )
     return said
 

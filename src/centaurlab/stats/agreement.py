@@ -11,6 +11,8 @@ import numpy as np
 
 from centaurlab.stats.estimate import NAN, Estimate, FloatArray, IntArray
 
+_ROUNDING = 1e-12
+
 _CAUCHY = math.sqrt(2) / 2
 
 
@@ -133,6 +135,8 @@ def rank_agreement(first_SM: FloatArray, second_SM: FloatArray, resamples: int, 
     """Spearman's correlation of two measures over models, within studies, with its interval over studies.
 
     Ranks are taken among the models of a study, so that studies that are hard for all say nothing; NaN: not measured.
+    p is that of models exchanged within studies: three studies whose two models agree by chance, as in one of four
+    cases, have an interval of no width.
     """
     kept = np.isfinite(first_SM).all(1) & np.isfinite(second_SM).all(1)
     ranks = [_centred_ranks(of[kept]) for of in (first_SM, second_SM)]
@@ -144,7 +148,9 @@ def rank_agreement(first_SM: FloatArray, second_SM: FloatArray, resamples: int, 
     drawn = [rng.integers(n, size=n) for _ in range(resamples)]
     redrawn = np.array([_correlation(*(of[rows] for of in ranks)) for rows in drawn])
     low, high = np.nanpercentile(redrawn, [2.5, 97.5])
-    return Estimate(value, float(low), float(high))
+    exchanged = [_correlation(ranks[0], rng.permuted(ranks[1], axis=1)) for _ in range(resamples)]
+    p = (1 + sum(abs(other) >= abs(value) - _ROUNDING for other in exchanged)) / (1 + resamples)
+    return Estimate(value, float(low), float(high), p, n_units=n)
 
 
 def _centred_ranks(value_SM: FloatArray) -> FloatArray:

@@ -82,10 +82,10 @@ class Spread:
     def estimate(self, scale: Scale = PLAIN) -> Estimate:
         """With the 95 % interval, found on a ``scale`` on which the quantity has no bounds."""
         if not math.isfinite(self.error):
-            return Estimate(self.value)
+            return Estimate(self.value, n_units=self.n_units)
         ends = scale.interval(self.value, quantile(self.freedom) * self.error, self.n_units)
         p = float(2 * stdtr(self.freedom, -abs(self.value) / self.error)) if self.error > 0 else NAN
-        return Estimate(self.value, *ends, p)
+        return Estimate(self.value, *ends, p, n_units=self.n_units)
 
 
 @dataclass(frozen=True)
@@ -194,18 +194,18 @@ def over_these(studies: Sequence[Draws], statistic: int = 0, columns: Sequence[i
         if parts:
             share = sum(parts.values())
             found.append((share, study.combination(statistic, parts)))
-    value = sum(spread.value for _, spread in found)
+    value, n_units = sum(spread.value for _, spread in found), sum(spread.n_units for _, spread in found)
     if any(not math.isfinite(spread.error) and spread.n_units > 1 for _, spread in found):
-        return Spread(value)
+        return Spread(value, n_units=n_units)
     several = [(share, spread) for share, spread in found if spread.n_units > 1]
     if not several:
-        return Spread(value)
+        return Spread(value, n_units=max(spread.n_units for _, spread in found))
     alone = sum(share**2 for share, spread in found if spread.n_units < 2)
     variance_S = np.array([spread.error**2 for _, spread in several])
     of_one_S = np.array([spread.n_units / share**2 for share, spread in several])
     factor_S = 1 + alone * of_one_S / len(several)
     freedom_S = np.array([spread.freedom for _, spread in several])
-    return Spread(value, *satterthwaite(factor_S * variance_S, freedom_S), n_units=sum(s.n_units for _, s in found))
+    return Spread(value, *satterthwaite(factor_S * variance_S, freedom_S), n_units=n_units)
 
 
 def satterthwaite(variance_S: FloatArray, freedom_S: FloatArray) -> tuple[float, float]:

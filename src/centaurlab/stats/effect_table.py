@@ -1,6 +1,7 @@
 """Effects as tables, in the file's names: what is first and second here is ``post`` and ``base`` in ``effects.csv``."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,9 @@ def _effect(row: Mapping[Any, Any]) -> Effect:
     values["contrast"] = Contrast(row["group_name"], row["base"]) if row["group"] == "pair" else POST_TRAINING
     values |= {name: Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in _ESTIMATES}
     values |= {name: _estimate(row, name) for name in _MORE}
+    if row["level"] in ("study", "answers"):  # why one has no interval
+        known = {name: replace(values[name], n_units=row["n_participants"]) for name in (*_ESTIMATES, *_MORE)}
+        values |= known
     values |= {name: interval_of(row, *name.rsplit("_", 1)) for name in (*_THESE, "p_worse_these", *_MODELS, *_ITEMS)}
     values["item_share"] = float(row.get("item_share", NAN))
     values |= {name: float(row.get(name, NAN)) for name in _NUMBERS}

@@ -18,13 +18,15 @@ NAN = float("nan")
 class Estimate:
     """A value and its 95 % interval; NaN where not defined.
 
-    ``p``: two-sided, of zero, where it was computed; it does not tell estimates apart, as the interval does.
+    ``p``: two-sided, of zero, where it was computed; ``n_units``: how many were drawn for the interval, 0 where that is
+    not known. They do not tell estimates apart, as the interval does.
     """
 
     value: float
     low: float = NAN
     high: float = NAN
     p: float = field(default=NAN, compare=False, repr=False)
+    n_units: int = field(default=0, compare=False, repr=False, kw_only=True)
 
     @property
     def is_defined(self) -> bool:
@@ -43,7 +45,7 @@ class Estimate:
 
     def __neg__(self) -> "Estimate":
         """The same of a difference that is taken the other way round."""
-        return Estimate(-self.value, -self.high, -self.low, self.p)
+        return Estimate(-self.value, -self.high, -self.low, self.p, n_units=self.n_units)
 
 
 UNKNOWN = Estimate(NAN)

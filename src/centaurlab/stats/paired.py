@@ -34,4 +34,4 @@ def paired_estimate(value: float, without_one_P: FloatArray, n_units: int) -> Es
     """
     root = math.sqrt(2)
     found = jackknife(math.asinh(value / root), np.arcsinh(without_one_P / root), n_units).estimate()
-    return Estimate(value, root * math.sinh(found.low), root * math.sinh(found.high))
+    return Estimate(value, root * math.sinh(found.low), root * math.sinh(found.high), n_units=n_units)

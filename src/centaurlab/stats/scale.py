@@ -35,13 +35,13 @@ class _Positive(Scale):
 @dataclass(frozen=True)
 class _Share(Scale):
     def interval(self, value: float, half: float, n_units: int) -> tuple[float, float]:
-        """Where all or none of ``n_units`` are counted, what as many could still hide (Clopper & Pearson 1934).
+        """Where ``n_units`` do not differ, what as many could still hide (of all or none: Clopper & Pearson 1934).
 
         An end that is a thousand times nearer to a bound than the value is the bound: two people may say no more.
         """
-        if not 0 < value < 1:
+        if not 0 < value < 1 or half <= _SAME:
             hidden = 1 - ((1 - CONFIDENCE) / 2) ** (1 / n_units)
-            return (0.0, hidden) if value <= 0 else (1 - hidden, 1.0)
+            return max(value - hidden, 0.0), min(value + hidden, 1.0)
         on_scale, reach = float(logit(value)), half / (value * (1 - value))
         low, above = float(expit(on_scale - reach)), float(expit(-on_scale - reach))
         return low if low > value / _FAR else 0.0, 1 - above if above > (1 - value) / _FAR else 1.0
@@ -54,5 +54,7 @@ SHARE: Scale = _Share()
 """What lies between 0 and 1, such as an accuracy."""
 
 _FAR = 1000
+_SAME = 1e-12
+"""What sums of floats leave of no difference."""
 _MOST = 50.0
 """Of the exponent: 5e21 times the value says no less than infinity."""

@@ -236,7 +236,9 @@ def sample_note(about: Mapping[str, Any]) -> str | None:
     if not sample:
         return None
     studies = f"{sample['studies']} {'studies' if sample['studies'] != 1 else 'study'}"
-    known = f"no interval of {sample['quantity']}, which needs two participants in some study"
+    known = (
+        f"no interval of {sample['quantity']}, which needs two participants or more in some study, of several responses"
+    )
     if sample["studies"]:
         known = f"no interval of {sample['quantity']}: the target is far below what these data can give"
     if sample["half_width"] is not None:

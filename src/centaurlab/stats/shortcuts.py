@@ -42,7 +42,8 @@ class ToldTwice:
 class Cost:
     """What a condition costs a model in one study or over all, in nats per response, and the share that it explains.
 
-    ``more``: by how much more it costs this model than the first one, on the same responses. ``q``: of a study's cost
+    ``more``: by how much more it costs this model than the first one, on the same responses. ``beyond``: what it
+    predicts as told beyond chance, with the interval over people by which there is a share. ``q``: of a study's cost
     among all studies. ``*_these``: with the interval over new people in these studies.
     """
 
@@ -55,6 +56,7 @@ class Cost:
     share_these: Estimate
     more: Estimate
     more_these: Estimate
+    beyond: Estimate
     q: float
     n_responses: int
     n_participants: int
@@ -77,6 +79,7 @@ def costs(studies: Mapping[str, ToldTwice], n_resamples: int = 2000, seed: int =
         tested = dict(zip(studies, q_values([draws[name][0].estimate(_COST, [m]) for name in studies]), strict=True))
         rows = []
         for name, (one, parts) in draws.items():
+            beyond = bootstrap.over_these(parts, _BELOW, [m]).estimate()
             rows.append(
                 Cost(
                     study=name,
@@ -84,10 +87,11 @@ def costs(studies: Mapping[str, ToldTwice], n_resamples: int = 2000, seed: int =
                     condition=float(means[name][1][m]),
                     cost=one.estimate(_COST, [m]),
                     cost_these=bootstrap.over_these(parts, _COST, [m]).estimate(),
-                    share=_share(one, parts, m, one),
-                    share_these=_share(one, parts, m, None),
+                    share=_share(one, parts, m, one) if beyond.low > 0 else UNKNOWN,
+                    share_these=_share(one, parts, m, None) if beyond.low > 0 else UNKNOWN,
                     more=one.estimate(_COST, [n_models + m]) if m else UNKNOWN,
                     more_these=bootstrap.over_these(parts, _COST, [n_models + m]).estimate() if m else UNKNOWN,
+                    beyond=beyond,
                     q=tested.get(name, NAN),
                     n_responses=counts[name][0],
                     n_participants=counts[name][1],
@@ -129,8 +133,6 @@ def _study(of: ToldTwice) -> bootstrap.Study:
 def _share(one: Draws, parts: Sequence[Draws], m: int, drawn: Draws | None) -> Estimate:
     """The share of model ``m``, with the interval of ``drawn``, or of new people in these studies (None)."""
     above, below = (float(one.value_QM[q, m]) for q in (_ABOVE, _BELOW))
-    if not below > 0 or not bootstrap.over_these(parts, _BELOW, [m]).estimate().low > 0:
-        return UNKNOWN
     share = above / below
     if drawn is not None:
         spread = _residual(drawn, share, m).spread()

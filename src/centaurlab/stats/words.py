@@ -15,7 +15,8 @@ none. The minus is that of the keyboard: what is copied from a page is read back
 **Not defined** is a dash in a cell and said in a sentence; it is never zero.
 
 **Verdicts** have the first side of the contrast as subject: above zero it is worse, below better. A side is called
-worse or better only where an interval excludes zero; without an interval it is said that, and why, it cannot be told.
+worse or better only where an interval excludes zero; without an interval it is said that, and why, it cannot be told:
+there were fewer than two units to draw, or some of them alone do not define it, as one response of each of two people.
 A mean over studies has two intervals, which are named: of *studies like these*, and of *new people in these studies*. A
 side is called worse without reserve where both exclude zero, and in these studies alone where only the latter does. A
 single study has an interval over its people alone, and the verdict says that it is about no other.
@@ -139,7 +140,7 @@ def in_words(estimate: Estimate, quantity: Quantity = D, units: str = "studies",
     --------
     >>> in_words(Estimate(3.2964, 2.9, 3.7), NLL)
     'NLL = 3.296 nats per response, 95 % interval 2.900 to 3.700'
-    >>> in_words(Estimate(0.409), D, "people")
+    >>> in_words(Estimate(0.409, n_units=1), D, "people")
     'd = +0.409; no interval: it needs two people or more'
     >>> in_words(Estimate(3.2964, 2.9, 3.7), NLL, these=Estimate(3.2964, 3.1, 3.5))
     'NLL = 3.296 nats per response, 95 % interval 2.900 to 3.700 for studies like these, 3.100 to 3.500 for new people \
@@ -154,7 +155,7 @@ in these studies'
     value = cells(next(iter(shown.values()), estimate), quantity.is_difference)[0]
     said = f"{quantity.name} = {value}{f' {quantity.unit}' if quantity.unit else ''}"
     if not shown:
-        return f"{said}; {no_interval(units)}"
+        return f"{said}; {no_interval(units, these if these is not None and units == 'people' else estimate)}"
     if quantity.is_difference and len(shown) > 1 and len({one.excludes_zero for one in shown.values()}) == 1:
         ends = ", ".join(f"{cells(one, signed=True)[1]}{about}" for about, one in shown.items())
         return f"{said}, {INTERVAL} {ends}, both of which {'exclude' if estimate.excludes_zero else 'include'} zero"
@@ -176,9 +177,19 @@ def percent(share: float, signed: bool = False, decimals: int = 0) -> str:
     return f"{100 * share:{'+' if signed else ''}.{decimals}f} %" if math.isfinite(share) else NOTHING
 
 
-def no_interval(units: str = "studies") -> str:
-    """Why an estimate has no interval, where it has none: there were fewer than two of the ``units`` to draw."""
-    return f"no interval: it needs two {units} or more"
+def no_interval(units: str, estimate: Estimate) -> str:
+    """Why an estimate has no interval, where it has none: too few ``units``, or too little of some of them alone.
+
+    Examples
+    --------
+    >>> no_interval("people", Estimate(0.4, n_units=2))
+    'no interval: it is not defined by some of these 2 people alone'
+    """
+    if estimate.n_units > 1:
+        return f"no interval: it is not defined by some of these {estimate.n_units:,} {units} alone"
+    if estimate.n_units or units != "people":
+        return f"no interval: it needs two {units} or more"
+    return f"no interval: too few {units}, or too few responses of theirs"
 
 
 def listed(names: Sequence[str]) -> str:
@@ -221,7 +232,7 @@ def verdict(
     """
     first, second = contrast.names
     if not difference.is_defined:
-        return f"{quantity.name}({contrast}) is not defined: {_UNDEFINED}"
+        return f"{quantity.name}({contrast}) is not defined: {_UNDEFINED}{f' ({beside})' if beside else ''}"
     size = "; ".join(filter(None, [beside, in_words(difference, quantity, units, these)]))
     of_people = these if these is not None and these.has_interval else None
     shown = [one for one in (difference, of_people) if one is not None and one.has_interval]
