@@ -1,17 +1,29 @@
 """Files of two runs exchanged, each sound as it is: a file is never taken for the run's in whose folder it lies."""
 
+import gzip
+import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from centaurlab.results.record import Coverage
+from centaurlab.data.files import SIMULATED, list_files
+from centaurlab.data.held_out import read_split
+from centaurlab.data.transcripts import SessionKey
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.identity import identify
+from centaurlab.results.record import Coverage, ModelIdentity, ScoredData, ScoredProtocol, ScoredStudy, ScoreRecord
+from centaurlab.results.run import write_record
+from centaurlab.results.table import write_scores
+from centaurlab.runs.folder import RunFolder
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.store import ScoreStore, SessionResult
 from centaurlab.simulation.answers import Answer
 from centaurlab.simulation.player import Simulated
 from centaurlab.simulation.store import SimulationStore
+from helpers.adapters import save_adapter
+from helpers.commands import UNTRACKED, centaurlab
 from helpers.score_folders import random_scores
 
 DIGEST = "ab" * 32
@@ -70,3 +82,89 @@ def test_a_damaged_identity_costs_no_simulated_session(tmp_path: Path, damage: s
     again = SimulationStore(tmp_path / "base", MODELS["base"]).read()
     assert [asdict(session) for session in again.values()] == [asdict(session) for session in known.values()]
     assert (tmp_path / "base" / "identity.json").read_text() == sound
+
+
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two finished runs of scoring, base and post, on the same sessions of different data."""
+    folder = tmp_path_factory.mktemp("runs")
+    keys = [SessionKey("shelf", "exp1", str(person)) for person in range(6)]
+    for seed, name in enumerate(MODELS):
+        run = RunFolder(folder / name, "score")
+        write_scores(run.path, [(key, random_scores(seed + n)) for n, key in enumerate(keys)])
+        run.write_json("config.json", {"data": f"{name}.jsonl", "max_length": 512 + seed})
+        (run.path / "table.csv").write_text(f"study,d\nshelf,0.2{seed}\n")
+        data = ScoredData("people", "f", {"shelf": ScoredStudy("00", 6, 6, 24, 1.5, 0.5)})
+        write_record(run, ScoreRecord(ModelIdentity(name, name), ScoredProtocol("full", 512), data))
+    return folder
+
+
+READERS = {
+    "report": ("report", "base", "--output", "page.html"),
+    "compare": ("compare", "base", "post"),
+    "misalignment": ("misalignment", "--base", "base", "--post", "post", "--output_dir", "out", *UNTRACKED),
+    "export": ("export", "base"),
+    "push": ("push", "base", "--repo", "a/b", "--dry_run"),
+}
+READ = {  # what each reads, of the files that can change places
+    "report": {"scores.parquet", "run.json", "config.json", "table.csv"},
+    "compare": {"run.json", "config.json"},
+    "misalignment": {"scores.parquet", "run.json"},
+    "export": {"scores.parquet", "run.json"},
+    "push": {"scores.parquet", "run.json"},
+}
+
+
+@pytest.mark.parametrize("change", ["another run's", "gone"])
+@pytest.mark.parametrize("reader", READERS)
+def test_a_file_that_is_another_run_s_or_gone_is_missed(
+    reader: str, change: str, two_runs: Path, tmp_path: Path
+) -> None:
+    for name in sorted(READ[reader]):
+        folder = shutil.copytree(two_runs, tmp_path / name)
+        (folder / "base" / name).unlink()
+        if change == "another run's":
+            shutil.copy(folder / "post" / name, folder / "base" / name)
+        elif (reader, name) == ("compare", "run.json"):
+            continue  # it shows the run as unfinished
+        assert centaurlab(*READERS[reader], cwd=folder).error, name
+
+
+def test_the_sessions_of_another_simulation_are_refused(tmp_path: Path) -> None:
+    for name in MODELS:
+        run = RunFolder(tmp_path / name, "simulate")
+        with gzip.open(run.path / SIMULATED, "wt") as file:
+            file.write(json.dumps({"text": f"You press <<{name}>>.", "study": "a", "participant": "1"}))
+        run.finish({"job": "simulate"})
+    assert list_files(tmp_path / "base")
+    shutil.copy(tmp_path / "post" / SIMULATED, tmp_path / "base" / SIMULATED)
+    for asked in (tmp_path / "base", tmp_path / "base" / SIMULATED):
+        with pytest.raises(UserError, match=r"simulated\.jsonl\.gz is damaged"):
+            list_files(asked)
+
+
+def test_a_split_of_another_adapter_judges_nobody(tmp_path: Path) -> None:
+    for name in MODELS:
+        run = RunFolder(tmp_path / name, "train")
+        about = {"data": "p.jsonl", "eval_data": None, "novel_studies": [], "split_seed": 0, "base_fingerprint": "f"}
+        people = {side: [["e", f"{name} {side}"]] for side in ("train", "test")}
+        run.write_json("split.json", about | {"studies": {"shelf": people}})
+        run.finish({"job": "train"})
+    assert read_split(tmp_path / "base").test == {SessionKey("shelf", "e", "base test")}
+    shutil.copy(tmp_path / "post" / "split.json", tmp_path / "base" / "split.json")
+    with pytest.raises(UserError, match=r"split\.json is not that of the finished run beside it"):
+        read_split(tmp_path / "base")
+
+
+def test_an_adapter_that_lost_its_tokenizer_is_not_read_with_its_base_s(
+    tiny_llama_dir: Path, tmp_path: Path, own_cache: Path
+) -> None:
+    run = RunFolder(tmp_path / "adapter", "train")
+    save_adapter(tiny_llama_dir, run.path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tiny_llama_dir / name, run.path)
+    run.finish({"job": "train"})
+    assert identify(ModelArguments(str(run.path)))
+    (run.path / "tokenizer.json").unlink()
+    with pytest.raises(UserError, match=r"tokenizer\.json is gone, of which run\.json beside it tells"):
+        identify(ModelArguments(str(run.path)))

@@ -17,6 +17,7 @@ from centaurlab.analyses.fidelity_study import ALPHA, CELL_COLUMNS, EFFECT_COLUM
 from centaurlab.analyses.finished import Run, command, facts_of, folder_pictures, read_table
 from centaurlab.analyses.parameters import parameters
 from centaurlab.catalog.studies.find import load_studies
+from centaurlab.data.files import SIMULATED
 from centaurlab.data.options import shared_labels
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.transcripts import SessionKey
@@ -101,7 +102,7 @@ def find_fidelity(
     fit = partial(parameters, labels=labels, own_studies=own_studies)
     rows: dict[str, list[dict[str, Any]]] = {"distances": [], "effects": [], "cells": []}
     for name in asked.simulated:
-        path = Path(name) / "simulated.jsonl.gz"
+        path = Path(name) / SIMULATED
         of_model = behaviours(open_source(DataArguments(str(path) if path.exists() else name)), labels, own_studies)
         if unknown := sorted(of_model.keys() - of_people.keys()):
             raise UserError(

@@ -13,7 +13,7 @@ from centaurlab.display.tables import Table, table_of
 from centaurlab.runs.addresses import addresses
 from centaurlab.runs.csv_table import read_csv
 from centaurlab.runs.folder import is_run, read_config
-from centaurlab.runs.integrity import check_file, read_json
+from centaurlab.runs.integrity import check_asked, check_file, check_there, read_json
 from centaurlab.runs.provenance import as_typed
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.sequential import sample_note
@@ -55,13 +55,29 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
 
 
 def score_runs_of(run: Run) -> Iterator[tuple[str, Run | None]]:
-    """The models that a comparison names, each with the run that scored it, or None where its folder has gone."""
+    """The models that a comparison names, each with the run that scored it.
+
+    None where its folder has gone, or holds by now another model's scores or those of other sessions.
+    """
     for model in run.about.get("models", []):
         folder = Path(str(model.get("folder", "")))
         places = (folder, run.folder / "scores" / folder.name)
         scored = next((place for place in places if read_json(place / "run.json").get("job") == "score"), None)
-        same = scored and read_json(scored / "run.json")["model"].get("fingerprint") == model.get("fingerprint")
+        same = scored and _is_of(read_json(scored / "run.json"), model, run.about)
         yield str(model.get("name")), _read(scored) if scored and same else None
+
+
+def _is_of(scores: Mapping[str, Any], model: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
+    """Whether a run of scoring is the one of ``model`` that a comparison read."""
+    compared, scored = (_fingerprints(one) for one in (about, scores))
+    same_sessions = all(scored[study] == compared[study] for study in scored.keys() & compared.keys())
+    return scores["model"].get("fingerprint") == model.get("fingerprint") and same_sessions
+
+
+def _fingerprints(about: Mapping[str, Any]) -> dict[str, Any]:
+    data = about.get("data")
+    studies = data.get("studies", {}) if isinstance(data, Mapping) else {}
+    return {study: known.get("fingerprint") for study, known in studies.items()}
 
 
 def command(run: Run) -> str:
@@ -120,6 +136,8 @@ def _read(folder: Path) -> Run:
     about = read_json(folder / "run.json")
     if "job" not in about:
         raise UserError(f"the run in {folder} is not finished (it has no complete run.json); give its command again")
+    check_asked(folder)
+    check_there(folder, ("*.csv", "*.parquet", "*.png"))
     return Run(folder, about, read_config(folder))
 
 

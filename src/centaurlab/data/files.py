@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from centaurlab.data.records import KEY_FIELDS, PERSON_FIELD, Place, Problem, Record
+from centaurlab.runs.integrity import check_file
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.unique_keys import once_each
 
@@ -32,6 +33,8 @@ SUFFIXES = (*(f"{lines}{stored}" for lines in LINES for stored in ("", ".gz", ".
 _TABLES = (".csv", ".tsv", ".xlsx")
 """In lower case, too: what trials are exported to, a row each."""
 _IN_ARCHIVES = (*LINES, *(f"{lines}.gz" for lines in LINES))
+SIMULATED = "simulated.jsonl.gz"
+"""What 'centaurlab simulate' calls its sessions."""
 MAX_LINE_BYTES = 1 << 26
 # Real transcripts compress 20- to 35-fold; a file beyond both limits below is taken for a bomb.
 MAX_RATIO, RATIO_APPLIES_FROM_BYTES = 200, 1 << 26
@@ -76,6 +79,7 @@ def list_files(path: Path) -> Listing:
             )
         if _is_pointer(path):
             raise UserError(f"{path} is a Git-LFS pointer, not the data; run 'git lfs pull' in that repository")
+        _check_own(path)
         return Listing((path,), tuple(_passed_over(path)))
     found, pointers, others = _walk(path)
     notes = _study_folders(found, path)
@@ -88,6 +92,8 @@ def list_files(path: Path) -> Listing:
         raise UserError(f"{path} holds only Git-LFS pointers; run 'git lfs pull' in that repository")
     if not found:
         raise UserError(f"{path} holds no transcripts; they are read from {', '.join(SUFFIXES)}{_hint(others)}")
+    for file in found:
+        _check_own(file)
     return Listing(tuple(found), tuple(notes))
 
 
@@ -118,6 +124,12 @@ def read_files(paths: Sequence[Path], *, keys_only: bool = False) -> Iterator[Re
                     yield from _read_lines(stream.readline, str(path), places, _Allowance.of(path))
         except OSError as error:
             yield Problem(str(path), f"cannot be read: {_one_line(error.strerror or error)}", places)
+
+
+def _check_own(path: Path) -> None:
+    """Raise ``UserError`` where sessions that were simulated here are not those of the run in whose folder they lie."""
+    if path.name == SIMULATED:
+        check_file(path)
 
 
 def stem(name: str) -> str:

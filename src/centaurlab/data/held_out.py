@@ -9,7 +9,7 @@ from centaurlab.data.persons import Persons
 from centaurlab.data.records import as_name
 from centaurlab.data.source import DataArguments, TranscriptSource
 from centaurlab.data.transcripts import SessionKey
-from centaurlab.runs.integrity import read_json
+from centaurlab.runs.integrity import check_asked, read_json
 from centaurlab.runtime.errors import UserError
 
 KINDS = {"held_out": "held-out participants", "novel": "novel studies"}
@@ -102,6 +102,7 @@ def read_split(adapter: Path) -> Split:
             f"there is no folder {adapter}; --adapter is a folder that 'centaurlab train' wrote or, with "
             "--novel_studies, an adapter trained elsewhere"
         )
+    check_asked(adapter)
     try:
         split = Split.from_dict(read_json(adapter / "split.json"))
     except (KeyError, TypeError, ValueError, AttributeError, UserError) as error:
@@ -124,7 +125,10 @@ def check_held_out(model: str, data: DataArguments, source: TranscriptSource) ->
     """Raise ``UserError`` where a model that was trained here was trained on people whom ``data`` calls held out."""
     for folder in (Path(model), Path(model).parent):  # the parent of a checkpoint
         split = read_json(folder / "split.json")
-        if data.participants != "test" or split.get("data") != data.data:
+        if data.participants != "test" or not split:
+            continue
+        check_asked(folder)
+        if split.get("data") != data.data:
             continue
         if split["eval_data"]:
             raise UserError(

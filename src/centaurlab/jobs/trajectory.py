@@ -8,6 +8,7 @@ from centaurlab.analyses.analysis import Finding
 from centaurlab.analyses.trajectory import ANALYSIS, Point, TrajectoryArguments, find_trajectory
 from centaurlab.jobs.job import Asked, Plan, Scored, job, one_round
 from centaurlab.runs.folder import checkpoint_steps, read_config
+from centaurlab.runs.integrity import check_asked
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.effects import estimate_effects, joint_draws
 from centaurlab.stats.frontier import share_on_frontier
@@ -60,6 +61,7 @@ def checkpoints(run: Path) -> list[tuple[int, Path]]:
 
 def base_model(run: Path) -> str:
     """The model that a run started from, as it was named; ``UserError`` where the folder does not say it."""
+    check_asked(run)
     asked = read_config(run).get("model") or {}
     name, revision = asked.get("model_name_or_path"), asked.get("model_revision") or "main"
     if not name:

@@ -19,6 +19,7 @@ from centaurlab.jobs.command import Command
 from centaurlab.results.run import ScoreRun, check_same, read_run
 from centaurlab.results.table import ENTROPY, N_TOKENS, NLL, OPTION_NLL, RESPONSE, SESSION
 from centaurlab.runs.folder import read_config
+from centaurlab.runs.integrity import check_asked
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.terminal import say
 
@@ -186,6 +187,7 @@ def _transcripts(
     run: ScoreRun, data: str | None, chosen: set[SessionKey], scored: Collection[SessionKey]
 ) -> Iterator[tuple[Transcript, tuple[tuple[str, ...] | None, ...]]]:
     """The chosen sessions as they were scored, with what could have been answered; the data are held to the record."""
+    check_asked(run.folder)
     config = read_config(run.folder)
     known = {one.name: config[one.name] for one in fields(DataArguments) if one.name in config}
     if "data" not in known:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
+from centaurlab.data.files import SIMULATED
 from centaurlab.data.source import DataArguments
 from centaurlab.library.options import of_kind, options_of
 from centaurlab.library.people import People, load
@@ -33,7 +34,7 @@ class Simulation:
     @property
     def people(self) -> People:
         """The sessions, for ``score``, ``train`` and whatever else takes people."""
-        return load(self.folder / "simulated.jsonl.gz")
+        return load(self.folder / SIMULATED)
 
     @property
     def record(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from centaurlab.models.sizes import check_config
 from centaurlab.runs.folder import CONFIG
 from centaurlab.runs.found import BASE_WEIGHTS as BASE_WEIGHTS
 from centaurlab.runs.found import base_weights
-from centaurlab.runs.integrity import check_file, read_sound_json
+from centaurlab.runs.integrity import check_file, check_there, read_sound_json
 from centaurlab.runs.mlflow_model import SCHEME, model_folder
 from centaurlab.runtime.errors import UserError, failure
 from centaurlab.runtime.unique_keys import once_each
@@ -86,7 +86,8 @@ class Checkpoint:
         return config
 
     def check_files(self) -> None:
-        """Raise ``UserError`` where a run or a checkpoint of ours holds a file that is not as it was written."""
+        """Raise ``UserError`` where a run or checkpoint of ours lacks a file, or it is not as it was written."""
+        check_there(self.folder, (*_WEIGHT_FILES, *TOKENIZER_FILES, *_SMALL_FILES))
         for path in sorted(self.folder.glob("*")):
             check_file(path, digest=content_digest)
 

@@ -18,11 +18,13 @@ from filelock import FileLock, Timeout
 
 from centaurlab.runs.csv_table import write_csv
 from centaurlab.runs.integrity import (
+    ASKED,
     FILES,
     RECORD,
     DamageError,
     damaged,
     digests,
+    own_digests,
     read_json,
     read_sound_json,
     sealed,
@@ -119,7 +121,8 @@ class RunFolder:
         """Write ``run.json``, the last file of a run, with the digests of the files that it is read with."""
         with _disk_errors(self.path):
             files = digests(self.path, [file for kind in _READ_LATER for file in self.path.glob(kind)])
-        self.write_json(RECORD, {**about, FILES: files})
+            asked = own_digests(self.path)
+        self.write_json(RECORD, {**about, FILES: files, ASKED: asked})
 
     def log(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Append a line to ``metrics.jsonl`` with its checksum; one that a kill has torn is taken away first.

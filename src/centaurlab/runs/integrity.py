@@ -1,13 +1,15 @@
 """Files that answer for themselves: what a disk or a copy has changed is refused, and never another number.
 
 A JSON file that a run writes holds the digest of its own content. ``run.json``, written last, holds those of the
-tables, weights and tokenizer files beside it, and so does ``manifest.json`` of a checkpoint. Files without a digest, of
-older versions and of other programs, are read as they are.
+tables, weights and tokenizer files beside it, and so does ``manifest.json`` of a checkpoint; and the digests by which
+the run knows what it was asked and whom it held out, so that files of two runs cannot change places. Files without a
+digest, of older versions and of other programs, are read as they are.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,12 @@ from centaurlab.runtime.disk import replace_durably
 from centaurlab.runtime.errors import UserError
 
 RECORD, MANIFEST = "run.json", "manifest.json"
-DIGEST, FILES = "digest", "files"
+DIGEST, FILES, ASKED = "digest", "files", "asked"
+_OF_RUN = ("config.json", "run_config.json", "split.json", "data.json")
+"""Files with a digest of their own that say what a run was asked, and of whom."""
 _OWN = (RECORD, MANIFEST, "tracking.json", "training_args.bin")  # the last is read by nobody, and written again
 _KINDS = (
-    *(".parquet", ".csv", ".json", ".png"),
+    *(".parquet", ".csv", ".json", ".png", ".gz"),
     *(".safetensors", ".bin", ".pt", ".pth", ".distcp", ".jinja", ".model", ".txt"),  # of a model
 )
 # Written by whoever saved the file, or changed by who moves it; nothing that is computed depends on them.
@@ -88,6 +92,38 @@ def digests(folder: Path, paths: Iterable[Path]) -> dict[str, str]:
         for path in chosen
         if path.suffix != ".json" or DIGEST not in _read_any(path)
     }
+
+
+def own_digests(folder: Path) -> dict[str, str]:
+    """The digests that the files which say what a run was asked hold of themselves."""
+    found = {name: _read_any(folder / name).get(DIGEST) for name in _OF_RUN}
+    return {name: str(digest) for name, digest in found.items() if digest}
+
+
+def check_asked(folder: Path) -> None:
+    """Raise ``UserError`` where what a finished run was asked is not what is beside its ``run.json``.
+
+    A file whose digest was deleted, as by whoever changes it on purpose, is taken as it is.
+    """
+    known = read_sound_json(folder / RECORD).get(ASKED)
+    there = own_digests(folder)
+    for name, digest in known.items() if isinstance(known, dict) else ():
+        if not (folder / name).exists():
+            raise UserError(f"{folder / name} is gone, of which {RECORD} beside it tells; {_REMEDY}")
+        if there.get(name, digest) != digest:
+            raise UserError(
+                f"{folder / name} is not that of the finished run beside it: the run was begun anew and has not ended, "
+                "or the file is another run's; give the command again, or take the file from a copy"
+            )
+
+
+def check_there(folder: Path, patterns: Iterable[str]) -> None:
+    """Raise ``UserError`` where a file that the record or manifest of a folder tells of, of such a name, is gone."""
+    for record in (RECORD, MANIFEST):
+        files = read_sound_json(folder / record).get(FILES)
+        for name in files if isinstance(files, dict) else ():
+            if any(fnmatch(name, pattern) for pattern in patterns) and not (folder / name).exists():
+                raise UserError(f"{folder / name} is gone, of which {record} beside it tells; {_REMEDY}")
 
 
 def write_manifest(folder: Path) -> None:

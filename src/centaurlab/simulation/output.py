@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from centaurlab.data.files import SIMULATED
 from centaurlab.data.transcripts import SessionKey, data_fingerprint, study_fingerprint, text_digest, told
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.provenance import peak_memory, provenance
@@ -18,7 +19,7 @@ from centaurlab.runtime.disk import disk_errors, replace_durably
 from centaurlab.simulation.player import Simulated
 from centaurlab.simulation.questions import OpenLoop
 
-SESSIONS, ANSWERS = "simulated.jsonl.gz", "simulated.parquet"
+ANSWERS = "simulated.parquet"
 _OF_THE_PERSON_ALONE = frozenset({"text", "rt", "participant_id"})
 COLUMNS = (
     *("study", "experiment", "participant", "replicate", "response"),
@@ -74,8 +75,8 @@ def _key(outcome: Outcome) -> tuple[str, str, str]:
 
 
 def _write_sessions(folder: Path, done: Iterable[tuple[Outcome, Simulated]]) -> None:
-    path = folder / SESSIONS
-    temporary = path.with_name(f".{SESSIONS}.tmp")
+    path = folder / SIMULATED
+    temporary = path.with_name(f".{SIMULATED}.tmp")
     with disk_errors(folder):
         with temporary.open("wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
             for outcome, simulated in done:
