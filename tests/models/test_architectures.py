@@ -8,7 +8,8 @@ import pytest
 
 from centaurlab.models.self_check import BATCHES, self_check
 from centaurlab.prompts.encoding import Encoding
-from centaurlab.scoring.scorer import SessionError, SessionScorer
+from centaurlab.scoring.responses import SessionError
+from centaurlab.scoring.scorer import SessionScorer
 from helpers.architectures import ARCHITECTURES, build
 from helpers.feeding import as_on_a_gpu, check_losses, check_scores, plain_nll
 

@@ -14,7 +14,8 @@ from centaurlab.models.loading import load_config, load_model
 from centaurlab.models.shape import countable_shape, usable_window
 from centaurlab.prompts.encoding import encode
 from centaurlab.runtime.errors import UserError
-from centaurlab.scoring.scorer import SessionError, SessionScorer
+from centaurlab.scoring.responses import SessionError
+from centaurlab.scoring.scorer import SessionScorer
 from fuzz.inputs import CHECKPOINT_KEYS, CHECKPOINT_VALUES
 from helpers.json_files import edit_json
 from helpers.tiny_models import in_float32

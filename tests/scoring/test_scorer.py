@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from centaurlab.prompts.encoding import Encoding, encode
 from centaurlab.results.table import TEMPERATURES, ResponseScores
 from centaurlab.scoring import scorer as scoring
-from centaurlab.scoring.scorer import NonFiniteError, SessionScorer, best_chunk
+from centaurlab.scoring.responses import NonFiniteError
+from centaurlab.scoring.scorer import SessionScorer, best_chunk
 from helpers.transcripts import INSTRUCTIONS, bandit
 
 ANSWERS = ("J", "F", "-3", "très bien", "左 🙂")

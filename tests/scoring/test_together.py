@@ -17,7 +17,8 @@ from centaurlab.scoring import scorer as scorer_module
 from centaurlab.scoring import worker as worker_module
 from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.options import ResponseOptions
-from centaurlab.scoring.scorer import NonFiniteError, ScoredSession, SessionScorer
+from centaurlab.scoring.responses import NonFiniteError
+from centaurlab.scoring.scorer import ScoredSession, SessionScorer
 from helpers.commands import centaurlab
 from helpers.json_files import run_json
 from helpers.score_runs import options

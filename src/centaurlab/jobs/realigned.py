@@ -18,7 +18,7 @@ from centaurlab.data.source import DataArguments
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.jobs.baselines import reading
 from centaurlab.jobs.people import People, StudyPeople
-from centaurlab.results.run import ScoreRun, read_run
+from centaurlab.results.run import ScoreRun, check_whole, read_run
 from centaurlab.results.table import NLL, RESPONSE, SESSION, at_temperature
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.integrity import read_sound_json
@@ -118,6 +118,7 @@ class LearnedRows:
 
 def _nlls(run: ScoreRun) -> dict[SessionKey, tuple[FloatArray, FloatArray]]:
     """By session the numbers of the responses and their NLL at each of ``AT``, (R, K)."""
+    check_whole([run])
     columns = [NLL if t == 1 else at_temperature(NLL, t) for t in AT]
     table = run.table(columns).to_pandas().astype(dict.fromkeys(SESSION, str))
     return {

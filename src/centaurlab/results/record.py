@@ -152,6 +152,7 @@ class ScoreRecord:
     """Everything that a finished run of scoring says of itself.
 
     ``coverage`` is by study. ``context``: what stood around every session, as JSON; None: nothing.
+    ``engine``: what computed it, if not our own scorer.
     ``sample``: why not all sessions were scored, and what is known by those that were; None: all were.
     ``failed_sessions``: why each session that could not be scored has no scores, in a line that names it.
     ``notes``: how this model had to be fed, and what could not be counted.
@@ -163,6 +164,7 @@ class ScoreRecord:
     data: ScoredData
     coverage: Mapping[str, Coverage] = field(default_factory=dict)
     context: dict[str, Any] | None = None
+    engine: str | None = None
     sample: dict[str, Any] | None = None
     failed_sessions: tuple[str, ...] = ()
     speed: ScoringSpeed | None = None
@@ -187,6 +189,7 @@ class ScoreRecord:
             "model": self.model.as_dict(),
             "protocol": asdict(self.protocol),
             "context": self.context,
+            "engine": self.engine,
             "data": asdict(self.data),
             "sample": self.sample,
             "coverage": {study: asdict(coverage) for study, coverage in self.coverage.items()},
@@ -209,6 +212,7 @@ class ScoreRecord:
             data=ScoredData.from_dict(about["data"]),
             coverage={study: _part(Coverage, known) for study, known in about.get("coverage", {}).items()},
             context=about.get("context"),
+            engine=about.get("engine"),
             sample=about.get("sample"),
             failed_sessions=tuple(about.get("failed_sessions", ())),
             speed=_part(ScoringSpeed, about["speed"]) if about.get("speed") else None,

@@ -144,6 +144,19 @@ def scored_models(runs: Mapping[str, ScoreRun]) -> list[dict[str, Any]]:
     ]
 
 
+def check_whole(runs: Iterable[ScoreRun]) -> None:
+    """Check that runs know what temperatures would make of their NLLs, which an engine that keeps its logits does not.
+
+    Raises ``UserError`` that names the first which does not.
+    """
+    for run in runs:
+        if run.record.engine:
+            raise UserError(
+                f"{run.folder} was scored by {run.record.engine}, which does not say NLLs at other temperatures; "
+                "score it without --engine, into another folder"
+            )
+
+
 def check_same(runs: Iterable[ScoreRun], same_context: bool = True) -> None:
     """Check that runs scored the same sessions alike, so that they may be compared.
 
@@ -157,7 +170,7 @@ def check_same(runs: Iterable[ScoreRun], same_context: bool = True) -> None:
     Raises
     ------
     UserError
-        Where two differ in protocol, data or context, naming the difference.
+        Where two differ in protocol, engine, data or context, naming the difference.
     """
     first, *others = runs
     for other in others:
@@ -176,6 +189,12 @@ def _check_protocol_and_data(first: ScoreRun, other: ScoreRun) -> None:
         raise UserError(
             f"{first.folder} was scored with protocol {protocols[0]!r} and {other.folder} with {protocols[1]!r}; "
             "score one of them again with the other's --protocol"
+        )
+    engines = [run.record.engine or "our own scorer" for run in (first, other)]
+    if engines[0] != engines[1]:
+        raise UserError(
+            f"{first.folder} was scored by {engines[0]} and {other.folder} by {engines[1]}, which round differently; "
+            "score both with the same --engine"
         )
     prints = [{study: about.fingerprint for study, about in run.record.data.studies.items()} for run in (first, other)]
     differing = sorted(

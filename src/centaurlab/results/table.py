@@ -72,9 +72,10 @@ SCORE_SCHEMA = pa.schema(
 """One row per response; NLLs and entropy in nats, NLLs summed over the response's tokens.
 
 ``response`` counts all responses of the session from 0, scored or not. ``greedy_correct`` is null for responses of
-several tokens. ``n_options``, how many answers there were to choose from, is null where that is not known;
-``option_nll``, -log of the probability of all options together (``ResponseScores``), where they have none. ``item``: a
-number for what was asked, the same for everybody who was asked it; null where nothing recurs.
+several tokens; ``entropy`` and NLLs at other temperatures are, where an engine does not say them. ``n_options``, how
+many answers there were to choose from, is null where that is not known; ``option_nll``, -log of the probability of all
+options together (``ResponseScores``), where they have none. ``item``: a number for what was asked, the same for
+everybody who was asked it; null where nothing recurs.
 """
 
 MEASURES = tuple(name for name in SCORE_SCHEMA.names if name not in (*SESSION, RESPONSE, ITEM))
@@ -290,17 +291,17 @@ def _record_batch(
     scores = ResponseScores(
         *(np.concatenate(column) for column in zip(*(vars(scores).values() for _, scores in group), strict=True))
     )
-    no_options_R, no_nll_R = scores.n_options_R == 0, np.isnan(scores.option_nll_R)
+    no_options_R = scores.n_options_R == 0
     numbers = [
         pa.array(scores.response_R),
         pa.array(scores.n_tokens_R),
         pa.array(scores.nll_R),
         pa.array(scores.greedy_correct_R == 1, mask=scores.greedy_correct_R < 0),
-        pa.array(scores.entropy_R),
-        *(pa.array(column) for column in np.ascontiguousarray(scores.nll_RK.T)),
+        pa.array(scores.entropy_R, mask=np.isnan(scores.entropy_R)),
+        *(pa.array(column, mask=np.isnan(column)) for column in np.ascontiguousarray(scores.nll_RK.T)),
         pa.array(scores.n_options_R, mask=no_options_R),
-        pa.array(scores.option_nll_R, mask=no_nll_R),
-        *(pa.array(column, mask=no_nll_R) for column in np.ascontiguousarray(scores.option_nll_RK.T)),
+        pa.array(scores.option_nll_R, mask=np.isnan(scores.option_nll_R)),
+        *(pa.array(column, mask=np.isnan(column)) for column in np.ascontiguousarray(scores.option_nll_RK.T)),
         pa.array(scores.item_R, mask=scores.item_R == 0),
     ]
     names = [_repeated(names_S, n_S) for names_S in zip(*(astuple(key) for key, _ in group), strict=True)]

@@ -42,6 +42,13 @@ class ScoreArguments:
     tensor_parallel: int = field(
         default=1, metadata={"help": "so many processes, each on its GPU, have one model together (accelerate launch)"}
     )
+    engine: Literal["centaurlab", "vllm"] = field(
+        default="centaurlab",
+        metadata={
+            "help": "what computes; vllm (docs/engines.md, not tried by us but against a stand-in of its interface) "
+            "says NLLs, greedy accuracy and the probability of options of one token"
+        },
+    )
     precision: float | None = field(
         default=None,
         metadata={
@@ -52,6 +59,8 @@ class ScoreArguments:
     def __post_init__(self) -> None:
         if self.protocol not in ("full", "paper"):
             raise UserError(f"--protocol is {self.protocol!r}; choose full or paper")
+        if self.engine not in ("centaurlab", "vllm"):
+            raise UserError(f"--engine is {self.engine!r}; choose centaurlab or vllm")
         counts = {name: getattr(self, name) for name in ("max_length", "chunk_tokens", "tensor_parallel")}
         for name, count in counts.items():
             if count is not None and count < 1:

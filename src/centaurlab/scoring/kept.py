@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Hashable
 
+from centaurlab.scoring.engine_vllm import VllmScorer
 from centaurlab.scoring.scorer import SessionScorer
+
+Scorer = SessionScorer | VllmScorer
 
 
 class KeptScorer:
@@ -10,9 +13,9 @@ class KeptScorer:
 
     def __init__(self) -> None:
         self._key: Hashable = None
-        self._scorer: SessionScorer | None = None
+        self._scorer: Scorer | None = None
 
-    def of(self, key: Hashable, make: Callable[[], SessionScorer]) -> SessionScorer:
+    def of(self, key: Hashable, make: Callable[[], Scorer]) -> Scorer:
         """The scorer made for ``key``, which holds nothing of the sessions that it has scored."""
         if self._scorer is None or key != self._key:
             self._scorer = None

@@ -43,6 +43,7 @@ from centaurlab.runs.tracker import Tracker, TrackingArguments
 from centaurlab.runtime.processes import end_with_launcher
 from centaurlab.runtime.terminal import say
 from centaurlab.scoring.arguments import ScoreArguments
+from centaurlab.scoring.engine_vllm import VllmEngine, find_engine
 from centaurlab.scoring.failures import Failure, check_complete, gather_failures, wait_for_all
 from centaurlab.scoring.kept import KeptScorer
 from centaurlab.scoring.plan import SessionPlan
@@ -191,7 +192,11 @@ def measuring(
     started = time.monotonic()
     end_with_launcher()
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
-    check_processes(arguments.tensor_parallel, state.num_processes)
+    engine = None
+    if arguments.engine == "vllm":
+        engine = find_engine(model_arguments, arguments, loaded is not None, state.num_processes)
+    else:
+        check_processes(arguments.tensor_parallel, state.num_processes)
     if state.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     folder = RunFolder(Path(arguments.output_dir), "score")
@@ -201,11 +206,11 @@ def measuring(
         check_held_out(model_arguments.model_name_or_path, data_arguments, source)
         own_studies = load_studies(Path(data_arguments.study_module)) if data_arguments.study_module else {}
         survey = Survey(source, own_studies)
-        model, notes = _model_to_score(model_arguments, arguments, loaded)
+        model, notes = _model_to_score(model_arguments, arguments, loaded, engine)
         with state.main_process_first():  # a damaged file is set aside by one of them
             identity = loaded.identity() if loaded else identify(model_arguments)
             reading: dict[str, Any] = {"protocol": arguments.protocol, "max_tokens": model.max_tokens}
-            reading |= {"long_options": arguments.long_options}
+            reading |= {"long_options": model.long_options} | ({"engine": engine.name} if engine else {})
             depends_on = {"model": identity.as_dict()} | reading
             if context and context.identity:
                 depends_on["context"] = dict(context.identity)
@@ -234,12 +239,15 @@ def measuring(
                     wall_seconds=round(time.monotonic() - started, 2),
                     **peak_memory(),
                 )
+                if engine:
+                    now = replace(now, peak_gpu_memory_bytes=None)  # it has processes of its own
                 record = ScoreRecord(
                     model=identity,
                     protocol=ScoredProtocol(arguments.protocol, model.max_tokens),
                     data=scored_data(plan, totals),
                     coverage={study: t.coverage for study, t in totals.items()},
                     context=depends_on.get("context"),
+                    engine=engine.name if engine else None,
                     sample=run.sample.as_dict() if run.sample else None,
                     failed_sessions=tuple(reason for t in totals.values() for reason in t.failed),
                     speed=speed(totals, now),
@@ -259,19 +267,21 @@ def _notes_of_self_check(folder: RunFolder) -> list[str]:
 
 
 def _model_to_score(
-    model_arguments: ModelArguments, arguments: ScoreArguments, loaded: LoadedModel | None
+    model_arguments: ModelArguments, arguments: ScoreArguments, loaded: LoadedModel | None, engine: VllmEngine | None
 ) -> tuple[ModelToScore, tuple[str, ...]]:
     """The model before it is loaded, and what has to be said of it."""
     shape = countable_shape(loaded.model if loaded else model_arguments)
+    window = usable_window(loaded.model.config if loaded else load_config(model_arguments), arguments.max_length)
     model = ModelToScore(
         model_arguments,
         loaded.tokenizer if loaded else load_tokenizer(model_arguments),
         None if isinstance(shape, str) else shape,
-        usable_window(loaded.model.config if loaded else load_config(model_arguments), arguments.max_length),
+        window - 1 if engine else window,  # it has to generate a token
         arguments.chunk_tokens,
         loaded=loaded,
-        long_options=arguments.long_options,
+        long_options=arguments.long_options and not engine,
         batch_tokens=arguments.batch_tokens,
-        shards=arguments.tensor_parallel,
+        shards=1 if engine else arguments.tensor_parallel,
+        engine=engine,
     )
     return model, (*base_notes(model_arguments), *((shape,) if isinstance(shape, str) else ()))

@@ -26,6 +26,7 @@ from centaurlab.runtime.errors import UserError, one_line
 from centaurlab.scoring.option_passes import UNKNOWN, OptionPasses, SeenCache
 from centaurlab.scoring.option_trees import Branching
 from centaurlab.scoring.options import ResponseOptions
+from centaurlab.scoring.responses import SessionError, no_scores, per_response, response_positions
 from centaurlab.scoring.token_statistics import TokenStatistics, token_statistics
 
 WHOLE_SEQUENCE_TOKENS = 4_096
@@ -42,14 +43,6 @@ _REASON_CHARACTERS = 200
 
 _SMALLER_CHUNKS = (1, 4, 16)
 """Divisors of a chunk: what is tried in turn while memory does not suffice."""
-
-
-class SessionError(ValueError):
-    """A session that cannot be scored, while others may be: says which response or how much memory, and a remedy."""
-
-
-class NonFiniteError(SessionError):
-    """The model gave a NaN or infinite number for a response."""
 
 
 class SessionMemoryError(SessionError):
@@ -149,7 +142,7 @@ class SessionScorer:
         """
         pieces = [piece for piece in pieces if len(piece.encoding.start_R)]
         if not pieces:
-            return ScoredSession(_no_scores())
+            return ScoredSession(no_scores())
         n_tokens = max(piece.n_tokens for piece in pieces)
         is_whole = all(self.check.is_whole(piece.n_tokens) for piece in pieces)
         is_only_try = is_whole or is_divided(self._model)  # other processes have not run out of memory
@@ -183,7 +176,7 @@ class SessionScorer:
         Each has to be one that ``can_be_packed``. One pass, one product with the LM head and one transfer from the
         device serve all of them. Raises ``SessionError`` and PyTorch's errors where one of them cannot be computed.
         """
-        targets = [_targets(encoding) for encoding, _ in sessions]
+        targets = [response_positions(encoding) for encoding, _ in sessions]
         lengths = [int(target_N[-1]) for target_N in targets]  # what comes last is predicted, not read
         starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
         read = [encoding.input_ids_T[:n] for (encoding, _), n in zip(sessions, lengths, strict=True)]
@@ -198,7 +191,7 @@ class SessionScorer:
         scored, first = [], 0
         for (encoding, options), target_N, n in zip(sessions, targets, lengths, strict=True):
             own = statistics.part(first, first + len(target_N))
-            scored.append(ScoredSession(_per_response(encoding, own, options), n))
+            scored.append(ScoredSession(per_response(encoding, own, options), n))
             first += len(target_N)
         return scored
 
@@ -206,7 +199,7 @@ class SessionScorer:
         """The scores, and how many tokens went through the model for them."""
         encodings = [piece.encoding for piece in pieces]
         options = [piece.options for piece in pieces]
-        targets = [_targets(encoding) for encoding in encodings]
+        targets = [response_positions(encoding) for encoding in encodings]
         said = [encoding.input_ids_T[target_N] for encoding, target_N in zip(encodings, targets, strict=True)]
         target_ids_N = _row(said)[0]
         ids_O, is_option_NO = _union(options, encodings)
@@ -225,7 +218,7 @@ class SessionScorer:
         scores = []
         for number, (encoding, target_N) in enumerate(zip(encodings, targets, strict=True)):
             own = statistics.part(first, first + len(target_N))
-            scores.append(_per_response(encoding, own, options[number], long[number], shares[number]))
+            scores.append(per_response(encoding, own, options[number], long[number], shares[number]))
             first += len(target_N)
         columns = zip(*(vars(one).values() for one in scores), strict=True)
         return ResponseScores(*map(np.concatenate, columns)), n_computed
@@ -245,7 +238,7 @@ class SessionScorer:
         ``share_RC`` is filled in for the options in ``long``.
         """
         ids, shared = piece.encoding.input_ids_T, piece.shared if self.check.prefixes else ()
-        positions_N = _targets(piece.encoding) - 1
+        positions_N = response_positions(piece.encoding) - 1
         n_inputs = int(positions_N[-1]) + 1
         if self.check.is_whole(piece.n_tokens):
             shared, chunk_tokens = (), piece.n_tokens
@@ -318,11 +311,6 @@ def _chunks(start: int, end: int, shared: Sequence[int], chunk_tokens: int) -> l
     return chunks
 
 
-def _targets(encoding: Encoding) -> npt.NDArray[np.int64]:
-    """Places of the response tokens of a session."""
-    return np.concatenate([np.arange(s, e) for s, e in zip(encoding.start_R, encoding.end_R, strict=True)])
-
-
 def _row(parts: Sequence[Ints]) -> torch.Tensor:
     """(1, T) numbers of several sessions, one after another."""
     return torch.from_numpy(np.concatenate(parts).astype(np.int64))[None]
@@ -342,59 +330,3 @@ def _union(options: Sequence[ResponseOptions], encodings: Sequence[Encoding]) ->
 def _no_options(encoding: Encoding) -> ResponseOptions:
     n = len(encoding.response_R)
     return ResponseOptions(np.empty(0, np.int32), np.zeros((n, 0), bool), np.zeros(n, np.int32))
-
-
-def _no_scores() -> ResponseScores:
-    ints, floats = np.empty(0, np.int32), np.empty(0, np.float32)
-    by_temperature = np.empty((0, len(TEMPERATURES)), np.float32)
-    return ResponseScores(
-        *(ints, ints, floats, np.empty(0, np.int8), floats, by_temperature),
-        *(ints, floats, by_temperature, np.empty(0, np.int64)),
-    )
-
-
-def _per_response(
-    encoding: Encoding,
-    tokens: TokenStatistics,
-    options: ResponseOptions,
-    long: Sequence[Branching] = (),
-    share_RC: npt.NDArray[np.float64] | float = np.nan,
-) -> ResponseScores:
-    """``share_RC``: -log of the answer's share among its options, of the responses in ``long``."""
-    n_tokens_R = encoding.end_R - encoding.start_R
-    first_R = np.concatenate([[0], np.cumsum(n_tokens_R)[:-1]])
-    nll_R = np.add.reduceat(-tokens.log_probability_N.astype(np.float64), first_R)
-    nll_RK = np.add.reduceat(tokens.nll_NK.astype(np.float64), first_R, axis=0)
-    is_short_R: npt.NDArray[np.bool_] = np.asarray(options.is_option_RO.any(axis=1))
-    long_R1K = np.column_stack([nll_R, nll_RK]) - share_RC
-    option_nll_R1K = np.where(is_short_R[:, None], tokens.option_nll_N1K[first_R], long_R1K).astype(np.float32)
-    scores = ResponseScores(
-        response_R=encoding.response_R,
-        n_tokens_R=n_tokens_R.astype(np.int32),
-        nll_R=nll_R.astype(np.float32),
-        greedy_correct_R=np.where(n_tokens_R == 1, tokens.greedy_N[first_R], -1).astype(np.int8),
-        entropy_R=tokens.entropy_N[first_R].astype(np.float32),
-        nll_RK=nll_RK.astype(np.float32),
-        n_options_R=options.n_options_R,
-        option_nll_R=option_nll_R1K[:, 0],
-        option_nll_RK=option_nll_R1K[:, 1:],
-        item_R=np.zeros(len(first_R), np.int64),
-    )
-    is_long_R = np.isin(np.arange(len(first_R)), [branching.r for branching in long])
-    _check_finite(encoding, scores, is_short_R | is_long_R)
-    return scores
-
-
-def _check_finite(encoding: Encoding, scores: ResponseScores, has_options_R: npt.NDArray[np.bool_]) -> None:
-    """An infinite logit of another token shows in the entropy, where the response's own NLL is finite."""
-    columns = {"NLL": scores.nll_R, "entropy": scores.entropy_R, "NLL at another temperature": scores.nll_RK}
-    options_RK = np.column_stack([scores.option_nll_R, scores.option_nll_RK])
-    columns |= {"NLL of its options": np.where(has_options_R[:, None], options_RK, np.float32(0))}
-    for name, column in columns.items():
-        bad_R = np.flatnonzero(~np.isfinite(column.reshape(len(column), -1)).all(axis=1))
-        if len(bad_R):
-            r = bad_R[0]
-            raise NonFiniteError(
-                f"response {encoding.response_R[r]} (tokens {encoding.start_R[r]} to {encoding.end_R[r]}) has a NaN or "
-                f"infinite {name}; try --dtype float32"
-            )

@@ -23,17 +23,17 @@ from centaurlab.results.record import Coverage
 from centaurlab.results.table import ResponseScores
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.names import shown
+from centaurlab.scoring.engine_vllm import BATCH_TOKENS, VllmEngine, VllmScorer
 from centaurlab.scoring.failures import Failure
 from centaurlab.scoring.kept import KeptScorer
 from centaurlab.scoring.options import OptionTokens
 from centaurlab.scoring.order import divide, shared_by_pieces
 from centaurlab.scoring.plan import PlannedSession, SessionPlan, estimate_lengths
+from centaurlab.scoring.responses import NonFiniteError, SessionError
 from centaurlab.scoring.scorer import (
     WHOLE_SEQUENCE_TOKENS,
-    NonFiniteError,
     Piece,
     ScoredSession,
-    SessionError,
     SessionScorer,
     is_out_of_memory,
 )
@@ -67,6 +67,7 @@ class ModelToScore:
     long_options: bool = True
     batch_tokens: int | None = None
     shards: int = 1
+    engine: VllmEngine | None = None
     kept: KeptScorer | None = None
 
 
@@ -112,8 +113,8 @@ class Worker:
         self._stores = rank_in_group == 0
         self._loads = [0.0] * (state.num_processes // model.shards)
         self._options = OptionTokens(model.tokenizer, model.long_options)
-        self._scorer: SessionScorer | None = None
-        own = 0 if state.device.type == "cpu" else WHOLE_SEQUENCE_TOKENS
+        self._scorer: SessionScorer | VllmScorer | None = None
+        own = BATCH_TOKENS if model.engine else 0 if state.device.type == "cpu" else WHOLE_SEQUENCE_TOKENS
         self._batch_tokens: int = own if model.batch_tokens is None else model.batch_tokens
         self._is_packing_tried = False
 
@@ -172,18 +173,23 @@ class Worker:
             return [length.n_tokens for length in lengths]
         return [shape.flops(length.n_tokens, length.n_tokens, length.n_response_tokens) for length in lengths]
 
-    def _load(self) -> SessionScorer:
+    def _load(self) -> SessionScorer | VllmScorer:
         model = self.model
-        key = (model.arguments, model.fingerprint, model.chunk_tokens, bool(self._batch_tokens))
+        key = (model.arguments, model.fingerprint, model.chunk_tokens, bool(self._batch_tokens), model.engine)
         scorer = model.kept.of(key, self._new_scorer) if model.kept else self._new_scorer()
         self._note(scorer.check.notes)
         if self._batch_tokens and not scorer.check.packed:
             self._note(["self-check: a neighbour in its pass changes this model's NLLs, so no session has one"])
         return scorer
 
-    def _new_scorer(self) -> SessionScorer:
+    def _new_scorer(self) -> SessionScorer | VllmScorer:
+        if self.model.engine:
+            return self.model.engine.scorer(self.model.arguments, self.model.max_tokens, self._own_scorer)
+        return self._own_scorer(self.model.arguments)
+
+    def _own_scorer(self, arguments: ModelArguments) -> SessionScorer:
         loaded = self.model.loaded
-        model = loaded.model if loaded else load_model(self.model.arguments, self.state.device, self.model.shards)
+        model = loaded.model if loaded else load_model(arguments, self.state.device, self.model.shards)
         check = self_check(model, self.model.fingerprint, ["packed"] if self._batch_tokens else [])
         return SessionScorer(model, self.model.chunk_tokens, check)
 
@@ -260,6 +266,7 @@ class Worker:
                 raise
             self._end_if_others_wait(error, f"{self.model.arguments.model_name_or_path}: {batch[0].session.key}, …")
             return None  # alone, those concerned are named
+        self._note(self._scorer.notes)
         if not self._is_packing_tried:
             self._is_packing_tried = True
             return together if self._is_packing_exact(batch, together) else None
@@ -269,7 +276,7 @@ class Worker:
         """Say how far sharing a pass moves the NLLs of the first sessions, and end it where that is too far."""
         assert self._scorer is not None
         tried = [piece for encoded in batch[:_TRIED_SESSIONS] for piece in encoded.pieces]
-        alone = [self._scorer.score(piece.encoding, (), piece.options) for piece in tried]
+        alone = [self._scorer.score_pieces([replace(piece, shared=())]) for piece in tried]
         moved_R = np.concatenate(
             [np.abs(a.scores.nll_R - b.scores.nll_R) for a, b in zip(alone, together, strict=False)]
         )
