@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from centaurlab.analyses.realignment import RealignmentArguments
+from centaurlab.analyses.realigned import LINES
+from centaurlab.analyses.realignment import RealignmentArguments, shown_table
 from centaurlab.data.source import DataArguments
 from centaurlab.jobs import adapters
 from centaurlab.jobs.job import Asked
@@ -64,6 +65,14 @@ def test_arguments_that_make_no_sense_are_named() -> None:
     ):
         with pytest.raises(UserError, match=said):
             RealignmentArguments("m", "out", **wrong)
+
+
+def test_a_line_is_of_no_number_of_people() -> None:
+    rows = [("lora", 0, 1.5, np.nan), ("lora", 8, 1.25, 0.25), ("everybody", 0, 0.5, np.nan)]
+    table = pd.DataFrame(rows, columns=["method", "people", "nll", "gain"])
+    table = table.assign(study="s", gain_per_person=np.nan, held_out=8, responses=54)
+    told = [[cell.text for cell in row[1:3]] for row in shown_table(table).rows]
+    assert told == [["lora", "0"], ["lora", "8"], [LINES["everybody"], "–"]]
 
 
 @pytest.mark.parametrize("half", ["train", "test"])

@@ -256,9 +256,12 @@ def curve_figure(table: pd.DataFrame) -> "Figure":
 
 
 def shown_table(table: pd.DataFrame) -> Table:
-    """Every point; all studies below."""
+    """Every point, and the lines, which are of no number of people; all studies below."""
     shown = table if table["study"].nunique() > 2 else table[table["study"] != ALL_STUDIES]
-    shown = shown.assign(gain=shown["gain"].where(shown["people"] > 0))
+    people = shown["people"].astype(object).mask(shown["method"].isin(LINES))
+    shown = shown.assign(
+        gain=shown["gain"].where(shown["people"] > 0), people=people, method=shown["method"].replace(LINES)
+    )
     columns = {"study": "study", "method": "method", "people": "people", "nll": "NLL", "gain": "gain"}
     columns |= {"gain_per_person": "gain per person", "held_out": "held out", "responses": "responses"}
     n_summary = int((shown["study"] == ALL_STUDIES).sum())
