@@ -76,6 +76,20 @@ def test_where_nobody_reads_the_output_nothing_is_said(words: tuple[str, ...]) -
     assert done.returncode in (0, 128 + signal.SIGPIPE)  # argparse passes over it
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("words", ["--help", "models"])
+def test_where_the_output_goes_to_a_full_disk_it_is_a_sentence(words: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*COMMAND, words], stdout=full, stderr=subprocess.PIPE, text=True)
+    said = "error: the disk is full; free space, then give the same command again: what is done is saved\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+def test_where_there_is_no_output_nothing_is_said() -> None:
+    done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *COMMAND, "--help"], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.errors import UserError, is_disk_full
 
 
 def user_cache() -> Path:
@@ -23,24 +23,15 @@ def replace_durably(temporary: Path, path: Path) -> None:
     temporary.replace(path)
 
 
-_FULL = ("No space left on device", "(os error 28)", "PytorchStreamWriter failed writing", "file write failed")
-
-
 @contextmanager
 def full_disk_errors(folder: Path) -> Iterator[None]:
-    """Turn whatever libraries raise while a training's disk is full into a ``UserError``.
-
-    safetensors and PyTorch have errors of their own for it, which are told by their words.
-    """
+    """Turn whatever libraries raise while a training's disk is full into a ``UserError``."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        chain: BaseException | None = error
-        while chain and not any(words in str(chain) for words in _FULL):
-            chain = chain.__cause__ or chain.__context__
-        if not chain:
+        if not is_disk_full(error):
             raise
         raise UserError(
             f"cannot write to {folder}: the disk is full; free space, then give the same command again: training goes "

@@ -4,20 +4,29 @@ Everything a user can get wrong (a file, a line, a name, a setting) raises ``Use
 says where and what to do. Anything else is a bug of ours and keeps its traceback.
 """
 
+import errno
 import os
 import select
 import signal
 import sys
 import textwrap
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from centaurlab.runtime.names import shown
 from centaurlab.runtime.secrets import mask_secrets
 
 _WORDLESS = (LookupError, TypeError, AttributeError, NameError, ArithmeticError, AssertionError, RecursionError)
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL_IN_WORDS = (
+    *("No space left on device", "(os error 28)", "PytorchStreamWriter failed writing", "file write failed"),
+    "database or disk is full",
+)
+"""What libraries say that have errors of their own for it."""
 
 EXIT_INCOMPLETE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -52,8 +61,8 @@ class _Interrupt:
 def exit_on_user_error(main: Callable[[], None]) -> None:
     """Run a script's ``main``; print a ``UserError`` as one line on stderr and exit with its code.
 
-    Ctrl-C, at whatever moment, is one line too. Where nobody reads the output any more (``| head``), the script ends as
-    other programs do, without a word.
+    Ctrl-C, at whatever moment, is one line too, and so is a full disk, also that of a file that the output goes to.
+    Where nobody reads the output any more (``| head``), the script ends as other programs do, without a word.
     """
     before = signal.getsignal(signal.SIGINT)
     interrupt = before if isinstance(before, _Interrupt) else _Interrupt()
@@ -61,21 +70,53 @@ def exit_on_user_error(main: Callable[[], None]) -> None:
         signal.signal(signal.SIGINT, interrupt)
     try:
         main()
-        sys.stdout.flush()
+        if sys.stdout:  # None where it was closed
+            sys.stdout.flush()
     except SystemExit:
         raise
     except BaseException as error:
         if interrupt.came or isinstance(error, KeyboardInterrupt):
             _end_interrupted(interrupt.came)
         if isinstance(error, UserError):
-            print(f"error: {shown(mask_secrets(str(error)))}", file=sys.stderr)
-            sys.exit(error.exit_code)
+            _end(str(error), error.exit_code)
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             sys.exit(128 + signal.SIGPIPE)
+        if is_disk_full(error):
+            _end("the disk is full; free space, then give the same command again: what is done is saved")
         raise
     finally:
         if signal.getsignal(signal.SIGINT) is interrupt and before is signal.default_int_handler:
             signal.signal(signal.SIGINT, before)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error, or one that it came from, is that of a full disk, or of a file that may grow no further."""
+    return any(
+        (isinstance(one, OSError) and one.errno in _FULL) or any(words in str(one) for words in _FULL_IN_WORDS)
+        for one in _chain(error)
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _end(sentence: str, code: int = EXIT_USER_ERROR) -> NoReturn:
+    """Say what is wrong and exit, whatever becomes of what was printed before."""
+    with suppress(OSError):
+        print(f"error: {shown(mask_secrets(sentence))}", file=sys.stderr)
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:  # or Python would try once more at its end, and exit with a code of its own
+            _lead_nowhere(stream)
+    sys.exit(code)
+
+
+def _lead_nowhere(stream: TextIO) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _end_interrupted(by_signal: bool) -> NoReturn:
@@ -97,7 +138,7 @@ def _nobody_reads() -> bool:
         return False
     if not any(events & select.POLLERR for _, events in pipe.poll(0)):
         return False
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _lead_nowhere(sys.stdout)
     return True
 
 
