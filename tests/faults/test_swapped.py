@@ -94,6 +94,8 @@ def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_scores(run.path, [(key, random_scores(seed + n)) for n, key in enumerate(keys)])
         run.write_json("config.json", {"data": f"{name}.jsonl", "max_length": 512 + seed})
         (run.path / "table.csv").write_text(f"study,d\nshelf,0.2{seed}\n")
+        run.log({"nll/mean": 1.5 + seed}, 1)
+        run.log({"nll/mean": 1.25 + seed}, 2)
         data = ScoredData("people", "f", {"shelf": ScoredStudy("00", 6, 6, 24, 1.5, 0.5)})
         write_record(run, ScoreRecord(ModelIdentity(name, name), ScoredProtocol("full", 512), data))
     return folder
@@ -107,8 +109,8 @@ READERS = {
     "push": ("push", "base", "--repo", "a/b", "--dry_run"),
 }
 READ = {  # what each reads, of the files that can change places
-    "report": {"scores.parquet", "run.json", "config.json", "table.csv"},
-    "compare": {"run.json", "config.json"},
+    "report": {"scores.parquet", "run.json", "config.json", "table.csv", "metrics.jsonl"},
+    "compare": {"run.json", "config.json", "metrics.jsonl"},
     "misalignment": {"scores.parquet", "run.json"},
     "export": {"scores.parquet", "run.json"},
     "push": {"scores.parquet", "run.json"},
@@ -128,6 +130,15 @@ def test_a_file_that_is_another_run_s_or_gone_is_missed(
         elif (reader, name) == ("compare", "run.json"):
             continue  # it shows the run as unfinished
         assert centaurlab(*READERS[reader], cwd=folder).error, name
+
+
+def test_a_line_of_metrics_that_is_lost_is_missed_and_one_that_follows_is_not(two_runs: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(two_runs / "base", tmp_path / "base")
+    RunFolder(folder, "score").log({"nll/mean": 1.0}, 3)
+    assert "1.000" in centaurlab("compare", folder).stdout
+    lines = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (folder / "metrics.jsonl").write_text(lines[0])
+    assert "metrics.jsonl is not that of the finished run" in centaurlab("compare", folder).error
 
 
 def test_the_sessions_of_another_simulation_are_refused(tmp_path: Path) -> None:

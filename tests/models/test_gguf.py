@@ -1,6 +1,7 @@
 """A GGUF file becomes a model folder with the same weights and the same tokenizer, once."""
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from centaurlab.models import gguf
+from centaurlab.models.checkpoints import find_checkpoint
 from centaurlab.runtime.errors import UserError
+from helpers.bits import flipped
 from helpers.real_models import smollm2
 
 TEXT = "You choose <<J>> and win 3.5 points.\nVous répondez <<très bien>> 🙂 <pad>"
@@ -115,6 +118,14 @@ def test_a_file_is_converted_once_and_nothing_else_is_left(
     assert (folder / "model.safetensors").stat().st_mtime_ns == written
     assert capsys.readouterr().err == ""
     assert [path for path in folder.parent.iterdir() if path.suffix != ".lock"] == [folder]
+
+
+def test_a_converted_model_that_a_disk_has_changed_is_refused(tiny_gguf: Path, own_cache: Path) -> None:
+    weights = gguf.gguf_folder(tiny_gguf) / "model.safetensors"
+    assert find_checkpoint(str(tiny_gguf), None, True, False).folder == weights.parent
+    weights.write_bytes(flipped(weights.read_bytes(), random.Random(0)))
+    with pytest.raises(UserError, match=r"safetensors is damaged .* delete .*, and the next command converts it anew"):
+        find_checkpoint(str(tiny_gguf), None, True, False)
 
 
 def test_processes_wait_for_the_one_that_converts(tiny_gguf: Path, own_cache: Path) -> None:

@@ -50,6 +50,10 @@ def test_what_is_found_is_kept_with_the_identity(own_cache: Path, monkeypatch: p
     for damaged in ("{", note.read_text().replace('"chunks": false', '"chunks": true')):
         note.write_text(damaged)
         assert self_check(mamba, "f00") == found
+    self_check(build("llama"), "f02")
+    (of_llama,) = set((own_cache / "self-checks").iterdir()) - {note}
+    note.write_bytes(of_llama.read_bytes())
+    assert self_check(mamba, "f00") == found, "what agrees in another model is believed of this one"
 
 
 def test_what_is_asked_for_later_is_tried_then(own_cache: Path) -> None:

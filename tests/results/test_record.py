@@ -40,8 +40,8 @@ RECORD = ScoreRecord(
 )
 
 KEYS = {
-    "": "asked centaurlab context coverage data digest engine failed_sessions files git hardware job model nll_mean "
-    "notes protocol sample speed time",
+    "": "asked centaurlab context coverage data digest engine failed_sessions files git hardware job metrics model "
+    "nll_mean notes protocol sample speed time",
     "model": "adapter base dtype fingerprint name quantization tokenizer_fingerprint",
     "protocol": "max_tokens name",
     "data": "fingerprint name notes skipped_sessions studies",

@@ -13,7 +13,7 @@ from centaurlab.display.tables import Table, table_of
 from centaurlab.runs.addresses import addresses
 from centaurlab.runs.csv_table import read_csv
 from centaurlab.runs.folder import is_run, read_config
-from centaurlab.runs.integrity import check_asked, check_file, check_there, read_json
+from centaurlab.runs.integrity import check_asked, check_file, check_metrics, check_there, read_json
 from centaurlab.runs.provenance import as_typed
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.sequential import sample_note
@@ -137,6 +137,7 @@ def _read(folder: Path) -> Run:
     if "job" not in about:
         raise UserError(f"the run in {folder} is not finished (it has no complete run.json); give its command again")
     check_asked(folder)
+    check_metrics(folder)
     check_there(folder, ("*.csv", "*.parquet", "*.png"))
     return Run(folder, about, read_config(folder))
 

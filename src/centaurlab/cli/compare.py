@@ -15,7 +15,7 @@ from centaurlab.display.terminal import print_table
 from centaurlab.jobs.command import Command
 from centaurlab.runs.csv_table import write_csv
 from centaurlab.runs.folder import is_run, read_config, read_metrics
-from centaurlab.runs.integrity import check_asked, read_json
+from centaurlab.runs.integrity import check_asked, check_metrics, read_json
 from centaurlab.runs.mlflow_store import connect, experiment_name, store_address
 from centaurlab.runs.settings import as_text, flat_config
 from centaurlab.runtime.errors import UserError
@@ -91,6 +91,7 @@ def read_folders(paths: Sequence[Path]) -> list[ComparedRun]:
             say(f"note: left out, as {missing}", is_error=True)
         for folder in found:
             check_asked(folder)
+            check_metrics(folder)
             about = read_json(folder / "run.json")
             metrics: dict[str, float] = {}
             for _, _, values in read_metrics(folder):

@@ -138,9 +138,9 @@ def write_row(
             notes=tuple(notes),
             provenance=provenance(),
         )
-        write_record(folder, record)
         nlls = {study: about.nll for study, about in studies.items()} | {"mean": record.nll_mean}
         folder.log({f"nll/{study}": nll for study, nll in nlls.items() if nll is not None})
+        write_record(folder, record)
 
 
 @dataclass

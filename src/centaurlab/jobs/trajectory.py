@@ -8,7 +8,7 @@ from centaurlab.analyses.analysis import Finding
 from centaurlab.analyses.trajectory import ANALYSIS, Point, TrajectoryArguments, find_trajectory
 from centaurlab.jobs.job import Asked, Plan, Scored, job, one_round
 from centaurlab.runs.folder import checkpoint_steps, read_config
-from centaurlab.runs.integrity import check_asked
+from centaurlab.runs.integrity import check_asked, run_of
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.effects import estimate_effects, joint_draws
 from centaurlab.stats.frontier import share_on_frontier
@@ -52,10 +52,17 @@ def plan(asked: Asked[TrajectoryArguments]) -> Plan:
 
 
 def checkpoints(run: Path) -> list[tuple[int, Path]]:
-    """The steps and folders of a run's checkpoints, in order; ``UserError`` where there are none."""
+    """The steps and folders of a run's checkpoints, in order.
+
+    Raises ``UserError`` where there are none, or they are of different trainings.
+    """
     found = [(step, path) for step, path in checkpoint_steps(run) if (path / "trainer_state.json").exists()]
     if not found:
         raise UserError(f"{run} holds no checkpoints; train with save_strategy: steps and a large save_total_limit")
+    of_run = {run_of(path): path for _, path in found}
+    of_run.pop(None, None)
+    if len(of_run) > 1:
+        raise UserError(f"{' and '.join(map(str, of_run.values()))} are of different trainings; take the other's away")
     return found
 
 

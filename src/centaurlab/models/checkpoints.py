@@ -88,8 +88,10 @@ class Checkpoint:
     def check_files(self) -> None:
         """Raise ``UserError`` where a run or checkpoint of ours lacks a file, or it is not as it was written."""
         check_there(self.folder, (*_WEIGHT_FILES, *TOKENIZER_FILES, *_SMALL_FILES))
+        is_converted = self.folder.is_relative_to(converted_models())
+        remedy = {"remedy": f"delete {self.folder}, and the next command converts it anew"} if is_converted else {}
         for path in sorted(self.folder.glob("*")):
-            check_file(path, digest=content_digest)
+            check_file(path, **remedy, digest=content_digest)
 
     def weight_files(self, allow_pickle: bool = False) -> list[Path]:
         """The weight files that loading reads, in the order of their names.

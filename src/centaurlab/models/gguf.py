@@ -19,6 +19,7 @@ from filelock import FileLock
 from safetensors import SafetensorError
 
 from centaurlab.models.digests import content_digest
+from centaurlab.runs.integrity import write_manifest
 from centaurlab.runtime.disk import user_cache
 from centaurlab.runtime.errors import UserError, one_line
 from centaurlab.runtime.quiet import quiet_transformers
@@ -103,6 +104,7 @@ def _convert_once(key: str, name: str, provide_gguf: Callable[[Path], object]) -
                 gguf, complete = Path(scratch) / "model.gguf", Path(scratch) / "complete"
                 provide_gguf(gguf)
                 _convert(gguf, complete, name)
+                write_manifest(complete)
                 complete.rename(folder)
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot convert {name} in {folder.parent}: {error}; set CENTAURLAB_CACHE elsewhere") from error

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -174,7 +175,7 @@ def _read(note: Path) -> SelfCheck | None:
     """What was kept, if it is whole."""
     known = _read_note(note)
     found = known.get("found")
-    if not isinstance(found, dict) or known.get("digest") != fingerprint(found):
+    if not isinstance(found, dict) or known.get("digest") != _digest(note, found):
         return None
     return SelfCheck(**found)
 
@@ -183,9 +184,14 @@ def _keep(note: Path, check: SelfCheck) -> None:
     """A cache that cannot be written only costs time."""
     try:
         note.parent.mkdir(parents=True, exist_ok=True)
-        _write_note(note, {"found": asdict(check), "digest": fingerprint(asdict(check))})
+        _write_note(note, {"found": asdict(check), "digest": _digest(note, asdict(check))})
     except OSError:
         return
+
+
+def _digest(note: Path, found: dict[str, Any]) -> str:
+    """Of a result and of what it is kept as, so that another model's is not believed."""
+    return fingerprint({"found": found, "note": note.stem})
 
 
 def _fits_in_float32(model: PreTrainedModel) -> bool:

@@ -20,10 +20,12 @@ from centaurlab.runs.csv_table import write_csv
 from centaurlab.runs.integrity import (
     ASKED,
     FILES,
+    METRICS,
     RECORD,
     DamageError,
     damaged,
     digests,
+    metrics_so_far,
     own_digests,
     read_json,
     read_sound_json,
@@ -121,8 +123,8 @@ class RunFolder:
         """Write ``run.json``, the last file of a run, with the digests of the files that it is read with."""
         with _disk_errors(self.path):
             files = digests(self.path, [file for kind in _READ_LATER for file in self.path.glob(kind)])
-            asked = own_digests(self.path)
-        self.write_json(RECORD, {**about, FILES: files, ASKED: asked})
+            known = {FILES: files, ASKED: own_digests(self.path), METRICS: metrics_so_far(self.path)}
+        self.write_json(RECORD, {**about, **known})
 
     def log(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Append a line to ``metrics.jsonl`` with its checksum; one that a kill has torn is taken away first.

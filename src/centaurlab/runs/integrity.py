@@ -18,6 +18,8 @@ from centaurlab.runtime.errors import UserError
 
 RECORD, MANIFEST = "run.json", "manifest.json"
 DIGEST, FILES, ASKED = "digest", "files", "asked"
+_RUN = "run"
+METRICS, METRICS_FILE = "metrics", "metrics.jsonl"
 _OF_RUN = ("config.json", "run_config.json", "split.json", "data.json")
 """Files with a digest of their own that say what a run was asked, and of whom."""
 _OWN = (RECORD, MANIFEST, "tracking.json", "training_args.bin")  # the last is read by nobody, and written again
@@ -33,6 +35,10 @@ _NOT_IDENTIFYING = {
     "peft_version",
     "revision",
 }
+_OTHERS = (
+    "{} is not that of the finished run beside it: the run was begun anew and has not ended, or the file is another "
+    "run's; give the command again, or take the file from a copy"
+)
 _REMEDY = "give the command that wrote it again, or take the file from a copy"
 
 
@@ -95,9 +101,14 @@ def digests(folder: Path, paths: Iterable[Path]) -> dict[str, str]:
 
 
 def own_digests(folder: Path) -> dict[str, str]:
-    """The digests that the files which say what a run was asked hold of themselves."""
-    found = {name: _read_any(folder / name).get(DIGEST) for name in _OF_RUN}
-    return {name: str(digest) for name, digest in found.items() if digest}
+    """The digests that the files which say what a run was asked hold of themselves; damaged ones are left out."""
+    found = {}
+    for name in _OF_RUN:
+        content = dict(_read_any(folder / name))
+        digest = content.pop(DIGEST, None)
+        if digest and digest == _digest_of(content):
+            found[name] = str(digest)
+    return found
 
 
 def check_asked(folder: Path) -> None:
@@ -111,10 +122,27 @@ def check_asked(folder: Path) -> None:
         if not (folder / name).exists():
             raise UserError(f"{folder / name} is gone, of which {RECORD} beside it tells; {_REMEDY}")
         if there.get(name, digest) != digest:
-            raise UserError(
-                f"{folder / name} is not that of the finished run beside it: the run was begun anew and has not ended, "
-                "or the file is another run's; give the command again, or take the file from a copy"
-            )
+            raise UserError(_OTHERS.format(folder / name))
+
+
+def metrics_so_far(folder: Path) -> dict[str, Any] | None:
+    """How long ``metrics.jsonl`` is, and its SHA-256; None where there is none. Lines may follow later."""
+    try:
+        content = (folder / METRICS_FILE).read_bytes()
+    except FileNotFoundError:
+        return None
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def check_metrics(folder: Path) -> None:
+    """Raise ``UserError`` where lines that a finished run logged are gone, or another run's stand in their place."""
+    known = read_sound_json(folder / RECORD).get(METRICS)
+    if not isinstance(known, dict):
+        return
+    path = folder / METRICS_FILE
+    content = path.read_bytes()[: known["bytes"]] if path.exists() else b""
+    if hashlib.sha256(content).hexdigest() != known["sha256"]:
+        raise UserError(_OTHERS.format(path))
 
 
 def check_there(folder: Path, patterns: Iterable[str]) -> None:
@@ -126,16 +154,35 @@ def check_there(folder: Path, patterns: Iterable[str]) -> None:
                 raise UserError(f"{folder / name} is gone, of which {record} beside it tells; {_REMEDY}")
 
 
-def write_manifest(folder: Path) -> None:
-    """Write ``manifest.json``, the last file of a checkpoint, with the digests of all that it is read with."""
+def run_digest(asked: Mapping[str, Any]) -> str:
+    """What the checkpoints of a run are known by: the digest of all that it cannot change on its way."""
+    return _digest_of(asked)
+
+
+def write_manifest(folder: Path, run: str | None = None) -> None:
+    """Write ``manifest.json``, the last file of a checkpoint, with the digests of all that it is read with.
+
+    ``run``: the ``run_digest`` of the training that the checkpoint is of.
+    """
     temporary = folder / f".{MANIFEST}.tmp"
-    content = sealed({FILES: digests(folder, folder.rglob("*"))})
+    content = sealed({FILES: digests(folder, folder.rglob("*")), _RUN: run})
     temporary.write_text(json.dumps(content, indent=2, sort_keys=True), encoding="utf-8")
     replace_durably(temporary, folder / MANIFEST)
 
 
-def changed_file(folder: Path) -> str | None:
-    """The first file that is not the one of the folder's manifest, or is gone; None: none, or it has no manifest."""
+def run_of(checkpoint: Path) -> str | None:
+    """The ``run_digest`` of the training that a checkpoint is of; None: older versions did not note it."""
+    known = read_sound_json(checkpoint / MANIFEST).get(_RUN)
+    return str(known) if known else None
+
+
+def changed_file(folder: Path, run: str | None = None) -> str | None:
+    """The first file that is not the one of the folder's manifest, or is gone; None: none, or it has no manifest.
+
+    The manifest itself is, where it is that of another training than ``run``.
+    """
+    if run and run_of(folder) not in (None, run):
+        return MANIFEST
     files = read_sound_json(folder / MANIFEST).get(FILES)
     known = files if isinstance(files, dict) else {}
     paths = ((name, folder / name) for name in known)

@@ -254,8 +254,8 @@ def measuring(
                     notes=(*checked, *notes),
                     provenance=provenance(),
                 )
-                write_record(folder, record)
                 folder.log(metrics(record))
+                write_record(folder, record)
             store.close()
         wait_for_all(state)
 

@@ -64,9 +64,9 @@ def write_output(folder: RunFolder, data: str, outcomes: Sequence[Outcome], abou
         "failed_sessions": [outcome.failure for outcome in outcomes if outcome.failure],
         "verdict": _verdict(studies),
     }
-    folder.finish(provenance() | record | dict(about) | {"memory": peak_memory()})
     said = {f"off_option_nats/{study}": known["off_option_nats"] for study, known in studies.items()}
     folder.log({"answers": len(table), "wall_seconds": seconds} | said)
+    folder.finish(provenance() | record | dict(about) | {"memory": peak_memory()})
 
 
 def _key(outcome: Outcome) -> tuple[str, str, str]:

@@ -21,6 +21,7 @@ from centaurlab.models.loading import load_config, load_tokenizer
 from centaurlab.models.shape import usable_window
 from centaurlab.results.record import ModelIdentity
 from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.integrity import run_digest
 from centaurlab.runs.provenance import provenance
 from centaurlab.runtime.disk import full_disk_errors
 from centaurlab.runtime.errors import UserError
@@ -38,10 +39,11 @@ from centaurlab.training.model_card import HeldOutResult, held_out_results, mode
 from centaurlab.training.options import CentaurArguments
 from centaurlab.training.progress import show_progress
 from centaurlab.training.resume import (
-    RunFolderCallback,
     as_read_back,
     check_resuming,
     fixed_settings,
+    is_begun,
+    keep_in,
     last_complete_checkpoint,
     logged_until,
 )
@@ -78,9 +80,11 @@ def prepare_run(args: CentaurArguments, training_args: SFTConfig, model_args: Mo
     data = prepare_data(args, tokenizer, max_length, seed)
     identity = identify(base_args)
     settings = {"data": asdict(args), "training": training_args.to_dict(), "model": asdict(model_args)}
-    checkpoint = _begin(folder, identity, weights_fingerprint(base_args), data, settings, training_args)
+    split = data.split | {"base_fingerprint": identity.fingerprint}
+    run = run_digest(as_read_back(split | _fixed(settings)))
+    checkpoint = _begin(folder, split, weights_fingerprint(base_args), settings, training_args, run)
     trainer = build_trainer(args, training_args, model_args, base_args, tokenizer, data, max_length)
-    trainer.add_callback(RunFolderCallback(folder))
+    keep_in(folder, trainer, run)
     show_progress(trainer)
     return Run(trainer, folder, identity, data, settings, checkpoint)
 
@@ -177,16 +181,14 @@ def _fixed(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _begin(
     folder: RunFolder,
-    base: ModelIdentity,
+    split: dict[str, Any],
     base_weights: str,
-    data: TrainingData,
     settings: dict[str, Any],
     training_args: SFTConfig,
+    run: str,
 ) -> Path | None:
     """The checkpoint to go on from; a folder that holds another run (model, data, settings) is refused."""
-    checkpoint = last_complete_checkpoint(folder.path)
-    split = data.split | {"base_fingerprint": base.fingerprint}
-    if checkpoint:
+    if is_begun(folder.path):
         before = folder.read_json("split.json")
         known = before | _fixed(folder.read_json("config.json"))
         asked = split if "held_out_by" in before else as_by_session(split)
@@ -196,6 +198,7 @@ def _begin(
                     f"{folder.path} holds a run whose {name} differs; give another --output_dir, "
                     "or the same settings to continue"
                 )
+    checkpoint = last_complete_checkpoint(folder.path, run)
     if training_args.process_index == 0:
         folder.write_json("split.json", split | {BASE_WEIGHTS: base_weights})
         folder.write_json("config.json", settings)

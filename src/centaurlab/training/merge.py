@@ -13,7 +13,7 @@ from centaurlab.models.identity import identify
 from centaurlab.models.loading import load_model, load_tokenizer
 from centaurlab.models.passes import evaluating, logits_of
 from centaurlab.runs.folder import RunFolder
-from centaurlab.runs.integrity import read_json
+from centaurlab.runs.integrity import read_json, write_manifest
 from centaurlab.runtime.errors import UserError, failure
 from centaurlab.runtime.quiet import quiet_transformers
 
@@ -40,6 +40,7 @@ def merged_if_adapter(args: ModelArguments, run: Path) -> ModelArguments:
         shutil.rmtree(unfinished, ignore_errors=True)
         merge(args.model_name_or_path, None, str(unfinished), args.model_revision)
         RunFolder(unfinished, "merge").write_json(_MERGED_FROM, origin)
+        write_manifest(unfinished)
         unfinished.rename(folder)
     elif read_json(folder / _MERGED_FROM).get("fingerprint") != origin["fingerprint"]:
         raise UserError(

@@ -20,6 +20,7 @@ from centaurlab.models.shape import usable_window
 from centaurlab.prompts.chat import chat_tokenizer, read_template
 from centaurlab.results.record import ModelIdentity
 from centaurlab.runs.folder import CONFIG, MODEL_RUN_CONFIG, RunFolder
+from centaurlab.runs.integrity import run_digest
 from centaurlab.runs.provenance import provenance
 from centaurlab.runtime.disk import full_disk_errors
 from centaurlab.runtime.errors import UserError
@@ -46,10 +47,11 @@ from centaurlab.training.options import PostTrainArguments
 from centaurlab.training.posttrainers import PreferenceCollator, PreferenceTrainer, SupervisedTrainer
 from centaurlab.training.progress import show_progress
 from centaurlab.training.resume import (
-    RunFolderCallback,
     as_read_back,
     check_resuming,
     fixed_settings,
+    is_begun,
+    keep_in,
     last_complete_checkpoint,
     logged_until,
 )
@@ -95,10 +97,13 @@ def prepare_posttraining(args: PostTrainArguments, training_args: SFTConfig, mod
     base = identify(base_args)
     settings = {"posttrain": asdict(args), "training": training_args.to_dict(), "model": asdict(model_args)}
     about_base = {"base_fingerprint": base.fingerprint}
-    checkpoint = _begin(folder, about | about_base, weights_fingerprint(base_args), settings, training_args)
+    own = fixed_settings(settings) | settings["posttrain"]
+    asked = as_read_back({"identity": about | about_base, "settings": own})
+    run = run_digest(asked)
+    checkpoint = _begin(folder, asked, weights_fingerprint(base_args), settings, training_args, run)
     packed = training_args.padding_free
     trainer = _build_trainer(args, training_args, model_args, base_args, tokenizer, rows)
-    trainer.add_callback(RunFolderCallback(folder))
+    keep_in(folder, trainer, run)
     show_progress(trainer)
     if is_sharded():
         session, stranger = (_ids(rows[i]) for i in (0, -1))
@@ -193,16 +198,14 @@ def _ids(row: Mapping[str, Any]) -> list[int]:
 
 def _begin(
     folder: RunFolder,
-    identity: Mapping[str, Any],
+    asked: Mapping[str, Any],
     base_weights: str,
     settings: dict[str, Any],
     training_args: SFTConfig,
+    run: str,
 ) -> Path | None:
     """The checkpoint to go on from; a folder that holds a run with other settings is refused."""
-    own = fixed_settings(settings) | settings["posttrain"]
-    asked = as_read_back({"identity": identity, "settings": own})
-    checkpoint = last_complete_checkpoint(folder.path)
-    if checkpoint:
+    if is_begun(folder.path):
         known = folder.read_json(_IDENTITY)
         differing = sorted(
             name
@@ -215,8 +218,9 @@ def _begin(
                 f"{folder.path} holds a run whose {differing[0]} differs; give another --output_dir, or the same "
                 "settings to continue"
             )
+    checkpoint = last_complete_checkpoint(folder.path, run)
     if training_args.process_index == 0:
-        folder.write_json(_IDENTITY, asked | {BASE_WEIGHTS: base_weights})
+        folder.write_json(_IDENTITY, {**asked, BASE_WEIGHTS: base_weights})
         folder.write_json(CONFIG if settings["model"]["use_peft"] else MODEL_RUN_CONFIG, settings)
         logged_until(folder.path / "metrics.jsonl", int(checkpoint.name.rpartition("-")[2]) if checkpoint else -1)
     return checkpoint

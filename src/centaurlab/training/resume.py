@@ -10,11 +10,11 @@ from typing import Any
 
 from accelerate import PartialState
 from safetensors import SafetensorError, safe_open
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTConfig
 
 from centaurlab.runs.folder import RunFolder, checkpoint_steps, read_metrics
-from centaurlab.runs.integrity import changed_file, write_manifest
+from centaurlab.runs.integrity import changed_file, run_of, write_manifest
 from centaurlab.runs.provenance import peak_memory
 from centaurlab.runtime.disk import disk_errors
 from centaurlab.runtime.errors import UserError
@@ -58,23 +58,33 @@ def as_read_back(content: Any) -> Any:
     return json.loads(json.dumps(masked(content), default=str))
 
 
-def last_complete_checkpoint(output_dir: Path) -> Path | None:
+def last_complete_checkpoint(output_dir: Path, run: str | None = None) -> Path | None:
     """The checkpoint of the highest step in ``output_dir`` whose files are as they were written, or None.
 
-    One that has its manifest and is damaged all the same is named.
+    One that has its manifest and is damaged all the same, or of another training than ``run``, is named.
     """
     for _, path in reversed(checkpoint_steps(output_dir)):
-        if is_complete(path):
+        if is_complete(path, run):
             return path
-        changed = changed_file(path)
+        changed = changed_file(path, run)
         if changed and os.environ.get("RANK", "0") == "0":
-            say(f"note: {path} is damaged ({changed}); the one before it is used")
+            is_other = run and run_of(path) not in (None, run)
+            what = "is of another training" if is_other else f"is damaged ({changed})"
+            say(f"note: {path} {what}; the one before it is used")
     return None
 
 
-def is_complete(checkpoint: Path) -> bool:
-    """Whether no file of a checkpoint is missing, torn or, where it has a manifest, another than it was written."""
-    if changed_file(checkpoint):
+def is_begun(output_dir: Path) -> bool:
+    """Whether a training, this or another, left a whole checkpoint in ``output_dir``."""
+    return any(is_complete(path) for _, path in reversed(checkpoint_steps(output_dir)))
+
+
+def is_complete(checkpoint: Path, run: str | None = None) -> bool:
+    """Whether no file of a checkpoint is missing, torn or, where it has a manifest, another than it was written.
+
+    ``run``: the ``run_digest`` of the training that it has to be of, where it says of which it is.
+    """
+    if changed_file(checkpoint, run):
         return False
     try:
         json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
@@ -104,14 +114,17 @@ def logged_until(metrics: Path, step: int) -> None:
 
 
 class EndsOnce:
-    """Of a ``transformers.Trainer``: it takes no step beyond the end of its run.
+    """Of a ``transformers.Trainer``: it takes no step beyond the end of its run, and ends with its own best checkpoint.
 
     A run may be killed between its last checkpoint and its end. The library's trainer asks whether it is done only
-    after each step, so that it would go on with one step too many, or, where it had stopped early, to the end.
+    after each step, so that it would go on with one step too many, or, where it had stopped early, to the end. The best
+    checkpoint it loads as it is and from wherever it was, and ends with the last weights where it is gone.
     """
 
+    args: Any
     state: TrainerState
     control: TrainerControl
+    run: str | None = None  # the digest that its checkpoints are known by
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -126,15 +139,33 @@ class EndsOnce:
         else:
             super()._run_epoch(*args, **kwargs)  # type: ignore[misc]
 
+    def _load_best_model(self) -> None:
+        best = Path(self.args.output_dir) / Path(str(self.state.best_model_checkpoint)).name
+        if not best.is_dir() or changed_file(best, self.run):
+            raise UserError(
+                f"the best checkpoint, {best}, is gone, damaged or of another training; take it from a copy, or train "
+                "anew with another --output_dir"
+            )
+        self.state.best_model_checkpoint = str(best)
+        super()._load_best_model()  # type: ignore[misc]
+
+
+def keep_in(folder: RunFolder, trainer: Trainer, run: str) -> None:
+    """Let a trainer keep its metrics and checkpoints in ``folder``, these as those of ``run`` (``run_digest``)."""
+    assert isinstance(trainer, EndsOnce), "trainers of ours are"
+    trainer.run = run
+    trainer.add_callback(RunFolderCallback(folder, run))
+
 
 class RunFolderCallback(TrainerCallback):
     """Appends every logged metric to ``metrics.jsonl``: ``train/loss``, ``eval/nll/<study>`` …, with its step.
 
-    Every checkpoint gets its manifest once all processes have written their parts.
+    Every checkpoint gets its manifest, with the ``run_digest`` ``run``, once all processes have written their parts.
     """
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: RunFolder, run: str) -> None:
         self._folder = folder
+        self._run = run
         self._begun_at = 0
 
     def on_train_begin(
@@ -166,7 +197,7 @@ class RunFolderCallback(TrainerCallback):
         if state.is_world_process_zero and checkpoint.is_dir():
             with disk_errors(checkpoint):
                 name_published_base(checkpoint)
-                write_manifest(checkpoint)
+                write_manifest(checkpoint, self._run)
 
 
 def metric_name(logged: str) -> str:
