@@ -18,8 +18,10 @@ from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.loading import load_model, load_tokenizer
 from centaurlab.prompts.encoding import encode
 from centaurlab.prompts.prompt import session_prompt
+from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.options import OptionTokens
 from centaurlab.scoring.scorer import SessionScorer
+from centaurlab.simulation import packed
 from centaurlab.simulation.answers import FreeWords, Vocabulary
 from centaurlab.simulation.environments.bandits import Walk
 from centaurlab.simulation.environments.bandits import bandit as bandit_environment
@@ -115,6 +117,18 @@ def test_paths_are_taken_as_often_as_enumeration_says(
     observed_C = np.array([counts[path] for path in frequent])
     observed_C, expected_C = (np.append(of, n_runs - of.sum()) for of in (observed_C, expected_C))  # and all others
     assert stats.chisquare(observed_C, expected_C).pvalue > 0.001
+
+
+def test_rounding_is_not_taken_for_other_numbers(tiny_gemma_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_model(ModelArguments(str(tiny_gemma_dir), dtype="bfloat16"))
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    monkeypatch.setattr(packed, "_TOLERANCE_ROUNDED", 0.0)
+    PackedModel(model).prepare(range(5, 45))
+    assert all(weight.equal(before[name]) for name, weight in model.state_dict().items())
+    forgetful = PackedModel(model)
+    forgetful._windows = [2 for _ in forgetful._windows]
+    with pytest.raises(UserError, match="gives other numbers where sessions are computed side by side"):
+        forgetful.prepare(range(5, 45))
 
 
 def test_option_probabilities_are_those_of_scoring(

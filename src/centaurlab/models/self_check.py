@@ -128,11 +128,11 @@ def _find_out(model: PreTrainedModel, also: Sequence[str]) -> SelfCheck:
     if not any(p.dtype in (torch.bfloat16, torch.float16) for p in model.parameters()):
         return _tried(Trial(model, FLOAT32_TOLERANCE), model, also)
     n_parameters = sum(p.numel() for p in model.parameters())
-    if n_parameters > _FLOAT32_PARAMETERS or not _fits_in_float32(model):
+    if n_parameters > _FLOAT32_PARAMETERS or not fits_in_float32(model):
         check = _tried(Trial(model, HALF_TOLERANCE), model, also)
-        if check.all_agree or not _fits_in_float32(model):
+        if check.all_agree or not fits_in_float32(model):
             return check
-    with _in_float32(model):
+    with in_float32(model):
         return _tried(Trial(model, FLOAT32_TOLERANCE), model, also)
 
 
@@ -194,7 +194,7 @@ def _digest(note: Path, found: dict[str, Any]) -> str:
     return fingerprint({"found": found, "note": note.stem})
 
 
-def _fits_in_float32(model: PreTrainedModel) -> bool:
+def fits_in_float32(model: PreTrainedModel) -> bool:
     """Whether weights in half precision are whole, lie on one device, and have room beside them in float32."""
     if is_divided(model):
         return False  # each process would have to find the same room
@@ -213,7 +213,7 @@ def _fits_in_float32(model: PreTrainedModel) -> bool:
 
 
 @contextmanager
-def _in_float32(model: PreTrainedModel) -> Iterator[None]:
+def in_float32(model: PreTrainedModel) -> Iterator[None]:
     """The weights as float32 for a while; afterwards they are the very tensors that they were."""
     whole = [t for t in (*model.parameters(), *model.buffers()) if t.dtype in (torch.bfloat16, torch.float16)]
     known = [t.data for t in whole]

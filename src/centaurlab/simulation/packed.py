@@ -15,6 +15,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 
 from centaurlab.models.attention import attend_to_visible, refuse_unknown
 from centaurlab.models.passes import layer_windows
+from centaurlab.models.self_check import fits_in_float32, in_float32
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.scorer import CPU_CHUNK_TOKENS
 
@@ -24,8 +25,9 @@ NAME = "sessions_side_by_side"
 GPU_CHUNK_TOKENS = 4_096
 TRUNCATED_TOKENS = 256
 """How many of its last tokens a session can take back (``SessionCache.truncate``)."""
-_TOLERANCE = {torch.float32: 1e-4}
-_TOLERANCE_ROUNDED = 0.05
+_TOLERANCE, _TOLERANCE_ROUNDED = 1e-4, 0.1
+"""Of total variation, in float32 and in half precision: there rounding makes up to 0.05 in Gemma 3 270M and its
+adapters, and half of the tokens lost 0.25 and more."""
 
 
 class _LayerCache:
@@ -182,6 +184,22 @@ class PackedModel:
         Raises ``UserError`` where it does.
         """
         ids = (list(ids) * 4)[: min(self._chunk_tokens, max(4, len(ids)))]
+        is_rounded = self.model.dtype in (torch.bfloat16, torch.float16)
+        distance = self._distance(ids)
+        agrees = distance <= (_TOLERANCE_ROUNDED if is_rounded else _TOLERANCE)
+        if not agrees and is_rounded and fits_in_float32(self.model):
+            with in_float32(self.model):
+                distance = self._distance(ids)
+            agrees = distance <= _TOLERANCE
+        self.tokens_computed = 0
+        if not agrees:
+            raise UserError(
+                f"{self.model.name_or_path} ({self.model.config.model_type}) gives other numbers where sessions are "
+                f"computed side by side (total variation {distance:.1e}), so it cannot simulate; use another model"
+            )
+
+    def _distance(self, ids: Sequence[int]) -> float:
+        """Total variation between what follows ``ids`` whole and alone, and in two parts beside other sessions."""
         if self.model.config._attn_implementation == NAME:  # it has simulated before
             self.model.set_attn_implementation("sdpa")
         whole_V = self.model(input_ids=self._tensor(ids), use_cache=False).logits[0, -1].float().softmax(-1)
@@ -192,13 +210,7 @@ class PackedModel:
         cache, half = self.new_cache(), len(ids) // 2
         self.compute([Stretch(self.new_cache(), ids[half:], _ignore), Stretch(cache, ids[:half], _ignore)])
         self.compute([Stretch(self.new_cache(), ids[:1], _ignore), Stretch(cache, ids[half:], found.append)])
-        self.tokens_computed = 0
-        distance = 0.5 * float((found[0][0].float().softmax(-1) - whole_V).abs().sum())
-        if not distance <= _TOLERANCE.get(self.model.dtype, _TOLERANCE_ROUNDED):
-            raise UserError(
-                f"{self.model.name_or_path} ({self.model.config.model_type}) gives other numbers where sessions are "
-                f"computed side by side (total variation {distance:.1e}), so it cannot simulate; use another model"
-            )
+        return 0.5 * float((found[0][0].float().softmax(-1) - whole_V).abs().sum())
 
     @torch.inference_mode()
     def compute(self, stretches: Sequence[Stretch]) -> None:
