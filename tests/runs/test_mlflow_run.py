@@ -6,9 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
+from mlflow.utils.validation import _validate_metric_name
 
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.mirror import LARGE_FILE_BYTES
+from centaurlab.runs.mlflow_run import legal
 from centaurlab.runs.mlflow_store import connect
 from centaurlab.runs.tracker import Tracker, TrackingArguments, track
 from centaurlab.runtime.errors import IncompleteError
@@ -43,6 +45,29 @@ def test_a_server_holds_what_the_files_hold(
     }
     table = json.loads(Path(client.download_artifacts(run_id(folder), "effects.json")).read_text())
     assert table == {"columns": ["level", "name", "d"], "data": [["overall", "overall", NLL], ["study", "shelf", None]]}
+
+
+def test_metrics_of_strangers_names_are_taken_by_mlflow_and_stay_apart() -> None:
+    studies = [
+        "a+b",
+        "a=b",
+        "a|b",
+        "a\\b",
+        "x" * 3000,
+        "x" * 2999,
+        "<b>",
+        '"><img>',
+        "$x$",
+        "\u202eb",
+        "\u200b",
+        "\U0001f600",
+        "é",
+    ]
+    names = [legal(f"nll/{study}") for study in studies]
+    for name in names:
+        _validate_metric_name(name)
+    assert len(set(names)) == len(studies)
+    assert legal("nll/guenther2020 TS-1.0: a") == "nll/guenther2020 TS-1.0: a"
 
 
 def test_a_server_killed_in_the_middle_costs_one_warning_and_track_makes_up_for_it(

@@ -141,7 +141,8 @@ def count_images(text: str) -> int:
 def check_study_name(study: str, origin: str) -> str:
     """Return ``study`` if it can name a study; a path (``/``, ``\\``, ``..``) or control characters cannot."""
     if study in {".", ".."} or not _STUDY_NAME.fullmatch(study):
-        raise UserError(f"{origin}: {study!r} cannot name a study; use a name without '/', '\\' or '..'")
+        remedy = "use a name without '/', '\\', '..' or control characters"
+        raise UserError(f"{origin}: {study!r} cannot name a study; {remedy}")
     return study
 
 

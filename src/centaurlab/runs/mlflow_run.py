@@ -5,6 +5,7 @@ older MLflow does not select its file store.
 """
 
 import getpass
+import hashlib
 import json
 import logging
 import math
@@ -32,6 +33,7 @@ LOCK = ".tracking.lock"
 
 _BATCH = {"params": 100, "metrics": 1000}  # of one request, limits of the MLflow REST API
 _VALUE = 6000  # characters of a parameter that MLflow keeps
+_NAME = 250  # characters of a metric's name
 _ILLEGAL = re.compile(r"[^\w\-./ :]")
 _PARENT = "mlflow.parentRunId"
 _SCHEMA = {
@@ -40,6 +42,21 @@ _SCHEMA = {
     ]
 }
 """Of a session as every source of data gives it."""
+
+
+def legal(name: str) -> str:
+    """The name of a metric as MLflow takes it; one that it does not take ends with a digest, so that none are one.
+
+    Examples
+    --------
+    >>> legal("nll/shelf"), legal("nll/a+b"), legal("nll/a=b")
+    ('nll/shelf', 'nll/a_b-bda6ed53', 'nll/a_b-8039a8bc')
+    """
+    known = _ILLEGAL.sub("_", name)
+    if known == name and len(name) <= _NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{known[: _NAME - len(digest) - 1]}-{digest}"
 
 
 class MlflowRun:
@@ -103,7 +120,7 @@ class MlflowRun:
         from mlflow.entities import Metric
 
         metrics = [
-            Metric(_ILLEGAL.sub("_", name), value, round(seconds * 1000), step)
+            Metric(legal(name), value, round(seconds * 1000), step)
             for seconds, step, values in lines
             for name, value in values.items()
         ]
