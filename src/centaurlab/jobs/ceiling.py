@@ -10,9 +10,9 @@ from centaurlab.cognitive.session import Session, read_session
 from centaurlab.data.options import shared_labels
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.transcripts import data_fingerprint
-from centaurlab.display.figures.style import save_figure
 from centaurlab.display.terminal import show
 from centaurlab.jobs.command import Command
+from centaurlab.jobs.job import WRITTEN, write_files
 from centaurlab.results.run import ScoreRun, read_run, scored_models
 from centaurlab.runs.addresses import say_where
 from centaurlab.runs.folder import RunFolder
@@ -46,13 +46,10 @@ def run(asked: CeilingArguments, data: DataArguments, tracking: TrackingArgument
         )
         folder.write_json("config.json", config)
         with Tracker(folder, tracking.grouped(asked.output_dir), config):
-            for name, table in finding.tables.items():
-                folder.write_table(name, table)
-            for name, figure in finding.figures.items():
-                save_figure(figure, folder.path / "figures", name)
+            written = write_files(folder, finding)
             studies = {study: {"fingerprint": fingerprint} for study, fingerprint in prints.items()}
             read = {"name": source.name, "fingerprint": data_fingerprint(prints), "studies": studies}
-            about = {"job": folder.job, "data": read, "models": scored_models(runs)}
+            about = {"job": folder.job, "data": read, "models": scored_models(runs), WRITTEN: written}
             folder.finish(provenance() | about | dict(finding.record))
     show(*finding.shown)
     say(f"ceiling: {folder.path / 'ceiling.csv'}")

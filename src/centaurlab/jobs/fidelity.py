@@ -4,9 +4,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from centaurlab.analyses.fidelity import ANALYSIS, FidelityArguments, find_fidelity
-from centaurlab.display.figures.style import save_figure
 from centaurlab.display.terminal import show
 from centaurlab.jobs.command import Command
+from centaurlab.jobs.job import WRITTEN, write_files
 from centaurlab.runs.addresses import say_where
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.provenance import provenance
@@ -23,11 +23,8 @@ def run(asked: FidelityArguments, estimates: EstimateArguments, tracking: Tracki
     with folder.lock():
         folder.write_json("config.json", config)
         with Tracker(folder, tracking, config):
-            for name, table in finding.tables.items():
-                folder.write_table(name, table)
-            for name, figure in finding.figures.items():
-                save_figure(figure, folder.path / "figures", name)
-            about = {"job": folder.job, "data": asked.people, "simulated": asked.simulated}
+            written = write_files(folder, finding)
+            about = {"job": folder.job, "data": asked.people, "simulated": asked.simulated, WRITTEN: written}
             folder.finish(provenance() | about | dict(finding.record))
     show(*finding.shown, f"fidelity: {folder.path / 'fidelity.csv'}")
     say_where(folder.path, tracking)

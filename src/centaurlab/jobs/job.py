@@ -19,6 +19,7 @@ from centaurlab.models.arguments import LoadArguments, ModelArguments
 from centaurlab.results.run import ScoreRun, is_score_folder, scored_data, scored_models
 from centaurlab.runs.addresses import say_where
 from centaurlab.runs.folder import RunFolder, check_job
+from centaurlab.runs.integrity import RECORD, read_sound_json
 from centaurlab.runs.provenance import provenance
 from centaurlab.runs.tracker import Tracker, TrackingArguments
 from centaurlab.runtime.errors import IncompleteError, UserError
@@ -30,6 +31,9 @@ from centaurlab.stats.estimate import CONFIDENCE
 
 if TYPE_CHECKING:
     from centaurlab.prompts.context import Context
+
+WRITTEN = "written"
+"""Where ``run.json`` says which tables and figures a comparison wrote."""
 
 
 @dataclass(frozen=True)
@@ -173,10 +177,7 @@ def _run(name: str, asked: Asked[Any], plan: Plan, tracking: TrackingArguments) 
 
 def write_finding(folder: RunFolder, finding: Finding, estimates: EstimateArguments, scored: Scored) -> None:
     """Write tables, figures (PDF and PNG), metrics and, last, ``run.json``: where it is, all of it is."""
-    for name, table in finding.tables.items():
-        folder.write_table(name, table)
-    for name, figure in finding.figures.items():
-        save_figure(figure, folder.path / "figures", name)
+    written = write_files(folder, finding)
     for step, metrics in finding.metrics:
         folder.log(metrics, step)
     runs = {model: run for of_round in scored.rounds.values() for model, run in of_round.items()}
@@ -185,8 +186,25 @@ def write_finding(folder: RunFolder, finding: Finding, estimates: EstimateArgume
         "bootstrap": asdict(estimates) | {"confidence": CONFIDENCE},
         "data": scored_data(runs.values()),
         "models": scored_models(runs),
+        WRITTEN: written,
     }
     folder.finish(provenance() | about | dict(finding.record))
+
+
+def write_files(folder: RunFolder, finding: Finding) -> list[str]:
+    """Write tables and figures (PDF and PNG), and remove those of an earlier call that this one does not write.
+
+    Returns their names, which go into ``run.json`` as ``WRITTEN``.
+    """
+    for name, table in finding.tables.items():
+        folder.write_table(name, table)
+    paths = [p for name, figure in finding.figures.items() for p in save_figure(figure, folder.path / "figures", name)]
+    written = [*finding.tables, *(path.relative_to(folder.path).as_posix() for path in paths)]
+    before = read_sound_json(folder.path / RECORD).get(WRITTEN)
+    for name in set(before if isinstance(before, list) else ()).difference(written):
+        if Path(name).parent in (Path(), Path("figures")):
+            (folder.path / name).unlink(missing_ok=True)
+    return written
 
 
 def _config(asked: Asked[Any], plan: Plan) -> dict[str, Any]:
