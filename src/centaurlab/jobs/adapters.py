@@ -14,7 +14,7 @@ from centaurlab.jobs import train
 from centaurlab.jobs.job import Asked
 from centaurlab.models.identity import identify
 from centaurlab.runs.folder import RunFolder
-from centaurlab.runs.integrity import read_sound_json
+from centaurlab.runs.integrity import check_asked, read_sound_json
 from centaurlab.runs.tracker import TrackingArguments
 from centaurlab.runtime.arguments import found_recipe, parse_arguments, read_yaml
 from centaurlab.runtime.errors import UserError
@@ -75,6 +75,7 @@ def train_adapter(
     steps = min(steps, settings.max_steps) if settings.max_steps > 0 else steps
     options |= {"max_steps": steps, "save_steps": steps}
     if read_sound_json(folder / "run.json"):
+        check_asked(folder)
         before = read_sound_json(folder / _ASKED)
         if any(before.get(name) != value for name, value in as_read_back(known).items()):
             raise UserError(

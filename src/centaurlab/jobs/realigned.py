@@ -21,7 +21,7 @@ from centaurlab.jobs.people import People, StudyPeople
 from centaurlab.results.run import ScoreRun, check_whole, read_run
 from centaurlab.results.table import NLL, RESPONSE, SESSION, at_temperature
 from centaurlab.runs.folder import RunFolder
-from centaurlab.runs.integrity import read_sound_json
+from centaurlab.runs.integrity import check_asked, read_sound_json
 from centaurlab.runtime.own_file import own_digest
 from centaurlab.stats.estimate import FloatArray
 
@@ -108,6 +108,7 @@ class LearnedRows:
         config = read_sound_json(folder / "config.json")
         if {key: config.get(key) for key in told} != told or not read_sound_json(folder / "run.json"):
             return None
+        check_asked(folder)
         return read_run(folder)
 
     def _write(self, name: str, rows: Sequence[SessionRow], told: Mapping[str, Any], notes: Sequence[str]) -> ScoreRun:

@@ -20,7 +20,7 @@ RECORD, MANIFEST = "run.json", "manifest.json"
 DIGEST, FILES, ASKED = "digest", "files", "asked"
 _RUN = "run"
 METRICS, METRICS_FILE = "metrics", "metrics.jsonl"
-_OF_RUN = ("config.json", "run_config.json", "split.json", "data.json")
+_OF_RUN = ("config.json", "run_config.json", "split.json", "data.json", "asked.json")
 """Files with a digest of their own that say what a run was asked, and of whom."""
 _OWN = (RECORD, MANIFEST, "tracking.json", "training_args.bin")  # the last is read by nobody, and written again
 _KINDS = (
