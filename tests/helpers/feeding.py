@@ -10,12 +10,16 @@ from transformers import PreTrainedModel
 from centaurlab.models.self_check import SelfCheck
 from centaurlab.prompts.encoding import Encoding, encode
 from centaurlab.scoring import scorer as scoring
+from centaurlab.scoring.options import ResponseOptions
 from centaurlab.scoring.scorer import SessionScorer
 from centaurlab.training.trainer import SessionCollator, sequence_nll
 from helpers.architectures import byte_tokenizer
 
 LARGEST_DIFFERENCE = 1.2e-4
 """In nats."""
+
+OF_ROUNDING = 1e-5
+"""In nats, likewise: of passes that differ in nothing but the order of sums."""
 
 _INSTRUCTIONS = "You will see two slot machines, J and F, and win or lose points with each of them, many times. "
 
@@ -50,6 +54,16 @@ def check_scores(
         np.testing.assert_allclose(found_R, nll_R, atol=LARGEST_DIFFERENCE, rtol=0)
 
 
+def check_packed(model: PreTrainedModel, check: SelfCheck, sessions: Sequence[Encoding]) -> None:
+    """Score sessions in one pass and each alone: in float32 no more than rounding tells them apart."""
+    scorer = SessionScorer(model, check=check)
+    batch = [(encoding, _no_options(len(encoding.start_R))) for encoding in sessions]
+    batch = [one for one in batch if scorer.can_be_packed(*one)]
+    for (encoding, _), scored in zip(batch, scorer.score_together(batch), strict=True):
+        alone = scorer.score(encoding).scores
+        np.testing.assert_allclose(scored.scores.nll_R, alone.nll_R, atol=OF_ROUNDING, rtol=0)
+
+
 def as_on_a_gpu(patch: pytest.MonkeyPatch) -> None:
     """Take the code path of a GPU: long chunks, the model's own attention (if ``check_scores`` gets a check)."""
     patch.setattr(scoring, "best_chunk", lambda _: scoring.WHOLE_SEQUENCE_TOKENS)
@@ -68,6 +82,10 @@ def check_losses(
         with torch.no_grad():
             found = sum(sequence_nll(model, batch).sum().item() for batch in batches)
         assert found == pytest.approx(sum(nll_R.sum() for nll_R in expected), abs=1e-3)
+
+
+def _no_options(n_responses: int) -> ResponseOptions:
+    return ResponseOptions(np.empty(0, np.int32), np.zeros((n_responses, 0), bool), np.zeros(n_responses, np.int32))
 
 
 def _shared_beginning(sessions: Sequence[Encoding]) -> int:

@@ -11,7 +11,7 @@ from centaurlab.prompts.encoding import Encoding
 from centaurlab.scoring.responses import SessionError
 from centaurlab.scoring.scorer import SessionScorer
 from helpers.architectures import ARCHITECTURES, build
-from helpers.feeding import as_on_a_gpu, check_losses, check_scores, plain_nll
+from helpers.feeding import as_on_a_gpu, check_losses, check_packed, check_scores, plain_nll
 
 FAST = ("llama", "gemma3", "gemma4", "mamba", "jamba", "phi3_longrope", "qwen3_5_text")
 # With chunks of 16, transformers 5.24 fails on any remainder.
@@ -43,11 +43,14 @@ def test_every_way_of_feeding_that_is_used_gives_the_whole_sequence_s_scores(
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_a_self_check_finds_what_an_architecture_cannot(name: str) -> None:
-    check = self_check(build(name), also=BATCHES)
+def test_a_self_check_finds_what_an_architecture_cannot(name: str, sessions: list[Encoding]) -> None:
+    model = build(name)
+    check = self_check(model, also=BATCHES)
     assert check.causal
     assert check.chunks == check.prefixes == (name not in LOSES_ITS_STATE)
     assert check.packed == (name not in NOT_PACKED)
+    if check.packed:
+        check_packed(model, check, sessions)
     assert check.whole_beyond == (150 if name in DEPENDS_ON_LENGTH else None)
     assert check.blocks is not False or name == "deepseek_v32"
     assert check.right_padded

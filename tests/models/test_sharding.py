@@ -20,7 +20,7 @@ from centaurlab.scoring.scorer import SessionScorer
 from helpers.adapters import save_adapter
 from helpers.architectures import ARCHITECTURES, build, config_of, save
 from helpers.commands import centaurlab
-from helpers.feeding import LARGEST_DIFFERENCE, encoded_sessions, plain_nll
+from helpers.feeding import OF_ROUNDING, encoded_sessions, plain_nll
 from helpers.json_files import run_json
 from helpers.score_runs import command, ended, n_stored, options, start, start_group
 from helpers.servers import free_port
@@ -125,7 +125,7 @@ def test_an_architecture_that_may_be_divided_gives_a_plain_loop_s_nlls(tmp_path:
         for one, nll_R, other_R in zip(sessions, first.values(), second.values(), strict=True):
             np.testing.assert_array_equal(nll_R, other_R)
             expected = list(plain_nll(build(BY_TYPE[name]), one))
-            np.testing.assert_allclose(nll_R, expected, atol=LARGEST_DIFFERENCE, rtol=0, err_msg=name)
+            np.testing.assert_allclose(nll_R, expected, atol=OF_ROUNDING, rtol=0, err_msg=name)
 
 
 def test_too_few_processes_are_one_sentence(tmp_path: Path, tiny_llama_dir: Path) -> None:

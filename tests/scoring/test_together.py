@@ -1,14 +1,18 @@
 """Sessions that share a pass get the scores that each gets alone, or are scored alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch.profiler import ProfilerActivity, profile
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from torch import Tag
+from torch.nn.functional import scaled_dot_product_attention
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import AttentionInterface, AttentionMaskInterface, AutoModelForCausalLM, AutoTokenizer
 
 from centaurlab.models.self_check import SelfCheck
 from centaurlab.prompts.encoding import Encoding, encode
@@ -18,7 +22,7 @@ from centaurlab.scoring import worker as worker_module
 from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.options import ResponseOptions
 from centaurlab.scoring.responses import NonFiniteError
-from centaurlab.scoring.scorer import ScoredSession, SessionScorer
+from centaurlab.scoring.scorer import WHOLE_SEQUENCE_TOKENS, ScoredSession, SessionScorer
 from helpers.commands import centaurlab
 from helpers.json_files import run_json
 from helpers.score_runs import options
@@ -43,13 +47,14 @@ def choices(encoding: Encoding, *token_sets: Sequence[int]) -> ResponseOptions:
 def scorer_and_batch(
     request: pytest.FixtureRequest, tiny_llama_dir: Path, tiny_gemma_dir: Path
 ) -> tuple[SessionScorer, Batch]:
-    """As on a GPU: the model attends in PyTorch's way."""
+    """As on a GPU: the model attends in PyTorch's way, to long chunks."""
     folder = tiny_llama_dir if request.param == "llama" else tiny_gemma_dir
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    encodings = [encode(bandit(person, n, ANSWERS, n_instructions=8), tokenizer) for person, n in enumerate((12, 3, 9))]
+    encodings = [encode(bandit(person, n, ANSWERS, n_instructions=8), tokenizer) for person, n in enumerate((24, 3, 9))]
     batch = [(e, choices(e, [5 + i, 9], [7])) for i, e in enumerate(encodings)]
-    return SessionScorer(model, check=SelfCheck(True, True, True, None, packed=True)), batch
+    check = SelfCheck(True, True, True, None, packed=True)
+    return SessionScorer(model, WHOLE_SEQUENCE_TOKENS, check), batch
 
 
 def test_sessions_that_share_a_pass_get_the_scores_of_each_alone(scorer_and_batch: tuple[SessionScorer, Batch]) -> None:
@@ -62,26 +67,82 @@ def test_sessions_that_share_a_pass_get_the_scores_of_each_alone(scorer_and_batc
             np.testing.assert_allclose(vars(scored.scores)[name], column, atol=1e-5, err_msg=name)
 
 
-def test_a_batch_is_one_pass_and_one_transfer(
-    scorer_and_batch: tuple[SessionScorer, Batch], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scorer, batch = scorer_and_batch
+class Counted(TorchDispatchMode):
+    """What a GPU would launch, and what its host would have to wait for: each operation but views, each look at values.
+
+    Beside these it waits for transfers back, which are ``Tensor.cpu``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.launches = self.waits = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        is_view = any(one.alias_info and not one.alias_info.is_write for one in func._schema.returns)
+        self.launches += not is_view
+        if func is torch.ops.aten.index.Tensor:  # by numbers, or by what is true: how many are, the host has to know
+            self.waits += any(one is not None and one.dtype == torch.bool for one in args[1])
+        else:
+            tags = {Tag.data_dependent_output, Tag.dynamic_output_shape} & set(func.tags)
+            self.waits += bool(tags) or func is torch.ops.aten.is_nonzero.default
+        return func(*args, **(kwargs or {}))
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, score: Callable[[], object]) -> tuple[int, int]:
+    """Launches, and waits of the host."""
     transfers: list[torch.Tensor] = []
     to_cpu = torch.Tensor.cpu
-    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: transfers.append(tensor) or to_cpu(tensor))
+    with Counted() as count, monkeypatch.context() as patch:
+        patch.setattr(torch.Tensor, "cpu", lambda tensor: transfers.append(tensor) or to_cpu(tensor))
+        score()
+    return count.launches, count.waits + len(transfers)
 
-    def launches(batches: Sequence[Batch]) -> int:
-        with profile(activities=[ProfilerActivity.CPU]) as profiled:
-            for one in batches:
-                scorer.score_together(one)
-        return sum(event.count for event in profiled.key_averages() if event.key.startswith("aten::"))
 
-    alone = launches([[one] for one in batch])
-    assert len(transfers) == len(batch)
-    transfers.clear()
-    together = launches([batch])
-    assert len(transfers) == 1
-    assert together < alone / 2  # there are three
+def test_a_batch_launches_a_quarter_per_token_and_the_host_waits_twice_at_most(
+    scorer_and_batch: tuple[SessionScorer, Batch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of eight sessions of 500 tokens, as they fit on a GPU by default."""
+    scorer, [(encoding, own), *_] = scorer_and_batch
+    assert 480 < len(encoding.input_ids_T) <= 512
+    alone, _ = counted(monkeypatch, lambda: [scorer.score(encoding, (), own) for _ in range(8)])
+    together, waits = counted(monkeypatch, lambda: scorer.score_together([(encoding, own)] * 8))
+    assert waits <= 2
+    assert together <= alone / 4
+
+
+def in_segments(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    *_: Any,
+    scaling: float,
+    cu_seq_lens_q: torch.Tensor | None = None,
+    **told: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention of whatever it is told are sequences; as FlashAttention, it does not look for them then."""
+    ends = [0, query.shape[2]] if cu_seq_lens_q is None else cu_seq_lens_q.tolist()
+    assert cu_seq_lens_q is None or max(np.diff(ends)) == told["max_length_q"] == told["max_length_k"]
+    parts = [
+        scaled_dot_product_attention(
+            *(one[:, :, start:end] for one in (query, key, value)), is_causal=True, scale=scaling, enable_gqa=True
+        )
+        for start, end in pairwise(ends)
+    ]
+    return torch.cat(parts, 2).transpose(1, 2), None
+
+
+def test_flash_attention_is_told_where_sessions_end(tiny_llama_dir: Path) -> None:
+    AttentionInterface.register("flash_in_segments", in_segments)
+    AttentionMaskInterface.register("flash_in_segments", lambda *_, **__: None)
+    model = AutoModelForCausalLM.from_pretrained(tiny_llama_dir, dtype=torch.float32).eval()
+    model.config._attn_implementation = "flash_in_segments"  # without a look for the kernels
+    scorer = SessionScorer(model, WHOLE_SEQUENCE_TOKENS, SelfCheck(True, True, True, None, packed=True))
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama_dir)
+    encodings = [encode(bandit(person, n, ANSWERS), tokenizer) for person, n in enumerate((2, 5, 3))]
+    batch = [(encoding, choices(encoding, [5])) for encoding in encodings]
+    for (encoding, own), scored in zip(batch, scorer.score_together(batch), strict=True):
+        np.testing.assert_allclose(scored.scores.nll_R, scorer.score(encoding, (), own).scores.nll_R, atol=1e-5)
 
 
 class Broken:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 import torch
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel, masking_utils
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 # T: tokens of a pass, N: those wanted of the LM head, V: vocabulary.
@@ -105,6 +105,26 @@ class HeadRows:
             return (inputs[0][:, :0],)
         together, self._waiting = torch.cat(self._waiting, dim=1), []
         return (together,)
+
+
+@contextmanager
+def rows_of_several() -> Iterator[None]:
+    """Let transformers take positions that start anew for those of several sequences, without looking whether they do.
+
+    It looks once for each kind of mask, and to look at numbers of a GPU is to wait for them.
+    """
+    own = masking_utils.find_packed_sequence_indices
+    masking_utils.find_packed_sequence_indices = _sequence_of_token
+    try:
+        yield
+    finally:
+        masking_utils.find_packed_sequence_indices = own
+
+
+def _sequence_of_token(position_ids: torch.Tensor) -> torch.Tensor:
+    """(B, T) which of a row's sequences each token is of, as transformers counts them."""
+    step_BT = torch.diff(position_ids, prepend=position_ids[:, :1] - 1, dim=-1)
+    return (step_BT != 1).cumsum(-1)
 
 
 @contextmanager

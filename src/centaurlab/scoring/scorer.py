@@ -10,6 +10,7 @@ alone, never on what was computed before: a resumed run and one on several proce
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from transformers import DynamicCache, PreTrainedModel
 
-from centaurlab.models.passes import HeadRows, logits_of
+from centaurlab.models.passes import HeadRows, accepts, logits_of, rows_of_several
 from centaurlab.models.self_check import SelfCheck, self_check
 from centaurlab.models.sharding import is_divided
 from centaurlab.prompts.encoding import Encoding, Ints, pairs
@@ -183,10 +184,10 @@ class SessionScorer:
         said = [encoding.input_ids_T[target_N] for (encoding, _), target_N in zip(sessions, targets, strict=True)]
         ids_O, is_option_NO = _union([options for _, options in sessions], [e for e, _ in sessions])
         places = np.concatenate([start + target_N - 1 for start, target_N in zip(starts, targets, strict=True)])
-        with HeadRows(self._model.get_output_embeddings()) as rows:
+        with HeadRows(self._model.get_output_embeddings()) as rows, rows_of_several():
             rows.positions_N = torch.from_numpy(places)
             position_1T = _row([np.arange(n, dtype=np.int32) for n in lengths]).to(self._device)
-            logits_NV = self._logits(_row(read).to(self._device), None, position_ids=position_1T)
+            logits_NV = self._logits(_row(read).to(self._device), None, position_ids=position_1T, **self._cuts(lengths))
         statistics = token_statistics(logits_NV, _row(said)[0], ids_O, is_option_NO)
         scored, first = [], 0
         for (encoding, options), target_N, n in zip(sessions, targets, lengths, strict=True):
@@ -194,6 +195,14 @@ class SessionScorer:
             scored.append(ScoredSession(per_response(encoding, own, options), n))
             first += len(target_N)
         return scored
+
+    def _cuts(self, lengths: Sequence[int]) -> dict[str, Any]:
+        """Where the sessions of a row end, which FlashAttention else asks the GPU for in every layer."""
+        if "flash" not in str(self._model.config._attn_implementation) or not accepts(self._model, "kwargs"):
+            return {}
+        ends = torch.tensor([0, *np.cumsum(lengths).tolist()], dtype=torch.int32).to(self._device)
+        longest = max(lengths)
+        return {"cu_seq_lens_q": ends, "cu_seq_lens_k": ends, "max_length_q": longest, "max_length_k": longest}
 
     def _score(self, pieces: Sequence[Piece], chunk_tokens: int) -> tuple[ResponseScores, int]:
         """The scores, and how many tokens went through the model for them."""
@@ -275,7 +284,7 @@ class SessionScorer:
             self.notes = () if self._passes else (UNKNOWN,)
         return [branching for branching in options.long if self._passes and self._passes.fits(branching)]
 
-    def _logits(self, ids_1T: torch.Tensor, cache: DynamicCache | None, **inputs: torch.Tensor) -> torch.Tensor:
+    def _logits(self, ids_1T: torch.Tensor, cache: DynamicCache | None, **inputs: Any) -> torch.Tensor:
         """(N, V) logits of the rows that the LM head sees."""
         try:
             return logits_of(self._model, ids_1T, cache, **inputs)[0]
