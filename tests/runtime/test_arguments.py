@@ -68,6 +68,11 @@ def test_a_misspelt_option_is_answered_with_the_nearest() -> None:
         parse("--output_dir", "a", "--protocoll", "full")
 
 
+def test_a_word_too_many_is_answered_with_how_several_are_written() -> None:
+    with pytest.raises(UserError, match="'second' belongs to no option; several names in one are written --studies"):
+        parse("--output_dir", "a", "second")
+
+
 def test_an_option_is_not_abbreviated() -> None:
     with pytest.raises(UserError, match="unknown option '--max_part'"):
         parse("--output_dir", "a", "--max_part", "3")

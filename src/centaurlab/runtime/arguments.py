@@ -147,6 +147,8 @@ def parse_arguments(
         )
     except ValueError as error:
         raise UserError(str(error)) from error
+    if leftover and not leftover[0].startswith("-"):
+        raise UserError(f"{leftover[0]!r} belongs to no option; several names in one are written --studies a,b")
     if leftover:
         known_names = {action.dest for action in parser._actions}
         raise UserError(f"unknown option {leftover[0]!r}{_nearest(leftover[0].lstrip('-'), known_names, '--')}")
