@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from centaurlab.analyses.finished import find_runs
+from centaurlab.analyses.generalisation import section
 from centaurlab.data.files import SIMULATED, list_files
 from centaurlab.data.held_out import read_split
 from centaurlab.data.transcripts import SessionKey
@@ -24,6 +26,8 @@ from centaurlab.simulation.player import Simulated
 from centaurlab.simulation.store import SimulationStore
 from helpers.adapters import save_adapter
 from helpers.commands import UNTRACKED, centaurlab
+from helpers.finished_runs import gain_run, score_run
+from helpers.json_files import run_json, write_json
 from helpers.score_folders import random_scores
 
 DIGEST = "ab" * 32
@@ -179,3 +183,12 @@ def test_an_adapter_that_lost_its_tokenizer_is_not_read_with_its_base_s(
     (run.path / "tokenizer.json").unlink()
     with pytest.raises(UserError, match=r"tokenizer\.json is gone, of which run\.json beside it tells"):
         identify(ModelArguments(str(run.path)))
+
+
+def test_the_report_says_nothing_of_models_that_an_earlier_call_scored(tmp_path: Path) -> None:
+    run = gain_run(tmp_path / "gain")
+    for seed, name in enumerate(("now", "earlier")):
+        score_run(run / name, f"org/{name}", ["a2020"], seed)
+    write_json(run / "run.json", run_json(run) | {"models": [{"name": "org/now", "fingerprint": "f0"}]})
+    titles = [table.title for table in section(*find_runs([run])).tables]
+    assert [title for title in titles if title.startswith("Coverage")] == ["Coverage: now"]

@@ -330,7 +330,9 @@ def section(run: Run) -> Section:
     chart = chart_of(rows, D_AXIS, kinds, ends=ends(contrast))
     gains = gains.astype(dict.fromkeys(["d", "d_low", "d_high", *numbers], float))
     scored = [Run(folder, read_json(folder / "run.json"), {}) for folder in sorted(run.folder.glob("*/"))]
+    compared = [model.get("fingerprint") for model in run.about.get("models", ())]  # beside what an earlier call scored
     scored = [part for part in scored if part.about.get("job") == "score"]
+    scored = [part for part in scored if not compared or part.about["model"].get("fingerprint") in compared]
     return Section(
         title=f"{centaur} on people and studies that it never saw",
         question=f"Does {centaur}, trained on people, predict other people, and other studies, better than {base}?",
