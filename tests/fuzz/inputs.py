@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import fields
@@ -191,6 +192,69 @@ def run_of_bytes(data: bytes) -> bytes:
     return json.dumps(record).encode()
 
 
+SCORE_COLUMNS = ("study", "experiment", "participant", "response", "nll", "n_tokens", "n_options", "person", "model")
+SCORE_VALUES = (
+    *(
+        0.5,
+        1.25,
+        0,
+        1,
+        2,
+        3,
+        -0.5,
+        -1,
+        float("nan"),
+        float("inf"),
+        3.4e38,
+        1e300,
+        2**40,
+        None,
+        True,
+        "",
+        "a",
+        "1",
+        "0,5",
+    ),
+    *("1.5", 0.25, HALF, b"x", [1], {"x": 1}),
+)
+"""Of tables of scores, as other programs may write them."""
+
+
+def scores_of_bytes(data: bytes) -> bytes:
+    """A table of three people's responses with other values, a row, a column and a value each; or bytes as they are.
+
+    Where a value does not fit the others of its column all are texts.
+    """
+    if data[:1] and data[0] % 4 == 3:
+        return data[1:]
+    rows: list[dict[str, object]] = [
+        {"study": "s", "experiment": "e", "participant": f"p{i // 3}", "response": i % 3, "nll": 0.5 + i}
+        for i in range(9)
+    ]
+    for row, column, value in zip(data[1::3], data[2::3], data[3::3], strict=False):
+        rows[row % 9][SCORE_COLUMNS[column % len(SCORE_COLUMNS)]] = SCORE_VALUES[value % len(SCORE_VALUES)]
+    try:
+        return _parquet(rows)
+    except (pa.ArrowException, UnicodeEncodeError, OverflowError):
+        return _parquet([{name: ascii(value)[:3] for name, value in row.items()} for row in rows])
+
+
+SIMULATED = {
+    "digest": "d", "text": "You press <<J>>.", "answers": [{"text": "J", "p": 0.5, "off_option_nats": 0.1, "n_options":
+    2}], "n_cut": 0, "same_tokens": True,
+}  # fmt: skip
+
+
+def simulated_of_bytes(data: bytes) -> bytes:
+    """A line of a simulated session, or of other bytes, whose checksum is right."""
+    told = dict(SIMULATED)
+    names = (*told, "n_tokens", "x")
+    for name, value in _two_by_two(data[1:]):
+        told[names[name % len(names)]] = CHECKPOINT_VALUES[value % len(CHECKPOINT_VALUES)]
+    content = json.dumps(told).encode() if not _is_odd(data) else data[1:]
+    return f"{zlib.crc32(content)} ".encode() + content + b"\n"
+
+
 def _paths(content: dict[str, object], before: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """Where anything stands in a record."""
     found = []
@@ -307,6 +371,8 @@ SEEDS = {
         b"\x01" + bytes(8),
         b"\x01" + bytes([3, 7, 9, 12]),
     ),
+    "scores": (bytes(1), bytes([0, 1, 4, 1, 2, 4, 20]), b"\x00" + bytes([1, 2, 16, 4, 5, 2])),
+    "simulated": (bytes(1), bytes([0, 1, 17])),
     "yaml": (
         b"\x00model_name_or_path: a\noutput_dir: b\nprotocol: paper\nmax_participants: 3\nreport_to: [mlflow]\n",
         b"\x00env:\n  A: 1\nmodel_name_or_path: 'a'\noutput_dir: b\nload_in_4bit: true\nstudies: null\n",
@@ -321,6 +387,8 @@ WORDS = {
     "spans": ("<<", ">>", "->>", "<<-", "🙂", "\u0301"),
     "persona": ("field,question\n", "{}", "{:.2f}", "{:9}", "|", "<<", ">>", '"age"', "null", "\\n", "\\u2028", "N/A"),
     "checkpoint": ('"model_type"', '"llama"', '"r"', '"peft_type"', "null", "1e999", "[]", "{}", "NaN"),
+    "scores": ("nll", "PAR1", "model"),
+    "simulated": ('"answers"', '"digest"', '"of"', "null", "1e999", "[]", "{}"),
     "run": ('"model"', '"coverage"', '"data"', '"studies"', "null", "1e999", "[]", "{}", '"notes"'),
     "yaml": (
         *("model_name_or_path: ", "output_dir: ", "protocol: ", "report_to: ", "load_in_8bit: ", "data_seed: "),

@@ -9,6 +9,8 @@ import io
 import json
 import os
 import re
+import shutil
+import tempfile
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
@@ -18,15 +20,19 @@ from pathlib import Path
 from centaurlab.data.persons import SEPARATE
 from centaurlab.data.records import KEY_FIELDS, Problem
 from centaurlab.data.source import DataArguments, open_source
-from centaurlab.data.transcripts import Transcript, find_responses, marker_problem
+from centaurlab.data.transcripts import SessionKey, Transcript, find_responses, marker_problem
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import Checkpoint
 from centaurlab.models.loading import load_config
 from centaurlab.models.sizes import MAX_LAYERS, check_ranks
 from centaurlab.prompts.personas import PersonaField, own_context, persona_fields, read_personas, shuffled_context
+from centaurlab.results.inspect_log import write_inspect_log
+from centaurlab.results.joined import join_scores
 from centaurlab.results.run import read_run
+from centaurlab.results.table import NLL, RESPONSE, SESSION, read_scores, write_scores
 from centaurlab.runtime.arguments import parse_arguments
 from centaurlab.runtime.errors import UserError
+from centaurlab.simulation.store import SimulationStore
 from centaurlab.sweeps.file import Sweep, Value, read_sweep
 from fuzz.inputs import (
     ARGUMENTS,
@@ -35,9 +41,12 @@ from fuzz.inputs import (
     config_of_bytes,
     people_of_bytes,
     run_of_bytes,
+    scores_of_bytes,
+    simulated_of_bytes,
     sweep_of_bytes,
     text_of_bytes,
 )
+from helpers.score_folders import random_scores
 from helpers.span_checks import check_tokens, responses_by_hand
 from helpers.tokenizers_zoo import FAMILIES
 
@@ -210,14 +219,52 @@ def check_checkpoint(data: bytes, folder: Path) -> bool:
 
 
 def check_run(data: bytes, folder: Path) -> bool:
-    """What a run says of itself is read, or refused."""
+    """What a run says of itself is read and exported, or refused."""
     (folder / "run.json").write_bytes(run_of_bytes(data))
-    (folder / "scores.parquet").touch()
+    (folder / "scores.parquet").write_bytes(_sound_scores())
     try:
-        read_run(folder)
+        run = read_run(folder)
+        write_inspect_log(run, folder / "run.eval")
     except UserError:
         return False
     return True
+
+
+@cache
+def _sound_scores() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        write_scores(Path(folder), [(SessionKey("s", "e", f"p{n}"), random_scores(n, 3)) for n in range(3)])
+        return Path(folder, "scores.parquet").read_bytes()
+
+
+def check_scores(data: bytes, folder: Path) -> bool:
+    """A table of scores is read with names, numbers and NLLs that can be, or refused; whole, and beside another."""
+    folders = (folder / "one", folder / "other")
+    for each, content in zip(folders, (scores_of_bytes(data), _sound_scores()), strict=True):
+        each.mkdir(exist_ok=True)
+        (each / "scores.parquet").write_bytes(content)
+    try:
+        table = read_scores(folders[0], [NLL]).to_pandas()
+        with contextlib.redirect_stderr(io.StringIO()):
+            joined = join_scores(*folders)
+    except UserError:
+        return False
+    assert not table[[*SESSION, RESPONSE]].isna().to_numpy().any()
+    assert (table[RESPONSE] >= 0).all()
+    assert table[NLL].between(-1e-3, 1e7).all()
+    assert 0 < sum(len(study.nll_base_R) for study in joined) <= min(9, len(table))
+    return True
+
+
+def check_simulated(data: bytes, folder: Path) -> bool:
+    """Lines of a folder of simulated sessions are sessions, or passed over, or refused."""
+    shutil.rmtree(folder / "store", ignore_errors=True)
+    (folder / "store").mkdir()
+    (folder / "store" / "process-0.jsonl").write_bytes(simulated_of_bytes(data))
+    try:
+        return bool(SimulationStore(folder / "store", {"model": "m"}).read())
+    except UserError:
+        return False
 
 
 def check_sweep(sweep: Sweep) -> None:
@@ -269,4 +316,6 @@ TARGETS: dict[str, Callable[[bytes, Path], bool]] = {
     "yaml": check_yaml,
     "checkpoint": check_checkpoint,
     "run": check_run,
+    "scores": check_scores,
+    "simulated": check_simulated,
 }

@@ -13,7 +13,7 @@ from fuzz.inputs import PIECES, SEEDS
 from fuzz.targets import TARGETS, check_transcript
 from helpers.paths import TESTS
 
-INPUTS, INPUTS_OF_A_RELEASE = 20_000, 170_000
+INPUTS, INPUTS_OF_A_RELEASE = 20_000, 130_000
 each_target = pytest.mark.parametrize("name", TARGETS)
 
 

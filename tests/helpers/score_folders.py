@@ -20,7 +20,7 @@ def random_scores(seed: int, n: int = 4) -> ResponseScores:
     return ResponseScores(
         response_R=np.arange(n, dtype=np.int32),
         n_tokens_R=draw.integers(1, 4, n).astype(np.int32),
-        nll_R=draw.normal(size=n).astype(np.float32),
+        nll_R=np.abs(draw.normal(size=n)).astype(np.float32),
         greedy_correct_R=draw.integers(-1, 2, n).astype(np.int8),
         entropy_R=draw.normal(size=n).astype(np.float32),
         nll_RK=draw.normal(size=(n, len(TEMPERATURES))).astype(np.float32),

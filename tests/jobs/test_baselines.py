@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from centaurlab.jobs.people import language_models
+from centaurlab.data.source import DataArguments
+from centaurlab.jobs.people import find_people, language_models
 from centaurlab.reporting import write_report
 from centaurlab.results.run import read_run
 from centaurlab.runtime.errors import UserError
@@ -89,6 +90,25 @@ def test_held_out_people_are_predicted_alone(data: Path, tmp_path: Path) -> None
     run = read_run(tmp_path / "rows" / "role-marginal")
     assert run.record.data.studies["keys"].sessions == 1
     assert "11 sessions" in run.record.notes[0]
+
+
+@pytest.mark.parametrize("participants", ["test", "all"])
+def test_of_the_test_half_of_a_split_everybody_is_predicted_and_that_is_said(
+    data: Path, tmp_path: Path, participants: str
+) -> None:
+    """Scoring takes ``--participants test`` of such data for all, too: the responses are those of a model's scores."""
+    sessions = pd.read_json(data, lines=True)
+    (tmp_path / "halves").mkdir()
+    sessions[:8].to_parquet(tmp_path / "halves" / "train-00000-of-00001.parquet")
+    sessions[8:].to_parquet(tmp_path / "halves" / "test-00000-of-00001.parquet")
+    asked = DataArguments(str(tmp_path / "halves"), data_split="test", participants=participants)
+    people = find_people(asked, None, [], {})
+    assert {key.participant for key in people.predicted["keys"]} == set(sessions["participant"][8:].astype(str))
+    assert people.said == (
+        "learned from the training people of the split with --data_seed 0 of this test half of the data's own split, "
+        "all of whose people are predicted, 3 sessions; 3 of them are predicted too, by the training people of the "
+        "other folds"
+    )
 
 
 def test_a_folder_of_another_job_is_kept(rows: Path, data: Path) -> None:

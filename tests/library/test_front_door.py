@@ -172,6 +172,33 @@ def test_a_frame_with_an_nll_that_is_no_number_is_refused(pair: tuple[cl.Scores,
         cl.estimate(broken, base.table())
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"nll": "1,152"},
+            "the first table: Unable to parse string .1,152. at position 0; NLLs and numbers of responses",
+        ),
+        ({"nll": True}, "the first table: NLLs are numbers, in nats"),
+        ({"nll": -0.5}, "the first table: no NLL is above zero, down to -0.5; these are log-probabilities"),
+        ({"nll": 1e300}, "the first table: the NLL of response 0 of .* is inf"),
+        ({"participant": None}, "the first table has no participant in row 0"),
+        ({"response": [0.5, 1.5]}, "responses are numbered 0, 1, 2"),
+        ({"model": ["m", "other"]}, "the first table holds rows of several models .column 'model'.; give one a table"),
+    ],
+)
+def test_a_frame_of_anything_else_is_a_sentence(changed: dict[str, object], said: str) -> None:
+    frame = pd.DataFrame({"study": "s", "participant": ["1", "2"], "nll": [0.5, 0.7]})
+    with pytest.raises(cl.UserError, match=said):
+        cl.estimate(frame.assign(**changed), frame)
+
+
+def test_what_one_side_lacks_is_said_with_the_verdict() -> None:
+    second = pd.DataFrame({"study": "s", "participant": ["1", "2"] * 3, "nll": [0.5, 0.7, 0.6, 0.4, 0.1, 0.2]})
+    found = cl.estimate(second.assign(nll=lambda frame: frame["nll"] + 0.1)[:4], second, ("a", "b"))
+    assert found.verdict.endswith("; left out, in one alone: 0 responses of a and 2 responses of b")
+
+
 def test_parts_sum_to_the_difference(pair: tuple[cl.Scores, cl.Scores]) -> None:
     parts = cl.diagnose(*pair)
     table = parts.table()

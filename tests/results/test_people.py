@@ -37,7 +37,7 @@ def sessions(seed: int) -> Keyed:
             level = draw.normal(scale=2)
             for day in range(n_days):
                 scores = random_scores(draw.integers(1 << 30), N_TRIALS)
-                nll_R = (3 + level + draw.normal(scale=0.1, size=N_TRIALS)).astype(np.float32)
+                nll_R = (12 + level + draw.normal(scale=0.1, size=N_TRIALS)).astype(np.float32)
                 few = {"n_options_R": np.full(N_TRIALS, 2, np.int32), "greedy_correct_R": np.ones(N_TRIALS, np.int8)}
                 found.append((SessionKey(study, f"day{day}", str(person)), replace(scores, nll_R=nll_R, **few)))
     return found

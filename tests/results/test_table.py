@@ -184,3 +184,73 @@ def test_equal_results_give_equal_bytes_and_an_interrupted_write_leaves_the_old_
 def test_no_sessions_give_an_empty_table(tmp_path: Path) -> None:
     write_scores(tmp_path, [])
     assert pq.read_table(tmp_path / "scores.parquet").num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"nll": [0.5, -1.25, 2.0]}, r"the NLL of response \d of .* is -1\.25; an NLL is -log of a probability, never"),
+        ({"nll": [0.5, 3.4e38, 2.0]}, r"the NLL of response \d of .* is 3\.39.*e\+38; score again, with --dtype"),
+        ({"nll": [True, False, True]}, "its column 'nll' holds bool; NLLs are numbers, in nats"),
+        ({"nll": ["0,5", "1,25", "2,0"]}, r"scores\.parquet is damaged \(Failed to parse string: '\d,\d"),
+        ({"participant": ["1", None, "1"]}, "a row has no participant; every row names study, experiment,"),
+        ({"participant": [1.0, 2.0, 1.0]}, "its column 'participant' holds double; names are texts"),
+        ({"response": pd.array([0, None, 3], "Int64")}, "a row has no response; every row names study, experiment,"),
+        ({"response": [0, -2, 3]}, "a response has a number below zero; number those of a session from 0"),
+        ({"model": ["m", "m", "other"]}, r"holds rows of several models \(m, other\); write a table each"),
+    ],
+)
+def test_what_is_no_nll_of_one_models_responses_is_refused(changed: dict, said: str, tmp_path: Path) -> None:
+    FRAME.assign(**changed).to_parquet(tmp_path / "scores.parquet")
+    with pytest.raises(UserError, match=said):
+        read_scores(tmp_path, [NLL])
+
+
+def test_names_may_be_whole_numbers(tmp_path: Path) -> None:
+    FRAME.assign(participant=[1, 2, 1], model="m").to_parquet(tmp_path / "scores.parquet")
+    assert read_scores(tmp_path, [NLL]).column("participant").to_pylist() == ["1", "2", "1"]
+
+
+def test_responses_that_are_numbered_otherwise_are_not_compared_with_their_neighbours(tmp_path: Path) -> None:
+    rows = [("s", "e", person, response) for person in ("1", "2") for response in range(5)]
+    first = pd.DataFrame(rows, columns=[*SESSION, RESPONSE]).assign(nll=0.5)
+    frames = (first, first.assign(response=first["response"] + 1), first[first["response"] > 0])
+    for name, frame in zip("abc", frames, strict=True):
+        (tmp_path / name).mkdir()
+        frame.to_parquet(tmp_path / name / "scores.parquet")
+    a, b, c = (tmp_path / name for name in "abc")
+    with pytest.raises(UserError, match=r"/b numbers the responses of every session 1 higher than .*/a; number them"):
+        join_scores(a, b)
+    with pytest.raises(UserError, match=r"/a numbers the responses of every session 1 lower than .*/b; number them"):
+        join_scores(b, a)
+    assert join_scores(a, c)[0].unmatched_base == 2  # the first of each is missing, and the others are the same
+
+
+@pytest.mark.parametrize(
+    ("nlls", "said"),
+    [
+        (lambda nll, of: np.exp(-nll), "none of its NLLs is above 1; if these are probabilities, write -log of each"),
+        (
+            lambda nll, of: nll.groupby(of).cumsum(),
+            "its NLLs rise in every session from each response to the next; if these are sums",
+        ),
+        (
+            lambda nll, of: nll.groupby(of).transform("sum"),
+            "its NLLs are the same throughout every session; if these are sums of a session",
+        ),
+        (lambda nll, of: nll, ""),
+        (lambda nll, of: np.log(2 + of.astype(int) % 3), ""),  # guessing, of which options differ by person
+    ],
+)
+def test_what_looks_like_no_nll_is_doubted_aloud(
+    nlls: Callable, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw = np.random.default_rng(0)
+    rows = [("s", "e", str(person), response) for person in range(30) for response in range(6)]
+    good = pd.DataFrame(rows, columns=[*SESSION, RESPONSE]).assign(nll=draw.gamma(2, 0.5, 180))
+    for name, frame in (("a", good), ("b", good.assign(nll=nlls(good["nll"], good["participant"])))):
+        (tmp_path / name).mkdir()
+        frame.to_parquet(tmp_path / name / "scores.parquet")
+    join_scores(tmp_path / "a", tmp_path / "b")
+    printed = capsys.readouterr().err
+    assert (f"note: of {tmp_path / 'b'}, {said}" in printed) if said else not printed

@@ -85,7 +85,8 @@ class TranscriptSource:
     """Validated transcripts, the same ones in the same order each time it is iterated.
 
     ``name`` is what the user called the data; ``notes`` says which files were passed over. ``persons``: who the people
-    are, by all sessions of the data, selected or not; None: to be found when they are asked for.
+    are, by all sessions of the data, selected or not; None: to be found when they are asked for. ``half``: of its own
+    split, if it is only one of them.
     """
 
     def __init__(
@@ -97,8 +98,10 @@ class TranscriptSource:
         on_malformed: str,
         notes: tuple[str, ...] = (),
         persons: Persons | None = None,
+        half: str | None = None,
     ):
         self.name = name
+        self.half = half
         self.notes = notes
         self._persons = persons
         self._read = read
@@ -201,7 +204,9 @@ def open_source(args: DataArguments, sessions: frozenset[SessionKey] | None = No
     else:
         selection = _Selection(frozenset(key.study for key in sessions), sessions.__contains__)
         persons = None
-    return TranscriptSource(args.data, read, selection, on_malformed=args.on_malformed, notes=notes, persons=persons)
+    return TranscriptSource(
+        args.data, read, selection, on_malformed=args.on_malformed, notes=notes, persons=persons, half=half
+    )
 
 
 def _reader(args: DataArguments) -> tuple[Reader, tuple[str, ...], str | None]:

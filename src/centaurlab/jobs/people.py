@@ -147,6 +147,8 @@ def find_people(
     if adapter is None:
         chosen = partition((key for key, _ in everybody.everybody()), persons, seed).train
         whom = f"the training people of the split with --data_seed {seed}"
+        if everybody.half:  # of which --participants selects all
+            whom += f" of this {everybody.half} half of the data's own split, all of whose people are predicted"
     else:
         split = read_split(Path(adapter))
         seed = split.split_seed

@@ -9,7 +9,19 @@ from centaurlab.display.tables import Table
 from centaurlab.library.scores import Scores
 from centaurlab.results.joined import join_tables
 from centaurlab.results.run import ScoreRun, read_run
-from centaurlab.results.table import ITEM, N_OPTIONS, N_TOKENS, NLL, PERSON, RESPONSE, SCORE_SCHEMA, SESSION, STUDY
+from centaurlab.results.table import (
+    ITEM,
+    MODEL_COLUMNS,
+    N_OPTIONS,
+    N_TOKENS,
+    NLL,
+    PERSON,
+    RESPONSE,
+    SCORE_SCHEMA,
+    SESSION,
+    STUDY,
+    check_rows,
+)
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effect_table import effects_table
@@ -40,8 +52,15 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """Which of the two predicts people worse, if that can be told, in a sentence."""
-        return verdict_of(self.effects)
+        """Which of the two predicts people worse, if that can be told, in a sentence; and what was left out."""
+        overall, said = self.overall, verdict_of(self.effects)
+        if overall.unmatched_first or overall.unmatched_second:
+            counts = (
+                (overall.unmatched_first, overall.contrast.first),
+                (overall.unmatched_second, overall.contrast.second),
+            )
+            said += f"; left out, in one alone: {' and '.join(f'{n:,} responses of {name}' for n, name in counts)}"
+        return said
 
     def table(self) -> "pd.DataFrame":
         """A row per level and study, the columns of ``effects.csv``."""
@@ -223,7 +242,19 @@ def _scored(frame: "pd.DataFrame", name: str) -> "pa.Table":
     found = frame.assign(**keys)
     if RESPONSE not in found:
         found[RESPONSE] = found.groupby(list(SESSION), sort=False).cumcount()
-    nll_R = found[NLL].to_numpy(np.float64)
+    for column in (key for key in (*SESSION, RESPONSE) if key in frame):
+        if frame[column].isna().any():
+            raise UserError(f"the {name} table has no {column} in row {int(frame[column].isna().argmax())}")
+    for column in (one for one in MODEL_COLUMNS if one in frame):
+        if frame[column].nunique() > 1:
+            raise UserError(f"the {name} table holds rows of several models (column {column!r}); give one a table")
+    try:
+        nll_R = pd.to_numeric(found[NLL]).to_numpy(np.float64, na_value=np.nan)
+        response_R = pd.to_numeric(found[RESPONSE]).to_numpy(np.float64)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"the {name} table: {error}; NLLs and numbers of responses are numbers, as 1234.5") from error
+    if found[NLL].dtype == bool or (response_R % 1).any():
+        raise UserError(f"the {name} table: NLLs are numbers, in nats, and responses are numbered 0, 1, 2 …")
     if not np.isfinite(nll_R).all():
         row = int(np.argmin(np.isfinite(nll_R)))
         raise UserError(f"the {name} table's NLL in row {row} is {nll_R[row]}; leave such responses out of both tables")
@@ -233,9 +264,10 @@ def _scored(frame: "pd.DataFrame", name: str) -> "pa.Table":
     kinds = [name for name in (N_TOKENS, N_OPTIONS, ITEM) if name in found]
     schema = pa.schema([SCORE_SCHEMA.field(one) for one in (*SESSION, RESPONSE, NLL, *kinds)])
     columns = {key: pa.array(found[key].tolist(), pa.string()).dictionary_encode() for key in SESSION}
-    columns |= {RESPONSE: pa.array(found[RESPONSE].to_numpy()), NLL: pa.array(nll_R)}
+    columns |= {RESPONSE: pa.array(response_R.astype(np.int64)), NLL: pa.array(nll_R)}
     columns |= {name: pa.array(found[name].fillna(0).to_numpy(np.int64)) for name in kinds}
     table = pa.table(columns).cast(schema)
+    check_rows(f"the {name} table", table)
     if PERSON not in found:
         return table
     people = found[PERSON].astype(object)

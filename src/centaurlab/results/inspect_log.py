@@ -81,7 +81,7 @@ _PLAN = {"name": "centaurlab score", "steps": []}
 
 
 def _add(log: zipfile.ZipFile, name: str, content: object) -> None:
-    log.writestr(name, json.dumps(_plain(content), ensure_ascii=False, allow_nan=False))
+    log.writestr(name, json.dumps(_plain(content), allow_nan=False))
 
 
 def _plain(content: Any) -> Any:

@@ -18,9 +18,13 @@ import pyarrow as pa
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.results.table import ITEM, N_OPTIONS, N_TOKENS, NLL, PERSON, RESPONSE, SESSION, read_batches
 from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.terminal import say
 
 _KINDS = (N_TOKENS, N_OPTIONS, ITEM)
 """Columns that tables of other programs may lack: answers then count as single tokens without options."""
+
+_DOUBTED = 20
+"""Fewer responses are not doubted, nor are NLLs of guessing, which are the same in a session: logs of whole numbers."""
 
 _NONE = 0xFFFFFFFF
 """Number of no response, above that of any."""
@@ -133,6 +137,9 @@ def join_tables(base: pa.Table, post: pa.Table, names: tuple[str, str] = ("base"
 def _join(base: Iterable[pa.RecordBatch], post: Iterable[pa.RecordBatch], names: tuple[str, str]) -> list[StudyScores]:
     sessions = _Sessions()
     first, second = _sorted(base, sessions, names[0]), _sorted(post, sessions, names[1])
+    _check_numbering(first.key_R, second.key_R, names)
+    for scores, name in zip((first, second), names, strict=True):
+        _doubt(scores, name)
     in_first, in_second = _matching(first.key_R, second.key_R)
     if not len(in_first):
         raise UserError(f"{names[0]} and {names[1]} have no response in common; score the same data with both models")
@@ -213,6 +220,51 @@ def _matching(
         return np.arange(len(first_R)), np.arange(len(first_R))
     _, in_first, in_second = np.intersect1d(first_R, second_R, assume_unique=True, return_indices=True)
     return in_first, in_second
+
+
+def _check_numbering(first_R: npt.NDArray[np.int64], second_R: npt.NDArray[np.int64], names: tuple[str, str]) -> None:
+    """Refuse tables of which one numbers the responses of every session so many higher than the other.
+
+    They would be compared as they are, each response with its neighbour.
+    """
+    ends = []
+    for key_R in (first_R, second_R):
+        session_S, start_S, n_S = np.unique(key_R >> 32, return_index=True, return_counts=True)
+        ends.append((session_S, np.stack([key_R[start_S], key_R[start_S + n_S - 1], n_S])))
+    (one_S, one_3S), (other_S, other_3S) = ends
+    _, in_one, in_other = np.intersect1d(one_S, other_S, assume_unique=True, return_indices=True)
+    apart_3S = other_3S[:, in_other] - one_3S[:, in_one]
+    shifts = set(apart_3S[:2].ravel().tolist())
+    if len(in_one) and len(shifts) == 1 and shifts != {0} and not apart_3S[2].any():
+        (shift,) = shifts
+        raise UserError(
+            f"{names[1]} numbers the responses of every session {abs(shift)} {'higher' if shift > 0 else 'lower'} than "
+            f"{names[0]}; number them alike, from 0"
+        )
+
+
+def _doubt(scores: _Responses, name: str) -> None:
+    """Say what looks as if it were no NLL of each response: probabilities, or sums over a session."""
+    nll_R, session_R = scores.nll_R.astype(np.float64), scores.key_R >> 32
+    if len(nll_R) < _DOUBTED:
+        return
+    different_U, is_same_R = np.unique(nll_R), np.diff(session_R) == 0
+    step_R = np.diff(nll_R)[is_same_R]
+    seems = ""
+    if nll_R.max() <= 1 and len(different_U) >= _DOUBTED / 2:
+        seems = "none of its NLLs is above 1; if these are probabilities, write -log of each"
+    elif 0.5 < is_same_R.mean() < 1 and (step_R > 0).all():
+        seems = "its NLLs rise in every session from each response to the next; if these are sums, write each one's own"
+    elif (
+        0.5 < is_same_R.mean() < 1
+        and not step_R.any()
+        and (np.abs(np.exp(np.minimum(different_U, 30)) % 1 - 0.5) < 0.49).any()
+    ):
+        seems = (
+            "its NLLs are the same throughout every session; if these are sums of a session, write each response's own"
+        )
+    if seems:
+        say(f"note: of {name}, {seems}", is_error=True)
 
 
 def _participant_number(key: SessionKey, person: str | None) -> int:

@@ -14,6 +14,13 @@ _PROVENANCE = ("centaurlab", "versions", "command", "git", "hardware", "time")
 
 _Part = TypeVar("_Part")
 
+_PLAIN: dict[str, tuple[type, ...]] = {
+    str(str): (str,),
+    str(str | None): (str, type(None)),
+    str(float | None): (int, float, type(None)),
+}
+"""Of fields with these types, what a JSON file may hold."""
+
 
 @dataclass(frozen=True)
 class Coverage:
@@ -222,5 +229,10 @@ class ScoreRecord:
 
 
 def _part(kind: type[_Part], about: Mapping[str, Any]) -> _Part:
-    """``kind``, a dataclass, from those of its fields that ``about`` holds."""
-    return kind(**{f.name: about[f.name] for f in fields(kind) if f.name in about})  # type: ignore[arg-type]
+    """``kind``, a dataclass, from those of its fields that ``about`` holds; TypeError for what is no text or number."""
+    known = {f.name: about[f.name] for f in fields(kind) if f.name in about}  # type: ignore[arg-type]
+    for f in fields(kind):  # type: ignore[arg-type]
+        allowed = _PLAIN.get(str(f.type))
+        if f.name in known and allowed and not isinstance(known[f.name], allowed):
+            raise TypeError(f"its {f.name} is {known[f.name]!r}")
+    return kind(**known)

@@ -32,6 +32,9 @@ Floats = npt.NDArray[np.float32]
 SCORES = "scores.parquet"
 """The file's name in a run's folder."""
 
+MODEL_COLUMNS = ("model", "model_name")
+"""In which tables of other programs say whose NLLs theirs are; ours are of one model and have neither."""
+
 TEMPERATURES = tuple(2 ** (step / 4) for step in range(-4, 9) if step)
 """Beside 1, from 0.5 to 4: the grid on which the NLL of each response is recorded."""
 
@@ -118,6 +121,7 @@ _PERSON_FIELD = pa.field(PERSON, pa.dictionary(pa.int32(), pa.string()))
 _ROW_GROUP_ROWS, _ROW_GROUP_SESSIONS = 100_000, 10_000  # held in memory until they are written
 _READ_ROWS = 1 << 20
 _NO_ROUNDING = -1e-3  # what is certain may have an NLL a little below zero, or a log-probability above
+_MOST_NATS = 1e7  # of a response; a masked logit of float32 gives 3e38, which is finite
 _REMEDY = "delete it and give its 'centaurlab score' command again"
 
 
@@ -183,7 +187,7 @@ def read_scores(folder: Path, columns: Sequence[str] = MEASURES, if_there: Seque
     Raises
     ------
     UserError
-        Where the table is damaged or lacks a column, or an NLL is not a number.
+        Where the table is damaged or lacks a column, holds what is no NLL or rows of several models.
     """
     batches = list(read_batches(folder, columns, if_there))
     table = pa.Table.from_batches(batches, batches[0].schema if batches else _schema(columns)).unify_dictionaries()
@@ -216,13 +220,18 @@ def read_batches(
                     f"{path} has no column {lacking[0]!r}: it was written by an older version or another program; "
                     "score again into another folder"
                 )
+            for name in (one for one in MODEL_COLUMNS if one in file.schema_arrow.names):
+                models = file.read(columns=[name]).column(0).unique().to_pylist()
+                if len(models) > 1:
+                    raise UserError(
+                        f"{path} holds rows of several models ({models[0]}, {models[1]}); write a table each"
+                    )
             also = [name for name in _MEANING.names() if consistency and name in file.schema_arrow.names]
             for batch in file.iter_batches(_READ_ROWS, columns=[*dict.fromkeys([*schema.names, *also])]):
                 if consistency:
                     consistency.add(batch.select(also))
-                batch = batch.select(schema.names).cast(schema)
-                if NLL in columns:
-                    _check_nlls(folder, batch)
+                batch = _of_types(path, batch, schema)
+                check_rows(str(folder), batch)
                 yield batch
             if consistency:
                 consistency.check()
@@ -268,19 +277,51 @@ def _schema(columns: Sequence[str]) -> pa.Schema:
     return pa.schema([SCORE_SCHEMA.field(name) for name in (*SESSION, RESPONSE, *columns)])
 
 
-def _check_nlls(folder: Path, batch: pa.RecordBatch) -> None:
-    nll_R = batch.column(NLL).to_numpy(zero_copy_only=False)
-    is_bad_R = ~np.isfinite(nll_R)
-    if len(nll_R) and not is_bad_R.any() and nll_R.max() < -_NO_ROUNDING and nll_R.min() < _NO_ROUNDING:
+def _of_types(path: Path, batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The columns of the schema in its types; whole numbers that are names are written out."""
+    columns = []
+    for field in schema:
+        column = batch.column(field.name)
+        is_name = pa.types.is_dictionary(field.type)
+        if is_name and pa.types.is_integer(column.type):
+            column = column.cast(pa.string())
+        elif (is_name and pa.types.is_floating(column.type)) or (field.name == NLL and column.type == pa.bool_()):
+            asked = "names are texts" if is_name else "NLLs are numbers, in nats"
+            raise UserError(f"{path}: its column {field.name!r} holds {column.type}; {asked}")
+        if is_name and pa.types.is_string(column.type):
+            column = column.dictionary_encode()
+        columns.append(column.cast(field.type))
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def check_rows(what: str, rows: pa.RecordBatch | pa.Table) -> None:
+    """Refuse a row without a name or number, and what no NLL is: not finite, below zero, or of no probability.
+
+    ``what`` holds the rows, whose columns have the types of ``SCORE_SCHEMA``; ``UserError`` names the first of them.
+    """
+    for name in (*SESSION, RESPONSE):
+        if rows.column(name).null_count:
+            raise UserError(f"{what}: a row has no {name}; every row names study, experiment, participant and response")
+    if len(rows) and pc.min(rows.column(RESPONSE)).as_py() < 0:
+        raise UserError(f"{what}: a response has a number below zero; number those of a session from 0")
+    if NLL not in rows.schema.names or not len(rows):
+        return
+    nll_R = np.asarray(rows.column(NLL).to_numpy(zero_copy_only=False))
+    if nll_R.max() < -_NO_ROUNDING and nll_R.min() < _NO_ROUNDING:
         raise UserError(
-            f"{folder}: no NLL is above zero, down to {nll_R.min():.3g}; these are log-probabilities, write them with "
+            f"{what}: no NLL is above zero, down to {nll_R.min():.3g}; these are log-probabilities, write them with "
             "the other sign"
         )
+    is_bad_R = ~((nll_R >= _NO_ROUNDING) & (nll_R < _MOST_NATS))
     if is_bad_R.any():
-        (row,) = batch.slice(int(np.argmax(is_bad_R)), 1).to_pylist()
+        (row,) = rows.slice(int(np.argmax(is_bad_R)), 1).to_pylist()
+        nll = row[NLL]
+        why = "score again, with --dtype float32 where the model overflows"
+        if nll is not None and nll < _NO_ROUNDING and np.isfinite(nll):
+            why = "an NLL is -log of a probability, never below zero; write log-probabilities with the other sign"
         raise UserError(
-            f"{folder}: the NLL of response {row[RESPONSE]} of {SessionKey(*(row[name] for name in SESSION))} is "
-            f"{row[NLL]}; score again, with --dtype float32 where the model overflows"
+            f"{what}: the NLL of response {row[RESPONSE]} of {SessionKey(*(row[name] for name in SESSION))} is {nll}; "
+            f"{why}"
         )
 
 

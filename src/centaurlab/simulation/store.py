@@ -48,9 +48,13 @@ class SimulationStore:
                     f"{path} is of another simulation (its model, seed or settings differ); take it away, or give "
                     "another --output_dir"
                 )
-            answers = tuple(Answer(**answer) for answer in about.pop("answers"))
-            digest = about.pop("digest")
-            found[digest] = Simulated(answers=answers, **about)
+            try:
+                answers = tuple(Answer(**answer) for answer in about.pop("answers"))
+                digest = about.pop("digest")
+                found[digest] = Simulated(answers=answers, **about)
+            except (KeyError, TypeError) as error:
+                reason = f"a line of it is no simulated session: {error}"
+                raise damaged(path, reason, "give another --output_dir") from error
         return found
 
     def add(self, digest: str, session: Simulated) -> None:
@@ -70,9 +74,9 @@ class SimulationStore:
                     for line in file:
                         try:
                             checksum, _, content = line.rstrip(b"\n").partition(b" ")
-                            if int(checksum) == zlib.crc32(content):
-                                yield path, json.loads(content)
-                        except ValueError:
+                            if int(checksum) == zlib.crc32(content) and isinstance(about := json.loads(content), dict):
+                                yield path, about
+                        except (ValueError, RecursionError):
                             continue
 
     def _check_identity(self, identity: Mapping[str, Any]) -> None:
