@@ -94,6 +94,10 @@ class TestAdapter:
         assert base_notes(args) == (f"adapter {folder} names lab/tiny-instruct as its base; it is used on lab/tiny",)
         torch.testing.assert_close(logits(load_model(args)), adapter[1])
         assert identify(args).base == "lab/tiny"
+        edit_json(folder / "adapter_config.json", base_model_name_or_path="lab/tiny", revision="v1")
+        assert base_notes(args) == (f"adapter {folder} was trained on revision v1 of lab/tiny; it is used on main",)
+        edit_json(folder / "adapter_config.json", revision="main")
+        assert base_notes(args) == ()
         assert base_notes(named(tiny_llama_dir, adapter_name_or_path=str(adapter[0]))) == ()
 
     def test_on_other_weights_than_it_was_trained_on_is_refused_or_said(

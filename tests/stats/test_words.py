@@ -262,6 +262,14 @@ def test_where_nats_and_d_disagree_the_verdict_says_whose_it_is() -> None:
             assert said.count("this is the verdict of d, and nats do not agree") == disagree
 
 
+def test_where_nats_say_the_opposite_the_verdict_says_so() -> None:
+    """As where one study, whose NLLs spread widely, gains much, and others, whose NLLs do not, lose a little."""
+    overall = effect("all studies", Estimate(0.2, -0.3, 0.7), "overall")
+    these = {"d_these": Estimate(0.2, 0.1, 0.3), "nll_difference_these": Estimate(-2.0, -3.0, -1.0)}
+    said = verdict_of([replace(overall, **these), effect("a", Estimate(0.1)), effect("b", Estimate(0.3))])
+    assert "this is the verdict of d, and nats say the opposite: see the studies" in said
+
+
 def test_the_verdict_on_several_studies_is_that_over_them() -> None:
     effects = effects_of(["a", "b"], Estimate(0.1, -0.1, 0.3))
     contrast, nats = Contrast("org/post", "org/base"), nats_in_words(effects[0])

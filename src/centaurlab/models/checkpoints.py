@@ -233,8 +233,8 @@ def _find(args: ModelArguments, weights: bool) -> _Found:
 def base_notes(args: ModelArguments) -> tuple[str, ...]:
     """A sentence where an adapter is put on another base than it was trained on, as is asked for.
 
-    By the weights where its training noted them, else by the name; so too where the copy of a model that the alias
-    stands for is all there is of it.
+    By the weights where its training noted them, else by the name and its revision; so too where the copy of a model
+    that the alias stands for is all there is of it.
     """
     found = _find(args, weights=False)
     adapter = found.adapter
@@ -248,6 +248,12 @@ def base_notes(args: ModelArguments) -> tuple[str, ...]:
             f"adapter {adapter.source} was trained on other weights than those of {base.source}; it is used on these",
         )
     trained_on = _trained_on(adapter)
+    revisions = [revision or "main" for revision in (adapter.config().get("revision"), args.model_revision)]
+    if trained_on == found.base.source and not _is_path(trained_on) and revisions[0] != revisions[1]:
+        return (
+            f"adapter {adapter.source} was trained on revision {revisions[0]} of {trained_on}; it is used on "
+            f"{revisions[1]}",
+        )
     if not trained_on or trained_on == found.base.source or _is_path(trained_on) or _is_path(found.base.source):
         return ()
     return (f"adapter {adapter.source} names {trained_on} as its base; it is used on {found.base.source}",)
