@@ -35,9 +35,9 @@ def test_d_is_over_the_responses_of_each_group(tmp_path: Path) -> None:
 def test_overall_is_the_mean_over_studies_of_both(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for study in ("s", "t", "only in one"):
-        everybody = folder(tmp_path / "a", {str(i): rng.normal(size=3).tolist() for i in range(6)}, study)
+        everybody = folder(tmp_path / "a", {str(i): rng.normal(9, size=3).tolist() for i in range(6)}, study)
         if study != "only in one":
-            some = folder(tmp_path / "b", {str(i): rng.normal(size=3).tolist() for i in range(3)}, study)
+            some = folder(tmp_path / "b", {str(i): rng.normal(9, size=3).tolist() for i in range(3)}, study)
     overall, *studies = compare_unmatched("u", SIDES, everybody, some, 100, 0).effects
     assert [effect.name for effect in studies] == ["s", "t"]
     assert overall.d.value == pytest.approx(np.mean([effect.d.value for effect in studies]))
@@ -49,7 +49,7 @@ def test_intervals_cover_the_true_difference(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     n_covered, n_runs = 0, 60
     for run in range(n_runs):
-        person = rng.normal(size=60)
+        person = rng.normal(9, size=60)
         nlls = {str(i): rng.normal(person[i], 1.0, size=5).tolist() for i in range(60)}
         with_persona = {name: (np.array(nlls[name]) - 0.5).tolist() for name in map(str, range(30))}
         here = tmp_path / str(run)

@@ -48,7 +48,7 @@ def population(seed: int, shift: float = 0.25) -> tuple[FloatArray, FloatArray]:
     """
     rng = np.random.default_rng(seed)
     shape = (N_STUDIES, N_PEOPLE, N_RESPONSES)
-    base = rng.gamma(2, 0.5, shape) * np.exp(rng.normal(0, 0.25, shape[:2]))[..., None]
+    base = 4 + rng.gamma(2, 0.5, shape) * np.exp(rng.normal(0, 0.25, shape[:2]))[..., None]
     post = base + rng.normal(shift, 0.25, N_STUDIES)[:, None, None] + rng.normal(0, 0.2, shape[:2])[..., None]
     return base, post + rng.normal(0, 0.4, shape)
 

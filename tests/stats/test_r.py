@@ -35,7 +35,7 @@ def test_r_gives_the_same_d_two_way_interval_and_paired_effect(tmp_path: Path) -
     table["participant"] = table["participant"].astype(str)
     table["response"], table["item"] = np.tile(np.arange(n_items), n_people), np.tile(np.arange(n_items) + 1, n_people)
     table["n_tokens"] = 1
-    nll = rng.gamma(2, 0.5, len(table))
+    nll = 3 + rng.gamma(2, 0.5, len(table))
     more = (
         rng.normal(0.2, 0.3, n_people)[table["participant"].astype(int)]
         + rng.normal(0, 0.3, n_items)[table["response"]]
