@@ -369,7 +369,7 @@ SEEDS = {
     "run": (
         b"\x00" + json.dumps(RUN).encode(),
         b"\x01" + bytes(8),
-        b"\x01" + bytes([3, 7, 9, 12]),
+        b"\x01" + bytes([3, 12, 9, 3]),
     ),
     "scores": (bytes(1), bytes([0, 1, 4, 1, 2, 4, 20]), b"\x00" + bytes([1, 2, 16, 4, 5, 2])),
     "simulated": (bytes(1), bytes([0, 1, 17])),

@@ -13,7 +13,7 @@ from fuzz.inputs import PIECES, SEEDS
 from fuzz.targets import TARGETS, check_transcript
 from helpers.paths import TESTS
 
-INPUTS, INPUTS_OF_A_RELEASE = 20_000, 130_000
+INPUTS, INPUTS_OF_A_RELEASE = 20_000, 150_000
 each_target = pytest.mark.parametrize("name", TARGETS)
 
 
@@ -57,7 +57,8 @@ def fuzz(folder: Path, inputs: int) -> dict[str, tuple[int, str]]:
     pytest.importorskip("atheris", reason="has no wheel for this system")
     running = {}
     for name in TARGETS:
-        command = [sys.executable, str(TESTS / "fuzz" / "fuzz.py"), name, f"-runs={inputs}", "-seed=1"]
+        runs = inputs_of(name, inputs)
+        command = [sys.executable, str(TESTS / "fuzz" / "fuzz.py"), name, f"-runs={runs}", "-seed=1"]
         with (folder / f"{name}.txt").open("w") as output:
             running[name] = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
     return {
@@ -69,14 +70,19 @@ def fuzz(folder: Path, inputs: int) -> dict[str, tuple[int, str]]:
 @pytest.mark.slow
 @each_target
 def test_thousands_of_inputs_do_no_harm(name: str, fuzzed: dict[str, tuple[int, str]]) -> None:
-    check_harmless(*fuzzed[name], INPUTS)
+    check_harmless(*fuzzed[name], inputs_of(name, INPUTS))
 
 
 @pytest.mark.release
 def test_a_million_inputs_do_no_harm(tmp_path: Path) -> None:
-    for code, output in fuzz(tmp_path, INPUTS_OF_A_RELEASE).values():
-        check_harmless(code, output, INPUTS_OF_A_RELEASE)
-    assert len(TARGETS) * INPUTS_OF_A_RELEASE > 10**6
+    for name, (code, output) in fuzz(tmp_path, INPUTS_OF_A_RELEASE).items():
+        check_harmless(code, output, inputs_of(name, INPUTS_OF_A_RELEASE))
+    assert sum(inputs_of(name, INPUTS_OF_A_RELEASE) for name in TARGETS) > 10**6
+
+
+def inputs_of(name: str, inputs: int) -> int:
+    """How many a target gets: to write and read a table takes ten times as long as anything else."""
+    return inputs // 10 if name == "scores" else inputs
 
 
 def check_harmless(code: int, output: str, inputs: int) -> None:
