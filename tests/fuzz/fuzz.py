@@ -20,7 +20,7 @@ with atheris.instrument_imports(include=["centaurlab"]):
     from fuzz.targets import TARGETS
 
 MAX_BYTES = 600
-EVERY = 1_000
+EVERY = 100
 MOST_MIB = 2048  # above what the process, or the one that started it, has had: Linux hands the peak on
 
 
