@@ -12,6 +12,7 @@ from centaurlab.data.transcripts import Transcript
 from centaurlab.runtime.errors import UserError
 from helpers.commands import evaluate
 from helpers.json_files import run_json
+from helpers.real_models import gemma
 from helpers.shortcut_readers import statements
 from helpers.transcripts import write_transcripts
 
@@ -52,6 +53,32 @@ def train_on(model_folder: Path, texts: list[str], folder: Path) -> Path:
     return folder
 
 
+def uniform_p(ps: pd.Series, n_drawn: int) -> float:
+    """Kolmogorov-Smirnov's p of ranks, each spread evenly over its step."""
+    jitter = np.random.default_rng(1).uniform(0, 1 / (n_drawn + 1), len(ps))
+    return float(stats.kstest(ps - jitter, "uniform").pvalue)
+
+
+LETTERED = (
+    *("benakiva1993trains", "deboeck2004aggression", "jain1994crackers", "jain1994ketchup", "jain1994yogurt"),
+    "smith2018abortion",
+)
+"""The starter set's studies whose options are letters."""
+
+
+@pytest.mark.release
+def test_an_untouched_gemma_does_not_tell_the_letters_of_the_starter_set_from_others(tmp_path: Path) -> None:
+    """A quarter of an hour; docs/understanding.md says what it finds."""
+    out = tmp_path / "out"
+    asked = ("--data", "starter", "--studies", ",".join(LETTERED), "--max_participants", 12, "--relabelings", 9)
+    done = evaluate("contamination.py", "--model", gemma(), *asked, "--output_dir", out)
+    assert done.returncode == 0, done.stderr
+    sessions = pd.read_csv(out / "sessions.csv")
+    assert set(sessions["study"]) == set(LETTERED)
+    assert len(sessions) >= 50
+    assert uniform_p(sessions["p"], 9) > 0.01
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("offline")
 def test_members_are_told_from_others_whose_p_is_uniform(tmp_path: Path, tiny_llama_dir: Path) -> None:
@@ -75,9 +102,8 @@ def test_members_are_told_from_others_whose_p_is_uniform(tmp_path: Path, tiny_ll
     auc = stats.mannwhitneyu(seen["advantage"], unseen["advantage"]).statistic / (len(seen) * len(unseen))
     assert auc >= 0.95
     assert (seen["p"] <= 2 / (N_DRAWN + 1)).mean() >= 0.95
-    for uniform in (unseen["p"], sessions[~is_trained]["p"]):
-        jitter = np.random.default_rng(1).uniform(0, 1 / (N_DRAWN + 1), len(uniform))
-        assert stats.kstest(uniform - jitter, "uniform").pvalue > 0.01
+    for ps in (unseen["p"], sessions[~is_trained]["p"]):
+        assert uniform_p(ps, N_DRAWN) > 0.01
     for column in ("min_k_instructions", "min_k_answers"):
         known = stats.mannwhitneyu(seen[column], unseen[column]).statistic / (len(seen) * len(unseen))
         assert known >= 0.95
