@@ -1,4 +1,7 @@
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -75,3 +78,27 @@ def test_the_quota_of_both_versions_of_cgroups_is_read(
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     assert processes._quota(tmp_path) == cores
+
+
+@pytest.mark.parametrize(("launcher", "ends"), [("accelerate", True), ("shell", False)])
+@pytest.mark.skipif(sys.platform != "linux", reason="by its kernel")
+def test_a_process_that_accelerate_launched_alone_ends_with_it(launcher: str, ends: bool, tmp_path: Path) -> None:
+    """A stand-in of the launcher, which starts one process and waits; killed, it can end nobody."""
+    child = (
+        "import os, time; from centaurlab.runtime.processes import end_with_launcher; end_with_launcher(); "
+        "print(os.getpid(), flush=True); time.sleep(20)"
+    )
+    script = tmp_path / launcher
+    script.write_text(f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])")
+    parent = subprocess.Popen([sys.executable, script, "launch"], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout
+    pid = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    time.sleep(0.3)
+    state = Path(f"/proc/{pid}/status")
+    is_gone = not state.exists() or "State:\tZ" in state.read_text()
+    if not is_gone:
+        os.kill(pid, 9)
+    parent.stdout.close()
+    assert is_gone == ends

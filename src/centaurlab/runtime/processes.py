@@ -51,12 +51,22 @@ def leave_group() -> None:
 
 
 def end_with_launcher() -> None:
-    """Let the kernel kill this process when the launcher of its group dies; outside such groups, or Linux, do nothing.
+    """Let the kernel kill this process when its launcher dies; without one, or outside Linux, do nothing.
 
-    What is scored is durable: nothing is lost, and the same command can continue at once.
+    ``accelerate launch`` of one process is a launcher, too: stopped alone, it left its process, which held the run's
+    folder. What is scored is durable: nothing is lost, and the same command can continue at once.
     """
-    if "TORCHELASTIC_RUN_ID" in os.environ and platform.system() == "Linux":
+    if platform.system() == "Linux" and ("TORCHELASTIC_RUN_ID" in os.environ or _is_launched_alone()):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _is_launched_alone() -> bool:
+    """Whether the parent is 'accelerate launch', of whose variables transformers sets some without it."""
+    try:
+        words = Path(f"/proc/{os.getppid()}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return b"launch" in words and any(Path(os.fsdecode(word)).name == "accelerate" for word in words)
 
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -3, -4, -8  # malloc.h
