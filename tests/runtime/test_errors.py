@@ -1,9 +1,28 @@
 """An error is one sentence on one line."""
 
-from centaurlab.runtime.errors import UserError
+import errno
+
+import pytest
+
+from centaurlab.runtime.errors import UserError, is_disk_full
 
 
 def test_a_name_with_a_line_separator_does_not_break_the_line() -> None:
     assert (
         str(UserError("data.zip/prompt\x1c.jsonl: cannot be\nunpacked")) == "data.zip/prompt .jsonl: cannot be unpacked"
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "is_full"),
+    [
+        (OSError(errno.ENOSPC, "no space"), True),
+        (OSError(errno.EACCES, "permission denied"), False),
+        (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 4096 vs 3984"), True),  # torch.save
+        (RuntimeError("PytorchStreamReader failed reading zip archive"), False),
+    ],
+)
+def test_a_full_disk_is_known_by_whatever_a_library_says(error: Exception, is_full: bool) -> None:
+    outer = ValueError("not saved")
+    outer.__cause__ = error
+    assert is_disk_full(outer) == is_full

@@ -24,7 +24,7 @@ _WORDLESS = (LookupError, TypeError, AttributeError, NameError, ArithmeticError,
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL_IN_WORDS = (
     *("No space left on device", "(os error 28)", "PytorchStreamWriter failed writing", "file write failed"),
-    "database or disk is full",
+    *("unexpected pos ", "database or disk is full"),
 )
 """What libraries say that have errors of their own for it."""
 
