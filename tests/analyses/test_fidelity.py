@@ -70,7 +70,7 @@ def test_a_lost_effect_is_told_from_one_that_is_there(files: dict[str, Path], tm
     assert effects.loc["alike.jsonl", "verdict"] in ("reproduced", "cannot be told")
     assert effects.loc["others.jsonl", "verdict"] in ("reproduced", "cannot be told")
     distances = pd.read_csv(tmp_path / "out/fidelity.csv").set_index(["system", "axis"])
-    assert (distances.xs("alike.jsonl")["verdict"] == "no more than people").all()
+    assert (distances.xs("alike.jsonl")["verdict"] == "not told apart").all()
     assert distances.loc[("flat.jsonl", "marginal"), "verdict"] == "differs"
     assert distances.loc[("flat.jsonl", "parameters"), "verdict"] == "differs"
     assert distances.xs("alike.jsonl")["paired"].all()

@@ -23,7 +23,7 @@ from helpers.paths import PSYCH_201
 
 N_PEOPLE, N_TRIALS = 30, 60
 FEW = EstimateArguments(resamples=2)
-NOTHING = {"no more than people", "cannot be told", "none in people", "reproduced"}
+NOTHING = {"not told apart", "cannot be told", "none in people", "reproduced"}
 
 
 def learner(rate: float, name: str, rng: np.random.Generator) -> Behaviour:

@@ -111,7 +111,7 @@ def compare_study(
         row["p_holm"] = p
         # Where no two people met the same items, an exchange of a person and the model changes no distance either.
         tells_nothing = np.isnan(p) or np.isnan(row["floor"])
-        row["verdict"] = "differs" if p < ALPHA else "cannot be told" if tells_nothing else "no more than people"
+        row["verdict"] = "differs" if p < ALPHA else "cannot be told" if tells_nothing else "not told apart"
     effects = [
         {"effect": name, "ratio": one.ratio, "margin": one.margin, "p": one.difference.p, "p_holm": p}
         | {
