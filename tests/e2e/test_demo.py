@@ -4,11 +4,13 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from centaurlab.cli.demo import Settings, run_demo
+from centaurlab.cli.demo import Settings, next_steps, run_demo
 from centaurlab.runtime.errors import UserError
-from helpers.commands import UNTRACKED, Done, run_python
+from helpers.commands import UNTRACKED, Done, centaurlab, run_python
+from helpers.tiny_models import save_tiny_llama
 from helpers.transcripts import sessions_of, write_transcripts
 
 
@@ -46,6 +48,22 @@ def test_the_story_is_told_and_the_second_time_only_its_end(tiny_llama_dir: Path
         steps = ("--max_steps", "2", "--save_steps", "2", "--eval_steps", "2") if line.startswith("train") else ()
         done = run_python("-m", "centaurlab", *shlex.split(line), *steps, *UNTRACKED, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("offline")
+def test_models_act_and_are_held_against_people(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    settings = Settings(str(tiny_llama_dir), "starter", None, tmp_path, quick=True)
+    save_tiny_llama(tmp_path / "post-trained", seed=1)
+    save_tiny_llama(tmp_path / "centaur", seed=2)
+    acting = [step.arguments for step in next_steps(settings) if step.command in ("simulate", "fidelity")]
+    assert [words[0] for words in acting] == ["simulate", "simulate", "simulate", "fidelity"]
+    for words in acting:
+        done = centaurlab(*words, *UNTRACKED)
+        assert done.returncode == 0, done.stderr
+    found = pd.read_csv(tmp_path / "fidelity" / "fidelity.csv")
+    assert set(found["study"]) == {"revelle2010personality", "smith2018abortion"}
+    assert found["system"].nunique() == 3
 
 
 def test_own_data_need_studies_to_judge_by(tmp_path: Path) -> None:

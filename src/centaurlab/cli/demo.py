@@ -171,6 +171,38 @@ def next_steps(settings: Settings) -> list[Step]:
             {"base": settings.model, "models": (f"post={post}", f"won_back={out / 'centaur-after'}")}
             | {"data": settings.data, "participants": "test", "max_participants": 4, "output_dir": out / "frontier"},
         ),
+        *_acting(settings),
+    ]
+
+
+def _acting(settings: Settings) -> list[Step]:
+    """The models in people's place, in two studies of the starter set that take a minute a model."""
+    if settings.data != "starter":
+        return []
+    out = settings.output_dir
+    models = {"base": settings.model, "post": out / "post-trained", "centaur": out / "centaur"}
+    people = {
+        "data": settings.data,
+        "studies": "revelle2010personality,smith2018abortion",
+        "participants": "test",
+        "max_participants": 2 if settings.quick else 8,
+    }
+    who = {"base": "the base model", "post": "the post-trained model", "centaur": "the Centaur"}
+    return [
+        *(
+            Step(
+                f"Let {who[name]} answer in people's place, and go on from its own answers",
+                "simulate",
+                {"model_name_or_path": model} | people | {"output_dir": out / f"acting-{name}"},
+            )
+            for name, model in models.items()
+        ),
+        Step(
+            "Hold what they did against what people do",
+            "fidelity",
+            {"people": settings.data, "simulated": tuple(out / f"acting-{name}" for name in models)}
+            | {"output_dir": out / "fidelity"},
+        ),
     ]
 
 
