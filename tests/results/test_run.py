@@ -2,13 +2,18 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from centaurlab.analyses.fidelity import FidelityArguments, find_fidelity
 from centaurlab.data.transcripts import SessionKey
+from centaurlab.jobs.people import language_models
 from centaurlab.results.record import ModelIdentity, ScoredData, ScoredProtocol, ScoreRecord
 from centaurlab.results.run import ScoreRun, check_same, is_score_folder, names_apart, read_run
 from centaurlab.runtime.errors import UserError
-from helpers.score_folders import Rows, score_folder
+from centaurlab.stats.arguments import EstimateArguments
+from helpers.commands import centaurlab
+from helpers.score_folders import Rows, score_folder, table_folder
 
 BASE: Rows = [(SessionKey("s", "s/exp1.csv", "1"), {0: 0.5, 1: 1.0}), (SessionKey("r", "r", "1"), {0: 3.0})]
 
@@ -21,6 +26,24 @@ def test_different_protocols_are_refused_by_name(tmp_path: Path) -> None:
     runs = [read_run(score_folder(tmp_path / name, BASE, protocol=name)) for name in ("full", "paper")]
     with pytest.raises(UserError, match=r"protocol 'full' .* 'paper'"):
         check_same(runs)
+
+
+def test_scores_of_two_engines_are_held_against_each_other_by_no_command(tmp_path: Path) -> None:
+    nlls = pd.DataFrame({"study": "s", "experiment": "s", "participant": ["1", "2"], "response": 0, "nll": [0.5, 1.0]})
+    ours, theirs = (str(table_folder(tmp_path / str(engine), nlls, engine=engine)) for engine in (None, "vllm 0.33.0"))
+    said = r"by our own scorer and .* by vllm 0\.33\.0, which round differently"
+    with pytest.raises(UserError, match=said):
+        check_same([read_run(Path(folder)) for folder in (ours, theirs)])
+    with pytest.raises(UserError, match=said):
+        language_models([f"a={ours}", f"b={theirs}"])
+    asked = FidelityArguments("nobody", ["a", "b"], str(tmp_path / "out"), scores=[ours, theirs])
+    with pytest.raises(UserError, match=said):
+        find_fidelity(asked, EstimateArguments())
+    done = centaurlab(
+        "ceiling", "--data", "starter", "--models", ours, theirs, "--output_dir", str(tmp_path / "ceiling")
+    )
+    assert "which round differently" in done.error
+    assert len(language_models([f"a={theirs}", f"b={theirs}"])) == 2
 
 
 @pytest.mark.parametrize("prints", [{"r": "1", "s": "9"}, {"r": "1"}, {"r": "1", "s": "2", "t": "3"}])

@@ -3,6 +3,7 @@
 Whoever simulated, here or elsewhere, sessions are read as people's are.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,7 @@ from centaurlab.display.figures.behaviour import (
 from centaurlab.display.figures.style import SERIES, model_label
 from centaurlab.display.section import Section
 from centaurlab.display.tables import Table, table_of
-from centaurlab.results.run import read_run
+from centaurlab.results.run import ScoreRun, check_engines, read_run
 from centaurlab.results.table import NLL, STUDY
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.agreement import concordance, rank_agreement
@@ -95,6 +96,8 @@ def find_fidelity(
 
     ``people_data`` and ``sessions``: which of the people, if not all.
     """
+    scored = [read_run(Path(folder)) for folder in asked.scores or ()]
+    check_engines(scored)
     own_studies = load_studies(Path(asked.study_module)) if asked.study_module else None
     people = list(open_source(people_data or DataArguments(asked.people), sessions))
     labels = shared_labels(people, own_studies)
@@ -133,7 +136,7 @@ def find_fidelity(
     record: dict[str, Any] = {"verdict": _verdict(distances, effects)}
     shown: list[Table | str] = [_shown_distances(distances), _shown_effects(effects), _shown_agreement(sums)]
     if asked.scores:
-        gap, agreement = _gap(asked, distances, estimates)
+        gap, agreement = _gap(asked.simulated, scored, distances, estimates)
         tables["gap.csv"], figures["gap"] = gap, gap_figure(gap, agreement)
         record["nll_and_distance"] = vars(agreement)
         record["verdict"] += f"; {_said_of_gap(agreement)}"
@@ -157,14 +160,14 @@ def _agreement(distances: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
 
 
 def _gap(
-    asked: FidelityArguments, distances: pd.DataFrame, estimates: EstimateArguments
+    simulated: Sequence[str], scored: Sequence[ScoreRun], distances: pd.DataFrame, estimates: EstimateArguments
 ) -> tuple[pd.DataFrame, Estimate]:
     """NLL of people's answers beside the distance of simulated ones over its floor, by system and study."""
     of_answers = distances[distances["axis"].isin(("marginal", "dynamics"))]
     ratio = of_answers.groupby(["system", "study"], sort=False)["ratio"].mean()
     rows = []
-    for name, folder in zip(asked.simulated, asked.scores or (), strict=True):
-        scores = read_run(Path(folder)).table([NLL]).to_pandas()
+    for name, run in zip(simulated, scored, strict=True):
+        scores = run.table([NLL]).to_pandas()
         for study, nll in scores.groupby(STUDY, observed=True)[NLL].mean().items():
             if (model_label(name), study) in ratio.index:
                 rows.append({"system": model_label(name), "study": study, "nll": nll})

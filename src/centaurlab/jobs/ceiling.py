@@ -13,7 +13,7 @@ from centaurlab.data.transcripts import data_fingerprint
 from centaurlab.display.terminal import show
 from centaurlab.jobs.command import Command
 from centaurlab.jobs.job import WRITTEN, write_files
-from centaurlab.results.run import ScoreRun, read_run, scored_models
+from centaurlab.results.run import ScoreRun, check_engines, read_run, scored_models
 from centaurlab.runs.addresses import say_where
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.provenance import provenance
@@ -28,6 +28,7 @@ def run(asked: CeilingArguments, data: DataArguments, tracking: TrackingArgument
     folder = RunFolder(Path(asked.output_dir), ANALYSIS.name)
     own_studies = load_studies(Path(data.study_module)) if data.study_module else {}
     runs = {name: read_run(Path(name)) for name in asked.models}
+    check_engines(runs.values())
     config = asdict(data) | asdict(asked)
     with folder.lock():
         source = open_source(data)

@@ -13,7 +13,7 @@ from centaurlab.data.persons import Persons, find_persons
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.splits import partition
 from centaurlab.data.transcripts import SessionKey, Transcript, study_fingerprint, text_digest, told
-from centaurlab.results.run import ScoreRun, read_run
+from centaurlab.results.run import ScoreRun, check_engines, read_run
 from centaurlab.results.table import SESSION
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.survey import Survey
@@ -108,6 +108,7 @@ def language_models(given: Sequence[str]) -> list[LanguageModel]:
         ):
             raise UserError(f"--models: two folders of {name} hold {twice}; give each model a name of its own")
         models.append(LanguageModel(name, runs, frozenset.union(*keys)))
+    check_engines(run for model in models for run in model.runs)
     return models
 
 

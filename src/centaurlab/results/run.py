@@ -183,6 +183,19 @@ def check_same(runs: Iterable[ScoreRun], same_context: bool = True) -> None:
             )
 
 
+def check_engines(runs: Iterable[ScoreRun]) -> None:
+    """Raise ``UserError`` where two of them were scored by different engines: a difference would hold these', too."""
+    by_engine: dict[str, ScoreRun] = {}
+    for run in runs:
+        by_engine.setdefault(run.record.engine or "our own scorer", run)
+    if len(by_engine) > 1:
+        (one, first), (another, other), *_ = by_engine.items()
+        raise UserError(
+            f"{first.folder} was scored by {one} and {other.folder} by {another}, which round differently; "
+            "score both with the same --engine"
+        )
+
+
 def _check_protocol_and_data(first: ScoreRun, other: ScoreRun) -> None:
     protocols = [run.record.protocol.name for run in (first, other)]
     if protocols[0] != protocols[1]:
@@ -190,12 +203,7 @@ def _check_protocol_and_data(first: ScoreRun, other: ScoreRun) -> None:
             f"{first.folder} was scored with protocol {protocols[0]!r} and {other.folder} with {protocols[1]!r}; "
             "score one of them again with the other's --protocol"
         )
-    engines = [run.record.engine or "our own scorer" for run in (first, other)]
-    if engines[0] != engines[1]:
-        raise UserError(
-            f"{first.folder} was scored by {engines[0]} and {other.folder} by {engines[1]}, which round differently; "
-            "score both with the same --engine"
-        )
+    check_engines([first, other])
     prints = [{study: about.fingerprint for study, about in run.record.data.studies.items()} for run in (first, other)]
     differing = sorted(
         study for study in prints[0].keys() | prints[1].keys() if prints[0].get(study) != prints[1].get(study)
