@@ -24,7 +24,7 @@ from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.estimate import UNKNOWN, Estimate
 from centaurlab.stats.multiplicity import q_values
-from centaurlab.stats.standing import completeness, differences, interval_columns, joined, selection
+from centaurlab.stats.standing import completeness, differences, given_options, interval_columns, joined, selection
 from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, STUDIES_LIKE_THESE, Quantity, in_words, percent, verdict_over
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ HELD_AGAINST = ("item-marginal", OWN_HISTORY, ADAPTIVE)
 _IN_HINDSIGHT = ("own",)
 _BOUND, _ACHIEVED = "bound", "achieved"
 _DIFFERENCE = Quantity("difference", "nats per response", is_difference=True)
-_GIVEN = Quantity("given the options offered, difference", "nats per response", is_difference=True)
 _ALL = "all"
 _INTERVALS = [
     f"{name}{end}"
@@ -136,7 +135,7 @@ def _against(
             "baseline": baseline,
             **interval_columns("difference", effect.nll_difference, effect.nll_difference_these),
             "q": q.get(effect.name, math.nan) if effect.level == "study" else math.nan,
-            "difference_given_options": among[effect.level, effect.name],
+            "difference_given_options": among.get((effect.level, effect.name), math.nan),
             "responses": effect.n_responses,
             "people": effect.n_participants,
             "level": effect.level,
@@ -319,7 +318,7 @@ def _claims(
         frames = _within((plain, given), of)
         effects, among = (differences(frame, model, row, estimates) for frame in frames)
         of_studies = {effect.name: effect.nll_difference for effect in effects if effect.level == "study"}
-        beside = in_words(among[0].nll_difference, _GIVEN, these=among[0].nll_difference_these)
+        beside = given_options(among[:1], effects[0].n_responses)
         said.append(
             f"{where}: "
             + verdict_over(

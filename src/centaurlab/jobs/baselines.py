@@ -24,7 +24,7 @@ from centaurlab.jobs.people import People, StudyPeople, find_people, language_mo
 from centaurlab.prompts.prompt import session_prompt
 from centaurlab.results.record import Coverage
 from centaurlab.results.run import read_run, scored_models
-from centaurlab.results.table import NLL, OPTION_NLL
+from centaurlab.results.table import N_OPTIONS, NLL, OPTION_NLL
 from centaurlab.runs.addresses import say_where
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.tracker import Tracker, TrackingArguments
@@ -32,6 +32,7 @@ from centaurlab.runtime.own_file import own_digest
 from centaurlab.runtime.terminal import say
 from centaurlab.stats.arguments import EstimateArguments
 
+_COLUMNS = (NLL, OPTION_NLL, N_OPTIONS)
 ROWS = (*(baseline.name for baseline in TASK_FREE), *COGNITIVE)
 
 
@@ -60,8 +61,8 @@ def run(
             runs = {name: read_run(folder.path / name) for name in ROWS}
             told = {one.name: one.about for one in TASK_FREE} | COGNITIVE
             standings = Standings(
-                rows={name: run.table([NLL, OPTION_NLL]) for name, run in runs.items()},
-                models={one.name: [run.table([NLL, OPTION_NLL]) for run in one.runs] for one in models},
+                rows={name: run.table(_COLUMNS) for name, run in runs.items()},
+                models={one.name: [run.table(_COLUMNS) for run in one.runs] for one in models},
                 with_model={one.key.study for one in results},
                 ceilings=ceilings,
                 novel=people.novel,

@@ -13,7 +13,17 @@ import pandas as pd
 import pyarrow as pa
 
 from centaurlab.results.joined import StudyScores
-from centaurlab.results.table import EXPERIMENT, NLL, OPTION_NLL, PARTICIPANT, PERSON, RESPONSE, SESSION, STUDY
+from centaurlab.results.table import (
+    EXPERIMENT,
+    N_OPTIONS,
+    NLL,
+    OPTION_NLL,
+    PARTICIPANT,
+    PERSON,
+    RESPONSE,
+    SESSION,
+    STUDY,
+)
 from centaurlab.results.table import person_names as names_of_people
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.contrast import Contrast
@@ -21,6 +31,7 @@ from centaurlab.stats.effects import Effect, estimate_effects
 from centaurlab.stats.estimate import UNKNOWN, Estimate
 from centaurlab.stats.selection import Selection, select
 from centaurlab.stats.sums import ComparedPair, sum_study
+from centaurlab.stats.words import Quantity, in_words
 
 KEY = [*SESSION, RESPONSE]
 
@@ -31,10 +42,12 @@ def joined(tables: Mapping[str, Sequence[pa.Table]], among_options: bool = False
     Parameters
     ----------
     tables : mapping of str to sequence of pyarrow.Table
-        Tables of scores of each row, which together hold a response once; with ``OPTION_NLL`` for ``among_options``.
+        Tables of scores of each row, which together hold a response once; for ``among_options`` with ``OPTION_NLL``
+        and ``N_OPTIONS``.
     among_options : bool
         Whether NLLs are those given that the answer is one of the options, where there are any: what is left of a
-        model that is told, as baselines are, what could be answered.
+        model that is told, as baselines are, what could be answered. NaN where there are some and their probability
+        is not known.
     """
     columns: list[pd.Series] = []
     people: pd.Series | None = None
@@ -44,7 +57,8 @@ def joined(tables: Mapping[str, Sequence[pa.Table]], among_options: bool = False
             people = names_of_people(frame).set_axis(pd.MultiIndex.from_frame(frame[KEY]))
         value = frame[NLL].astype(float)
         if among_options:
-            value = value - frame[OPTION_NLL].astype(float).fillna(0.0)
+            has_options = frame[N_OPTIONS].astype(float) > 1
+            value = value - frame[OPTION_NLL].astype(float).where(has_options, 0.0)
         columns.append(value.set_axis(pd.MultiIndex.from_frame(frame[KEY])).rename(name))
     assert people is not None, "no rows"
     return pd.concat([people.rename(PERSON), *columns], axis=1, join="inner").reset_index()
@@ -56,7 +70,13 @@ def _frame(table: pa.Table) -> pd.DataFrame:
 
 
 def differences(frame: pd.DataFrame, first: str, second: str, estimates: EstimateArguments) -> list[Effect]:
-    """The effects of one row against another, first − second: over all studies, then of each."""
+    """The effects of one row against another, first − second, where both are known: over all studies, then of each.
+
+    None where nothing is.
+    """
+    frame = frame.dropna(subset=[first, second])
+    if not len(frame):
+        return []
     studies = [
         sum_study(
             StudyScores(
@@ -71,6 +91,16 @@ def differences(frame: pd.DataFrame, first: str, second: str, estimates: Estimat
     pair = ComparedPair(Contrast(first, second), studies)
     found = estimate_effects([pair], estimates.resamples, estimates.seed)
     return [effect for effect in found if effect.level in ("overall", "study")]
+
+
+def given_options(overall: Sequence[Effect], n_responses: int) -> str:
+    """The difference given that an answer is one of the options, where the probability of these is known."""
+    if not overall:
+        return "given the options offered, it is not known: the model's folder lacks their probability"
+    (among,) = overall
+    of = f" ({among.n_responses:,} of {n_responses:,} responses)" if among.n_responses < n_responses else ""
+    given = Quantity(f"given the options offered{of}, difference", "nats per response", is_difference=True)
+    return in_words(among.nll_difference, given, these=among.nll_difference_these)
 
 
 def completeness(distance: Estimate, gain: float) -> Estimate:
