@@ -12,6 +12,7 @@ from transformers import TrainerCallback
 
 from centaurlab.models.identity import weights_fingerprint
 from centaurlab.models.loading import load_model
+from centaurlab.runs.integrity import write_manifest
 from centaurlab.runtime.errors import UserError
 from centaurlab.training.centaur import train
 from centaurlab.training.options import CentaurArguments
@@ -163,3 +164,8 @@ def test_a_run_goes_on_with_its_own_settings_alone(tiny_llama_dir: Path, data_fi
         start_centaur(tiny_llama_dir, tmp_path, on(data_file), resume_from_checkpoint="true")
     with pytest.raises(UserError, match="leave enable_jit_checkpoint away"):
         start_centaur(tiny_llama_dir, tmp_path, on(data_file), enable_jit_checkpoint=True)
+    write_manifest(tmp_path / "checkpoint-4", "of a version with other settings")
+    logged = (tmp_path / "metrics.jsonl").read_text()
+    with pytest.raises(UserError, match=r"checkpoint-4 is of another training, or was written with another version"):
+        start_centaur(tiny_llama_dir, tmp_path, on(data_file))
+    assert (tmp_path / "metrics.jsonl").read_text() == logged

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.models.loading import load_model
 from centaurlab.prompts.chat import PLAIN_TEMPLATE, chat_tokenizer
+from centaurlab.runs.integrity import write_manifest
 from centaurlab.runtime.errors import UserError
 from centaurlab.training.data import IGNORED
 from centaurlab.training.options import PostTrainArguments
@@ -121,6 +122,9 @@ def test_a_folder_of_another_run_is_refused(tiny_llama_dir: Path, tmp_path: Path
         start_posttraining(tiny_llama_dir, tmp_path / "run", max_steps=2, learning_rate=2e-2)
     with pytest.raises(UserError, match="whose conversations differs"):
         start_posttraining(tiny_llama_dir, tmp_path / "run", max_steps=2, max_examples=10)
+    write_manifest(tmp_path / "run" / "checkpoint-2", "of a version with other settings")
+    with pytest.raises(UserError, match=r"checkpoint-2 is of another training, or was written with another version"):
+        start_posttraining(tiny_llama_dir, tmp_path / "run", max_steps=2)
 
 
 @pytest.mark.parametrize(

@@ -155,8 +155,17 @@ def check_there(folder: Path, patterns: Iterable[str]) -> None:
 
 
 def run_digest(asked: Mapping[str, Any]) -> str:
-    """What the checkpoints of a run are known by: the digest of all that it cannot change on its way."""
-    return _digest_of(asked)
+    """What the checkpoints of a run are known by: the digest of all that it cannot change on its way.
+
+    What is None is left out, as a later version of a library has settings more.
+    """
+    return _digest_of(_without_none(asked))
+
+
+def _without_none(content: Any) -> Any:
+    if not isinstance(content, Mapping):
+        return content
+    return {name: _without_none(value) for name, value in content.items() if value is not None}
 
 
 def write_manifest(folder: Path, run: str | None = None) -> None:
@@ -176,13 +185,8 @@ def run_of(checkpoint: Path) -> str | None:
     return str(known) if known else None
 
 
-def changed_file(folder: Path, run: str | None = None) -> str | None:
-    """The first file that is not the one of the folder's manifest, or is gone; None: none, or it has no manifest.
-
-    The manifest itself is, where it is that of another training than ``run``.
-    """
-    if run and run_of(folder) not in (None, run):
-        return MANIFEST
+def changed_file(folder: Path) -> str | None:
+    """The first file that is not the one of the folder's manifest, or is gone; None: none, or it has no manifest."""
     files = read_sound_json(folder / MANIFEST).get(FILES)
     known = files if isinstance(files, dict) else {}
     paths = ((name, folder / name) for name in known)

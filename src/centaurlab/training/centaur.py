@@ -41,8 +41,8 @@ from centaurlab.training.progress import show_progress
 from centaurlab.training.resume import (
     as_read_back,
     check_resuming,
+    check_same_run,
     fixed_settings,
-    is_begun,
     keep_in,
     last_complete_checkpoint,
     logged_until,
@@ -188,7 +188,8 @@ def _begin(
     run: str,
 ) -> Path | None:
     """The checkpoint to go on from; a folder that holds another run (model, data, settings) is refused."""
-    if is_begun(folder.path):
+    checkpoint = last_complete_checkpoint(folder.path)
+    if checkpoint:
         before = folder.read_json("split.json")
         known = before | _fixed(folder.read_json("config.json"))
         asked = split if "held_out_by" in before else as_by_session(split)
@@ -198,7 +199,7 @@ def _begin(
                     f"{folder.path} holds a run whose {name} differs; give another --output_dir, "
                     "or the same settings to continue"
                 )
-    checkpoint = last_complete_checkpoint(folder.path, run)
+        check_same_run(checkpoint, run)
     if training_args.process_index == 0:
         folder.write_json("split.json", split | {BASE_WEIGHTS: base_weights})
         folder.write_json("config.json", settings)

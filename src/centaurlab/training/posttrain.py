@@ -49,8 +49,8 @@ from centaurlab.training.progress import show_progress
 from centaurlab.training.resume import (
     as_read_back,
     check_resuming,
+    check_same_run,
     fixed_settings,
-    is_begun,
     keep_in,
     last_complete_checkpoint,
     logged_until,
@@ -205,7 +205,8 @@ def _begin(
     run: str,
 ) -> Path | None:
     """The checkpoint to go on from; a folder that holds a run with other settings is refused."""
-    if is_begun(folder.path):
+    checkpoint = last_complete_checkpoint(folder.path)
+    if checkpoint:
         known = folder.read_json(_IDENTITY)
         differing = sorted(
             name
@@ -218,7 +219,7 @@ def _begin(
                 f"{folder.path} holds a run whose {differing[0]} differs; give another --output_dir, or the same "
                 "settings to continue"
             )
-    checkpoint = last_complete_checkpoint(folder.path, run)
+        check_same_run(checkpoint, run)
     if training_args.process_index == 0:
         folder.write_json(_IDENTITY, {**asked, BASE_WEIGHTS: base_weights})
         folder.write_json(CONFIG if settings["model"]["use_peft"] else MODEL_RUN_CONFIG, settings)

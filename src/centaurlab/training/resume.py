@@ -58,34 +58,36 @@ def as_read_back(content: Any) -> Any:
     return json.loads(json.dumps(masked(content), default=str))
 
 
-def last_complete_checkpoint(output_dir: Path, run: str | None = None) -> Path | None:
+def last_complete_checkpoint(output_dir: Path) -> Path | None:
     """The checkpoint of the highest step in ``output_dir`` whose files are as they were written, or None.
 
-    One that has its manifest and is damaged all the same, or of another training than ``run``, is named.
+    One that has its manifest and is damaged all the same is named.
     """
     for _, path in reversed(checkpoint_steps(output_dir)):
-        if is_complete(path, run):
+        changed = changed_file(path)
+        if not changed and _is_whole(path):
             return path
-        changed = changed_file(path, run)
         if changed and os.environ.get("RANK", "0") == "0":
-            is_other = run and run_of(path) not in (None, run)
-            what = "is of another training" if is_other else f"is damaged ({changed})"
-            say(f"note: {path} {what}; the one before it is used")
+            say(f"note: {path} is damaged ({changed}); the one before it is used")
     return None
 
 
-def is_begun(output_dir: Path) -> bool:
-    """Whether a training, this or another, left a whole checkpoint in ``output_dir``."""
-    return any(is_complete(path) for _, path in reversed(checkpoint_steps(output_dir)))
+def check_same_run(checkpoint: Path, run: str) -> None:
+    """Raise ``UserError`` where a checkpoint says that it is of another training than ``run`` (``run_digest``)."""
+    if _is_others(checkpoint, run):
+        raise UserError(
+            f"{checkpoint} is of another training, or was written with another version of transformers or TRL, whose "
+            "settings are others; go on with that version, give another --output_dir or, where it was laid in, move "
+            "it away"
+        )
 
 
-def is_complete(checkpoint: Path, run: str | None = None) -> bool:
-    """Whether no file of a checkpoint is missing, torn or, where it has a manifest, another than it was written.
+def _is_others(checkpoint: Path, run: str | None) -> bool:
+    return run_of(checkpoint) not in (None, run)
 
-    ``run``: the ``run_digest`` of the training that it has to be of, where it says of which it is.
-    """
-    if changed_file(checkpoint, run):
-        return False
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether no file of a checkpoint is missing or torn, as far as that is seen without a manifest."""
     try:
         json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
         for weights in [*checkpoint.glob("*model*.safetensors")] or [checkpoint / "model.safetensors"]:
@@ -118,7 +120,8 @@ class EndsOnce:
 
     A run may be killed between its last checkpoint and its end. The library's trainer asks whether it is done only
     after each step, so that it would go on with one step too many, or, where it had stopped early, to the end. The best
-    checkpoint it loads as it is and from wherever it was, and ends with the last weights where it is gone.
+    checkpoint it loads as it is and from wherever it was, and ends with the last weights where it is gone: when it goes
+    on, ``RunFolderCallback`` says where it is.
     """
 
     args: Any
@@ -141,13 +144,17 @@ class EndsOnce:
 
     def _load_best_model(self) -> None:
         best = Path(self.args.output_dir) / Path(str(self.state.best_model_checkpoint)).name
-        if not best.is_dir() or changed_file(best, self.run):
-            raise UserError(
-                f"the best checkpoint, {best}, is gone, damaged or of another training; take it from a copy, or train "
-                "anew with another --output_dir"
-            )
+        if not best.is_dir() or _is_others(best, self.run) or changed_file(best):
+            raise _no_best(best)
         self.state.best_model_checkpoint = str(best)
         super()._load_best_model()  # type: ignore[misc]
+
+
+def _no_best(best: Path) -> UserError:
+    return UserError(
+        f"the best checkpoint, {best}, is gone, damaged or of another training; take it from a copy, or train anew "
+        "with another --output_dir"
+    )
 
 
 def keep_in(folder: RunFolder, trainer: Trainer, run: str) -> None:
@@ -171,8 +178,18 @@ class RunFolderCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Remember the step from which the run goes on."""
+        """Remember the step from which the run goes on, and where its best checkpoint is by now.
+
+        Where that is not at the path it was saved to, the library has forgotten it, and would never load it.
+        """
         self._begun_at = state.global_step
+        saved = self._folder.path / f"checkpoint-{state.global_step}" / _STATE
+        known = json.loads(saved.read_text(encoding="utf-8")).get("best_model_checkpoint") if saved.exists() else None
+        if args.load_best_model_at_end and known:
+            best = self._folder.path / Path(known).name
+            if not best.is_dir():
+                raise _no_best(best)
+            state.best_model_checkpoint = str(best)
 
     def on_log(
         self,
