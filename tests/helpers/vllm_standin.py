@@ -33,6 +33,10 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, version: str = "0.33.
     monkeypatch.setenv("VLLM_USE_V2_MODEL_RUNNER", "1")
 
 
+class EngineDeadError(Exception):
+    """As vLLM's (``v1/engine/exceptions.py``), which is no RuntimeError: the engine's process has died."""
+
+
 class TokensPrompt(dict[str, list[int]]):
     """A tokenized prompt."""
 

@@ -7,20 +7,28 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
+from transformers import AutoTokenizer, PreTrainedModel
 
 from centaurlab.analyses.diagnosis import diagnose
 from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.loading import load_model
+from centaurlab.models.self_check import SelfCheck
+from centaurlab.prompts.encoding import Encoding, encode
 from centaurlab.results.run import check_same, read_run
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.arguments import ScoreArguments
-from centaurlab.scoring.engine_vllm import find_engine
+from centaurlab.scoring.engine_vllm import VllmScorer, find_engine
+from centaurlab.scoring.options import ResponseOptions
+from centaurlab.scoring.scorer import Piece, SessionScorer
 from helpers import vllm_standin
 from helpers.commands import centaurlab
 from helpers.json_files import read_json, run_json
 from helpers.score_runs import options
-from helpers.transcripts import two_keys, write_transcripts
+from helpers.transcripts import bandit, two_keys, write_transcripts
 
 VLLM = ("--engine", "vllm")
 SAID = ["participant", "response", "n_tokens", "nll", "greedy_correct", "n_options", "option_nll"]
@@ -75,6 +83,85 @@ def test_its_numbers_are_ours_and_what_it_does_not_say_is_null(theirs: Path, our
     assert max(vllm_standin.LLM.started[0].requests) == 8  # it is given many sessions at once
 
 
+def scorer_of(model: PreTrainedModel) -> SessionScorer:
+    return SessionScorer(model, 512, SelfCheck(True, True, True, None, packed=True))
+
+
+def varied(folder: Path) -> list[tuple[Encoding, ResponseOptions]]:
+    """Sessions of answers of one token and of several, of which each third has no options and others other ones."""
+    keys = ("J", "F", "-3", "très bien", "left 🙂")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    sessions = []
+    for person, n_trials in enumerate((5, 2, 9, 4, 6)):
+        encoding = encode(bandit(person, n_trials, keys, n_instructions=3), tokenizer)
+        answer_R = encoding.input_ids_T[encoding.start_R]
+        ids_O = np.unique([*answer_R, 5 + person, 7, 9]).astype(np.int32)
+        is_option_RO = np.zeros((len(answer_R), len(ids_O)), bool)
+        for r, answer in enumerate(answer_R):
+            is_option_RO[r] = np.isin(ids_O, [answer, *((5 + person, 9), (7,))[r % 2]]) & (r % 3 != 2)
+        sessions.append((encoding, ResponseOptions(ids_O, is_option_RO, is_option_RO.sum(1).astype(np.int32))))
+    return sessions
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_llama_dir: Path) -> PreTrainedModel:
+    return load_model(ModelArguments(str(tiny_llama_dir), dtype="float32"), torch.device("cpu"))
+
+
+def engine_of(model: PreTrainedModel, folder: Path) -> VllmScorer:
+    return VllmScorer("vllm 0.33.0", folder, lambda: scorer_of(model), "float32", 1000)
+
+
+def test_answers_of_several_tokens_and_what_has_no_options_or_others_are_scored_alike(
+    loaded: PreTrainedModel, tiny_llama_dir: Path
+) -> None:
+    sessions, ours = varied(tiny_llama_dir), scorer_of(loaded)
+    engine = engine_of(loaded, tiny_llama_dir)
+    for (encoding, offered), found in zip(sessions, engine.score_together(sessions), strict=True):
+        expected = ours.score(encoding, (), offered).scores
+        for name in ("response_R", "n_tokens_R", "nll_R", "greedy_correct_R", "n_options_R", "option_nll_R"):
+            np.testing.assert_allclose(getattr(found.scores, name), getattr(expected, name), atol=1e-4, err_msg=name)
+    assert {1, 2} < {int(n) for encoding, _ in sessions for n in encoding.end_R - encoding.start_R}
+    pieces = [Piece(encoding, offered, ()) for encoding, offered in sessions[:3]]
+    found, expected = engine.score_pieces(pieces).scores, ours.score_pieces(pieces).scores
+    np.testing.assert_allclose(found.nll_R, expected.nll_R, atol=1e-4)
+    np.testing.assert_array_equal(found.response_R, expected.response_R)
+
+
+@pytest.mark.parametrize("fault", ["options", "likeliest"])
+def test_wrong_options_and_likeliest_tokens_are_refused_where_nlls_are_right(
+    fault: str, loaded: PreTrainedModel, tiny_llama_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = vllm_standin.LLM._answer
+
+    def wrong(llm: vllm_standin.LLM, ids: list[int], asked: vllm_standin.SamplingParams) -> vllm_standin.RequestOutput:
+        given = answer(llm, ids, asked)
+        if fault == "options":
+            assert given.prompt_token_id_logprobs is not None
+            given.prompt_token_id_logprobs[:, 1:] += 0.5
+        for token, said in zip(ids, given.prompt_logprobs or [], strict=True):
+            if said and fault == "likeliest":
+                said[token].logprob = 0.0
+        return given
+
+    monkeypatch.setattr(vllm_standin.LLM, "_answer", wrong)
+    with pytest.raises(UserError, match=r"more than 0\.001 nats, or other likeliest tokens .* is refused"):
+        engine_of(loaded, tiny_llama_dir).score_together(varied(tiny_llama_dir))
+
+
+def test_an_engine_that_dies_is_a_sentence(
+    loaded: PreTrainedModel, tiny_llama_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> object:
+        raise vllm_standin.EngineDeadError("EngineCore encountered an issue")
+
+    engine, sessions = engine_of(loaded, tiny_llama_dir), varied(tiny_llama_dir)[:1]
+    engine.score_together(sessions)
+    monkeypatch.setattr(vllm_standin.LLM, "_answer", die)
+    with pytest.raises(UserError, match="0 ended: EngineCore encountered an issue; what is scored is kept"):
+        engine.score_together(sessions)
+
+
 def test_a_run_says_which_engine_it_is_of_and_how_far_it_lies_from_ours(theirs: Path, ours: Path) -> None:
     about = run_json(theirs)
     assert about["engine"] == "vllm 0.33.0"
@@ -85,9 +172,8 @@ def test_a_run_says_which_engine_it_is_of_and_how_far_it_lies_from_ours(theirs: 
 
 
 def test_engines_are_not_mixed(theirs: Path, ours: Path, data: Path, tiny_llama_dir: Path) -> None:
-    into_ours = centaurlab("score", *options(tiny_llama_dir, data, ours, *VLLM))
-    assert "max_tokens" in into_ours.error or "engine" in into_ours.error
-    assert "give another --output_dir" in centaurlab("score", *options(tiny_llama_dir, data, theirs)).error
+    for folder, asked in ((ours, VLLM), (theirs, ())):
+        assert "give another --output_dir" in centaurlab("score", *options(tiny_llama_dir, data, folder, *asked)).error
     with pytest.raises(UserError, match=r"by our own scorer and .* by vllm 0\.33\.0, which round differently"):
         check_same([read_run(ours), read_run(theirs)])
     with pytest.raises(UserError, match="does not say NLLs at other temperatures"):
@@ -99,7 +185,7 @@ def test_an_engine_that_computes_something_else_is_refused(
 ) -> None:
     monkeypatch.setattr(vllm_standin.LLM, "shift", 3.0)
     done = centaurlab("score", *options(tiny_llama_dir, data, tmp_path / "run", *VLLM))
-    assert "more than 0.001 is refused: score this model without --engine" in done.error
+    assert "is refused: score this model without --engine" in done.error
     assert not (tmp_path / "run" / "scores.parquet").exists()
 
 

@@ -10,7 +10,7 @@ Signatures: vLLM 0.33 (``LLM``, ``SamplingParams``, ``TokensPrompt``, ``RequestO
 
 import gc
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -38,6 +38,10 @@ BATCH_TOKENS = 131_072
 TOLERANCE = {"float32": 1e-3}
 TOLERANCE_ROUNDED = 0.05
 """Nats per response, on average, by which vLLM and our scorer may differ; rounded weights allow for more."""
+
+FLIPPED = {"float32": 0.01}
+FLIPPED_ROUNDED = 0.25
+"""The share of answers, beyond one, at which another token may be the likeliest: of ties, and what is nearly one."""
 
 _OLDEST = (0, 33)
 _TRIED_SESSIONS = 4
@@ -143,26 +147,18 @@ class VllmScorer:
         return self._score(sessions)
 
     def _compare(self, sessions: Sequence[tuple[Encoding, ResponseOptions]], own: Callable[[], SessionScorer]) -> None:
-        """Say how far vLLM's NLLs lie from ours; ``UserError`` where that is too far."""
+        """Say how far vLLM's numbers lie from ours; ``UserError`` where that is too far."""
         scorer: SessionScorer | None = own()
         assert scorer is not None
-        expected = [scorer.score(encoding, (), options).scores.nll_R for encoding, options in sessions]
+        expected = [scorer.score(encoding, (), options).scores for encoding, options in sessions]
         scorer = None
         gc.collect()
         clear_device_cache(garbage_collection=True)  # for the engine's own copy of the weights
         try:
-            found = [one.scores.nll_R for one in self._score(sessions)]
+            found = [one.scores for one in self._score(sessions)]
         except SessionError as error:  # not to load our own beside the engine once more
             raise UserError(f"{error}; it was to be held against our own scorer on this session first") from error
-        moved_R = np.abs(np.concatenate(found) - np.concatenate(expected))
-        allowed = TOLERANCE.get(self._dtype, TOLERANCE_ROUNDED)
-        said = (
-            f"{self._name} and our own scorer differ by {moved_R.mean():.1e} nats per response on average, "
-            f"{moved_R.max():.1e} at most ({len(moved_R)} responses of {len(sessions)} sessions)"
-        )
-        if not moved_R.mean() <= allowed:
-            raise UserError(f"{said}; more than {allowed:g} is refused: score this model without --engine")
-        self.notes = (f"self-check: {said}",)
+        self.notes = (f"self-check: {_parity(self._name, found, expected, self._dtype)}",)
 
     def _score(self, sessions: Sequence[tuple[Encoding, ResponseOptions]]) -> list[ScoredSession]:
         if self._engine is None:
@@ -185,7 +181,7 @@ class VllmScorer:
             outputs = self._engine.generate(prompts, parameters, use_tqdm=False)
         except ValueError as error:  # one of the requests
             raise ModelFailureError(f"{self._name} cannot score it: {one_line(error)}") from error
-        except RuntimeError as error:
+        except Exception as error:  # EngineDeadError is no RuntimeError, and its process dies of anything
             raise UserError(
                 f"{self._name} ended: {one_line(error)}; what is scored is kept, and the same command goes on"
             ) from error
@@ -225,6 +221,39 @@ class VllmScorer:
         )
         scores = per_response(encoding, statistics, options, whole=False)
         return ScoredSession(scores, len(encoding.input_ids_T) - 1)
+
+
+def _parity(name: str, found: Sequence[ResponseScores], expected: Sequence[ResponseScores], dtype: str) -> str:
+    """How far an engine's numbers lie from ours, in words; ``UserError`` where that is too far."""
+
+    def both(column: str) -> Iterator[np.ndarray[Any, Any]]:
+        return (np.concatenate([getattr(one, column) for one in side]) for side in (found, expected))
+
+    found_R, expected_R = both("nll_R")
+    moved_R = np.abs(found_R - expected_R)
+    allowed = TOLERANCE.get(dtype, TOLERANCE_ROUNDED)
+    said = (
+        f"{name} and our own scorer differ by {moved_R.mean():.1e} nats per response on average, "
+        f"{moved_R.max():.1e} at most ({len(moved_R)} responses of {len(expected)} sessions)"
+    )
+    is_alike = moved_R.mean() <= allowed
+    found_R, expected_R = both("option_nll_R")
+    has_options_R = np.isfinite(found_R) | np.isfinite(expected_R)
+    if has_options_R.any():
+        moved = np.abs(found_R - expected_R)[has_options_R].mean()  # NaN where one of them knows it alone
+        said += f", by {moved:.1e} in -log of the options' probability"
+        is_alike &= moved <= allowed
+    found_R, expected_R = (column_R[column_R >= 0] for column_R in both("greedy_correct_R"))
+    if len(expected_R):
+        n_other = int((found_R != expected_R).sum())
+        said += f", and {n_other} of {len(expected_R)} times in whether the answer was the likeliest token"
+        is_alike &= n_other <= 1 + FLIPPED.get(dtype, FLIPPED_ROUNDED) * len(expected_R)
+    if not is_alike:
+        raise UserError(
+            f"{said}; more than {allowed:g} nats, or other likeliest tokens than rounding explains, is refused: score "
+            "this model without --engine"
+        )
+    return said
 
 
 def _is_likeliest(here: Any, token: int) -> bool:
