@@ -12,7 +12,7 @@ from centaurlab.prompts.encoding import Encoding, encode
 from centaurlab.results.table import TEMPERATURES, ResponseScores
 from centaurlab.scoring import scorer as scoring
 from centaurlab.scoring.responses import NonFiniteError
-from centaurlab.scoring.scorer import SessionScorer, best_chunk
+from centaurlab.scoring.scorer import ModelFailureError, SessionScorer, best_chunk
 from helpers.transcripts import INSTRUCTIONS, bandit
 
 ANSWERS = ("J", "F", "-3", "très bien", "左 🙂")
@@ -162,3 +162,18 @@ def test_chunks_on_a_cpu_are_no_longer_than_a_sliding_window(
     model, _ = loaded
     window = getattr(model.config, "sliding_window", None)
     assert best_chunk(model) == (window or 512)
+
+
+def test_a_token_that_the_model_does_not_know_is_refused_before_it_is_looked_up(tiny_llama_dir: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_llama_dir, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama_dir)
+    n = len(tokenizer)
+    tokenizer.add_tokens(["zebra"])
+    scorer = SessionScorer(model)
+    encoding = encode("You see a zebra. You press <<J>>.", tokenizer)
+    refused = pytest.raises(ModelFailureError, match=f"its token {n} is none of the {n} that the model has embeddings")
+    with refused:
+        scorer.score(encoding)
+    with refused:
+        scorer.score_together([(encoding, scoring._no_options(encoding))])
+    assert len(scorer.score(encode("You see a zebu. You press <<J>>.", tokenizer)).scores.nll_R) == 1

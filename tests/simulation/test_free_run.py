@@ -266,3 +266,20 @@ def test_batches_change_nothing_of_what_an_environment_tells(
     assert len(set(first.values())) > 3
     for (name, _), text in first.items():
         assert text.count("<<") == 6 + int(name)
+
+
+def test_a_token_that_the_model_does_not_know_ends_its_session_alone(tiny_llama_dir: Path) -> None:
+    arguments = ModelArguments(str(tiny_llama_dir), dtype="float32")
+    tokenizer = load_tokenizer(arguments)
+    tokenizer.add_tokens(["zebra", "zebu"])
+    texts = {
+        "opening": "You see a zebra. You press <<J>>. You press <<F>>.",
+        "later": "You press <<J>>. You see a zebra. You press <<F>>.",
+        "option": "You press <<J>>. You press <<zebu>>.",
+        "fine": "You press <<J>>. You press <<F>>.",
+    }
+    found = run((load_model(arguments), tokenizer), [person(text, name=name) for name, text in texts.items()])
+    assert isinstance(found.pop(("fine", 1)), Simulated)
+    assert len(found) == 3
+    for ended in found.values():
+        assert "that the model has embeddings of" in str(ended)

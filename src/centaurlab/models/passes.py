@@ -1,10 +1,11 @@
 """How a model is called: the name that it has for its cache, and the LM head at chosen positions alone."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
+import numpy as np
 import torch
 from transformers import DynamicCache, PreTrainedModel, masking_utils
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
@@ -23,6 +24,20 @@ def accepts(model: PreTrainedModel, name: str) -> bool:
 def cache_name(model: PreTrainedModel) -> str | None:
     """What ``forward`` calls the cache; None: it takes none that is known."""
     return next((name for name in _CACHE_NAMES if accepts(model, name)), None)
+
+
+def unknown_token(model: PreTrainedModel, ids: Sequence[int] | np.ndarray[Any, Any]) -> str:
+    """Which of ``ids`` the model has no embedding of, in words; empty: none. On a GPU such a token ends the process."""
+    weight_VD = model.get_input_embeddings().weight
+    assert isinstance(weight_VD, torch.Tensor)
+    n_known = len(weight_VD)
+    most = int(np.max(ids, initial=0))
+    if most < n_known:
+        return ""
+    return (
+        f"its token {most} is none of the {n_known} that the model has embeddings of: the tokenizer was added to, or "
+        "is another model's; save the model's own beside it"
+    )
 
 
 def new_cache(model: PreTrainedModel) -> DynamicCache:

@@ -17,6 +17,11 @@ class OptionTree:
     parents: tuple[int, ...]
     paths: tuple[tuple[tuple[int, int], ...], ...]
 
+    @property
+    def tokens(self) -> list[int]:
+        """Those of all options."""
+        return [token for path in self.paths for _, token in path]
+
     def depths(self) -> list[int]:
         """How many of ``ids`` each of them continues."""
         depths: list[int] = []

@@ -18,7 +18,7 @@ import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from transformers import DynamicCache, PreTrainedModel
 
-from centaurlab.models.passes import HeadRows, accepts, logits_of, rows_of_several
+from centaurlab.models.passes import HeadRows, accepts, logits_of, rows_of_several, unknown_token
 from centaurlab.models.self_check import SelfCheck, self_check
 from centaurlab.models.sharding import is_divided
 from centaurlab.prompts.encoding import Encoding, Ints, pairs
@@ -144,6 +144,7 @@ class SessionScorer:
         pieces = [piece for piece in pieces if len(piece.encoding.start_R)]
         if not pieces:
             return ScoredSession(no_scores())
+        self._check_tokens([(piece.encoding, piece.options) for piece in pieces])
         n_tokens = max(piece.n_tokens for piece in pieces)
         is_whole = all(self.check.is_whole(piece.n_tokens) for piece in pieces)
         is_only_try = is_whole or is_divided(self._model)  # other processes have not run out of memory
@@ -177,6 +178,7 @@ class SessionScorer:
         Each has to be one that ``can_be_packed``. One pass, one product with the LM head and one transfer from the
         device serve all of them. Raises ``SessionError`` and PyTorch's errors where one of them cannot be computed.
         """
+        self._check_tokens(sessions)
         targets = [response_positions(encoding) for encoding, _ in sessions]
         lengths = [int(target_N[-1]) for target_N in targets]  # what comes last is predicted, not read
         starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
@@ -195,6 +197,12 @@ class SessionScorer:
             scored.append(ScoredSession(per_response(encoding, own, options), n))
             first += len(target_N)
         return scored
+
+    def _check_tokens(self, sessions: Sequence[tuple[Encoding, ResponseOptions]]) -> None:
+        for encoding, options in sessions:
+            long = [branching.tree.tokens for branching in options.long]
+            if said := unknown_token(self._model, np.concatenate([encoding.input_ids_T, options.ids_O, *long])):
+                raise ModelFailureError(said)
 
     def _cuts(self, lengths: Sequence[int]) -> dict[str, Any]:
         """Where the sessions of a row end, which FlashAttention else asks the GPU for in every layer."""

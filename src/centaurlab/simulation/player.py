@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from centaurlab.catalog.studies import UnreadableError
 from centaurlab.data.transcripts import CLOSE, OPEN, SessionKey
+from centaurlab.models.passes import unknown_token
 from centaurlab.prompts.encoding import encode, encode_stretch
 from centaurlab.simulation.answers import Answer, FreeWords, OfferedOptions, Vocabulary, choose, offered_options
 from centaurlab.simulation.draws import generator_of, shared_generator_of
@@ -114,13 +115,16 @@ class Player:
                 keep(person, replicate, AnswerError(str(error)))
             else:
                 by_opening.setdefault(opening, []).append(replicate)
-        return [
-            _Trunk(replace(person, replicates=tuple(those)), self._encode_opening(opening))
-            for opening, those in by_opening.items()
-        ]
-
-    def _encode_opening(self, opening: str) -> list[int]:
-        return encode_stretch(opening + OPEN, self._tokenizer, is_first=True)
+        trunks = []
+        for opening, those in by_opening.items():
+            try:
+                ids = self.encode(opening + OPEN, is_first=True)
+            except AnswerError as error:
+                for replicate in those:
+                    keep(person, replicate, error)
+            else:
+                trunks.append(_Trunk(replace(person, replicates=tuple(those)), ids))
+        return trunks
 
     def chance(self, person: Person, replicate: int) -> Chance:
         """What happens in a session beside its answers."""
@@ -153,15 +157,21 @@ class Player:
             else:
                 yield stretch
 
-    def encode(self, text: str) -> list[int]:
-        """Tokens of a stretch within a session."""
-        return encode_stretch(text, self._tokenizer, is_first=False)
+    def encode(self, text: str, is_first: bool = False) -> list[int]:
+        """Tokens of a stretch of a session. Raises ``AnswerError`` for one that the model does not know."""
+        ids = encode_stretch(text, self._tokenizer, is_first)
+        if said := unknown_token(self.model.model, ids):
+            raise AnswerError(said)
+        return ids
 
     def offered(self, options: tuple[str, ...], after: str) -> OfferedOptions:
         """The options as tokens."""
         closing = after[:8]
         if (options, closing) not in self._offered:
-            self._offered[options, closing] = offered_options(options, after, self._tokenizer)
+            offered = offered_options(options, after, self._tokenizer)
+            if said := unknown_token(self.model.model, offered.tree.tokens):
+                raise AnswerError(said)
+            self._offered[options, closing] = offered
         return self._offered[options, closing]
 
     def vocabulary(self, size: int) -> Vocabulary:
