@@ -25,7 +25,8 @@ from centaurlab.scoring.engine_vllm import VllmScorer, find_engine
 from centaurlab.scoring.options import ResponseOptions
 from centaurlab.scoring.scorer import Piece, SessionScorer
 from helpers import vllm_standin
-from helpers.commands import centaurlab
+from helpers.adapters import save_adapter
+from helpers.commands import UNTRACKED, centaurlab
 from helpers.json_files import read_json, run_json
 from helpers.score_runs import options
 from helpers.transcripts import bandit, two_keys, write_transcripts
@@ -223,6 +224,26 @@ def test_what_it_cannot_do_is_refused(
         find_engine(arguments, ScoreArguments("out", engine="vllm", **scoring), False, 1)
     with pytest.raises(UserError, match="starts its own processes"):
         find_engine(ModelArguments(str(tiny_llama_dir)), ScoreArguments("out"), False, 2)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("diagnosis --base MODEL --post MODEL", "does not say NLLs at other temperatures, which diagnosis rests on"),
+        ("realignment --model MODEL --people 2", r"temperatures, for lora, recalibration; leave it out"),
+        ("misalignment --base MODEL --post ADAPTER", "scores no adapter on its base"),
+    ],
+)
+def test_commands_that_it_cannot_serve_are_refused_before_anything_is_scored(
+    command: str, said: str, data: Path, tiny_llama_dir: Path, tmp_path: Path
+) -> None:
+    if "ADAPTER" in command:
+        save_adapter(tiny_llama_dir, tmp_path / "adapter")
+    named = {"MODEL": str(tiny_llama_dir), "ADAPTER": str(tmp_path / "adapter")}
+    asked = [named.get(word, word) for word in command.split()]
+    done = centaurlab(*asked, "--data", str(data), "--output_dir", str(tmp_path / "out"), *VLLM, *UNTRACKED)
+    assert said in done.error
+    assert not (tmp_path / "out").exists()
 
 
 def test_one_that_is_too_old_or_not_there_is_told(

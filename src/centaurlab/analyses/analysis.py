@@ -45,7 +45,8 @@ class Analysis(Generic[Options]):
 
     ``description`` is the text of ``--help``, with examples. ``models`` gives the models, or folders of scores, that it
     is about; ``compute`` gets their score runs by these names. Analyses that score in another way than each model once
-    on the same sessions leave both to a plan in ``jobs/``.
+    on the same sessions leave both to a plan in ``jobs/``. ``all_logits``: whether it rests on what temperatures make
+    of NLLs, which other engines do not say.
     """
 
     name: str
@@ -54,3 +55,4 @@ class Analysis(Generic[Options]):
     section: "Callable[[Run], Section]"
     models: Callable[[Options], Sequence[str]] | None = None
     compute: Callable[[Options, EstimateArguments, Mapping[str, ScoreRun]], Finding] | None = None
+    all_logits: bool = False

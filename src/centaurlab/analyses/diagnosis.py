@@ -376,4 +376,5 @@ ANALYSIS = Analysis(
     *("diagnosis", DESCRIPTION, DiagnosisArguments, section),
     models=lambda asked: [asked.base, asked.post],
     compute=find_parts,
+    all_logits=True,
 )

@@ -116,6 +116,11 @@ def job(analysis: Analysis[Options], plan: Planner[Options] | None = None) -> Co
     ) -> None:
         asked = Asked(own, load, data, scoring, estimates, Path(own.output_dir))  # type: ignore[attr-defined]
         check_job(asked.folder, analysis.name)
+        if analysis.all_logits and scoring.engine != "centaurlab":
+            raise UserError(
+                f"--engine {scoring.engine} does not say NLLs at other temperatures, which {analysis.name} rests on; "
+                "leave it out"
+            )
         planned = plan(asked) if plan else _plan_of(analysis, asked)
         _run(analysis.name, asked, planned, tracking)
 
@@ -146,10 +151,11 @@ def _run(name: str, asked: Asked[Any], plan: Plan, tracking: TrackingArguments) 
     # Here and not above: both import torch, and --help answers without it.
     from accelerate import PartialState
 
-    from centaurlab.jobs.scoring import check_scored, score_rounds
+    from centaurlab.jobs.scoring import check_engine, check_scored, score_rounds
 
     keep_freed_memory()
     config = _config(asked, plan)
+    check_engine(plan.rounds, asked.scoring)
     folder = RunFolder(asked.folder, name)
     tracking = tracking.grouped(str(asked.folder), plan.joins)
     scored = plan.score(tracking) if plan.score else score_rounds(plan.rounds, asked.scoring, tracking)

@@ -83,6 +83,7 @@ def plan(asked: Asked[RealignmentArguments]) -> Plan:
     """Held-out people by the model as it is, its base, every adapter and every context; people learned from, too."""
     own = asked.own
     check_data(asked.data)
+    _check_engine(own.methods, asked.scoring.engine)
     own_studies = load_studies(Path(asked.data.study_module)) if asked.data.study_module else {}
     crowd = find_crowd(asked.data, own.orders, own_studies)
     crowd.check(max(own.sizes))
@@ -182,6 +183,15 @@ def check_data(data: DataArguments) -> None:
     """Raise ``UserError`` for ``--participants``, since who is predicted are the held-out people."""
     if data.participants not in ("all", "test"):
         raise UserError(f"--participants {data.participants}: the held-out people are predicted; leave it away")
+
+
+def _check_engine(methods: Sequence[str], engine: str) -> None:
+    """Raise ``UserError`` for methods whose scores another engine than our own does not give."""
+    if engine != "centaurlab" and (cannot := sorted({"lora", "recalibration"}.intersection(methods))):
+        raise UserError(
+            f"--engine {engine} scores no adapters and does not say NLLs at other temperatures, for {', '.join(cannot)}"
+            "; leave it out, or name other --methods"
+        )
 
 
 def find_contexts(

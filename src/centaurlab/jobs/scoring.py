@@ -15,8 +15,18 @@ from centaurlab.runtime.errors import IncompleteError, UserError
 from centaurlab.runtime.names import shown
 from centaurlab.runtime.terminal import say
 from centaurlab.scoring.arguments import ScoringArguments
+from centaurlab.scoring.engine_vllm import find_engine
 from centaurlab.scoring.kept import KeptScorer
 from centaurlab.scoring.run import measure
+
+
+def check_engine(rounds: Mapping[str, Round], scoring: ScoringArguments) -> None:
+    """Raise ``UserError`` where an engine cannot score one of the models, before the first of them is scored."""
+    if scoring.engine != "vllm":
+        return
+    for one in (one for one in rounds.values() if not one.tolerant):
+        for name in (name for name in one.models if name not in _folders_of_scores(one)):
+            find_engine(one.models[name], scoring, False, PartialState().num_processes)
 
 
 def score_rounds(rounds: Mapping[str, Round], scoring: ScoringArguments, tracking: TrackingArguments) -> Scored:
