@@ -78,7 +78,7 @@ def test_it_asks_for_answers_with_their_history_and_counts_them(tmp_path: Path) 
         assert asked.count("<<") - asked.partition("\n\n")[0].count("<<") == number + 1
     is_j = [target == "J" for _, target, _, _ in told["samples"]]
     assert told["numbers"]["accuracy"]["mean"] == pytest.approx(sum(is_j) / 6)
-    nlls = [-math.log(0.75 if answered else 0.25) for answered in is_j]
+    nlls = [-math.log((0.7 if answered else 0.3) / 0.9) for answered in is_j]  # 0.1 is told of no token
     assert told["numbers"]["nll_at_least"]["mean_of_known"] == pytest.approx(sum(nlls) / 6)
     assert (told["numbers"]["valid"]["mean"], told["numbers"]["nll_known"]["mean"]) == (1, 1)
     assert (plain["numbers"]["valid"]["mean"], plain["numbers"]["nll_known"]["mean"]) == (0, 0)

@@ -20,7 +20,7 @@ from inspect_ai.solver import TaskState, generate
 
 from centaurlab.catalog.studies.find import load_studies
 from centaurlab.data.source import DataArguments, open_source
-from centaurlab.library.replies import chosen, option_nll_at_least
+from centaurlab.library.replies import choices, chosen, option_nll_at_least
 from centaurlab.prompts.context import Reading
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.survey import Survey
@@ -62,7 +62,9 @@ def people(
     asked = DataArguments(data, studies=studies, participants=participants, max_participants=max_participants)
     samples = list(_samples(asked, responses, Reading(protocol, None), study_module))
     if not samples:
-        raise UserError(f"{data} holds no response that is a choice among known options")
+        raise UserError(
+            f"{data} holds no response that is a choice among options that are known otherwise than by its session"
+        )
     config = GenerateConfig(temperature=0.0, max_tokens=max_tokens)
     if logprobs:
         config = config.merge(GenerateConfig(logprobs=True, top_logprobs=20))
@@ -74,14 +76,9 @@ def _samples(asked: DataArguments, n_responses: int, reading: Reading, study_mod
     survey = Survey(source, load_studies(Path(study_module)) if study_module else {})
     for transcript in (one for window in survey.windows() for one in window):
         prompt, options = reading.prompt(transcript), survey.options.of(transcript)
-        choices = [
-            (response, offered)
-            for response in prompt.responses
-            if (offered := options.of(response.number)) and len(offered) > 1
-            if prompt.text[response.start : response.end].strip() in offered
-        ]
-        for i in np.unique(np.linspace(0, len(choices) - 1, min(n_responses, len(choices))).round()).astype(int):
-            response, offered = choices[i]
+        asked_for = choices(prompt, options)
+        for i in np.unique(np.linspace(0, len(asked_for) - 1, min(n_responses, len(asked_for))).round()).astype(int):
+            response, offered = asked_for[i]
             record = prompt.text[: response.start]
             yield Sample(
                 input=[ChatMessageUser(content=QUESTION.format(options=", ".join(offered), record=record))],

@@ -6,13 +6,32 @@ Such models say the likeliest few tokens and keep the rest, so that the NLL of a
 import math
 from collections.abc import Mapping, Sequence
 
+from centaurlab.data.options import SessionOptions
+from centaurlab.prompts.prompt import Prompt, PromptResponse
+
 _QUOTES = " \t\r\n\"'`*."
+_ROUNDED = 1e-6
+"""The probability of what is not among the likeliest, at least: theirs are rounded, and can sum to 1 without it."""
+
+
+def choices(prompt: Prompt, options: SessionOptions) -> list[tuple[PromptResponse, tuple[str, ...]]]:
+    """The responses that are a choice among options, with these; none where options are the session's own answers.
+
+    Those say what the person goes on to answer, and no language model is told them.
+    """
+    if options.rule == "own answers":
+        return []
+    return [
+        (response, offered)
+        for response in prompt.responses
+        if (offered := options.of(response.number)) and len(offered) > 1
+        if prompt.text[response.start : response.end].strip() in offered
+    ]
 
 
 def chosen(reply: str, options: Sequence[str]) -> str | None:
     """The option that a reply names, with or without markers, quotes and a full stop; None where it is none of them."""
-    said = reply.strip().removeprefix("<<").split(">>")[0]
-    for form in (said.strip(), said.strip(_QUOTES)):
+    for form in _forms(reply):
         found = [option for option in options if option == form] or [
             option for option in options if option.casefold() == form.casefold()
         ]
@@ -22,7 +41,10 @@ def chosen(reply: str, options: Sequence[str]) -> str | None:
 
 
 def option_nll_at_least(likeliest: Mapping[str, float], options: Sequence[str], answer: str) -> float | None:
-    """The least that −log of the answer's share among the options can be, in nats.
+    """The least that −log of the answer's share among the options can be by the first token of a reply, in nats.
+
+    A reply counts as the option that its first token begins. What can begin the answer counts as the answer's: tokens
+    that begin other options as well, that begin any reply (markers, quotes), and all that is not among the likeliest.
 
     Parameters
     ----------
@@ -34,19 +56,29 @@ def option_nll_at_least(likeliest: Mapping[str, float], options: Sequence[str], 
     Returns
     -------
     float or None
-        Of an answer that is not among the likeliest, by the least likely of these; None where nothing is known, or
-        where a token begins several options.
+        None where no token is known.
     """
     if not likeliest:
         return None
-    share = dict.fromkeys(options, 0.0)
+    of_answer = max(_ROUNDED, 1 - math.fsum(map(math.exp, likeliest.values())))
+    others = 0.0
     for token, log_probability in likeliest.items():
-        begun = token.strip().removeprefix("<<").lstrip()
-        fitting = [option for option in options if begun and option.startswith(begun)]
-        if len(fitting) > 1:
-            return None
-        if fitting:
-            share[fitting[0]] += math.exp(log_probability)
-    of_answer = share[answer] or math.exp(min(likeliest.values()))
-    others = sum(share.values()) - share[answer]
+        begun = [option for option in options if _begins(token, option)]
+        if answer in begun:
+            of_answer += math.exp(log_probability)
+        elif begun:
+            others += math.exp(log_probability)
     return math.log((of_answer + others) / of_answer)
+
+
+def _forms(reply: str) -> tuple[str, str]:
+    """A reply without markers, and without quotes and full stops as well."""
+    said = reply.strip().removeprefix("<<").split(">>")[0]
+    return said.strip(), said.strip(_QUOTES)
+
+
+def _begins(token: str, option: str) -> bool:
+    """Whether a reply that begins with ``token`` can name the option; a character that is cut in two can be any."""
+    if "<<".startswith(token.strip()) or "\ufffd" in token:
+        return True
+    return any(option.casefold().startswith(form.casefold()) for form in _forms(token))
