@@ -256,9 +256,12 @@ def test_where_nats_and_d_disagree_the_verdict_says_whose_it_is() -> None:
     alone = [effect("all studies", Estimate(0.1), "overall")]
     clear, unclear = Estimate(0.1, 0.05, 0.15), Estimate(0.1, -0.05, 0.25)
     for d, nats, disagree in ((clear, clear, 0), (unclear, unclear, 0), (unclear, clear, 1), (clear, unclear, 1)):
-        study = replace(effect("a", d), nll_difference=nats)
-        several = [replace(effect("all studies", d, "overall"), nll_difference=nats), study, effect("b", clear)]
-        for said in (verdict_of([*alone, study]), verdict_of(several)):
+        both = {"nll_difference": nats, "nll_difference_these": nats}
+        study = replace(effect("a", d), **both)
+        several = [replace(effect("all studies", d, "overall"), **both), study, effect("b", clear)]
+        wide = {"d": Estimate(0.1, -1, 2), "nll_difference": Estimate(0.1, -1, 2)}  # the verdict rests on these studies
+        of_these = [replace(several[0], **wide), *several[1:]]
+        for said in (verdict_of([*alone, study]), verdict_of(several), verdict_of(of_these)):
             assert said.count("this is the verdict of d, and nats do not agree") == disagree
 
 

@@ -26,6 +26,7 @@ from centaurlab.display.figures.intervals import Row, nll_rows
 from centaurlab.display.section import INTERVALS, NLL, ReportFigure, Section
 from centaurlab.display.tables import Table, table_of
 from centaurlab.results.run import ScoreRun
+from centaurlab.results.table import STUDY
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.means import MEAN_COLUMNS, MeanNll, mean_nlls
@@ -109,13 +110,13 @@ def find_baselines(
 
 def _best(means: Mapping[str, MeanNll], standings: Standings, estimates: EstimateArguments) -> str:
     """Which row has the lowest NLL, and which of the others are not surely higher, on the same responses."""
-    best = min(means, key=lambda name: means[name].nll.value)
-    overall, others = means[best], [name for name in means if name != best]
     responses = joined({name: [standings.rows[name]] for name in means})
+    best = str(responses.groupby(STUDY)[list(means)].mean().mean().idxmin())
+    overall, others = means[best], [name for name in means if name != best]
     above = {name: differences(responses, name, best, estimates)[0] for name in others}
-    unsure = [name for name in others if not above[name].nll_difference_these.excludes_zero]
+    unsure = [name for name in others if not above[name].nll_difference_these.low > 0]
     is_one = overall.n_studies == 1
-    of_others = is_one or all(above[name].nll_difference.excludes_zero for name in others)
+    of_others = is_one or all(above[name].nll_difference.low > 0 for name in others)
     if unsure:
         said = f"{best} has the lowest NLL, and it is not sure that it is lower than that of {listed(unsure)}"
     else:

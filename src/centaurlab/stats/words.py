@@ -312,13 +312,13 @@ def verdict_of(effects: "Sequence[Effect]", contrast: Contrast | None = None) ->
 
 def _of_disagreement(judged: "Effect") -> str:
     """That d and the difference in nats are not alike clear, where they are not; the verdict is d's."""
-    of_d, of_nats = judged.d, judged.nll_difference
-    alike = ((of_d, of_nats), (judged.d_these, judged.nll_difference_these))
+    alike = ((judged.d, judged.nll_difference), (judged.d_these, judged.nll_difference_these))
     if any(d.excludes_zero and nats.excludes_zero and (d.low > 0) != (nats.low > 0) for d, nats in alike):
         return "; this is the verdict of d, and nats say the opposite: see the studies"
-    if not (of_d.has_interval and of_nats.has_interval) or of_d.excludes_zero == of_nats.excludes_zero:
-        return ""
-    return "; this is the verdict of d, and nats do not agree: see the responses that lost most"
+    known = [(d, nats) for d, nats in alike if d.has_interval and nats.has_interval]
+    if any(d.excludes_zero != nats.excludes_zero for d, nats in known):
+        return "; this is the verdict of d, and nats do not agree: see the responses that lost most"
+    return ""
 
 
 def _of_items(study: "Effect") -> str:
