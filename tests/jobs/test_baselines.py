@@ -196,6 +196,18 @@ def test_a_model_of_ones_own_is_one_file(data: Path, tmp_path: Path) -> None:
     )
 
 
+def test_a_model_of_ones_own_for_which_an_answer_is_impossible_is_told(data: Path, tmp_path: Path) -> None:
+    sure = "lambda theta: log_softmax(np.where(first == 1, 0, -np.inf) + 0 * theta[:, :, None])"
+    text = OWN_MODEL.replace("lambda theta: log_softmax(theta[:, :, None] * first)", sure)
+    assert text != OWN_MODEL
+    (tmp_path / "rule.py").write_text(text)
+    asked = ("--data", str(data), "--output_dir", str(tmp_path / "rows"), "--model_file", str(tmp_path / "rule.py"))
+    done = centaurlab("baselines", *asked, "--participants", "test", *UNTRACKED)
+    assert f"{tmp_path / 'rule.py'}: the model 'first' gives " in done.error
+    assert "of 'keys' (experiment 'keys/exp1.csv') at trial " in done.error
+    assert not (tmp_path / "rows" / "adaptive").exists()
+
+
 @pytest.mark.parametrize(("text", "says"), [("x = 1", "defines no MODELS"), ("x = ", "fails when it is run")])
 def test_a_file_without_models_is_told(data: Path, tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "mine.py").write_text(text)

@@ -48,7 +48,8 @@ class CognitiveModel:
     ``priors``: of its parameters, in the order of θ's columns. ``studies``: those that it is a model of.
     ``covers``: whether it has something to say of a trial; others are left to the person's own history.
     ``likelihood(trials, knowledge)`` reads a session's trials once; the answer at a trial may be used only for later
-    ones. ``know`` learns of the training people what is not a parameter of persons: scales, items.
+    ones. ``know`` learns of the training people what is not a parameter of persons: scales, items. ``file``: the user's
+    own that it is from.
     """
 
     name: str
@@ -59,6 +60,7 @@ class CognitiveModel:
     likelihood: Callable[[Sequence[Trial], Any], Likelihood]
     covers: Callable[[Trial], bool] = lambda trial: trial.options is not None
     know: Callable[[Sequence[Session]], Any] = _no_knowledge
+    file: str | None = None
 
     def theta(self, z_MP: FloatArray) -> FloatArray:
         """(M, P) parameters at standard normal values."""

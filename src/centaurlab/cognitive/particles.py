@@ -16,6 +16,7 @@ from scipy.special import logsumexp, ndtri
 
 from centaurlab.cognitive.model import CognitiveModel, Likelihood
 from centaurlab.cognitive.session import Session, answer_index, is_predictable
+from centaurlab.runtime.errors import UserError
 from centaurlab.stats.estimate import BoolArray, FloatArray, IntArray
 
 PARTICLES = 512
@@ -32,15 +33,27 @@ _EM_ROUNDS = 500
 class Answers:
     """One session's likelihood, and where in it the answers are: ``place_R`` among the options, ``covered_R``."""
 
+    model: CognitiveModel
+    session: Session
     likelihood: Likelihood
     place_R: IntArray
     covered_R: BoolArray
 
     def log_p(self, theta_MP: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """(M, R, O) of all options, and (M, R) of the answers, 0 where the model covers none."""
+        """(M, R, O) of all options, and (M, R) of the answers, 0 where the model covers none.
+
+        ``UserError`` where the session is impossible by every θ.
+        """
         log_MRO = self.likelihood(theta_MP)
         log_MR = np.take_along_axis(log_MRO, self.place_R[None, :, None], axis=2)[:, :, 0]
-        return log_MRO, np.where(self.covered_R, log_MR, 0.0)
+        log_MR = np.where(self.covered_R, log_MR, 0.0)
+        if not np.isfinite(log_MR.sum(axis=1)).any():
+            trial = self.session.trials[int(np.argmin(np.isfinite(log_MR.cumsum(axis=1)).any(axis=0)))]
+            raise UserError(
+                f"{self.model.file or 'the catalog'}: the model {self.model.name!r} gives {trial.answer!r}, the answer "
+                f"of {self.session.key} at trial {trial.trial}, no probability above zero; let every option have some"
+            )
+        return log_MRO, log_MR
 
     def total(self, theta_MP: FloatArray) -> FloatArray:
         """(M,) log-likelihood of the session."""
@@ -52,7 +65,8 @@ def answers_of(model: CognitiveModel, session: Session, knowledge: object) -> An
     """The session as the model sees it."""
     place = [answer_index(trial) or 0 for trial in session.trials]
     covered = [is_predictable(trial) and model.covers(trial) for trial in session.trials]
-    return Answers(model.likelihood(session.trials, knowledge), np.array(place, np.int64), np.array(covered, bool))
+    likelihood = model.likelihood(session.trials, knowledge)
+    return Answers(model, session, likelihood, np.array(place, np.int64), np.array(covered, bool))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The cognitive models that come with the package, and those of a user's own file."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from centaurlab.cognitive.model import CognitiveModel
@@ -52,4 +53,4 @@ def load_models(path: Path) -> tuple[CognitiveModel, ...]:
     names = [model.name for model in (*MODELS, *models)]
     if taken := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"{path}: the model name {taken[0]!r} is taken; give the model another")
-    return models
+    return tuple(replace(model, file=str(path)) for model in models)
