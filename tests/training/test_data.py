@@ -1,5 +1,6 @@
 """Sessions become examples with each response once, studies have equal shares, and nobody tested is trained on."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.splits import person_order
-from centaurlab.models.loading import load_tokenizer
+from centaurlab.models.loading import load_config, load_tokenizer
 from centaurlab.prompts.encoding import encode
 from centaurlab.runtime.errors import UserError
+from centaurlab.training.batches import check_tokens
 from centaurlab.training.data import IGNORED, balanced_order, prepare_data, whole, windows
 from centaurlab.training.options import CentaurArguments
 from helpers.tiny_models import named
@@ -39,6 +41,18 @@ def test_a_session_without_a_response_left_is_named(data_file: Path, tiny_llama_
     tokenizer = load_tokenizer(named(tiny_llama_dir))
     with pytest.raises(UserError, match=r"no response of .* is left within 4 tokens"):
         prepare_data(CentaurArguments(data=str(data_file)), tokenizer, 4, seed=0)
+
+
+def test_tokens_that_the_model_does_not_know_are_named_before_it_is_loaded(
+    data_file: Path, tiny_llama_dir: Path
+) -> None:
+    tokenizer, config = load_tokenizer(named(tiny_llama_dir)), load_config(named(tiny_llama_dir))
+    data = prepare_data(CentaurArguments(data=str(data_file)), tokenizer, 2048, seed=0)
+    check_tokens(config, tokenizer, data.train, data.held_out)
+    config.vocab_size = most = max(max(ids) for ids in data.train["input_ids"])
+    piece = re.escape(repr(tokenizer.convert_ids_to_tokens(most)))
+    with pytest.raises(UserError, match=f"the sessions hold {piece}, token {most}, and the model knows {most}: "):
+        check_tokens(config, tokenizer, data.held_out.select([]), data.train)
 
 
 def test_windows_keep_the_instructions_and_each_response_once(tiny_gemma_dir: Path) -> None:

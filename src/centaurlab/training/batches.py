@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from datasets import Dataset
+from pyarrow import compute
 from transformers import (
     PretrainedConfig,
     PreTrainedModel,
+    PreTrainedTokenizerBase,
     Trainer,
     TrainerCallback,
     TrainerControl,
@@ -42,6 +45,19 @@ def check_lengths(config: PretrainedConfig, max_length: int, training_args: SFTC
             f"--max_length {limit} or less"
         )
     training_args.per_device_eval_batch_size = 1
+
+
+def check_tokens(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, *data: Dataset) -> None:
+    """Refuse sessions with tokens that the model has no embedding of, which ends the process on a GPU."""
+    n_known = config.get_text_config(decoder=True).vocab_size
+    for rows in data:
+        for name in (name for name in rows.column_names if name.endswith("_ids")):
+            most = compute.max(compute.list_flatten(rows.with_format("arrow")[:][name])).as_py()
+            if most is not None and most >= n_known:
+                raise UserError(
+                    f"the sessions hold {tokenizer.convert_ids_to_tokens(most)!r}, token {most}, and the model knows "
+                    f"{n_known}: the tokenizer was added to, or is another model's; save the model's own beside it"
+                )
 
 
 def check_batches(

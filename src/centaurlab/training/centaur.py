@@ -33,7 +33,7 @@ from centaurlab.training.base_model import (
     lora_config,
     name_published_base,
 )
-from centaurlab.training.batches import ShardedBatches, check_lengths
+from centaurlab.training.batches import ShardedBatches, check_lengths, check_tokens
 from centaurlab.training.data import TrainingData, prepare_data
 from centaurlab.training.model_card import HeldOutResult, held_out_results, model_card, results_table
 from centaurlab.training.options import CentaurArguments
@@ -78,6 +78,7 @@ def prepare_run(args: CentaurArguments, training_args: SFTConfig, model_args: Mo
     seed = training_args.seed if training_args.data_seed is None else training_args.data_seed
     check_lengths(config, max_length, training_args, training_args.packing)
     data = prepare_data(args, tokenizer, max_length, seed)
+    check_tokens(config, tokenizer, data.train, data.held_out)
     identity = identify(base_args)
     settings = {"data": asdict(args), "training": training_args.to_dict(), "model": asdict(model_args)}
     split = data.split | {"base_fingerprint": identity.fingerprint}

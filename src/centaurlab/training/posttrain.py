@@ -33,7 +33,7 @@ from centaurlab.training.base_model import (
     lora_config,
     name_published_base,
 )
-from centaurlab.training.batches import ShardedBatches, check_lengths
+from centaurlab.training.batches import ShardedBatches, check_lengths, check_tokens
 from centaurlab.training.conversations import (
     digest,
     encode_conversations,
@@ -94,6 +94,7 @@ def prepare_posttraining(args: PostTrainArguments, training_args: SFTConfig, mod
             sessions = prepare_data(args.replay_arguments(), tokenizer, max_length, training_args.seed)
             rows = with_replay(rows, sessions.train, args.replay_share)
             about["replay"] = _replay(rows, about, sessions.split)
+    check_tokens(config, tokenizer, rows)
     base = identify(base_args)
     settings = {"posttrain": asdict(args), "training": training_args.to_dict(), "model": asdict(model_args)}
     about_base = {"base_fingerprint": base.fingerprint}
