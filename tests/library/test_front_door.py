@@ -197,6 +197,8 @@ def test_what_one_side_lacks_is_said_with_the_verdict() -> None:
     second = pd.DataFrame({"study": "s", "participant": ["1", "2"] * 3, "nll": [0.5, 0.7, 0.6, 0.4, 0.1, 0.2]})
     found = cl.estimate(second.assign(nll=lambda frame: frame["nll"] + 0.1)[:4], second, ("a", "b"))
     assert found.verdict.endswith("; left out, in one alone: 0 responses of a and 2 responses of b")
+    one = cl.estimate(second[:5], second, ("a", "b"))
+    assert one.verdict.endswith(": 0 responses of a and 1 response of b")
 
 
 def test_parts_sum_to_the_difference(pair: tuple[cl.Scores, cl.Scores]) -> None:

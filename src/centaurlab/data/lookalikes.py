@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from centaurlab.data.transcripts import Transcript, find_responses
+from centaurlab.runtime.names import counted
 
 ANGLES, CODE, MISSED = "third angle", "code between markers", "no answer"
 KINDS: Mapping[str, str] = {
@@ -66,7 +67,7 @@ class Lookalikes:
     def notes(self) -> tuple[str, ...]:
         """A sentence for each kind that was met."""
         return tuple(
-            f"doubtful: {kind} in {_plural(self._responses[kind], 'response')} of {_plural(n, 'session')}, "
+            f"doubtful: {kind} in {counted(self._responses[kind], 'response')} of {counted(n, 'session')}, "
             f"{', '.join(self._places[kind])}{', …' if n > _PLACES_SHOWN else ''}: {KINDS[kind]}"
             for kind, n in sorted(self._sessions.items())
         )
@@ -83,7 +84,3 @@ def _kind(text: str, start: int, end: int) -> str | None:
     if is_padded or is_within_words or (response.startswith("=") and after == "="):
         return CODE
     return MISSED if response.strip().casefold() in _MISSED else None
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

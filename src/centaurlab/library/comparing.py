@@ -23,6 +23,7 @@ from centaurlab.results.table import (
     check_rows,
 )
 from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.names import counted
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effect_table import effects_table
 from centaurlab.stats.effects import Effect, estimate_effects
@@ -59,7 +60,8 @@ class Comparison:
                 (overall.unmatched_first, overall.contrast.first),
                 (overall.unmatched_second, overall.contrast.second),
             )
-            said += f"; left out, in one alone: {' and '.join(f'{n:,} responses of {name}' for n, name in counts)}"
+            left = (f"{counted(n, 'response')} of {name}" for n, name in counts)
+            said += f"; left out, in one alone: {' and '.join(left)}"
         return said
 
     def table(self) -> "pd.DataFrame":

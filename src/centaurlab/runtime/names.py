@@ -1,4 +1,4 @@
-"""How a name is written where its characters would act: as it is, its control characters written out."""
+"""How names and counts are written: a name as it is, but its control characters written out."""
 
 import re
 
@@ -20,3 +20,14 @@ def shown(name: str) -> str:
     '[bold]\\\\x1b[31mred'
     """
     return _INVISIBLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), name)
+
+
+def counted(count: int, noun: str) -> str:
+    """How many there are, in words.
+
+    Examples
+    --------
+    >>> counted(1, "session"), counted(1200, "session")
+    ('1 session', '1,200 sessions')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

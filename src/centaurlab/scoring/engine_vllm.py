@@ -26,6 +26,7 @@ from centaurlab.models.self_check import SelfCheck
 from centaurlab.prompts.encoding import Encoding
 from centaurlab.results.table import TEMPERATURES, ResponseScores
 from centaurlab.runtime.errors import UserError, one_line
+from centaurlab.runtime.names import counted
 from centaurlab.scoring.arguments import ScoreArguments
 from centaurlab.scoring.options import ResponseOptions
 from centaurlab.scoring.responses import SessionError, no_scores, per_response, response_positions
@@ -234,7 +235,7 @@ def _parity(name: str, found: Sequence[ResponseScores], expected: Sequence[Respo
     allowed = TOLERANCE.get(dtype, TOLERANCE_ROUNDED)
     said = (
         f"{name} and our own scorer differ by {moved_R.mean():.1e} nats per response on average, "
-        f"{moved_R.max():.1e} at most ({len(moved_R)} responses of {len(expected)} sessions)"
+        f"{moved_R.max():.1e} at most ({counted(len(moved_R), 'response')} of {counted(len(expected), 'session')})"
     )
     is_alike = moved_R.mean() <= allowed
     found_R, expected_R = both("option_nll_R")

@@ -22,7 +22,7 @@ from centaurlab.prompts.encoding import Encoding, encode_prompt
 from centaurlab.results.record import Coverage
 from centaurlab.results.table import ResponseScores
 from centaurlab.runtime.errors import UserError
-from centaurlab.runtime.names import shown
+from centaurlab.runtime.names import counted, shown
 from centaurlab.scoring.engine_vllm import BATCH_TOKENS, VllmEngine, VllmScorer
 from centaurlab.scoring.failures import Failure
 from centaurlab.scoring.kept import KeptScorer
@@ -285,7 +285,8 @@ class Worker:
             self._batch_tokens = 0
             self._note([f"{found}, so sessions are computed one after another"])
             return False
-        self._note([f"{found}, {moved_R.max():.1e} at most ({len(moved_R)} responses of {len(alone)} sessions)"])
+        of = f"{counted(len(moved_R), 'response')} of {counted(len(alone), 'session')}"
+        self._note([f"{found}, {moved_R.max():.1e} at most ({of})"])
         return True
 
     def _score_alone(self, encoded: _Encoded) -> None:
