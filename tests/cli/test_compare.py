@@ -97,6 +97,17 @@ def test_of_several_paths_those_without_a_run_are_noted_and_left_out(
         read_folders([runs / "base", runs / "nowhere"])
 
 
+def test_a_run_that_is_begun_anew_hides_no_other_and_has_no_numbers(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    RunFolder(runs / "post", "score").finish({"job": "score"})
+    (runs / "post" / "metrics.jsonl").unlink()
+    table = compare_runs(read_folders(sorted(runs.iterdir())))
+    assert table["job"].tolist() == ["score", "unfinished"]
+    assert table["nll/mean"].fillna(-1).tolist() == [1.25, -1]
+    assert "without numbers: " in capsys.readouterr().err
+
+
 def test_the_weights_that_a_run_keeps_are_no_run(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", "model", 1.0).path
     for name in ("merged-base", "checkpoint-2"):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from centaurlab.runs.folder import RunFolder
 from helpers.commands import centaurlab
 from helpers.finished_runs import score_run
 from helpers.json_files import write_json
@@ -13,7 +14,7 @@ from helpers.json_files import write_json
     ("arguments", "message"),
     [
         (["nothing"], "there is no folder nothing; name the folder of a run"),
-        (["empty"], "empty holds no run, nor do the folders right below it"),
+        (["empty"], "empty holds no finished run, nor do the folders right below it"),
         (["unfinished"], "the run in unfinished is not finished"),
         (["s1", "other"], "were scored on different sessions"),
         (["s1", "--format", "pdf"], "--format: invalid choice: 'pdf' (choose from 'html', 'markdown')"),
@@ -38,8 +39,10 @@ def test_mistakes_are_one_sentence(
 def test_the_command_prints_the_answer_and_takes_a_folder_of_runs(tmp_path: Path) -> None:
     score_run(tmp_path / "runs/one", "org/one", ["a2020", "b2021"])
     score_run(tmp_path / "runs/two", "org/two", ["a2020", "b2021"], 1)
+    RunFolder(tmp_path / "runs/begun", "train").write_json("config.json", {})
     done = centaurlab("report", "runs", "runs/one", cwd=tmp_path)
     assert done.returncode == 0
+    assert "note: left out: the run in runs/begun is not finished" in done.stderr
     assert done.stdout.count("over 2 studies, NLL = ") == 2
     assert done.stdout.endswith("report: report.html\n")
     assert (tmp_path / "report.html").stat().st_size > 10_000

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from centaurlab.analyses.analysis import WRITTEN
 from centaurlab.analyses.finished import find_runs
 from centaurlab.analyses.generalisation import section
 from centaurlab.data.files import SIMULATED, list_files
@@ -15,6 +16,7 @@ from centaurlab.data.held_out import read_split
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.identity import identify
+from centaurlab.reporting import sections
 from centaurlab.results.record import Coverage, ModelIdentity, ScoredData, ScoredProtocol, ScoredStudy, ScoreRecord
 from centaurlab.results.run import write_record
 from centaurlab.results.table import write_scores
@@ -24,9 +26,11 @@ from centaurlab.scoring.store import ScoreStore, SessionResult
 from centaurlab.simulation.answers import Answer
 from centaurlab.simulation.player import Simulated
 from centaurlab.simulation.store import SimulationStore
+from centaurlab.stats.estimate import Estimate
 from helpers.adapters import save_adapter
 from helpers.commands import UNTRACKED, centaurlab
-from helpers.finished_runs import gain_run, score_run
+from helpers.effect_rows import effects_of
+from helpers.finished_runs import effect_run, gain_run, score_run
 from helpers.json_files import run_json, write_json
 from helpers.score_folders import random_scores
 
@@ -113,7 +117,7 @@ READERS = {
     "push": ("push", "base", "--repo", "a/b", "--dry_run"),
 }
 READ = {  # what each reads, of the files that can change places
-    "report": {"scores.parquet", "run.json", "config.json", "table.csv", "metrics.jsonl"},
+    "report": {"scores.parquet", "run.json", "config.json", "metrics.jsonl"},
     "compare": {"run.json", "config.json", "metrics.jsonl"},
     "misalignment": {"scores.parquet", "run.json"},
     "export": {"scores.parquet", "run.json"},
@@ -131,9 +135,12 @@ def test_a_file_that_is_another_run_s_or_gone_is_missed(
         (folder / "base" / name).unlink()
         if change == "another run's":
             shutil.copy(folder / "post" / name, folder / "base" / name)
-        elif (reader, name) == ("compare", "run.json"):
-            continue  # it shows the run as unfinished
-        assert centaurlab(*READERS[reader], cwd=folder).error, name
+        done = centaurlab(*READERS[reader], cwd=folder)
+        if reader != "compare" or (name, change) == ("config.json", "gone"):
+            assert done.error, name
+        else:  # it shows the run as unfinished, and without what could be another's
+            assert done.stdout.count("unfinished") == done.stdout.count("2.250") == 1, name
+            assert ("1.250" in done.stdout) == ((name, change) == ("run.json", "gone"))
 
 
 def test_a_line_of_metrics_that_is_lost_is_missed_and_one_that_follows_is_not(two_runs: Path, tmp_path: Path) -> None:
@@ -142,7 +149,9 @@ def test_a_line_of_metrics_that_is_lost_is_missed_and_one_that_follows_is_not(tw
     assert "1.000" in centaurlab("compare", folder).stdout
     lines = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
     (folder / "metrics.jsonl").write_text(lines[0])
-    assert "metrics.jsonl is not that of the finished run" in centaurlab("compare", folder).error
+    done = centaurlab("compare", folder)
+    assert "metrics.jsonl is not that of the finished run" in done.stderr
+    assert "1.500" not in done.stdout
 
 
 def test_the_sessions_of_another_simulation_are_refused(tmp_path: Path) -> None:
@@ -183,6 +192,21 @@ def test_an_adapter_that_lost_its_tokenizer_is_not_read_with_its_base_s(
     (run.path / "tokenizer.json").unlink()
     with pytest.raises(UserError, match=r"tokenizer\.json is gone, of which run\.json beside it tells"):
         identify(ModelArguments(str(run.path)))
+
+
+def test_a_report_needs_what_the_comparison_wrote_and_nothing_else(two_runs: Path, tmp_path: Path) -> None:
+    scores = [shutil.copytree(two_runs / name, tmp_path / name) for name in MODELS]
+    run = effect_run(tmp_path / "effect", effects_of(["shelf"], Estimate(0.4, 0.1, 0.7)), scores)
+    for name in ("notes", "gap"):  # somebody's own, and an earlier call's
+        (run / f"{name}.csv").write_text(f"{name}\n1\n")
+    RunFolder(run, "misalignment").finish(run_json(run) | {WRITTEN: ["effects.csv"]})
+    (run / "notes.csv").unlink()
+    (scores[0] / "scores.parquet").unlink()
+    titles = [table.title for table in sections(find_runs([run]))[0].tables]
+    assert [title for title in titles if title.split(":")[0] in ("Coverage", "Gap")] == ["Coverage: base, post"]
+    (run / "effects.csv").unlink()
+    with pytest.raises(UserError, match=r"effects\.csv is gone, of which run\.json beside it tells"):
+        find_runs([run])
 
 
 def test_the_report_says_nothing_of_models_that_an_earlier_call_scored(tmp_path: Path) -> None:

@@ -30,8 +30,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def rows(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rows")
+    (folder / "against.csv").write_text("left by an earlier call, of a version that did not note what it wrote")
     done = centaurlab("baselines", "--data", str(data), "--output_dir", str(folder), *UNTRACKED)
     assert done.returncode == 0, done.stderr
+    assert not (folder / "against.csv").exists()
     assert "learned from the training people" in done.stdout
     return folder
 

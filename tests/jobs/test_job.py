@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from centaurlab.analyses.analysis import Finding
-from centaurlab.jobs.job import WRITTEN, write_files
+from centaurlab.analyses.analysis import WRITTEN, Finding
+from centaurlab.jobs.job import write_files
 from centaurlab.runs.folder import RunFolder
 from helpers.commands import evaluate
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from centaurlab.analyses.analysis import Analysis, Finding
-from centaurlab.analyses.finished import Run, command, facts_of, folder_pictures, read_table
+from centaurlab.analyses.finished import Run, command, facts_of, folder_pictures, has_table, read_table
 from centaurlab.analyses.standing import (
     HELD_AGAINST,
     Standings,
@@ -172,7 +172,7 @@ def section(run: Run) -> Section:
         ("completeness", completeness_shown),
         ("selection", selection_shown),
     ):
-        if (run.folder / f"{name}.csv").exists():
+        if has_table(run, name):
             tables.append(shown(read_table(run, name)))
     return Section(
         title="Baselines",

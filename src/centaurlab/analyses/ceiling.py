@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from centaurlab.analyses.analysis import Analysis, Finding
-from centaurlab.analyses.finished import Run, command, facts_of, folder_pictures, read_table
+from centaurlab.analyses.finished import Run, command, facts_of, folder_pictures, has_table, read_table
 from centaurlab.cognitive.ceiling import FEW_PEOPLE, FEWEST, Ceiling
 from centaurlab.display.figures.style import GREY, INK, LIGHT, SERIES, model_label, new_figure, short, styled
 from centaurlab.display.section import Section
@@ -174,7 +174,7 @@ def ceiling_figure(ceilings: Sequence[Ceiling], places: pd.DataFrame) -> "Figure
 def section(run: Run) -> Section:
     """How predictable people are, and how far models get."""
     tables = [_brackets(read_table(run, "ceiling"))]
-    if (run.folder / "completeness.csv").exists():
+    if has_table(run, "completeness"):
         tables.append(table_of("Completeness", read_table(run, "completeness")))
     return Section(
         title="Ceiling",

@@ -1,5 +1,6 @@
 """The folders of finished runs: what they say of themselves, where it comes from, and what makes them again."""
 
+import glob
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from centaurlab.analyses.analysis import WRITTEN
 from centaurlab.display.figures.style import rendered
 from centaurlab.display.section import INTERVALS, ReportFigure, Section
 from centaurlab.display.tables import Table, table_of
 from centaurlab.runs.addresses import addresses
 from centaurlab.runs.csv_table import read_csv
 from centaurlab.runs.folder import is_run, read_config
-from centaurlab.runs.integrity import check_asked, check_file, check_metrics, check_there, read_json
+from centaurlab.runs.integrity import UnfinishedError, check_asked, check_file, check_metrics, check_there, read_json
 from centaurlab.runs.provenance import as_typed
 from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.terminal import say
 from centaurlab.stats.sequential import sample_note
 from centaurlab.stats.words import INTERVAL, NEW_PEOPLE, STUDIES_LIKE_THESE, percent
 
@@ -36,35 +39,58 @@ class Run:
         """``score``, ``misalignment``, ``generalisation``, ``train`` or another."""
         return str(self.about["job"])
 
+    @property
+    def written(self) -> list[str] | None:
+        """The tables and figures that the run wrote itself; None where it does not say, as runs of older versions."""
+        known = self.about.get(WRITTEN)
+        return known if isinstance(known, list) else None
+
+    def wrote(self, path: Path) -> bool:
+        """Whether the run wrote a file of its folder, as far as it says: others are an earlier call's, or anybody's."""
+        return self.written is None or path.relative_to(self.folder).as_posix() in self.written
+
 
 def find_runs(paths: Sequence[Path]) -> list[Run]:
     """The finished runs in these folders or, of a folder that is none, those right below it, each once.
 
-    Raises ``UserError`` for what is no folder, a run that is not finished, and a folder without runs.
+    Raises ``UserError`` for what is no folder, a run that is named and not finished, and a folder without finished
+    runs; of several right below a folder, one that is not finished is noted on stderr and left out.
     """
-    folders: dict[Path, Path] = {}
+    runs: dict[Path, Run] = {}
     for path in paths:
         if not path.is_dir():
             raise UserError(f"there is no folder {path}; name the folder of a run (its --output_dir)")
-        found = [path] if is_run(path) else [folder for folder in sorted(path.glob("*/")) if is_run(folder)]
+        found = [_read(path)] if is_run(path) else [*_finished_below(path)]
         if not found:
-            raise UserError(f"{path} holds no run, nor do the folders right below it; name a run's --output_dir")
-        for folder in found:
-            folders.setdefault(folder.resolve(), folder)
-    return [_read(folder) for folder in folders.values()]
+            raise UserError(
+                f"{path} holds no finished run, nor do the folders right below it; name a run's --output_dir"
+            )
+        for run in found:
+            runs.setdefault(run.folder.resolve(), run)
+    return list(runs.values())
+
+
+def _finished_below(path: Path) -> Iterator[Run]:
+    for folder in filter(is_run, sorted(path.glob("*/"))):
+        try:
+            yield _read(folder)
+        except UnfinishedError as error:
+            say(f"note: left out: {error}", is_error=True)
 
 
 def score_runs_of(run: Run) -> Iterator[tuple[str, Run | None]]:
-    """The models that a comparison names, each with the run that scored it.
+    """The models that a comparison names, each with what the run that scored it says of itself.
 
-    None where its folder has gone, or holds by now another model's scores or those of other sessions.
+    The scores themselves need not be there. None where its folder has gone, or holds by now another model's scores or
+    those of other sessions.
     """
     for model in run.about.get("models", []):
         folder = Path(str(model.get("folder", "")))
         places = (folder, run.folder / "scores" / folder.name)
         scored = next((place for place in places if read_json(place / "run.json").get("job") == "score"), None)
-        same = scored and _is_of(read_json(scored / "run.json"), model, run.about)
-        yield str(model.get("name")), _read(scored) if scored and same else None
+        about = read_json(scored / "run.json") if scored else {}
+        same = scored and _is_of(about, model, run.about)
+        yield str(model.get("name")), Run(scored, about, {}) if scored and same else None
 
 
 def _is_of(scores: Mapping[str, Any], model: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
@@ -135,11 +161,14 @@ def _model(model: Mapping[str, Any]) -> str:
 def _read(folder: Path) -> Run:
     about = read_json(folder / "run.json")
     if "job" not in about:
-        raise UserError(f"the run in {folder} is not finished (it has no complete run.json); give its command again")
+        reason = "it has no complete run.json"
+        raise UnfinishedError(f"the run in {folder} is not finished ({reason}); give its command again")
     check_asked(folder)
     check_metrics(folder)
-    check_there(folder, ("*.csv", "*.parquet", "*.png"))
-    return Run(folder, about, read_config(folder))
+    run = Run(folder, about, read_config(folder))
+    shown = [name for name in run.written or () if Path(name).suffix in (".csv", ".png")]
+    check_there(folder, [glob.escape(name) for name in shown])
+    return run
 
 
 _OWN = frozenset({"diagnosis", "excluded", "personas", "templates", "audit"})
@@ -157,6 +186,12 @@ def read_table(run: Run, name: str) -> pd.DataFrame:
         return read_csv(path, dtype=dict.fromkeys(("study", "name", "models", "experiment", "participant"), str))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is missing or damaged ({error}); give the run's command again") from error
+
+
+def has_table(run: Run, name: str) -> bool:
+    """Whether the run wrote a table ``name``.csv."""
+    path = run.folder / f"{name}.csv"
+    return path.exists() and run.wrote(path)
 
 
 _MEANS = f"with {INTERVAL}s; of a mean, thin: {STUDIES_LIKE_THESE}, thick: {NEW_PEOPLE}; filled"
@@ -255,7 +290,7 @@ def _is_whole(frame: pd.DataFrame) -> bool:
 def folder_tables(runs: Sequence[Run], but_not: frozenset[str] = frozenset()) -> tuple[Table, ...]:
     """The other tables that lie in the folders, such as ``diagnosis.csv``, each under the name of its file."""
     found = []
-    for path in (path for run in runs for path in sorted(run.folder.glob("*.csv"))):
+    for path in (path for run in runs for path in sorted(run.folder.glob("*.csv")) if run.wrote(path)):
         if path.stem in but_not:
             continue
         try:
@@ -268,8 +303,8 @@ def folder_tables(runs: Sequence[Run], but_not: frozenset[str] = frozenset()) ->
 
 def folder_pictures(runs: Sequence[Run], but_not: frozenset[str] = frozenset()) -> tuple[ReportFigure, ...]:
     """The other figures that lie in the folders as PNG."""
-    found = [(run.job, run.folder.glob(pattern)) for run in runs for pattern in ("*.png", "figures/*.png")]
-    paths = [(job, path) for job, of_job in found for path in sorted(of_job)]
+    found = [(run, run.folder.glob(pattern)) for run in runs for pattern in ("*.png", "figures/*.png")]
+    paths = [(run.job, path) for run, of_run in found for path in sorted(of_run) if run.wrote(path)]
     for _, path in paths:
         check_file(path)
     return tuple(

@@ -19,6 +19,7 @@ from centaurlab.analyses.finished import (
     facts_of,
     folder_pictures,
     folder_tables,
+    has_table,
     read_table,
     score_runs_of,
 )
@@ -371,7 +372,7 @@ _MOST_NATS = 100  # beyond it a ratio says nothing
 
 def _lost_tables(run: Run) -> list[Table]:
     """The responses of the first pair that lost most; runs of older versions have none."""
-    if not (run.folder / "lost.csv").exists():
+    if not has_table(run, "lost"):
         return []
     lost = read_table(run, "lost")
     pair = lost[["post_trained", "base"]]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from centaurlab.analyses.analysis import Analysis, Finding
-from centaurlab.analyses.finished import Run, command, facts_of, folder_pictures, read_table
+from centaurlab.analyses.finished import Run, command, facts_of, folder_pictures, has_table, read_table
 from centaurlab.analyses.realigned import (
     ALL_STUDIES,
     LINES,
@@ -307,7 +307,7 @@ def _shown_acted(table: pd.DataFrame | None) -> list[Table]:
 def section(run: Run) -> Section:
     """How many people it takes."""
     table, at_lines = read_table(run, "realignment"), read_table(run, "reached")
-    known = {name: read_table(run, name) for name in ("assistant", "fidelity") if (run.folder / f"{name}.csv").exists()}
+    known = {name: read_table(run, name) for name in ("assistant", "fidelity") if has_table(run, name)}
     return Section(
         title=f"Realignment by {run.about['data']['name']}",
         question="How many people does it take to realign the model?",

@@ -15,7 +15,7 @@ from centaurlab.display.terminal import print_table
 from centaurlab.jobs.command import Command
 from centaurlab.runs.csv_table import write_csv
 from centaurlab.runs.folder import is_run, read_config, read_metrics
-from centaurlab.runs.integrity import check_asked, check_metrics, read_json
+from centaurlab.runs.integrity import UnfinishedError, check_asked, check_metrics, read_json
 from centaurlab.runs.mlflow_store import connect, experiment_name, store_address
 from centaurlab.runs.settings import as_text, flat_config
 from centaurlab.runtime.errors import UserError
@@ -78,8 +78,8 @@ class ComparedRun:
 def read_folders(paths: Sequence[Path]) -> list[ComparedRun]:
     """The runs in these folders, or in the folders right below them.
 
-    Of several paths, as ``runs/*`` gives them, one without a run is noted on stderr and left out. Raises ``UserError``
-    where there is no such path, or no run in any.
+    Of several paths, as ``runs/*`` gives them, one without a run is noted on stderr and left out. A run that is begun
+    anew is noted too, and has no numbers. Raises ``UserError`` where there is no such path, or no run in any.
     """
     runs = []
     for path in paths:
@@ -90,8 +90,13 @@ def read_folders(paths: Sequence[Path]) -> list[ComparedRun]:
         if not found:
             say(f"note: left out, as {missing}", is_error=True)
         for folder in found:
-            check_asked(folder)
-            check_metrics(folder)
+            try:
+                check_asked(folder)
+                check_metrics(folder)
+            except UnfinishedError as error:
+                say(f"note: shown as unfinished, without numbers: {error}", is_error=True)
+                runs.append(ComparedRun(str(folder), "unfinished", {}, {}))
+                continue
             about = read_json(folder / "run.json")
             metrics: dict[str, float] = {}
             for _, _, values in read_metrics(folder):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from centaurlab.analyses.analysis import WRITTEN
 from centaurlab.data.source import DataArguments
 from centaurlab.display.terminal import show
 from centaurlab.jobs.command import Command
@@ -140,7 +141,7 @@ def _write(
             folder.write_table("timings.csv", pd.DataFrame(rows).drop(columns="nll"))
             folder.log(figures | speed)
             about = {"job": folder.job, "model": identify(arguments[0]).as_dict()}
-            folder.finish(provenance() | about | {"figures": figures})
+            folder.finish(provenance() | about | {"figures": figures, WRITTEN: ["timings.csv"]})
     say(f"timings: {folder.path / 'timings.csv'}")
     say_where(folder.path, tracking)
 

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
+from centaurlab.analyses.analysis import WRITTEN
 from centaurlab.analyses.ceiling import ANALYSIS, CeilingArguments, find_ceiling
 from centaurlab.catalog.studies import load_studies
 from centaurlab.cognitive.ceiling import ceiling
@@ -12,7 +13,7 @@ from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.transcripts import data_fingerprint
 from centaurlab.display.terminal import show
 from centaurlab.jobs.command import Command
-from centaurlab.jobs.job import WRITTEN, write_files
+from centaurlab.jobs.job import write_files
 from centaurlab.results.run import ScoreRun, check_engines, read_run, scored_models
 from centaurlab.runs.addresses import say_where
 from centaurlab.runs.folder import RunFolder

@@ -3,10 +3,11 @@
 from dataclasses import asdict
 from pathlib import Path
 
+from centaurlab.analyses.analysis import WRITTEN
 from centaurlab.analyses.fidelity import ANALYSIS, FidelityArguments, find_fidelity
 from centaurlab.display.terminal import show
 from centaurlab.jobs.command import Command
-from centaurlab.jobs.job import WRITTEN, write_files
+from centaurlab.jobs.job import write_files
 from centaurlab.runs.addresses import say_where
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.provenance import provenance

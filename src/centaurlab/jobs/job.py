@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic
 
-from centaurlab.analyses.analysis import Analysis, Finding, Options
+from centaurlab.analyses.analysis import WRITTEN, Analysis, Finding, Options
 from centaurlab.data.source import DataArguments
 from centaurlab.display.figures.style import save_figure
 from centaurlab.display.terminal import show
@@ -31,9 +31,6 @@ from centaurlab.stats.estimate import CONFIDENCE
 
 if TYPE_CHECKING:
     from centaurlab.prompts.context import Context
-
-WRITTEN = "written"
-"""Where ``run.json`` says which tables and figures a comparison wrote."""
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,10 @@ _OTHERS = (
 _REMEDY = "give the command that wrote it again, or take the file from a copy"
 
 
+class UnfinishedError(UserError):
+    """A run that was finished once is begun anew; or it is as if it were, since a file is another run's."""
+
+
 class DamageError(ValueError):
     """A file is not as it was written; the message says in what."""
 
@@ -112,9 +116,10 @@ def own_digests(folder: Path) -> dict[str, str]:
 
 
 def check_asked(folder: Path) -> None:
-    """Raise ``UserError`` where what a finished run was asked is not what is beside its ``run.json``.
+    """Raise ``UnfinishedError`` where what a finished run was asked is not what is beside its ``run.json``.
 
-    A file whose digest was deleted, as by whoever changes it on purpose, is taken as it is.
+    ``UserError`` where it is gone. A file whose digest was deleted, as by whoever changes it on purpose, is taken as it
+    is.
     """
     known = read_sound_json(folder / RECORD).get(ASKED)
     there = own_digests(folder)
@@ -122,7 +127,7 @@ def check_asked(folder: Path) -> None:
         if not (folder / name).exists():
             raise UserError(f"{folder / name} is gone, of which {RECORD} beside it tells; {_REMEDY}")
         if there.get(name, digest) != digest:
-            raise UserError(_OTHERS.format(folder / name))
+            raise UnfinishedError(_OTHERS.format(folder / name))
 
 
 def metrics_so_far(folder: Path) -> dict[str, Any] | None:
@@ -135,14 +140,14 @@ def metrics_so_far(folder: Path) -> dict[str, Any] | None:
 
 
 def check_metrics(folder: Path) -> None:
-    """Raise ``UserError`` where lines that a finished run logged are gone, or another run's stand in their place."""
+    """Raise ``UnfinishedError`` where lines that a finished run logged are gone, or are another run's."""
     known = read_sound_json(folder / RECORD).get(METRICS)
     if not isinstance(known, dict):
         return
     path = folder / METRICS_FILE
     content = path.read_bytes()[: known["bytes"]] if path.exists() else b""
     if hashlib.sha256(content).hexdigest() != known["sha256"]:
-        raise UserError(_OTHERS.format(path))
+        raise UnfinishedError(_OTHERS.format(path))
 
 
 def check_there(folder: Path, patterns: Iterable[str]) -> None:
