@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from centaurlab.analyses.contamination import ContaminationArguments, both_tests
+from centaurlab.analyses.contamination import ContaminationArguments, both_tests, verdicts
 from centaurlab.data.transcripts import Transcript
 from centaurlab.runtime.errors import UserError
 from helpers.commands import evaluate
@@ -124,6 +124,29 @@ def test_members_are_told_from_others_whose_p_is_uniform(tmp_path: Path, tiny_ll
     assert "by their order: no sign that it has seen" in said[2]
     assert "has seen transcripts of these: their order" in said[3]
     assert "by letters and order together: p = " in said[4]
+
+
+def test_one_of_many_models_and_tests_is_judged_by_a_p_that_counts_them_all() -> None:
+    ps = {
+        ("letters", "a"): 0.02,
+        ("letters", "b"): 0.5,
+        ("order", "a"): 0.001,
+        ("order", "b"): 0.3,
+        ("both", "a"): 0.01,
+    }
+    table = pd.DataFrame(
+        {"test": test, "model": model, "study": "all studies", "p": p, "sessions": 9} for (test, model), p in ps.items()
+    ).assign(**{f"advantage{end}": 1.0 for end in ("", "_low", "_high", "_low_these", "_high_these")})
+    of_letters, _, of_order, *_ = verdicts(table)
+    assert (
+        "no sign that it has seen these transcripts (p = 0.020 over 9 sessions, 0.060 adjusted for 4 models"
+        in of_letters
+    )
+    assert "has seen transcripts of these: their order" in of_order
+    assert "(p = 0.001 over 9 sessions, 0.004 adjusted for 4 models" in of_order
+    (alone,) = verdicts(table[:1])
+    assert "has seen transcripts of these: their letters" in alone
+    assert "adjusted" not in alone
 
 
 def test_who_has_both_tests_counts_with_twice_the_smaller_p() -> None:

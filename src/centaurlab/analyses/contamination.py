@@ -4,6 +4,7 @@ The job tells and scores the sessions (``jobs/contamination.py``); here the NLLs
 combined by study, over all of them, and over both tests.
 """
 
+import math
 from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -26,6 +27,7 @@ from centaurlab.runtime.errors import UserError
 from centaurlab.stats import bootstrap
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.estimate import Estimate, FloatArray
+from centaurlab.stats.fidelity import holm
 from centaurlab.stats.permutation import fisher, permutation_p
 from centaurlab.stats.words import Quantity, in_words, number
 
@@ -225,16 +227,24 @@ def advantage(test: str) -> Quantity:
 
 
 def verdicts(table: pd.DataFrame) -> list[str]:
-    """Of each model whether it knows the published letters, order, or either, in a sentence each."""
+    """Of each model whether it knows the published letters, order, or either, in a sentence each.
+
+    Where several models or tests are asked, by p adjusted for all of them (Holm); both together are not judged.
+    """
     said = []
-    for row in _overall(table):
+    rows = _overall(table)
+    adjusted = holm([math.nan if row["test"] == BOTH else row["p"] for row in rows])
+    n_asked = sum(row["test"] != BOTH for row in rows)
+    for row, p in zip(rows, adjusted, strict=True):
         test, model = row["test"], model_label(row["model"])
         counted = f"p = {number(row['p'])} over {row['sessions']:,} sessions"
         if test == BOTH:
             said.append(f"{model}, by letters and order together: {counted}")
             continue
+        if n_asked > 1:
+            counted += f", {number(p)} adjusted for {n_asked} models and tests (Holm)"
         size = in_words(*(_estimate(row, ""), advantage(test), "studies"), these=_estimate(row, "_these"))
-        if row["p"] < _SMALL:
+        if p < _SMALL:
             are = (
                 "their letters are likelier than letters" if test == LETTERS else "their order is likelier than orders"
             )
@@ -290,8 +300,9 @@ def section(run: Run) -> Section:
             "p of a session is the rank of its published letters, exact; those of sessions are combined by Fisher's "
             "method. Where the order of trials was drawn too, the published order is ranked alike. Advantage: by how "
             "many nats the published letters (all mentions together) or the published order are likelier. Both: "
-            "Fisher's method over the sessions of both tests. A large p is no proof: a model may know the study, its "
-            "paper, or the answers in other letters.",
+            "Fisher's method over the sessions of both tests. Where several models or tests are asked, sentences go by "
+            "p adjusted for all of them (Holm). A large p is no proof: a model may know the study, its paper, or the "
+            "answers in other letters.",
             INTERVALS,
         ),
         figures=folder_pictures([run]),
