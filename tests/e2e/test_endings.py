@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from centaurlab.runtime.errors import DISK_FULL
 from helpers.commands import ENVIRONMENT, centaurlab
 from helpers.score_runs import options
 from helpers.transcripts import write_bandits
@@ -81,7 +82,7 @@ def test_where_nobody_reads_the_output_nothing_is_said(words: tuple[str, ...]) -
 def test_where_the_output_goes_to_a_full_disk_it_is_a_sentence(words: str) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([*COMMAND, words], stdout=full, stderr=subprocess.PIPE, text=True)
-    said = "error: the disk is full; free space, then give the same command again: what is done is saved\n"
+    said = f"error: {DISK_FULL}; free space, then give the same command again: what is done is saved\n"
     assert (done.returncode, done.stderr) == (2, said)
 
 

@@ -158,7 +158,7 @@ def test_a_disk_that_fills_up_in_training_is_one_sentence_and_training_goes_on_f
     begun = start_centaur(tiny_llama_dir, disk / "run", arguments, save_steps=1, save_total_limit=1)
     ballast = fill(disk, 60 << 10)
     with pytest.raises(
-        UserError, match=r"cannot write to .*: the disk is full; free space, then give the same command"
+        UserError, match=r"cannot write to .*: the disk or your quota is full, or .*; free space, then give the same"
     ):
         train(begun)
     ballast.unlink()

@@ -11,6 +11,7 @@ from huggingface_hub import constants
 
 from centaurlab.models import digests as fingerprints
 from centaurlab.models.digests import content_digest, fingerprint, json_digest
+from centaurlab.runs import integrity
 from centaurlab.runtime.disk import user_cache
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -135,3 +136,19 @@ def test_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert user_cache() == tmp_path / ".cache" / "centaurlab"
+
+
+def test_a_large_json_file_is_read_once_and_a_changed_one_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(integrity, "_LARGE_JSON", 8)
+    file, read = tmp_path / "tokenizer.json", list[Path]()
+    original = integrity._json_digest
+    monkeypatch.setattr(integrity, "_json_digest", lambda path: read.append(path) or original(path))
+    file.write_text('{"vocab": 1}')
+    first = json_digest(file)
+    assert (json_digest(file), len(read)) == (first, 1)
+    file.write_text('{"vocab": 2}')
+    os.utime(file, ns=(0, 1))
+    assert json_digest(file) != first
+    assert len(read) == 2

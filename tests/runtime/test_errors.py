@@ -26,3 +26,9 @@ def test_a_full_disk_is_known_by_whatever_a_library_says(error: Exception, is_fu
     outer = ValueError("not saved")
     outer.__cause__ = error
     assert is_disk_full(outer) == is_full
+
+
+def test_the_causes_of_an_error_may_form_a_circle() -> None:
+    first, second = ValueError("not saved"), KeyError("name")
+    first.__context__, second.__cause__ = second, first
+    assert not is_disk_full(first)

@@ -8,8 +8,9 @@ digest, of older versions and of other programs, are read as they are.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from fnmatch import fnmatch
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ _NOT_IDENTIFYING = {
     "peft_version",
     "revision",
 }
+_LARGE_JSON = 1 << 20
 _OTHERS = (
     "{} is not that of the finished run beside it: the run was begun anew and has not ended, or the file is another "
     "run's; give the command again, or take the file from a copy"
@@ -150,7 +152,7 @@ def check_metrics(folder: Path) -> None:
         raise UnfinishedError(_OTHERS.format(path))
 
 
-def check_there(folder: Path, patterns: Iterable[str]) -> None:
+def check_there(folder: Path, patterns: Collection[str]) -> None:
     """Raise ``UserError`` where a file that the record or manifest of a folder tells of, of such a name, is gone."""
     for record in (RECORD, MANIFEST):
         files = read_sound_json(folder / record).get(FILES)
@@ -218,7 +220,23 @@ def file_digest(path: Path) -> str:
 
 
 def json_digest(path: Path) -> str:
-    """SHA-256 of what a JSON file says, whatever its layout and the library version that wrote it."""
+    """SHA-256 of what a JSON file says, whatever its layout and the library version that wrote it.
+
+    A large one, as a tokenizer of a second's reading, is read once while it is the same by inode, size and times.
+    """
+    status = path.stat()
+    if status.st_size < _LARGE_JSON:
+        return _json_digest(path)
+    state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return _large_json_digest(path, state)
+
+
+@lru_cache(maxsize=16)
+def _large_json_digest(path: Path, _state: tuple[int, ...]) -> str:
+    return _json_digest(path)
+
+
+def _json_digest(path: Path) -> str:
     content = json.loads(path.read_text(encoding="utf-8"))
     if isinstance(content, dict):
         content = {key: value for key, value in content.items() if key not in _NOT_IDENTIFYING}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from centaurlab.runtime.errors import UserError, is_disk_full
+from centaurlab.runtime.errors import DISK_FULL, UserError, is_disk_full
 
 
 def user_cache() -> Path:
@@ -34,8 +34,8 @@ def full_disk_errors(folder: Path) -> Iterator[None]:
         if not is_disk_full(error):
             raise
         raise UserError(
-            f"cannot write to {folder}: the disk is full; free space, then give the same command again: training goes "
-            "on from the last whole checkpoint"
+            f"cannot write to {folder}: {DISK_FULL}; free space, then give the same command again: training goes on "
+            "from the last whole checkpoint"
         ) from error
 
 

@@ -28,6 +28,8 @@ _FULL_IN_WORDS = (
 )
 """What libraries say that have errors of their own for it."""
 
+DISK_FULL = "the disk or your quota is full, or a file may grow no further"
+
 EXIT_INCOMPLETE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 
 
@@ -82,7 +84,7 @@ def exit_on_user_error(main: Callable[[], None]) -> None:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             sys.exit(128 + signal.SIGPIPE)
         if is_disk_full(error):
-            _end("the disk is full; free space, then give the same command again: what is done is saved")
+            _end(f"{DISK_FULL}; free space, then give the same command again: what is done is saved")
         raise
     finally:
         if signal.getsignal(signal.SIGINT) is interrupt and before is signal.default_int_handler:
@@ -98,7 +100,9 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error:
+    seen: set[int] = set()
+    while error and id(error) not in seen:  # they may form a circle
+        seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
 
