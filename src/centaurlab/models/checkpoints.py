@@ -26,7 +26,7 @@ from centaurlab.models.sizes import check_config
 from centaurlab.runs.folder import CONFIG
 from centaurlab.runs.found import BASE_WEIGHTS as BASE_WEIGHTS
 from centaurlab.runs.found import base_weights
-from centaurlab.runs.integrity import check_file, check_there, read_sound_json
+from centaurlab.runs.integrity import MANIFEST, RECORD, check_file, check_there, read_sound_json
 from centaurlab.runs.mlflow_model import SCHEME, model_folder
 from centaurlab.runtime.errors import UserError, failure
 from centaurlab.runtime.unique_keys import once_each
@@ -45,6 +45,10 @@ TOKENIZER_FILES = (
 )
 _SMALL_FILES = ("config.json", "generation_config.json", "adapter_config.json", "chat_template*", "*.py")
 _WEIGHT_FILES = ("model*.safetensors*", _ADAPTER_SAFETENSORS)
+_LEFT_AWAY = (
+    "take it from a copy or, where it was left away on purpose, copy the rest elsewhere without "
+    f"{RECORD} and {MANIFEST}"
+)
 _MAX_CONFIG_BYTES = 1 << 26
 _PICKLED_FILES = ("pytorch_model*.bin*", _ADAPTER_PICKLED)
 
@@ -87,9 +91,10 @@ class Checkpoint:
 
     def check_files(self) -> None:
         """Raise ``UserError`` where a run or checkpoint of ours lacks a file, or it is not as it was written."""
-        check_there(self.folder, (*_WEIGHT_FILES, *TOKENIZER_FILES, *_SMALL_FILES))
         is_converted = self.folder.is_relative_to(converted_models())
         remedy = {"remedy": f"delete {self.folder}, and the next command converts it anew"} if is_converted else {}
+        names = (*_WEIGHT_FILES, *TOKENIZER_FILES, *_SMALL_FILES)
+        check_there(self.folder, names, **(remedy or {"remedy": _LEFT_AWAY}))
         for path in sorted(self.folder.glob("*")):
             check_file(path, **remedy, digest=content_digest)
 

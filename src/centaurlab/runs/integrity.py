@@ -152,13 +152,13 @@ def check_metrics(folder: Path) -> None:
         raise UnfinishedError(_OTHERS.format(path))
 
 
-def check_there(folder: Path, patterns: Collection[str]) -> None:
+def check_there(folder: Path, patterns: Collection[str], remedy: str = _REMEDY) -> None:
     """Raise ``UserError`` where a file that the record or manifest of a folder tells of, of such a name, is gone."""
     for record in (RECORD, MANIFEST):
         files = read_sound_json(folder / record).get(FILES)
         for name in files if isinstance(files, dict) else ():
             if any(fnmatch(name, pattern) for pattern in patterns) and not (folder / name).exists():
-                raise UserError(f"{folder / name} is gone, of which {record} beside it tells; {_REMEDY}")
+                raise UserError(f"{folder / name} is gone, of which {record} beside it tells; {remedy}")
 
 
 def run_digest(asked: Mapping[str, Any]) -> str:
