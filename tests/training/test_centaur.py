@@ -144,6 +144,12 @@ def test_four_bit_weights_are_nf4_or_nothing(tiny_llama_dir: Path, data_file: Pa
         start_centaur(tiny_llama_dir, tmp_path, on(data_file), bnb_4bit_quant_type="fp4")
 
 
+def test_the_best_step_is_one_that_is_saved(tiny_llama_dir: Path, data_file: Path, tmp_path: Path) -> None:
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "nll", "eval_strategy": "steps", "eval_steps": 2}
+    with pytest.raises(UserError, match="after every 2 steps may not be among the checkpoints of every 4: "):
+        start_centaur(tiny_llama_dir, tmp_path, on(data_file), **best, save_steps=4)
+
+
 def test_a_run_where_nobody_is_held_out_ends_well(tiny_llama_dir: Path, tmp_path: Path) -> None:
     rows = sessions_of(("alpha", "gamma"), 1, lambda _, person: two_keys(person))
     data = write_transcripts(tmp_path / "sessions.jsonl", rows)

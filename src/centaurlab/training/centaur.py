@@ -164,6 +164,12 @@ def _check_settings(args: CentaurArguments, training_args: SFTConfig) -> None:
             "early_stopping_patience needs to know which checkpoint is the best: set load_best_model_at_end: true, "
             "metric_for_best_model: nll and eval_strategy: steps"
         )
+    by_steps = training_args.save_strategy == "steps" == training_args.eval_strategy
+    if training_args.load_best_model_at_end and by_steps and training_args.save_steps != training_args.eval_steps:
+        raise UserError(
+            f"the best of evaluations after every {training_args.eval_steps} steps may not be among the checkpoints "
+            f"of every {training_args.save_steps}: give save_steps and eval_steps alike"
+        )
     check_resuming(training_args)
     if training_args.padding_free:
         raise UserError("padding_free is not supported; set packing: true to leave no padding")
