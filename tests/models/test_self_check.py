@@ -76,7 +76,7 @@ def test_a_kept_outcome_sets_the_attention_too(own_cache: Path) -> None:
 def test_half_precision_finds_the_same(name: str, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = self_check(build(name), also=BATCHES)
     monkeypatch.setattr(module, "_FLOAT32_PARAMETERS", 0)
-    monkeypatch.setattr(module, "_fits_in_float32", lambda _: fits)
+    monkeypatch.setattr(module, "fits_in_float32", lambda _: fits)
     model = build(name).bfloat16()
     known = {key: value.clone() for key, value in model.state_dict().items()}
     assert self_check(model, also=BATCHES) == expected
