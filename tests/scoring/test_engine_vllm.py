@@ -251,7 +251,7 @@ def test_one_that_is_too_old_or_not_there_is_told(
 ) -> None:
     arguments = ModelArguments(str(tiny_llama_dir)), ScoreArguments("out", engine="vllm")
     monkeypatch.setattr("sys.path", [path for path in sys.path if path != str(packages)])
-    with pytest.raises(UserError, match=r"vLLM is not installed; install both .* pip install centaurlab 'vllm>=0.33'"):
+    with pytest.raises(UserError, match=r"vLLM is not installed; install both from a clone, .* pip install . 'vllm"):
         find_engine(*arguments, False, 1)
     vllm_standin.install(tmp_path / "old", monkeypatch, "0.32.1")
     with pytest.raises(UserError, match=r"vLLM 0\.32\.1 cannot score given tokens"):

@@ -46,7 +46,7 @@ FLIPPED_ROUNDED = 0.25
 
 _OLDEST = (0, 33)
 _TRIED_SESSIONS = 4
-_INSTALL = "install both in an environment of their own: pip install centaurlab 'vllm>=0.33' (docs/engines.md)"
+_INSTALL = "install both from a clone, in an environment of their own: pip install . 'vllm>=0.33' (docs/engines.md)"
 
 
 @dataclass(frozen=True)
