@@ -27,6 +27,7 @@ from centaurlab.results.table import (
     write_scores,
 )
 from centaurlab.runtime.errors import UserError
+from helpers.json_files import write_json
 from helpers.score_folders import random_scores
 
 FRAME = pd.DataFrame(
@@ -254,3 +255,6 @@ def test_what_looks_like_no_nll_is_doubted_aloud(
     join_scores(tmp_path / "a", tmp_path / "b")
     printed = capsys.readouterr().err
     assert (f"note: of {tmp_path / 'b'}, {said}" in printed) if said else not printed
+    write_json(tmp_path / "b" / "run.json", {"centaurlab": "0.2.0"})
+    join_scores(tmp_path / "a", tmp_path / "b")
+    assert not capsys.readouterr().err, "our own tables hold NLLs"

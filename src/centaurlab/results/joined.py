@@ -7,7 +7,7 @@ counted.
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.results.table import ITEM, N_OPTIONS, N_TOKENS, NLL, PERSON, RESPONSE, SESSION, read_batches
+from centaurlab.runs.integrity import RECORD, read_json
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.terminal import say
 
@@ -118,7 +119,8 @@ def join_scores(base: Path, post: Path) -> list[StudyScores]:
         in common.
     """
     first, second = (read_batches(folder, [NLL], _KINDS) for folder in (base, post))
-    return _join(first, second, (str(base), str(post)))
+    of_others = [str(folder) for folder in (base, post) if "centaurlab" not in read_json(folder / RECORD)]
+    return _join(first, second, (str(base), str(post)), of_others)
 
 
 def join_tables(base: pa.Table, post: pa.Table, names: tuple[str, str] = ("base", "post")) -> list[StudyScores]:
@@ -131,15 +133,19 @@ def join_tables(base: pa.Table, post: pa.Table, names: tuple[str, str] = ("base"
         table.select([*columns, *(name for name in (*_KINDS, PERSON) if name in table.column_names)]).to_batches()
         for table in (base, post)
     )
-    return _join(first, second, names)
+    return _join(first, second, names, names)
 
 
-def _join(base: Iterable[pa.RecordBatch], post: Iterable[pa.RecordBatch], names: tuple[str, str]) -> list[StudyScores]:
+def _join(
+    base: Iterable[pa.RecordBatch], post: Iterable[pa.RecordBatch], names: tuple[str, str], of_others: Collection[str]
+) -> list[StudyScores]:
+    """``of_others``: the names of tables that another program may have written."""
     sessions = _Sessions()
     first, second = _sorted(base, sessions, names[0]), _sorted(post, sessions, names[1])
     _check_numbering(first.key_R, second.key_R, names)
     for scores, name in zip((first, second), names, strict=True):
-        _doubt(scores, name)
+        if name in of_others:
+            _doubt(scores, name)
     in_first, in_second = _matching(first.key_R, second.key_R)
     if not len(in_first):
         raise UserError(f"{names[0]} and {names[1]} have no response in common; score the same data with both models")
