@@ -26,11 +26,15 @@ def cache_name(model: PreTrainedModel) -> str | None:
     return next((name for name in _CACHE_NAMES if accepts(model, name)), None)
 
 
-def unknown_token(model: PreTrainedModel, ids: Sequence[int] | np.ndarray[Any, Any]) -> str:
-    """Which of ``ids`` the model has no embedding of, in words; empty: none. On a GPU such a token ends the process."""
+def n_embeddings(model: PreTrainedModel) -> int:
+    """How many tokens the model knows."""
     weight_VD = model.get_input_embeddings().weight
     assert isinstance(weight_VD, torch.Tensor)
-    n_known = len(weight_VD)
+    return len(weight_VD)
+
+
+def unknown_token(n_known: int, ids: Sequence[int] | np.ndarray[Any, Any]) -> str:
+    """Which of ``ids`` a model of ``n_known`` tokens has not, in words; empty: none. On a GPU one ends the process."""
     most = int(np.max(ids, initial=0))
     if most < n_known:
         return ""

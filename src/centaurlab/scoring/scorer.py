@@ -18,7 +18,7 @@ import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from transformers import DynamicCache, PreTrainedModel
 
-from centaurlab.models.passes import HeadRows, accepts, logits_of, rows_of_several, unknown_token
+from centaurlab.models.passes import HeadRows, accepts, logits_of, n_embeddings, rows_of_several, unknown_token
 from centaurlab.models.self_check import SelfCheck, self_check
 from centaurlab.models.sharding import is_divided
 from centaurlab.prompts.encoding import Encoding, Ints, pairs
@@ -106,6 +106,7 @@ class SessionScorer:
     def __init__(self, model: PreTrainedModel, chunk_tokens: int | None = None, check: SelfCheck | None = None) -> None:
         self._model = model
         self._device = next(model.parameters()).device
+        self._n_known = n_embeddings(model)
         self.check = check or self_check(model)
         self._chunk_tokens = chunk_tokens or best_chunk(model)
         self._rope_is_long = False
@@ -201,7 +202,7 @@ class SessionScorer:
     def _check_tokens(self, sessions: Sequence[tuple[Encoding, ResponseOptions]]) -> None:
         for encoding, options in sessions:
             long = [branching.tree.tokens for branching in options.long]
-            if said := unknown_token(self._model, np.concatenate([encoding.input_ids_T, options.ids_O, *long])):
+            if said := unknown_token(self._n_known, np.concatenate([encoding.input_ids_T, options.ids_O, *long])):
                 raise ModelFailureError(said)
 
     def _cuts(self, lengths: Sequence[int]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from centaurlab.catalog.studies import UnreadableError
 from centaurlab.data.transcripts import CLOSE, OPEN, SessionKey
-from centaurlab.models.passes import unknown_token
+from centaurlab.models.passes import n_embeddings, unknown_token
 from centaurlab.prompts.encoding import encode, encode_stretch
 from centaurlab.simulation.answers import Answer, FreeWords, OfferedOptions, Vocabulary, choose, offered_options
 from centaurlab.simulation.draws import generator_of, shared_generator_of
@@ -71,6 +71,7 @@ class Player:
     ) -> None:
         self.model = model
         self.settings = settings
+        self._n_known = n_embeddings(model.model)
         self._tokenizer = tokenizer
         self._n_sessions = n_sessions
         self._offered: dict[tuple[tuple[str, ...], str], OfferedOptions] = {}
@@ -160,7 +161,7 @@ class Player:
     def encode(self, text: str, is_first: bool = False) -> list[int]:
         """Tokens of a stretch of a session. Raises ``AnswerError`` for one that the model does not know."""
         ids = encode_stretch(text, self._tokenizer, is_first)
-        if said := unknown_token(self.model.model, ids):
+        if said := unknown_token(self._n_known, ids):
             raise AnswerError(said)
         return ids
 
@@ -169,7 +170,7 @@ class Player:
         closing = after[:8]
         if (options, closing) not in self._offered:
             offered = offered_options(options, after, self._tokenizer)
-            if said := unknown_token(self.model.model, offered.tree.tokens):
+            if said := unknown_token(self._n_known, offered.tree.tokens):
                 raise AnswerError(said)
             self._offered[options, closing] = offered
         return self._offered[options, closing]

@@ -18,7 +18,7 @@ from transformers import (
 )
 from trl import SFTConfig
 
-from centaurlab.models.passes import evaluating
+from centaurlab.models.passes import evaluating, unknown_token
 from centaurlab.models.positions import counts_from_the_row, grows_with_the_longest, length_of_short_rope
 from centaurlab.models.self_check import self_check
 from centaurlab.models.trial import FLOAT32_TOLERANCE, HALF_TOLERANCE, alike
@@ -26,6 +26,7 @@ from centaurlab.runtime.errors import UserError
 
 _SESSION_TOKENS, _STRANGER_TOKENS = 64, 12
 """Of the sessions that are tried in one batch."""
+_SESSIONS_READ = 1_000
 
 
 def check_lengths(config: PretrainedConfig, max_length: int, training_args: SFTConfig, packed: bool) -> None:
@@ -52,11 +53,11 @@ def check_tokens(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, *
     n_known = config.get_text_config(decoder=True).vocab_size
     for rows in data:
         for name in (name for name in rows.column_names if name.endswith("_ids")):
-            most = compute.max(compute.list_flatten(rows.with_format("arrow")[:][name])).as_py()
-            if most is not None and most >= n_known:
+            parts = rows.with_format("arrow").iter(_SESSIONS_READ)
+            most = max((compute.max(compute.list_flatten(part[name])).as_py() or 0 for part in parts), default=0)
+            if most >= n_known:
                 raise UserError(
-                    f"the sessions hold {tokenizer.convert_ids_to_tokens(most)!r}, token {most}, and the model knows "
-                    f"{n_known}: the tokenizer was added to, or is another model's; save the model's own beside it"
+                    f"the sessions hold {tokenizer.convert_ids_to_tokens(most)!r}: {unknown_token(n_known, [most])}"
                 )
 
 
