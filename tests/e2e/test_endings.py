@@ -66,6 +66,20 @@ def test_ctrl_c_while_a_string_is_executed_is_one_sentence(tmp_path: Path) -> No
     assert (done.returncode, done.stderr) == (130, SENTENCE)
 
 
+@pytest.mark.parametrize(("seconds", "said"), [(10.0, "imported\n"), (0.0, "")], ids=["waits", "but not for ever"])
+def test_ctrl_c_waits_for_an_import_to_end(tmp_path: Path, seconds: float, said: str) -> None:
+    (tmp_path / "native.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\nprint('imported')\n")
+    (tmp_path / "program.py").write_text(
+        "import time\nfrom centaurlab.runtime import errors\n"
+        f"errors._LONGEST_IMPORT_SECONDS = {seconds}\n"
+        "def main():\n    import native\n    time.sleep(60)\n"
+        "errors.exit_on_user_error(main)\n"
+    )
+    command = [sys.executable, "-m", "program"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | ENVIRONMENT)
+    assert (done.returncode, done.stdout, done.stderr) == (130, said, SENTENCE)
+
+
 @pytest.mark.parametrize("words", [("--help",), ("models",), ("score", "--help")])
 def test_where_nobody_reads_the_output_nothing_is_said(words: tuple[str, ...]) -> None:
     receiver, sender = os.pipe()

@@ -4,6 +4,7 @@ Everything a user can get wrong (a file, a line, a name, a setting) raises ``Use
 says where and what to do. Anything else is a bug of ours and keeps its traceback.
 """
 
+import _thread
 import errno
 import os
 import select
@@ -11,6 +12,7 @@ import signal
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import FrameType
@@ -29,6 +31,8 @@ _FULL_IN_WORDS = (
 """What libraries say that have errors of their own for it."""
 
 DISK_FULL = "the disk or your quota is full, or a file may grow no further"
+
+_LONGEST_IMPORT_SECONDS = 10.0
 
 EXIT_INCOMPLETE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -50,14 +54,29 @@ class IncompleteError(UserError):
 
 
 class _Interrupt:
-    """Ctrl-C, remembered: libraries turn a KeyboardInterrupt into errors of their own, or pass over it."""
+    """Ctrl-C, remembered: libraries turn a KeyboardInterrupt into errors of their own, or pass over it.
+
+    What comes during an import waits until it has ended: torch's own code, imported, aborts at an exception. An import
+    that takes long is some file's that does not end.
+    """
 
     def __init__(self) -> None:
-        self.came = False
+        self.came = 0.0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        self.came = True
-        raise KeyboardInterrupt
+        self.came = self.came or time.monotonic()
+        if _importing(frame) and time.monotonic() - self.came < _LONGEST_IMPORT_SECONDS:
+            again = threading.Timer(0.02, _thread.interrupt_main)
+            again.daemon = True
+            again.start()
+        else:
+            raise KeyboardInterrupt
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+        frame = frame.f_back
+    return frame is not None
 
 
 def exit_on_user_error(main: Callable[[], None]) -> None:
@@ -78,7 +97,7 @@ def exit_on_user_error(main: Callable[[], None]) -> None:
         raise
     except BaseException as error:
         if interrupt.came or isinstance(error, KeyboardInterrupt):
-            _end_interrupted(interrupt.came)
+            _end_interrupted(interrupt.came > 0)
         if isinstance(error, UserError):
             _end(str(error), error.exit_code)
         if isinstance(error, BrokenPipeError) and _nobody_reads():
