@@ -13,6 +13,7 @@ from centaurlab.data.transcripts import Transcript
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.self_check import SelfCheck
 from centaurlab.prompts.encoding import encode
+from centaurlab.runs.integrity import read_sound_json
 from centaurlab.scoring import membership as module
 from centaurlab.scoring.membership import membership, memberships, token_scores
 from helpers.transcripts import two_keys
@@ -59,3 +60,29 @@ def test_what_is_known_of_a_session_is_read_again(
     monkeypatch.setattr(module, "load_model", None)
     assert memberships(*asked) == first
     assert len({one.min_k_instructions for one in first.values()}) == 1  # the same instructions
+
+
+@pytest.mark.parametrize(("seconds", "on_disk"), [(0.0, 2), (1e9, 0)])
+def test_what_was_computed_before_an_interruption_is_not_computed_again(
+    tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, on_disk: int
+) -> None:
+    """``on_disk``: how many sessions a process that is killed leaves; one that is interrupted leaves both of two."""
+    sessions = [Transcript(two_keys(person), "s", "e", str(person)) for person in range(4)]
+    model, cut = ModelArguments(str(tiny_llama_dir), dtype="float32"), tmp_path / "cut"
+    computed: list[int] = []
+
+    def interrupted(*asked: object) -> object:
+        if len(computed) == 2:
+            assert len(read_sound_json(cut / "membership.json").get("sessions", {})) == on_disk
+            raise KeyboardInterrupt
+        computed.append(1)
+        return token_scores(*asked)
+
+    monkeypatch.setattr(module, "token_scores", interrupted)
+    monkeypatch.setattr(module, "_WRITTEN_EVERY", seconds)
+    with pytest.raises(KeyboardInterrupt):
+        memberships(model, sessions, cut, "full", None)
+    monkeypatch.setattr(module, "token_scores", lambda *asked: (computed.append(1), token_scores(*asked))[1])
+    found = memberships(model, sessions, cut, "full", None)
+    assert len(computed) == 4
+    assert found == memberships(model, sessions, tmp_path / "whole", "full", None)

@@ -3,12 +3,14 @@
 Shapes: T tokens of a session, N of a chunk, V vocabulary.
 """
 
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from centaurlab.data.transcripts import SessionKey, Transcript, text_digest
@@ -26,6 +28,7 @@ from centaurlab.stats.membership import log_prober, min_k_plus_plus
 
 _FILE = "membership.json"
 _CHUNK = 256
+_WRITTEN_EVERY = 30.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,10 @@ def membership(encoding: Encoding, log_p_T: FloatArray, z_T: FloatArray) -> Memb
 def memberships(
     arguments: ModelArguments, sessions: Iterable[Transcript], folder: Path, protocol: str, max_length: int | None
 ) -> dict[SessionKey, Membership]:
-    """Of each session as published; read from ``folder`` where it holds its text's already."""
+    """Of each session as published; read from ``folder`` where it holds its text's already.
+
+    What is computed is written every half minute, and where it is interrupted.
+    """
     transcripts = list(sessions)
     digest_of = {one.key: text_digest(one.text) for one in transcripts}
     identity = identify(arguments)
@@ -115,10 +121,16 @@ def memberships(
         device = torch.accelerator.current_accelerator() or torch.device("cpu")
         model = load_model(arguments, device)
         check = self_check(model, identity.fingerprint)
-        for one in missing:
-            encoding = encode(one.text, tokenizer, window, protocol)  # type: ignore[arg-type]
-            of = membership(encoding, *token_scores(model, encoding.input_ids_T, check))
-            found[digest_of[one.key]] = asdict(of)
-        RunFolder(folder, "score").write_json(_FILE, {"asked": asked, "sessions": found})
+        written = time.monotonic()
+        try:
+            for one in tqdm(missing, desc="Min-K and LogProber", unit="session"):
+                encoding = encode(one.text, tokenizer, window, protocol)  # type: ignore[arg-type]
+                of = membership(encoding, *token_scores(model, encoding.input_ids_T, check))
+                found[digest_of[one.key]] = asdict(of)
+                if time.monotonic() - written > _WRITTEN_EVERY:
+                    RunFolder(folder, "score").write_json(_FILE, {"asked": asked, "sessions": found})
+                    written = time.monotonic()
+        finally:
+            RunFolder(folder, "score").write_json(_FILE, {"asked": asked, "sessions": found})
     values = {key: found[digest] for key, digest in digest_of.items()}
     return {key: Membership(**{k: NAN if v is None else v for k, v in of.items()}) for key, of in values.items()}
