@@ -77,6 +77,9 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
         "num_experts": 4, "moe_intermediate_size": 16, "shared_expert_intermediate_size": 16}),
     "olmo2": ("Olmo2Config", A),
     "olmo3": ("Olmo3Config", A | _TWO_KINDS),
+    "olmo3_yarn": ("Olmo3Config", A | _TWO_KINDS | {"max_position_embeddings": 150, "rope_parameters":
+        {"sliding_attention": {"rope_type": "default", "rope_theta": 1e4}, "full_attention": {"rope_type": "yarn",
+        "factor": 8.0, "rope_theta": 1e4, "original_max_position_embeddings": 150}}}),
     "gemma": ("GemmaConfig", H),
     "gemma2": ("Gemma2Config", H | {"sliding_window": 32, "query_pre_attn_scalar": 8}),
     "gemma3": ("Gemma3TextConfig", H | _TWO_KINDS | {"query_pre_attn_scalar": 8}),

@@ -17,6 +17,7 @@ from transformers import (
     LlamaModel,
     Mamba2Config,
     MixtralConfig,
+    Olmo3Config,
     PretrainedConfig,
 )
 
@@ -30,6 +31,7 @@ from centaurlab.models.shape import (
     countable_shape,
     model_shape,
     usable_window,
+    window_notes,
 )
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.cost import PlanArguments, make_plan
@@ -188,6 +190,14 @@ class TestContextWindow:
         assert context_window(LlamaConfig(max_position_embeddings=32768, rope_parameters=rope)) == 131072
         assert context_window(LlamaConfig(max_position_embeddings=131072, rope_parameters=rope)) == 131072
 
+    def test_so_does_yarn_of_one_kind_of_layer(self) -> None:
+        yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 256, "rope_theta": 1e4}
+        ropes = {"sliding_attention": {"rope_type": "default", "rope_theta": 1e4}, "full_attention": yarn}
+        assert context_window(Olmo3Config(max_position_embeddings=256, rope_parameters=ropes)) == 1024
+        unknown = LlamaConfig(max_position_embeddings=256, rope_parameters=yarn)
+        unknown.rope_parameters["factor"] = None
+        assert context_window(unknown) == 256
+
     def test_other_scaling_is_already_in_the_stated_length(self) -> None:
         rope = {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6}
         assert context_window(LlamaConfig(max_position_embeddings=131072, rope_parameters=rope)) == 131072
@@ -209,6 +219,10 @@ class TestContextWindow:
         self, config: PretrainedConfig, max_length: int | None, expected: int
     ) -> None:
         assert usable_window(config, max_length) == expected
+        said = "".join(window_notes(config, max_length))
+        assert said == ("--max_length is 4096, and this model reads 2048 tokens at most: sessions end there" * (
+            max_length == 4096
+        ))  # fmt: skip
 
     @pytest.mark.parametrize("kind", ["linear", "dynamic"])
     def test_a_stretched_rope_is_used_as_far_as_is_asked_for(self, kind: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from centaurlab.data.source import DataArguments
 from centaurlab.jobs.command import Command
 from centaurlab.models.arguments import ModelArguments
+from centaurlab.runtime.terminal import say
 from centaurlab.scoring.arguments import ScoringArguments
 
 DESCRIPTION = """Say what scoring will take: tokens, operations, memory, hours, and what that assumes.
@@ -40,6 +41,8 @@ def run(asked: PlanOptions, model: ModelArguments, data: DataArguments, scoring:
     """Plan, and print."""
     # Here and not above: they import torch, and --help answers without it.
     from centaurlab.cli.plan_table import print_plan
+    from centaurlab.models.loading import load_config
+    from centaurlab.models.shape import window_notes
     from centaurlab.scoring.cost import PlanArguments, make_plan
 
     data = replace(data, on_malformed="skip")
@@ -52,7 +55,10 @@ def run(asked: PlanOptions, model: ModelArguments, data: DataArguments, scoring:
         asked.tokenizer,
         scoring.tensor_parallel,
     )
-    print_plan(make_plan(model, data, arguments), model, data, arguments)
+    plan = make_plan(model, data, arguments)
+    for note in window_notes(load_config(model), scoring.max_length):
+        say(f"note: {note}")
+    print_plan(plan, model, data, arguments)
 
 
 COMMAND = Command(DESCRIPTION, (PlanOptions, ModelArguments, DataArguments, ScoringArguments), run)

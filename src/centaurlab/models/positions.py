@@ -47,6 +47,16 @@ def stretch(config: PretrainedConfig) -> float:
     return max([1.0, *(float(factor) for factor in found if factor)])
 
 
+def length_of_yarn(config: PretrainedConfig) -> int:
+    """Factor × original length (arXiv 2309.00071), of which the config may state either; 0: it has no YaRN."""
+    lengths = [
+        int(rope["factor"] * rope["original_max_position_embeddings"])
+        for rope in _settings(config.get_text_config())
+        if _kind(rope) == "yarn" and rope.get("factor") and rope.get("original_max_position_embeddings")
+    ]
+    return max(lengths, default=0)
+
+
 def _kind(rope: dict[str, Any]) -> str:
     return str(rope.get("rope_type") or rope.get("type") or "default")
 

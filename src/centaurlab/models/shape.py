@@ -17,7 +17,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.loading import load_without_weights
-from centaurlab.models.positions import stretch
+from centaurlab.models.positions import length_of_yarn, stretch
 from centaurlab.runtime.errors import UserError, one_line
 
 if TYPE_CHECKING:
@@ -198,6 +198,14 @@ def usable_window(config: "PretrainedConfig", max_length: int | None) -> int:
     return min(stretched, max_length)
 
 
+def window_notes(config: "PretrainedConfig", max_length: int | None) -> tuple[str, ...]:
+    """One sentence where ``max_length`` asks for more than the model reads."""
+    window = usable_window(config, max_length)
+    if max_length is None or max_length == window:
+        return ()
+    return (f"--max_length is {max_length}, and this model reads {window} tokens at most: sessions end there",)
+
+
 def _stated_window(config: "PretrainedConfig") -> Any:
     stated = getattr(config.get_text_config(), "max_position_embeddings", None)
     return stated if isinstance(stated, int) and stated > 0 else None
@@ -206,15 +214,11 @@ def _stated_window(config: "PretrainedConfig") -> Any:
 def context_window(model_or_config: "PreTrainedModel | PretrainedConfig") -> int:
     """How many tokens the model was made for, by its config; a tokenizer's word is often a placeholder.
 
-    With YaRN the config may still state the length before scaling; then factor × original length counts
-    (arXiv 2309.00071).
+    With YaRN the config may still state the length before scaling.
     """
     whole: Any = getattr(model_or_config, "config", model_or_config)
     config = whole.get_text_config()
     stated = _stated_window(config)
     if not isinstance(stated, int):
         raise UserError(f"a {config.model_type} config does not state its context window; pass --max_length")
-    rope = getattr(config, "rope_parameters", None) or {}
-    if rope.get("rope_type") == "yarn" and rope.get("original_max_position_embeddings"):
-        return max(stated, int(rope["factor"] * rope["original_max_position_embeddings"]))
-    return stated
+    return max(stated, length_of_yarn(config))

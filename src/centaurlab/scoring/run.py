@@ -30,7 +30,7 @@ from centaurlab.models.checkpoints import base_notes
 from centaurlab.models.identity import identify
 from centaurlab.models.loaded import LoadedModel
 from centaurlab.models.loading import load_config, load_tokenizer
-from centaurlab.models.shape import countable_shape, usable_window
+from centaurlab.models.shape import countable_shape, usable_window, window_notes
 from centaurlab.models.sharding import check_processes
 from centaurlab.prompts.context import Context, Reading
 from centaurlab.results.record import ScoredProtocol, ScoreRecord, ScoringSpeed
@@ -271,7 +271,8 @@ def _model_to_score(
 ) -> tuple[ModelToScore, tuple[str, ...]]:
     """The model before it is loaded, and what has to be said of it."""
     shape = countable_shape(loaded.model if loaded else model_arguments)
-    window = usable_window(loaded.model.config if loaded else load_config(model_arguments), arguments.max_length)
+    config = loaded.model.config if loaded else load_config(model_arguments)
+    window = usable_window(config, arguments.max_length)
     model = ModelToScore(
         model_arguments,
         loaded.tokenizer if loaded else load_tokenizer(model_arguments),
@@ -284,4 +285,5 @@ def _model_to_score(
         shards=1 if engine else arguments.tensor_parallel,
         engine=engine,
     )
-    return model, (*base_notes(model_arguments), *((shape,) if isinstance(shape, str) else ()))
+    notes = (*base_notes(model_arguments), *window_notes(config, arguments.max_length))
+    return model, (*notes, *((shape,) if isinstance(shape, str) else ()))

@@ -30,7 +30,7 @@ from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import base_notes
 from centaurlab.models.identity import identify
 from centaurlab.models.loading import load_config, load_model, load_tokenizer
-from centaurlab.models.shape import usable_window
+from centaurlab.models.shape import usable_window, window_notes
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.tracker import Tracker, TrackingArguments
 from centaurlab.runtime.errors import IncompleteError, UserError
@@ -98,11 +98,12 @@ def simulate(
         source = open_source(data_arguments, chosen)
         check_held_out(model_arguments.model_name_or_path, data_arguments, source)
         sessions, tokenizer = _questions(model_arguments, data_arguments, source, arguments)
-        max_tokens = usable_window(load_config(model_arguments), arguments.max_length)
+        model_config = load_config(model_arguments)
+        max_tokens = usable_window(model_config, arguments.max_length)
         settings = Settings(arguments.seed, arguments.temperature, max_tokens, arguments.n_new_tokens)
         with state.main_process_first():
             identity = identify(model_arguments)
-            notes = base_notes(model_arguments)
+            notes = (*base_notes(model_arguments), *window_notes(model_config, arguments.max_length))
             depends_on = {"model": identity.as_dict()} | asdict(settings) | _environment(arguments)
             store = SimulationStore(folder.path / "store", depends_on, state.process_index)
         wait_for_all(state)

@@ -5,7 +5,7 @@ it is the same run and goes on from its last whole checkpoint.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import BASE_WEIGHTS
 from centaurlab.models.identity import identify, weights_fingerprint
 from centaurlab.models.loading import load_config, load_tokenizer
-from centaurlab.models.shape import usable_window
+from centaurlab.models.shape import usable_window, window_notes
 from centaurlab.results.record import ModelIdentity
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.integrity import run_digest
@@ -78,6 +78,7 @@ def prepare_run(args: CentaurArguments, training_args: SFTConfig, model_args: Mo
     seed = training_args.seed if training_args.data_seed is None else training_args.data_seed
     check_lengths(config, max_length, training_args, training_args.packing)
     data = prepare_data(args, tokenizer, max_length, seed)
+    data = replace(data, notes=(*data.notes, *window_notes(config, training_args.max_length)))
     check_tokens(config, tokenizer, data.train, data.held_out)
     identity = identify(base_args)
     settings = {"data": asdict(args), "training": training_args.to_dict(), "model": asdict(model_args)}

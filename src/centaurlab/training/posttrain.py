@@ -16,7 +16,7 @@ from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import BASE_WEIGHTS
 from centaurlab.models.identity import identify, weights_fingerprint
 from centaurlab.models.loading import load_config
-from centaurlab.models.shape import usable_window
+from centaurlab.models.shape import usable_window, window_notes
 from centaurlab.prompts.chat import chat_tokenizer, read_template
 from centaurlab.results.record import ModelIdentity
 from centaurlab.runs.folder import CONFIG, MODEL_RUN_CONFIG, RunFolder
@@ -24,6 +24,7 @@ from centaurlab.runs.integrity import run_digest
 from centaurlab.runs.provenance import provenance
 from centaurlab.runtime.disk import full_disk_errors
 from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.terminal import say
 from centaurlab.training.arguments import dpo_config
 from centaurlab.training.base_model import (
     adapter_errors,
@@ -82,6 +83,9 @@ def prepare_posttraining(args: PostTrainArguments, training_args: SFTConfig, mod
     tokenizer = _tokenizer(base_args, training_args)
     config = load_config(base_args)
     max_length = usable_window(config, training_args.max_length)
+    if training_args.process_index == 0:
+        for note in window_notes(config, training_args.max_length):
+            say(f"note: {note}")
     check_lengths(config, max_length, training_args, training_args.padding_free)
     rows = read_conversations(args, training_args.seed)
     data_digest = digest(rows)
