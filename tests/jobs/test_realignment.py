@@ -59,6 +59,7 @@ def test_arguments_that_make_no_sense_are_named() -> None:
     for wrong, said in (
         ({"methods": ["prompting"]}, "--methods is 'prompting'; choose of lora, context"),
         ({"people": [0]}, "one of them above 0"),
+        ({"people": [2, -3, 8]}, "--people has -3; numbers of people are at least 0"),
         ({"orders": [1, 1]}, "each once"),
         ({"passes": 0.0}, "--passes above 0"),
         ({"yoked": True}, "--yoked is for models that act; give --simulate"),
@@ -114,6 +115,15 @@ def test_what_no_model_can_be_let_answer_is_refused_before_anything_is_scored(
     with pytest.raises(UserError, match=r"in words2020.* give --max_new_tokens \d+"):
         plan(asked)
     plan(replace(asked, own=replace(own, max_new_tokens=100)))
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_base_that_is_not_there_is_named_before_anything_is_trained(tmp_path: Path, tiny_llama_dir: Path) -> None:
+    write_people(tmp_path)
+    own = RealignmentArguments(str(tiny_llama_dir), str(tmp_path), str(tmp_path / "nowhere"), [2], ["lora"])
+    data = DataArguments(str(tmp_path / "people.jsonl"))
+    with pytest.raises(UserError, match=r"there is no model at .*nowhere"):
+        plan(Asked(own, LoadArguments("float32"), data, ScoringArguments(), EstimateArguments(), tmp_path))
 
 
 def test_an_adapter_is_known_by_the_texts_it_learned_from_and_not_by_the_processes_that_trained_it(

@@ -142,6 +142,9 @@ def test_what_depends_on_answers_and_what_nobody_knows_is_refused() -> None:
         prompt("no_instructions", Transcript("You press <<J>>.", "new2030study", "e", "p"), "J")
     with pytest.raises(InapplicableError, match="nobody else"):
         prompt("foreign_history")
+    for condition in ("misleading", "swapped_options"):
+        with pytest.raises(InapplicableError, match="not known what could have been answered"):
+            prompt(condition, unknown, "")
 
 
 def test_a_history_is_lent_by_another_person_of_the_experiment() -> None:

@@ -112,7 +112,9 @@ class RealignmentArguments:
         for name in self.methods:
             if name not in METHODS:
                 raise UserError(f"--methods is {name!r}; choose of {', '.join(METHODS)}")
-        if min(self.people, default=0) < 0 or max(self.people, default=0) < 1:
+        if min(self.people, default=0) < 0:
+            raise UserError(f"--people has {min(self.people)}; numbers of people are at least 0")
+        if not self.sizes:
             raise UserError("--people are numbers of people, one of them above 0")
         if not self.orders or min(self.orders) < 0 or len(set(self.orders)) < len(self.orders):
             raise UserError("--orders are seeds, at least 0 and each once")

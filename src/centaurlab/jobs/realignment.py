@@ -5,7 +5,7 @@ what is missing. Whoever is held out is the same for all of them.
 """
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -25,8 +25,10 @@ from centaurlab.jobs.job import Asked, Plan, Round, Scored, everywhere, job
 from centaurlab.jobs.people import People, find_people
 from centaurlab.jobs.realigned import LearnedRows
 from centaurlab.jobs.trajectory import base_model
+from centaurlab.models.arguments import ModelArguments
 from centaurlab.prompts.context import PlainContext
 from centaurlab.prompts.others import OthersContext
+from centaurlab.results.run import is_score_folder
 from centaurlab.runs.folder import read_config
 from centaurlab.runs.integrity import read_json
 from centaurlab.runs.tracker import TrackingArguments
@@ -92,6 +94,7 @@ def plan(asked: Asked[RealignmentArguments]) -> Plan:
     base = own.base or _base_of(own.model_name_or_path)
     base = None if base == own.model_name_or_path else base
     as_is = {MODEL: asked.load.of(own.model_name_or_path)} | ({BASE: asked.load.of(base)} if base else {})
+    _check_there(as_is.values())
     rounds = {_AS_IS: Round(as_is, held_out, scores / _AS_IS, as_told, condition="as it is")}
     model = {MODEL: as_is[MODEL]}
     notes = [f"note: {len(crowd.held_out):,} sessions of held-out people are predicted"]
@@ -192,6 +195,15 @@ def _check_engine(methods: Sequence[str], engine: str) -> None:
             f"--engine {engine} scores no adapters and does not say NLLs at other temperatures, for {', '.join(cannot)}"
             "; leave it out, or name other --methods"
         )
+
+
+def _check_there(models: Iterable[ModelArguments]) -> None:
+    """Raise ``UserError`` for a model that is not to be had: the base is scored last, after hours of training."""
+    from centaurlab.models.loading import load_config  # here: it imports torch, and --help answers without it
+
+    for model in models:
+        if not is_score_folder(Path(model.model_name_or_path)):
+            load_config(model)
 
 
 def find_contexts(

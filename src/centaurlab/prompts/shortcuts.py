@@ -29,6 +29,7 @@ NEUTRAL = (
 )
 """What stands for as many characters of instructions in the control of length."""
 
+_UNKNOWN = "it is not known what could have been answered"
 _MOST_CHARACTERS = 2_000_000  # of a session told anew for every trial, whose length grows with their square
 _LABEL = re.compile(r"\A(?:\w+ )?\d+[.:]\s")
 _WORD = re.compile(r"\w")
@@ -65,7 +66,7 @@ class ToldTrial:
 
 @dataclass(frozen=True)
 class Told:
-    """A session taken apart. ``options``: all that it offers, in the order of first use; none where answers are open.
+    """A session taken apart. ``options``: all that it offers, in the order of first use; none where they are not known.
 
     ``problem``: why it is not known where its trials begin and what they depend on, where it is not.
     """
@@ -168,7 +169,7 @@ def answers_only(told: Told, other: Told | None = None) -> list[list[Item]]:
 def misleading(told: Told, other: Told | None = None) -> list[list[Item]]:
     """The instructions replaced by one to answer always the same."""
     if not told.options:
-        raise InapplicableError("answers are open, so that none can be named")
+        raise InapplicableError(_UNKNOWN)
     return [[MISLEADING.format(option=instructed(told)), *told.after_opening]]
 
 
@@ -302,7 +303,7 @@ def relabelled(text: str, names: Mapping[str, str]) -> str:
 def swapped_options(told: Told, other: Told | None = None) -> list[list[Item]]:
     """The names of the options in reverse order wherever the text tells them, and the answers kept."""
     if len(told.options) < 2:
-        raise InapplicableError("answers are open" if not told.options else "there is one option alone")
+        raise InapplicableError("there is one option alone" if told.options else _UNKNOWN)
     if not all(_ONE_SIGN.fullmatch(option) for option in told.options):
         raise InapplicableError("options are words, which the text may use otherwise")
     names = dict(zip(told.options, reversed(told.options), strict=True))
