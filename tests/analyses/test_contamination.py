@@ -7,12 +7,21 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from centaurlab.analyses.contamination import ContaminationArguments, both_tests, verdicts
+from centaurlab.analyses.contamination import (
+    ContaminationArguments,
+    both_tests,
+    find_contamination,
+    membership_table,
+    verdicts,
+)
 from centaurlab.data.transcripts import Transcript
+from centaurlab.results.run import read_run
 from centaurlab.runtime.errors import UserError
+from centaurlab.stats.arguments import EstimateArguments
 from helpers.commands import evaluate
 from helpers.json_files import run_json
 from helpers.real_models import gemma
+from helpers.score_folders import table_folder
 from helpers.shortcut_readers import statements
 from helpers.transcripts import write_transcripts
 
@@ -76,6 +85,7 @@ def test_an_untouched_gemma_does_not_tell_the_letters_of_the_starter_set_from_ot
     sessions = pd.read_csv(out / "sessions.csv")
     assert set(sessions["study"]) == set(LETTERED)
     assert len(sessions) >= 50
+    assert pd.read_csv(out / "contamination.csv")["small"].isna().all()
     assert uniform_p(sessions["p"], 9) > 0.01
 
 
@@ -119,11 +129,40 @@ def test_members_are_told_from_others_whose_p_is_uniform(tmp_path: Path, tiny_ll
     trained_ps = of_both[of_both["model"] == str(trained)]["p"]  # nobody has both
     assert table["both", str(trained), "all studies"] == pytest.approx(stats.combine_pvalues(trained_ps).pvalue)
     said = run_json(out)["verdicts"]
-    assert "by their letters: no sign that it has seen" in said[0]
+    assert "by the published letters: no sign that it has seen" in said[0]
     assert "has seen transcripts of these: their letters" in said[1]
-    assert "by their order: no sign that it has seen" in said[2]
+    assert "by the published order: no sign that it has seen" in said[2]
     assert "has seen transcripts of these: their order" in said[3]
     assert "by letters and order together: p = " in said[4]
+
+
+def test_ranks_are_counted_by_hand_and_of_few_relabelings_none_is_called_small(tmp_path: Path) -> None:
+    """Two mentions a text; ties count against the published one, and an id of two studies is two people."""
+    told = {
+        ("a", "e1", "1"): ([[1, 1], [2, 0], [3, 0]], 2 / 3),
+        ("a", "e2", "1"): ([[1, 1], [1, 0], [0, 1]], 1),
+        ("b", "e1", "1"): ([[0, 1], [1, 1], [2, 2]], 1 / 3),
+    }
+    rows = [
+        (*key, 7 + 2 * version + place, nll)
+        for key, (texts, _) in told.items()
+        for version, text in enumerate(texts)
+        for place, nll in enumerate(text)
+    ]
+    frame = pd.DataFrame(rows, columns=["study", "experiment", "participant", "response", "nll"])
+    run = read_run(table_folder(tmp_path, frame.astype({"response": "int32", "nll": "float32"})))
+    places = {"letters": dict.fromkeys(told, (7, 2))}
+    refused, nothing = pd.DataFrame(columns=["test", "study", "why", "sessions"]), membership_table({})
+    found = find_contamination({"letters": {"m": run}}, places, 2, refused, EstimateArguments(resamples=50), nothing)
+    sessions = found.tables["sessions.csv"].set_index(["study", "experiment", "participant"])
+    assert sessions["p"].to_dict() == pytest.approx({key: p for key, (_, p) in told.items()})
+    assert sessions["advantage"].tolist() == pytest.approx([0.5, -1.0, 2.0])
+    table = found.tables["contamination.csv"].set_index("study")
+    assert table["people"].to_dict() == {"all studies": 3, "a": 2, "b": 1}
+    ps = {"all studies": [2 / 3, 1, 1 / 3], "a": [2 / 3, 1], "b": [1 / 3]}
+    assert table["p"].to_dict() == pytest.approx({name: stats.combine_pvalues(of).pvalue for name, of in ps.items()})
+    assert table["advantage"].to_dict() == pytest.approx({"all studies": 0.875, "a": -0.25, "b": 2.0})
+    assert table["small"].isna().all()
 
 
 def test_one_of_many_models_and_tests_is_judged_by_a_p_that_counts_them_all() -> None:

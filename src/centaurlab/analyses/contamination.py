@@ -111,6 +111,8 @@ def find_contamination(
     ]
     table = pd.concat([*tables, both_tests(sessions)] if len(tests) > 1 else tables, ignore_index=True)
     table = table[["test", *table.columns.drop("test")]]
+    if 1 / (n_drawn + 1) > _SMALL:  # of so few, no p is that small
+        table["small"] = math.nan
     said = verdicts(table)
     first = next(iter(tests.values()))
     runs = {model: run for of in tests.values() for model, run in of.items()}
@@ -152,7 +154,7 @@ def both_tests(sessions: pd.DataFrame) -> pd.DataFrame:
         once = np.minimum(1, ps["min"] * ps["size"])
         rows.append(
             {"test": BOTH, "model": model, "study": ALL_STUDIES, "p": fisher(once.tolist())}
-            | {"small": float((once <= _SMALL).mean()), "sessions": len(once), "people": of["who"].nunique()}
+            | {"small": float((once <= _SMALL).mean()), "sessions": len(once), "people": _n_people(of)}
         )
     return pd.DataFrame(rows)
 
@@ -197,9 +199,13 @@ def study_table(sessions: pd.DataFrame, model: object, estimates: EstimateArgume
             | {"advantage": advantage.value, "advantage_low": advantage.low, "advantage_high": advantage.high}
             | {"advantage_low_these": these.low, "advantage_high_these": these.high}
             | {name: float(of[name].mean()) for name in MEMBERSHIP}
-            | {"sessions": len(of), "people": int(of["who"].nunique())}
+            | {"sessions": len(of), "people": _n_people(of)}
         )
     return pd.DataFrame(rows)
+
+
+def _n_people(sessions: pd.DataFrame) -> int:
+    return int(sessions.groupby(["study", "who"]).ngroups)  # the same id in another study is somebody else
 
 
 def _study(sessions: pd.DataFrame) -> bootstrap.Study:
@@ -251,8 +257,8 @@ def verdicts(table: pd.DataFrame) -> list[str]:
             said.append(f"{model} has seen transcripts of these: {are} drawn anew ({counted}; {size})")
         else:
             said.append(
-                f"{model}, by their {test}: no sign that it has seen these transcripts ({counted}; {size}); this is no "
-                "proof that it has not"
+                f"{model}, by the published {test}: no sign that it has seen these transcripts ({counted}; {size}); "
+                "this is no proof that it has not"
             )
     return said
 
