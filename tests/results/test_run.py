@@ -44,6 +44,8 @@ def test_scores_of_two_engines_are_held_against_each_other_by_no_command(tmp_pat
     )
     assert "which round differently" in done.error
     assert len(language_models([f"a={theirs}", f"b={theirs}"])) == 2
+    chance = table_folder(tmp_path / "chance", nlls, model={"name": "chance", "dtype": "float64"})
+    check_same([read_run(folder) for folder in (chance, Path(theirs))])
 
 
 @pytest.mark.parametrize("prints", [{"r": "1", "s": "9"}, {"r": "1"}, {"r": "1", "s": "2", "t": "3"}])

@@ -96,11 +96,12 @@ def write_row(
     asked: Asked,
     depends_on: Mapping[str, Any],
     notes: Sequence[str] = (),
+    dtype: str = "float64",
 ) -> None:
     """Write ``scores.parquet``, ``config.json`` and, last, ``run.json`` of one row.
 
     ``name`` is the model's in every table; ``depends_on``: what the numbers depend on beside the sessions, of which
-    the fingerprint is made.
+    the fingerprint is made. ``dtype``: of the language model that they come from, if one.
     """
     totals: dict[str, _Totals] = {study: _Totals() for study in asked.of_sessions}
 
@@ -125,7 +126,7 @@ def write_row(
         }
         told = json.dumps([name, depends_on], sort_keys=True, default=str)
         record = ScoreRecord(
-            model=ModelIdentity(name, hashlib.sha256(told.encode()).hexdigest(), dtype="float64"),
+            model=ModelIdentity(name, hashlib.sha256(told.encode()).hexdigest(), dtype=dtype),
             protocol=ScoredProtocol(asked.protocol),
             data=ScoredData(
                 name=asked.name,

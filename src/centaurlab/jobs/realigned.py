@@ -81,7 +81,7 @@ class LearnedRows:
                 n_failed = sum(not is_predictable(sessions[key].trials[number]) for number in read.numbers)
                 n_cut = read.coverage.cut + len(read.numbers) - n - n_failed
                 rows.append(SessionRow(key, scores, replace(read.coverage, scored=n, cut=n_cut, failed=n_failed)))
-        return self._write(name, rows, told, notes)
+        return self._write(name, rows, told, notes, before.record.model.dtype)
 
     @property
     def _asked(self) -> Any:
@@ -111,9 +111,16 @@ class LearnedRows:
         check_asked(folder)
         return read_run(folder)
 
-    def _write(self, name: str, rows: Sequence[SessionRow], told: Mapping[str, Any], notes: Sequence[str]) -> ScoreRun:
+    def _write(
+        self,
+        name: str,
+        rows: Sequence[SessionRow],
+        told: Mapping[str, Any],
+        notes: Sequence[str],
+        dtype: str = "float64",
+    ) -> ScoreRun:
         (self.scores / name / "run.json").unlink(missing_ok=True)
-        write_row(RunFolder(self.scores / name, "score"), name, rows, self._asked, told, notes)
+        write_row(RunFolder(self.scores / name, "score"), name, rows, self._asked, told, notes, dtype)
         return read_run(self.scores / name)
 
 

@@ -67,6 +67,11 @@ class ModelIdentity:
     base: str | None = None
     adapter: str | None = None
 
+    @property
+    def is_baseline(self) -> bool:
+        """Whether no language model has computed it: what reads no tokens and is computed in double precision."""
+        return not self.tokenizer_fingerprint and self.dtype == "float64"
+
     def as_dict(self) -> dict[str, str | None]:
         """The identity as it stands in ``run.json``."""
         return asdict(self)

@@ -184,9 +184,12 @@ def check_same(runs: Iterable[ScoreRun], same_context: bool = True) -> None:
 
 
 def check_engines(runs: Iterable[ScoreRun]) -> None:
-    """Raise ``UserError`` where two of them were scored by different engines: a difference would hold these', too."""
+    """Raise ``UserError`` where two of them were scored by different engines: a difference would hold these', too.
+
+    Baselines are none's.
+    """
     by_engine: dict[str, ScoreRun] = {}
-    for run in runs:
+    for run in (run for run in runs if not run.record.model.is_baseline):
         by_engine.setdefault(run.record.engine or "our own scorer", run)
     if len(by_engine) > 1:
         (one, first), (another, other), *_ = by_engine.items()
