@@ -48,9 +48,13 @@ def test_where_a_file_of_the_last_checkpoint_is_damaged_the_one_before_is_taken(
     for _ in range(50):
         (last / name).write_bytes(flipped(sound, choose))
         assert last_complete_checkpoint(tmp_path) == before
-        assert capsys.readouterr().out == f"note: {last} is damaged ({name}); the one before it is used\n"
+        assert capsys.readouterr().out == f"note: {last} is damaged ({name}); {before} is used\n"
     (last / name).unlink()
     assert last_complete_checkpoint(tmp_path) == before
+    (before / name).unlink()
+    capsys.readouterr()
+    assert last_complete_checkpoint(tmp_path) is None
+    assert capsys.readouterr().out.count("; training begins anew\n") == 2
 
 
 def test_a_checkpoint_of_another_training_is_named_and_one_that_does_not_say_is_taken(tmp_path: Path) -> None:

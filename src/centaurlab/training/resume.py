@@ -63,13 +63,19 @@ def last_complete_checkpoint(output_dir: Path) -> Path | None:
 
     One that has its manifest and is damaged all the same is named.
     """
+    damaged: dict[Path, str] = {}
+    found = None
     for _, path in reversed(checkpoint_steps(output_dir)):
         changed = changed_file(path)
         if not changed and _is_whole(path):
-            return path
-        if changed and os.environ.get("RANK", "0") == "0":
-            say(f"note: {path} is damaged ({changed}); the one before it is used")
-    return None
+            found = path
+            break
+        if changed:
+            damaged[path] = changed
+    if os.environ.get("RANK", "0") == "0":
+        for path, changed in damaged.items():
+            say(f"note: {path} is damaged ({changed}); " + (f"{found} is used" if found else "training begins anew"))
+    return found
 
 
 def check_same_run(checkpoint: Path, run: str) -> None:
