@@ -1,5 +1,6 @@
 """A small model trained on half of the sessions knows these by their letters and order, and not the others."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +187,10 @@ def test_one_of_many_models_and_tests_is_judged_by_a_p_that_counts_them_all() ->
     (alone,) = verdicts(table[:1])
     assert "has seen transcripts of these: their letters" in alone
     assert "adjusted" not in alone
+    whole = table[:1].assign(sessions=1, advantage_low=math.nan, advantage_high=math.nan)
+    (of_one_study,) = verdicts(pd.concat([whole, whole.assign(study="s")]))
+    assert "over 1 session; advantage" in of_one_study
+    assert of_one_study.endswith("95 % interval +1.000 to +1.000, which excludes zero)")
 
 
 def test_who_has_both_tests_counts_with_twice_the_smaller_p() -> None:

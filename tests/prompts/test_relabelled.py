@@ -64,7 +64,7 @@ def test_who_has_no_letters_of_their_own_is_left_out_with_the_reason() -> None:
     people = [
         *(keys("XT", "1"), keys("BK", "2"), keys("AX", "3")),
         *(keys("XT", "1", "t2020word", " Take vitamin C."), keys("CK", "2", "t2020word", " Take vitamin C.")),
-        *(keys("XT", "1", "u2020same"), keys("XT", "2", "u2020same")),
+        *(keys("XT", "1", "u2020same"), keys("XT", "2", "u2020same"), keys("XT", "1", "w2020alone")),
         Transcript("Say a word.\nYou say <<dog>>.\nYou say <<cat>>.", "v2020words", "e", "1"),
     ]
     lettered, refused = find_lettered(people)
@@ -75,6 +75,7 @@ def test_who_has_no_letters_of_their_own_is_left_out_with_the_reason() -> None:
         ("t2020word", "C stands alone where it is no option"): 2,
         ("u2020same", "everybody has the same letters, so that they were not drawn"): 2,
         ("v2020words", "options are no letters"): 1,
+        ("w2020alone", "a session alone does not show whether its letters were drawn"): 1,
     }
 
 

@@ -24,6 +24,7 @@ from centaurlab.display.tables import Table, table_of
 from centaurlab.results.run import ScoreRun, is_score_folder, scored_models
 from centaurlab.results.table import NLL, RESPONSE, SESSION, person_names
 from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.names import counted
 from centaurlab.stats import bootstrap
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.estimate import Estimate, FloatArray
@@ -243,21 +244,25 @@ def verdicts(table: pd.DataFrame) -> list[str]:
     n_asked = sum(row["test"] != BOTH for row in rows)
     for row, p in zip(rows, adjusted, strict=True):
         test, model = row["test"], model_label(row["model"])
-        counted = f"p = {number(row['p'])} over {row['sessions']:,} sessions"
+        ranked = f"p = {number(row['p'])} over {counted(row['sessions'], 'session')}"
         if test == BOTH:
-            said.append(f"{model}, by letters and order together: {counted}")
+            said.append(f"{model}, by letters and order together: {ranked}")
             continue
         if n_asked > 1:
-            counted += f", {number(p)} adjusted for {n_asked} models and tests (Holm)"
-        size = in_words(*(_estimate(row, ""), advantage(test), "studies"), these=_estimate(row, "_these"))
+            ranked += f", {number(p)} adjusted for {n_asked} models and tests (Holm)"
+        these, same = _estimate(row, "_these"), (table["test"] == test) & (table["model"] == row["model"])
+        if same.sum() == 2:  # one study
+            size = in_words(these, advantage(test), "people")
+        else:
+            size = in_words(_estimate(row, ""), advantage(test), "studies", these)
         if p < _SMALL:
             are = (
                 "their letters are likelier than letters" if test == LETTERS else "their order is likelier than orders"
             )
-            said.append(f"{model} has seen transcripts of these: {are} drawn anew ({counted}; {size})")
+            said.append(f"{model} has seen transcripts of these: {are} drawn anew ({ranked}; {size})")
         else:
             said.append(
-                f"{model}, by the published {test}: no sign that it has seen these transcripts ({counted}; {size}); "
+                f"{model}, by the published {test}: no sign that it has seen these transcripts ({ranked}; {size}); "
                 "this is no proof that it has not"
             )
     return said

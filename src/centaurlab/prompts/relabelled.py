@@ -81,6 +81,8 @@ def find_lettered(
             reason = f"{strange[key.study]} stands alone where it is no option"
         elif len(of_study[key.study]) == 1:
             reason = "everybody has the same letters, so that they were not drawn"
+            if len(of_sessions) == 1:
+                reason = "a session alone does not show whether its letters were drawn"
         elif len(of_sessions) >= _FEW and all(sorted(letters) == list(letters) for letters in of_sessions):
             reason = "all letters stand in the order of the alphabet, so that it was not drawn which comes first"
         if reason:
