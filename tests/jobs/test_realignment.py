@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from centaurlab.analyses.realigned import LINES
-from centaurlab.analyses.realignment import RealignmentArguments, shown_table
+from centaurlab.analyses.realignment import RealignmentArguments, shown_reached, shown_table
 from centaurlab.data.source import DataArguments
 from centaurlab.jobs import adapters
 from centaurlab.jobs.job import Asked
@@ -74,6 +74,18 @@ def test_a_line_is_of_no_number_of_people() -> None:
     table = table.assign(study="s", gain_per_person=np.nan, held_out=8, responses=54)
     told = [[cell.text for cell in row[1:3]] for row in shown_table(table).rows]
     assert told == [["lora", "0"], ["lora", "8"], [LINES["everybody"], "–"]]
+
+
+def test_a_line_that_no_resample_reaches_is_so_called_once() -> None:
+    rows = [(np.inf, np.inf, np.inf, 0.0), (np.inf, 12.14, np.inf, 0.19), (0.0, 0.0, 0.0, 1.0), (3.0, *[np.nan] * 3)]
+    table = pd.DataFrame(rows, columns=["n", "n_low", "n_high", "share_reached"])
+    shown = shown_reached(table.assign(study="s", method="lora", line="base"))
+    assert [[cell.text for cell in row[3:]] for row in shown.rows] == [
+        ["not reached", "not reached", "0 %"],
+        ["not reached", "12.1 to not reached", "19 %"],
+        ["0.0", "0.0", "100 %"],
+        ["3.0", "–", "–"],
+    ]
 
 
 @pytest.mark.parametrize("half", ["train", "test"])

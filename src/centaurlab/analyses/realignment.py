@@ -276,7 +276,7 @@ def shown_reached(table: pd.DataFrame) -> Table:
     shown = table if table["study"].nunique() > 2 else table[table["study"] != ALL_STUDIES]
     rows = [
         {"study": row["study"], "method": row["method"], "line": LINES[row["line"]]}
-        | {"n*": _people(row["n"]), INTERVAL: _interval(row), "reached in": row["share_reached"]}
+        | {"n*": _people(row["n"]), INTERVAL: _interval(row), "reached in resamples": _share(row["share_reached"])}
         for row in shown.to_dict("records")
     ]
     note = "n*: people with whom a curve reaches the line; between the numbers tried, linear in log(1 + n)"
@@ -288,7 +288,14 @@ def _people(n: float) -> str:
 
 
 def _interval(row: Mapping[Hashable, Any]) -> str:
-    return "–" if math.isnan(row["n_low"]) else f"{_people(row['n_low'])} to {_people(row['n_high'])}"
+    if math.isnan(row["n_low"]):
+        return "–"
+    low, high = _people(row["n_low"]), _people(row["n_high"])
+    return low if low == high else f"{low} to {high}"
+
+
+def _share(share: float) -> str:
+    return "–" if math.isnan(share) else percent(share)
 
 
 def _shown_assistant(table: pd.DataFrame) -> list[Table]:
