@@ -17,8 +17,10 @@ OPEN, CLOSE = "<<", ">>"
 HUMAN_RESPONSE = ("[HUMAN_RESPONSE]", "[/HUMAN_RESPONSE]")
 """Other markers of responses, which Psych-301 has; they are read where they are asked for."""
 _HUMAN_RESPONSE = re.compile(r"\[HUMAN_RESPONSE\](.*?)\[/HUMAN_RESPONSE\]", re.DOTALL)
-_IMAGE_FILE = r"[\w./-]*\w\.(?:png|jpe?g|gif|bmp|svg|webp)\b"
+_IMAGE_KIND = r"\.(?:png|jpe?g|gif|bmp|svg|webp)\b"
+_IMAGE_FILE = rf"[\w./-]*\w{_IMAGE_KIND}"
 _IMAGE = re.compile(rf"<image\b[^<>\n]{{0,200}}>(?:[ :]?{_IMAGE_FILE})?|{_IMAGE_FILE}", re.IGNORECASE)
+_IMAGE_SIGN = re.compile(rf"<image|{_IMAGE_KIND}", re.IGNORECASE)  # without one of these a text has none, soon known
 _RESPONSE = re.compile(r"<<(.*?)>>", re.DOTALL)
 _MISSING = {"", "n/a", "na", "nan", "none", "null", "nat", "<na>", "inf", "-inf"}
 # Spaces, control characters, the blank of Braille, and what Unicode calls Default_Ignorable_Code_Point.
@@ -135,7 +137,7 @@ def in_angles(text: str) -> tuple[str, str | None]:
 
 def count_images(text: str) -> int:
     """Pictures that a text names, by ``<image>`` or by the name of a file; people saw them, and no model does."""
-    return len(_IMAGE.findall(text))
+    return len(_IMAGE.findall(text)) if _IMAGE_SIGN.search(text) else 0
 
 
 def check_study_name(study: str, origin: str) -> str:
