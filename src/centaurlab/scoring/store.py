@@ -1,9 +1,9 @@
-"""Scores that survive: a session's result is on disk, checked and final, as soon as it is computed.
+"""Scores that survive: a session's result is on disk, checked and final, before the one after next is computed.
 
 Each process appends to an SQLite file of its own in ``<run folder>/store``, so that writers never wait for one
-another and a kill at any moment loses at most the session in flight, or the short sessions that share the pass in
-flight. Results are keyed by the digest of the session's text: what is known is never computed again.
-``scores.parquet`` is written from the store at the end.
+another. A result is written while the next is computed: a kill at any moment loses at most these two sessions, or the
+short sessions of two passes. Results are keyed by the digest of the session's text: what is known is never computed
+again. ``scores.parquet`` is written from the store at the end.
 
 A file that the disk has changed is named and set aside whole, and what was in it is scored again; the files of the
 other processes are kept. Nothing is read out of it: a kill, a full disk and a power cut leave a sound file, so that
@@ -230,7 +230,7 @@ def _difference_in(name: str, known: object, asked: object) -> str:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    part = sqlite3.connect(path, timeout=_LOCK_SECONDS)
+    part = sqlite3.connect(path, timeout=_LOCK_SECONDS, check_same_thread=False)  # one after another, they may differ
     part.text_factory = lambda text: text.decode("utf-8", "replace")  # of damaged text; its checksum tells
     part.execute("PRAGMA synchronous = FULL")
     part.execute(

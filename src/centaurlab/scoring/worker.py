@@ -3,7 +3,8 @@
 import gc
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +24,7 @@ from centaurlab.results.record import Coverage
 from centaurlab.results.table import ResponseScores
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.names import counted, shown
+from centaurlab.scoring.beside import ahead, behind
 from centaurlab.scoring.engine_vllm import BATCH_TOKENS, VllmEngine, VllmScorer
 from centaurlab.scoring.failures import Failure
 from centaurlab.scoring.kept import KeptScorer
@@ -43,6 +45,9 @@ _PACKING_TOLERANCE = 0.02
 """Nats per response, on average, by which a session's neighbours in its pass may move it."""
 
 _TRIED_SESSIONS = 4
+
+_AHEAD_TOKENS = 128
+"""Of a short session: while a pass is computed, so many are tokenized as the next would hold of these."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +78,11 @@ class ModelToScore:
 
 @dataclass(frozen=True)
 class _Encoded:
-    """A session as the model reads it; ``seconds`` is what that took."""
+    """A session as the model reads it; ``seconds`` is how long the model waited for that."""
 
     session: PlannedSession
     pieces: tuple[Piece, ...]
-    seconds: float
+    seconds: float = 0.0
 
     @property
     def n_tokens(self) -> int:
@@ -125,20 +130,24 @@ class Worker:
         """
         later, done = self.plan.survey.n_characters(sessions), 0
         is_main = self.state.is_main_process
-        with tqdm(desc=title, unit="tok", unit_scale=True, smoothing=0.05, disable=not is_main) as bar:
+        with (
+            behind() as self._behind,
+            tqdm(desc=title, unit="tok", unit_scale=True, smoothing=0.05, disable=not is_main) as bar,
+        ):
             for window in self.plan.windows():
                 wanted = [session for session in window if sessions is None or session.key in sessions]
                 later -= sum(session.n_characters for session in wanted)
                 mine = self._share(wanted)
                 left = sum(session.n_characters for session in mine) + later // len(self._loads)
-                for batch in self._batches(mine):
-                    bar.set_postfix_str(shown(batch[0].session.key.study[:30]), refresh=False)
-                    self._score_batch(batch)
-                    n_tokens = sum(encoded.n_tokens for encoded in batch)
-                    n_characters = sum(encoded.session.n_characters for encoded in batch)
-                    done, left = done + n_characters, left - n_characters
-                    bar.total = round((bar.n + n_tokens) * (1 + left / done))
-                    bar.update(n_tokens)
+                with closing(self._batches(mine)) as batches:
+                    for batch in batches:
+                        bar.set_postfix_str(shown(batch[0].session.key.study[:30]), refresh=False)
+                        self._score_batch(batch)
+                        n_tokens = sum(encoded.n_tokens for encoded in batch)
+                        n_characters = sum(encoded.session.n_characters for encoded in batch)
+                        done, left = done + n_characters, left - n_characters
+                        bar.total = round((bar.n + n_tokens) * (1 + left / done))
+                        bar.update(n_tokens)
             bar.leave = bar.n > 0
 
     def release(self) -> None:
@@ -201,7 +210,6 @@ class Worker:
         self.notes += new
 
     def _encode(self, session: PlannedSession) -> _Encoded:
-        started = time.perf_counter()
         prompts = session.prompt.pieces()
         encodings = [encode_prompt(prompt, self.model.tokenizer, self.model.max_tokens) for prompt in prompts]
         coverage = [encoding.coverage for encoding in encodings]
@@ -217,15 +225,22 @@ class Worker:
                 prompts, encodings, shared_by_pieces(prompts, session.shared), strict=True
             )
         )
-        return _Encoded(session, pieces, time.perf_counter() - started)
+        return _Encoded(session, pieces)
 
-    def _batches(self, sessions: Sequence[PlannedSession]) -> Iterator[list[_Encoded]]:
+    def _encoded(self, sessions: Sequence[PlannedSession]) -> Iterator[_Encoded]:
+        started = time.perf_counter()
+        for encoded in ahead(self._encode, sessions, 2 + self._batch_tokens // _AHEAD_TOKENS):
+            yield replace(encoded, seconds=time.perf_counter() - started)
+            started = time.perf_counter()
+
+    def _batches(self, sessions: Sequence[PlannedSession]) -> Generator[list[_Encoded]]:
         """Sessions that share a pass; those that cannot, or are too long to gain by it, are by themselves."""
         waiting: list[_Encoded] = []
-        for session in sessions:
-            if self._scorer is None:
-                self._scorer = self._load()
-            new = self._encode(session)
+        if not sessions:
+            return
+        if self._scorer is None:
+            self._scorer = self._load()
+        for new in self._encoded(sessions):
             (piece, *more) = new.pieces
             is_long = 2 * new.n_tokens > self._batch_tokens
             if is_long or more or not self._scorer.can_be_packed(piece.encoding, piece.options):
@@ -252,7 +267,7 @@ class Worker:
             for encoded, scored in zip(batch, together, strict=True)
         ]
         if self._stores:
-            self.store.add_together(dict(results))
+            self._behind(self.store.add_together, dict(results))
 
     def _score_together(self, batch: Sequence[_Encoded]) -> list[ScoredSession] | None:
         """The scores of sessions in one pass; None: they have to be scored one after another."""
@@ -307,7 +322,7 @@ class Worker:
             tqdm.write(shown(f"note: {name}: computed in smaller chunks, as memory ran out"), file=sys.stderr)
         result = self._result(encoded, scored, encoded.seconds + time.perf_counter() - started)
         if self._stores:
-            self.store.add(*result)
+            self._behind(self.store.add, *result)
 
     def _end_if_others_wait(self, error: Exception, name: str) -> None:
         """End this process for what the others of its group may not have met: they would wait for its part for good."""
