@@ -22,7 +22,7 @@ from centaurlab.scoring.scorer import SessionMemoryError, SessionScorer
 from helpers.json_files import run_json
 from helpers.score_runs import command, ended, n_stored, start, table_bytes
 from helpers.tiny_models import byte_level_bpe
-from helpers.transcripts import bandit, write_bandits
+from helpers.transcripts import bandit, write_bandits, write_transcripts
 
 pytestmark = pytest.mark.usefixtures("offline")
 
@@ -87,6 +87,30 @@ def test_a_prefix_that_was_kept_for_neighbours_makes_room(model: PreTrainedModel
     again = scorer.score(encoding, shared)
     assert again.scores.nll_R.tobytes() == expected.scores.nll_R.tobytes()
     assert again.n_computed == encoding.end_R[-1] - 1
+
+
+def test_the_record_says_how_many_sessions_were_computed_in_smaller_chunks(
+    tmp_path: Path, tiny_llama_dir: Path
+) -> None:
+    """Also that of a later command, which finds them in the store."""
+
+    def little_room() -> None:
+        load_model = module.load_model
+
+        def load(*asked: Any) -> PreTrainedModel:
+            model = load_model(*asked)
+            failing_above(model, 128, ERRORS["python"]).__enter__()
+            return model
+
+        module.load_model = load
+
+    people = [
+        {"text": bandit(i, n), "study": "s", "experiment": "e", "participant": i} for i, n in enumerate((20, 20, 1))
+    ]
+    data, run = write_transcripts(tmp_path / "data.jsonl", people), tmp_path / "run"
+    for prepare in (little_room, lambda: None):
+        assert ended(start(command(tiny_llama_dir, data, run), prepare=prepare)) == 0
+        assert "memory ran out for 2 sessions at first, computed in smaller chunks then" in run_json(run)["notes"]
 
 
 @pytest.mark.parametrize("kind", ERRORS)

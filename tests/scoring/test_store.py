@@ -59,6 +59,17 @@ def test_results_of_one_pass_wait_for_the_disk_once_and_are_kept_all_or_none(tmp
     assert all(same(again.find(digest(seed)), result(seed)) for seed in range(7))
 
 
+def test_a_result_of_an_older_version_is_read(tmp_path: Path) -> None:
+    """Which knew nothing of smaller chunks."""
+    filled(tmp_path, 1)
+    store = ScoreStore(tmp_path, IDENTITY)
+    (about, blob) = store._own.execute("SELECT about, scores FROM results").fetchone()
+    older = json.dumps(json.loads(about)[:-1])
+    store._own.execute("UPDATE results SET about = ?, checksum = ?", (older, module._checksum(digest(0), older, blob)))
+    assert same(store.find(digest(0)), result(0))
+    store.close()
+
+
 def test_many_results_take_little_more_than_their_bytes(tmp_path: Path) -> None:
     """Where rows are kept in the order of their digests, they take three times as much, and more work with each."""
     store = ScoreStore(tmp_path, IDENTITY)

@@ -49,7 +49,7 @@ from centaurlab.scoring.kept import KeptScorer
 from centaurlab.scoring.plan import SessionPlan
 from centaurlab.scoring.store import ScoreStore
 from centaurlab.scoring.survey import Survey
-from centaurlab.scoring.totals import Outcomes, metrics, scored_data, speed, write_table
+from centaurlab.scoring.totals import Outcomes, memory_notes, metrics, scored_data, speed, write_table
 from centaurlab.scoring.worker import ModelToScore, Worker
 from centaurlab.stats.sequential import Look, Sample, StudyEstimate, check_target, nll_estimates, sample_until
 
@@ -251,7 +251,7 @@ def measuring(
                     sample=run.sample.as_dict() if run.sample else None,
                     failed_sessions=tuple(reason for t in totals.values() for reason in t.failed),
                     speed=speed(totals, now),
-                    notes=(*checked, *notes),
+                    notes=(*checked, *notes, *memory_notes(totals)),
                     provenance=provenance(),
                 )
                 folder.log(metrics(record))

@@ -55,13 +55,17 @@ _LOCK_SECONDS = 60  # to wait while another process writes to its file on a slow
 
 @dataclass(frozen=True)
 class SessionResult:
-    """What is kept of a scored session. ``seconds``: of computing; ``n_computed``: tokens not from the cache."""
+    """What is kept of a scored session.
+
+    ``seconds``: of computing; ``n_computed``: tokens not from the cache; ``n_out_of_memory``: as in ``ScoredSession``.
+    """
 
     scores: ResponseScores
     coverage: Coverage
     n_tokens: int
     n_computed: int
     seconds: float
+    n_out_of_memory: int = 0
 
 
 class ResultDigests:
@@ -122,7 +126,8 @@ class ScoreStore:
         rows = []
         for digest, result in results.items():
             blob = _to_bytes(result.scores)
-            about = json.dumps([asdict(result.coverage), result.n_tokens, result.n_computed, result.seconds])
+            numbers = (result.n_tokens, result.n_computed, result.seconds, result.n_out_of_memory)
+            about = json.dumps([asdict(result.coverage), *numbers])
             rows.append((digest, about, blob, _checksum(digest, about, blob)))
         with disk_errors(self._folder), self._own:
             self._own.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)", rows)
@@ -141,8 +146,8 @@ class ScoreStore:
                 continue
             if not _is_intact(*row):
                 raise UserError(f"{path} is damaged (result {digest[:12]}); give the same command again")
-            coverage, n_tokens, n_computed, seconds = json.loads(row[1])
-            return SessionResult(_from_bytes(row[2]), Coverage(**coverage), n_tokens, n_computed, seconds)
+            coverage, *numbers = json.loads(row[1])  # older versions wrote three
+            return SessionResult(_from_bytes(row[2]), Coverage(**coverage), *numbers)
         return None
 
     def close(self) -> None:

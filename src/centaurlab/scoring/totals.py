@@ -12,6 +12,7 @@ from centaurlab.data.transcripts import SessionKey, data_fingerprint
 from centaurlab.models.shape import ModelShape
 from centaurlab.results.record import Coverage, ScoredData, ScoredStudy, ScoreRecord, ScoringSpeed
 from centaurlab.results.table import ResponseScores, write_scores
+from centaurlab.runtime.names import counted
 from centaurlab.scoring.failures import Failure
 from centaurlab.scoring.plan import SessionPlan
 from centaurlab.scoring.store import ScoreStore, SessionResult
@@ -49,7 +50,8 @@ class Outcomes:
 class StudyTotals:
     """Sums over the sessions of one study; ``flops`` is None where they cannot be counted.
 
-    ``alone`` counts the people who have one session in the study, ``returning`` are the others.
+    ``alone`` counts the people who have one session in the study, ``returning`` are the others; ``in_smaller_chunks``
+    the sessions for which memory ran out at first.
     """
 
     sessions: int = 0
@@ -61,6 +63,7 @@ class StudyTotals:
     n_correct: int = 0
     n_tokens: int = 0
     n_reused: int = 0
+    in_smaller_chunks: int = 0
     seconds: float = 0.0
     flops: float | None = 0.0
     coverage: Coverage = field(default_factory=Coverage)
@@ -89,6 +92,7 @@ class StudyTotals:
         self.n_correct += int((scores.greedy_correct_R == 1).sum())
         self.n_tokens += outcome.n_tokens
         self.n_reused += max(outcome.n_tokens - 1 - outcome.n_computed, 0)  # nothing follows the last token
+        self.in_smaller_chunks += outcome.n_out_of_memory > 0
         self.seconds += outcome.seconds
         if shape is None or self.flops is None:
             self.flops = None
@@ -109,14 +113,14 @@ def write_table(folder: Path, outcomes: Outcomes, shape: ModelShape | None) -> T
 
     survey, persons = outcomes.plan.survey, outcomes.plan.survey.source.persons
 
-    def counted() -> Iterator[tuple[SessionKey, ResponseScores]]:
+    def scored() -> Iterator[tuple[SessionKey, ResponseScores]]:
         for key, outcome in outcomes:
             totals[key.study].add(outcome, persons.unit(key) if persons.joined(key) is not None else None, shape)
             if isinstance(outcome, SessionResult):
                 yield key, outcome.scores
 
     has_joined = persons.any_joined and any(persons.joined(session.key) is not None for session in survey)
-    write_scores(folder, counted(), persons.joined if has_joined else None)
+    write_scores(folder, scored(), persons.joined if has_joined else None)
     return {study: totals[study] for study in outcomes.plan.survey.n_by_study()}
 
 
@@ -164,6 +168,12 @@ def speed(totals: Totals, now: ScoringSpeed) -> ScoringSpeed:
         flops=sum(flops) if len(flops) == len(totals) else None,
         tokens_per_second=round(n_tokens / seconds, 1) if seconds else 0.0,
     )
+
+
+def memory_notes(totals: Totals) -> tuple[str, ...]:
+    """That memory ran out for some sessions, whose last digits may be others where it does not; or nothing."""
+    n = sum(t.in_smaller_chunks for t in totals.values())
+    return (f"memory ran out for {counted(n, 'session')} at first, computed in smaller chunks then",) if n else ()
 
 
 def metrics(record: ScoreRecord) -> dict[str, float]:

@@ -338,7 +338,7 @@ class Worker:
         seconds *= self.model.shards  # of each of them, so that a speed is that of one process
         scores = _with_items(scored.scores, encoded.session)
         return encoded.session.digest, SessionResult(
-            scores, encoded.coverage, encoded.n_tokens, scored.n_computed, seconds
+            scores, encoded.coverage, encoded.n_tokens, scored.n_computed, seconds, scored.n_out_of_memory
         )
 
 
