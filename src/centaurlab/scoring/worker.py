@@ -30,6 +30,7 @@ from centaurlab.scoring.failures import Failure
 from centaurlab.scoring.kept import KeptScorer
 from centaurlab.scoring.options import OptionTokens
 from centaurlab.scoring.order import divide, shared_by_pieces
+from centaurlab.scoring.pace import Pace
 from centaurlab.scoring.plan import PlannedSession, SessionPlan, estimate_lengths
 from centaurlab.scoring.responses import NonFiniteError, SessionError
 from centaurlab.scoring.scorer import (
@@ -122,6 +123,7 @@ class Worker:
         own = BATCH_TOKENS if model.engine else 0 if state.device.type == "cpu" else WHOLE_SEQUENCE_TOKENS
         self._batch_tokens: int = own if model.batch_tokens is None else model.batch_tokens
         self._is_packing_tried = False
+        self._pace = Pace()
 
     def score(self, sessions: frozenset[SessionKey] | None, title: str) -> None:
         """Score this process's share of ``sessions`` (None: all) under a progress bar with ``title``.
@@ -336,6 +338,9 @@ class Worker:
         """A session's entry in the store."""
         self.tokens_computed += scored.n_computed if self._stores else 0
         seconds *= self.model.shards  # of each of them, so that a speed is that of one process
+        kind = encoded.session.key.study, encoded.n_tokens.bit_length()  # of about one speed
+        if said := self._pace.add(kind, scored.n_computed, seconds):
+            self._note([said])
         scores = _with_items(scored.scores, encoded.session)
         return encoded.session.digest, SessionResult(
             scores, encoded.coverage, encoded.n_tokens, scored.n_computed, seconds, scored.n_out_of_memory
