@@ -77,7 +77,7 @@ def test_the_command_spreads_a_model_that_is_too_large_for_one_device(
     data: DataArguments, capsys: pytest.CaptureFixture[str]
 ) -> None:
     device = devices()["H100"]
-    work = Work(flops=4e18, loads=[1.0], n_tokens=1e6, longest_tokens=4096)
+    work = Work(flops=4e18, flops_each=4e18, loads=[1.0], n_tokens=1e6, longest_tokens=4096)
     shape = config_shape(QWEN3_32B)
     memory = estimate_memory(shape, work, device, "float32", "none")
     plan = Plan(shape, work, memory, assumed_speed(device, shape, 0.25), 4, device, n_copies=1)
@@ -111,14 +111,20 @@ def test_dividing_is_named_only_where_scoring_does_not_refuse_it(
     assert (f"--tensor_parallel {n_devices}" in " ".join(placement.split())) is is_named
 
 
-@pytest.mark.parametrize(("name", "n_parts"), [("llama", 2), ("gpt_neox", 2), ("olmo2", 1), ("phi3", 1)])
-def test_a_cache_counts_as_divided_where_each_process_has_its_own_keys(
+@pytest.mark.parametrize(
+    ("name", "n_parts"),
+    [("llama", 2), ("gpt_neox", 2), ("olmo2", 1), ("phi3", 1), ("deepseek_v2", 2), ("deepseek_v3", 1)],
+)
+def test_attention_and_cache_count_as_divided_where_each_process_has_its_own_heads(
     data: DataArguments, tmp_path: Path, name: str, n_parts: int
 ) -> None:
-    """OLMo 2 and Phi 3 gather what their parts give before they cache it."""
+    """OLMo 2 and Phi 3 gather what their parts give before they cache it; of DeepSeek-V3 experts alone are divided."""
     model = ModelArguments(str(save(name, tmp_path)))
-    whole, part = (make_plan(model, data, PlanArguments("2xH100", tensor_parallel=n)).memory for n in (1, 2))
-    assert (whole.weights / part.weights, whole.cache / part.cache) == (2, n_parts)
+    whole, part = (make_plan(model, data, PlanArguments("2xH100", tensor_parallel=n)) for n in (1, 2))
+    assert whole.memory.cache / part.memory.cache == n_parts
+    assert whole.work.flops_each == whole.work.flops == part.work.flops
+    share = part.work.flops_each / part.work.flops
+    assert share == pytest.approx(0.5) if name in ("llama", "gpt_neox") else 0.5 < share < 1
 
 
 @pytest.mark.parametrize(

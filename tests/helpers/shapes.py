@@ -19,7 +19,7 @@ QWEN3_06B = Qwen3Config(
 )  # fmt: skip
 
 
-def config_shape(config: PretrainedConfig) -> ModelShape:
-    """The shape of the model that a config describes, without its weights."""
+def config_shape(config: PretrainedConfig, shards: int = 1) -> ModelShape:
+    """The shape of the model that a config describes, without its weights, or of one of so many parts."""
     with torch.device("meta"):
-        return model_shape(AutoModelForCausalLM.from_config(config))
+        return model_shape(AutoModelForCausalLM.from_config(config), shards)

@@ -14,6 +14,7 @@ from accelerate import PartialState
 
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.loading import load_model
+from centaurlab.models.shape import model_shape
 from centaurlab.models.sharding import COMPARED, check_processes, is_divided
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.scorer import SessionScorer
@@ -108,6 +109,8 @@ def test_an_architecture_that_may_be_divided_gives_a_plain_loop_s_nlls(tmp_path:
         for name in names:
             model = load_model(ModelArguments(str(tmp_path / name), dtype="float32"), None, 2)
             assert is_divided(model)
+            parts = [getattr(weights, "to_local", lambda whole=weights: whole)() for weights in model.parameters()]
+            (tmp_path / f"{name}-{rank}.size").write_text(str(sum(part.numel() for part in parts)))
             scorer = SessionScorer(model, chunk_tokens=64)
             np.savez(tmp_path / f"{name}-{rank}", *[scorer.score(one, (5,)).scores.nll_R for one in sessions])
 
@@ -121,6 +124,8 @@ def test_an_architecture_that_may_be_divided_gives_a_plain_loop_s_nlls(tmp_path:
         child.join(120)
         assert child.exitcode == 0
     for name in names:
+        held = sum(int((tmp_path / f"{name}-{rank}.size").read_text()) for rank in range(2))
+        assert held == 2 * model_shape(build(BY_TYPE[name]), 2).n_parameters, name
         first, second = (np.load(tmp_path / f"{name}-{rank}.npz") for rank in range(2))
         for one, nll_R, other_R in zip(sessions, first.values(), second.values(), strict=True):
             np.testing.assert_array_equal(nll_R, other_R)

@@ -107,7 +107,7 @@ def test_a_32_billion_model_fits_on_an_h100_in_bfloat16_and_on_a_4090_in_four_bi
 
 def test_hours_are_operations_over_speed_and_copies() -> None:
     shape, device = config_shape(QWEN3_32B), devices()["H100"]
-    work = Work(flops=4e18, loads=[1.0, 1.0, 1.0, 1.2], n_tokens=1e6, longest_tokens=4096)
+    work = Work(flops_each=4e18, loads=[1.0, 1.0, 1.0, 1.2], n_tokens=1e6, longest_tokens=4096)
     memory = estimate_memory(shape, work, device, "bfloat16", "none")
     speed = assumed_speed(device, shape, 0.25)
     seconds = 4e18 / (0.25 * 989e12)
@@ -120,9 +120,11 @@ def test_hours_are_operations_over_speed_and_copies() -> None:
 def test_devices_that_have_a_model_together_hold_and_compute_their_part() -> None:
     """Two groups of four, against arithmetic: 64 layers with two sums of 5,120 numbers of two bytes for each token."""
     shape, device = config_shape(QWEN3_32B), devices()["RTX4090"]
-    work = Work(flops=4e18, loads=[1.0, 1.0], n_tokens=1e6, n_computed=1e6, n_passes=1_000, longest_tokens=4096)
-    whole, part = (estimate_memory(shape, work, device, "bfloat16", "none", n, n) for n in (1, 4))
-    assert (part.weights, part.cache) == (whole.weights / 4, whole.cache / 4)
+    work = Work(flops_each=1e18, loads=[1.0, 1.0], n_tokens=1e6, n_computed=1e6, n_passes=1_000, longest_tokens=4096)
+    whole, part = (estimate_memory(config_shape(QWEN3_32B, n), work, device, "bfloat16", "none") for n in (1, 4))
+    norms = 2 * (64 * (2 * 5_120 + 2 * 128) + 5_120)
+    assert part.weights == (whole.weights - norms) / 4 + norms
+    assert part.cache == whole.cache / 4
     assert (part.activations, part.n_devices) == (whole.activations, 1)
     speed = assumed_speed(device, shape)
     plan = Plan(shape, work, part, speed, 8, device, n_copies=2, shards=4)
@@ -141,7 +143,7 @@ def test_small_models_reach_less_of_a_peak_than_large_ones_and_short_sessions_sh
     """Ten sessions against arithmetic: 0.45 of the peak while kernels run, 60 launches of 15 microseconds a layer."""
     shape, device = config_shape(sizes), devices()["H100"]
     flops = 10 * shape.flops(n_tokens, n_tokens, 50)
-    work = Work(flops=flops, n_passes=10 * _passes(n_tokens), n_tokens=10 * n_tokens)
+    work = Work(flops_each=flops, n_passes=10 * _passes(n_tokens), n_tokens=10 * n_tokens)
     seconds = flops / 0.45 / 989e12 + n_passes * n_layers * 60 * 15e-6
     assert assumed_speed(device, shape).seconds(work) == pytest.approx(seconds, rel=0.01)
     if n_tokens == 3_000:

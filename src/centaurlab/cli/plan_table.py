@@ -61,7 +61,7 @@ def _rows(plan: Plan) -> Iterable[tuple[str, str]]:
     )
     yield "memory", f"{memory.total / _GIB:,.1f} GiB per process ({parts}) of {memory.available / _GIB:,.1f} per device"
     yield "placement", _placement(plan)
-    reached = plan.work.flops / plan.speed.seconds(plan.work, plan.shards) / plan.shards
+    reached = plan.work.flops_each / plan.speed.seconds(plan.work)
     yield "speed", f"{reached / 1e12:,.3g} TFLOP/s per process ({plan.speed.source})"
     if plan.n_copies > 1:
         yield "slowest group" if plan.shards > 1 else "slowest process", f"{work.slowest_over_mean:.3f} of the mean"

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from centaurlab.models.adapter_config import check_numbers, check_patterns, read_settings
-from centaurlab.models.checkpoints import Checkpoint
+from centaurlab.models.arguments import ModelArguments
+from centaurlab.models.checkpoints import Checkpoint, _find
 from centaurlab.models.quantization import bitsandbytes_config, check_quantized, keep_unpacked, quantization_of
-from centaurlab.models.sharding import check_plan, divides_cache, division, share_logits
+from centaurlab.models.sharding import check_plan, division, share_logits
 from centaurlab.models.sizes import check_all_layers, check_fits, check_ranks
 from centaurlab.models.tokenizers import n_tokens, tokenizer_home
 from centaurlab.runtime.errors import UserError, failure
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
     from transformers.models.auto.auto_factory import _BaseAutoModelClass
-
-
-from centaurlab.models.arguments import ModelArguments
-from centaurlab.models.checkpoints import _find
 
 
 def load_config(args: ModelArguments) -> "PretrainedConfig":
@@ -112,14 +109,10 @@ def load_model(args: ModelArguments, device: "torch.device | None" = None, shard
     return model
 
 
-def check_divisible(args: ModelArguments, shards: int) -> bool:
-    """Whether ``shards`` processes that have the model together divide its cache too; its weights are not needed.
-
-    Raises ``UserError`` where they cannot have it together.
-    """
-    found, without_weights = _find(args, weights=False), load_without_weights(args)
-    _check_divisible(args, found.adapter, found.base, without_weights, shards)
-    return divides_cache(without_weights)
+def check_divisible(args: ModelArguments, shards: int) -> None:
+    """Raise ``UserError`` where so many processes cannot have the model together; its weights are not needed."""
+    found = _find(args, weights=False)
+    _check_divisible(args, found.adapter, found.base, load_without_weights(args), shards)
 
 
 def _check_divisible(

@@ -18,6 +18,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.loading import load_without_weights
 from centaurlab.models.positions import length_of_yarn, stretch
+from centaurlab.models.sharding import divided_weights, divides_attention
 from centaurlab.runtime.errors import UserError, one_line
 
 if TYPE_CHECKING:
@@ -81,13 +82,15 @@ class ModelShape:
         )
 
 
-def countable_shape(known: "ModelArguments | PreTrainedModel") -> ModelShape | str:
+def countable_shape(known: "ModelArguments | PreTrainedModel", shards: int = 1) -> ModelShape | str:
     """The shape of a model or of that which arguments name; of one that nobody has counted, one sentence that says so.
+
+    Of ``shards`` processes that have it together: that of one's part.
 
     No measurement ends for want of a statistic: whatever the model's code raises while it is read is in the sentence.
     """
     try:
-        return model_shape(load_without_weights(known) if isinstance(known, ModelArguments) else known)
+        return model_shape(load_without_weights(known) if isinstance(known, ModelArguments) else known, shards)
     except UserError:
         raise
     except Exception as error:  # noqa: BLE001 (whatever a model's own code raises)
@@ -95,20 +98,29 @@ def countable_shape(known: "ModelArguments | PreTrainedModel") -> ModelShape | s
         return f"floating-point operations are not counted, as the shape of the model cannot be read ({reason})"
 
 
-def model_shape(model: PreTrainedModel) -> ModelShape:
-    """The shape of ``model``, with weights or without; of a multimodal one, that of the part that reads text."""
+def model_shape(model: PreTrainedModel, shards: int = 1) -> ModelShape:
+    """The shape of ``model``, with weights or without; of a multimodal one, that of the part that reads text.
+
+    Of ``shards`` processes that have it together, each has a part of what transformers' plan divides, and all the rest.
+    """
     config = model.config.get_text_config(decoder=True)
     head = model.get_output_embeddings().weight
     decoder = model.get_decoder()
     embeddings = {id(m.weight) for m in decoder.modules() if isinstance(m, torch.nn.Embedding)} | {id(head)}
     attending = _attending(model)
+    divided = divided_weights(model) if shards > 1 else set()
+    n_parts = shards if shards > 1 and divides_attention(model) else 1
+
+    def held(weights: torch.nn.Parameter, n: int) -> int:
+        return n // shards if id(weights) in divided else n
+
     matrices = [p for p in decoder.parameters() if p.dim() > 1 and id(p) not in embeddings]
     return ModelShape(
-        n_parameters=sum(p.numel() for p in model.parameters()),
-        body_weights=sum(_used_by_a_token(p, config) for p in matrices),
-        head_weights=head.numel(),
-        matrix_parameters=sum(p.numel() for p in matrices),
-        layers=tuple(Counter(_attention_layer(*layer) for layer in attending).items()),
+        n_parameters=sum(held(p, p.numel()) for p in model.parameters()),
+        body_weights=sum(held(p, _used_by_a_token(p, config)) for p in matrices),
+        head_weights=held(head, head.numel()),
+        matrix_parameters=sum(held(p, p.numel()) for p in matrices),
+        layers=tuple(Counter(_attention_layer(*layer, n_parts) for layer in attending).items()),
         n_heads=max((layer.num_attention_heads for layer, *_ in attending), default=0),
         hidden_size=config.hidden_size,
         widest=max(max(p.shape[-2:]) for p in matrices),
@@ -156,9 +168,10 @@ def _uses_keys_of_another(config: PretrainedConfig, layer: int) -> bool:
     return layer >= int(config.num_hidden_layers) - shared
 
 
-def _attention_layer(config: PretrainedConfig, window: int | None, has_keys: bool) -> AttentionLayer:
+def _attention_layer(config: PretrainedConfig, window: int | None, has_keys: bool, n_parts: int) -> AttentionLayer:
     sizes = sum(_head_sizes(config))
-    return AttentionLayer(window, 2 * config.num_attention_heads * sizes, _key_heads(config) * sizes * has_keys)
+    cached = _key_heads(config) * sizes * has_keys
+    return AttentionLayer(window, 2 * config.num_attention_heads * sizes // n_parts, cached // n_parts)
 
 
 def _used_by_a_token(weights: torch.nn.Parameter, config: PretrainedConfig) -> int:

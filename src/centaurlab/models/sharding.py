@@ -5,6 +5,7 @@ processes of a group are given the same tokens and have to do the same passes; s
 on with the logits that the first has.
 """
 
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from centaurlab.runtime.errors import UserError
@@ -57,8 +58,19 @@ def check_plan(without_weights: "PreTrainedModel", shards: int, source: str) -> 
             )
 
 
-def divides_cache(without_weights: "PreTrainedModel") -> bool:
-    """Whether processes that have the model together cache a part of its keys and values each, and not all of them."""
+def divided_weights(model: "PreTrainedModel") -> set[int]:
+    """The ``id`` of each weight of which every process gets a part; the plan passes over some, as DeepSeek-V3's."""
+    plan: dict[str, str] = getattr(model, "tp_plan", None) or {}
+    found = set()
+    for name, weight in model.named_parameters(remove_duplicate=False):
+        generic = re.sub(r"\.\d+(?=\.)", ".*", name)
+        style = plan.get(generic) or plan.get(generic.removesuffix(".weight"), "")
+        found |= {id(weight)} if "colwise" in style or "rowwise" in style else set()
+    return found
+
+
+def divides_attention(without_weights: "PreTrainedModel") -> bool:
+    """Whether processes that have the model together attend with, and cache keys of, a part of its heads each."""
     plan: dict[str, str] = getattr(without_weights, "tp_plan", None) or {}
     written = (".k_proj", ".query_key_value", ".kv_b_proj")
     return any(style == "colwise" and name.endswith(written) for name, style in plan.items())

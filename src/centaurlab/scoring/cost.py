@@ -65,8 +65,8 @@ _DEVICES = re.compile(r"(?:(\d+) ?[x×*] ?)?(.*)")
 class Work:
     """Sums over the sessions that would be scored, equal texts once, as the plan estimates them.
 
-    ``n_computed``: tokens that are not taken from a neighbour's cache. ``n_passes``: of a GPU, on which short sessions
-    share one. ``flops`` are of what is computed;
+    ``n_computed``: tokens not taken from a neighbour's cache. ``n_passes``: of a GPU, where short sessions share one.
+    ``flops`` are of what is computed, ``flops_each`` what each of those that have a model together does of it.
     ``slowest_over_mean``: of the processes, by the costs that they were divided by. ``most_response_tokens``: the
     largest share of a session's tokens that are response tokens.
     """
@@ -80,6 +80,7 @@ class Work:
     longest_tokens: float = 0.0
     most_response_tokens: float = 0.0
     flops: float = 0.0
+    flops_each: float = 0.0
     loads: list[float] = field(default_factory=list)
 
     @property
@@ -117,9 +118,9 @@ class Speed:
     source: str
     seconds_per_pass: float = 0.0
 
-    def seconds(self, work: Work, shards: int = 1) -> float:
-        """What ``work`` takes one process, or ``shards`` that have a model together and do every pass."""
-        return work.flops / self.flops_per_second / shards + work.n_passes * self.seconds_per_pass
+    def seconds(self, work: Work) -> float:
+        """What ``work`` takes one process, or a group of them that have a model together and do every pass."""
+        return work.flops_each / self.flops_per_second + work.n_passes * self.seconds_per_pass
 
 
 def parse_devices(text: str) -> tuple[int, Device]:
@@ -143,6 +144,7 @@ def estimate_work(
     transcripts: Iterable[Transcript],
     tokenizer: "PreTrainedTokenizerBase",
     shape: ModelShape,
+    part: ModelShape,
     max_tokens: int,
     protocol: str,
     n_processes: int,
@@ -153,8 +155,8 @@ def estimate_work(
     ----------
     transcripts
         The sessions, read as a stream; equal texts count once.
-    tokenizer, shape, max_tokens
-        The model's tokenizer, its shape, and its context window in tokens.
+    tokenizer, shape, part, max_tokens
+        The model's tokenizer, its shape and that of what one process has of it, its context window in tokens.
     protocol
         ``full`` or ``paper``.
     n_processes
@@ -191,6 +193,7 @@ def estimate_work(
                 work.most_response_tokens = max(work.most_response_tokens, length.n_response_tokens / length.n_tokens)
             work.n_passes += _passes(n_computed)
             work.flops += shape.flops(length.n_tokens, n_computed, length.n_response_tokens)
+            work.flops_each += part.flops(length.n_tokens, n_computed, length.n_response_tokens)
     work.loads = loads
     return work
 
@@ -201,14 +204,11 @@ def _passes(n_computed: float) -> float:
     return n_computed / WHOLE_SEQUENCE_TOKENS if is_short else math.ceil(n_computed / WHOLE_SEQUENCE_TOKENS)
 
 
-def estimate_memory(
-    shape: ModelShape, work: Work, device: Device, dtype: str, quantization: str, shards: int = 1, cache_shards: int = 1
-) -> Memory:
-    """Estimate the memory of one of ``shards`` processes that hold the model and score the longest session.
+def estimate_memory(shape: ModelShape, work: Work, device: Device, dtype: str, quantization: str) -> Memory:
+    """Estimate the memory of a process that holds a model, or part of one, of ``shape`` and scores the longest session.
 
-    Of keys and values it has a part in ``cache_shards``. Activations: a chunk's hidden states (six at once) and widest
-    layer (three), masks and, on a CPU, the scores of a block of queries (three of each), and the LM head's logits, with
-    four float32 blocks of its statistics.
+    Activations: a chunk's hidden states (six at once) and widest layer (three), masks and, on a CPU, the scores of a
+    block of queries (three of each), and the LM head's logits, with four float32 blocks of its statistics.
     """
     on_cpu = device.name == CPU
     window = min((layer.window for layer, _ in shape.layers if layer.window), default=CPU_CHUNK_TOKENS)
@@ -221,8 +221,8 @@ def estimate_memory(
     rows = HEAD_ROWS + chunk * work.most_response_tokens
     statistics = 4 * 4 * (CPU_BLOCK_ELEMENTS if on_cpu else GPU_BLOCK_ELEMENTS)
     return Memory(
-        weights=(matrices + (shape.n_parameters - shape.matrix_parameters) * size) / shards,
-        cache=shape.cached_elements(math.ceil(work.longest_tokens)) * size / cache_shards,
+        weights=matrices + (shape.n_parameters - shape.matrix_parameters) * size,
+        cache=shape.cached_elements(math.ceil(work.longest_tokens)) * size,
         activations=hidden + attention + rows * shape.vocabulary * size + statistics,
         libraries=_LIBRARIES_BYTES,
         available=device.memory_bytes,
@@ -285,9 +285,8 @@ class PlanArguments:
     """On which ``devices`` (as ``parse_devices`` reads them) and how the data are to be scored.
 
     ``utilisation``: share of the device's peak that is assumed; None: by the model's size and the sessions' lengths, as
-    ``assumed_speed`` has it. ``calibrate``: folder of a finished run, whose speed
-    counts instead. ``tokenizer``: another model, whose tokens are counted. ``max_length`` is in tokens.
-    ``tensor_parallel``: so many devices have one model together.
+    ``assumed_speed`` has it. ``calibrate``: folder of a finished run, whose speed counts instead. ``tokenizer``: a
+    model whose tokens are counted. ``max_length`` is in tokens. ``tensor_parallel``: how many devices share a model.
     """
 
     devices: str
@@ -333,7 +332,7 @@ class Plan:
         """Hours until the slowest process ends; NaN where the model does not fit."""
         if not self.n_copies:
             return math.nan
-        seconds = self.speed.seconds(self.work, self.shards) / self.n_copies
+        seconds = self.speed.seconds(self.work) / self.n_copies
         return seconds * (self.work.slowest_over_mean if self.n_copies > 1 else 1) / _HOUR
 
 
@@ -365,9 +364,11 @@ def make_plan(model_arguments: ModelArguments, data_arguments: DataArguments, ar
     shards = arguments.tensor_parallel
     if n_devices % shards:
         raise UserError(f"--tensor_parallel {shards} needs {shards} devices, or a multiple of it, not {n_devices}")
-    cache_shards = shards if shards > 1 and check_divisible(model_arguments, shards) else 1
+    if shards > 1:
+        check_divisible(model_arguments, shards)
     shape = countable_shape(model_arguments)
-    if isinstance(shape, str):
+    part = countable_shape(model_arguments, shards) if shards > 1 else shape
+    if isinstance(shape, str) or isinstance(part, str):
         raise UserError(f"scoring with {model_arguments.model_name_or_path} cannot be planned: {shape}")
     if arguments.calibrate:
         speed = measured_speed(arguments.calibrate, device)
@@ -381,11 +382,10 @@ def make_plan(model_arguments: ModelArguments, data_arguments: DataArguments, ar
     sessions = track(
         open_source(data_arguments), "reading", transient=True, console=errors, disable=not errors.is_terminal
     )
-    work = estimate_work(sessions, tokenizer, shape, max_tokens, arguments.protocol, n_devices // shards)
+    work = estimate_work(sessions, tokenizer, shape, part, max_tokens, arguments.protocol, n_devices // shards)
     if not work.n_response_tokens:
         raise UserError(f"no response of {data_arguments.data} stands in the text that is scored; try --protocol full")
-    quantised = quantization(model_arguments)
-    memory = estimate_memory(shape, work, device, model_arguments.dtype, quantised, shards, cache_shards)
+    memory = estimate_memory(part, work, device, model_arguments.dtype, quantization(model_arguments))
     spread = int(memory.n_devices <= n_devices and shards == 1)
     n_copies = n_devices // shards if memory.n_devices == 1 else spread
     is_divisible = n_copies > 0 and memory.n_devices > 1 and _is_divisible(model_arguments, n_devices)
