@@ -11,6 +11,7 @@ from transformers import (
     Gemma3ForConditionalGeneration,
 )
 
+from centaurlab.models import loading
 from centaurlab.models.loading import _device_map, load_model, load_tokenizer
 from centaurlab.models.shape import context_window
 from centaurlab.runtime.errors import UserError
@@ -49,6 +50,13 @@ class TestDevices:
         monkeypatch.setenv("WORLD_SIZE", "8")
         with pytest.raises(UserError, match="single process"):
             load_model(args)
+
+    def test_weights_that_would_be_fetched_for_every_pass_are_refused(
+        self, tiny_llama_dir: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(loading, "_device_map", lambda *_: {"model": "disk", "lm_head": "cpu"})
+        with pytest.raises(UserError, match=r"does not fit in the memory of these devices: part .*--load_in_4bit"):
+            load_model(named(tiny_llama_dir, device_map="auto"))
 
 
 def test_multimodal_checkpoint_reads_text(tmp_path: Path) -> None:

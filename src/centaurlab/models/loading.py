@@ -16,7 +16,7 @@ from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import Checkpoint, _find
 from centaurlab.models.quantization import bitsandbytes_config, check_quantized, keep_unpacked, quantization_of
 from centaurlab.models.sharding import check_plan, division, share_logits
-from centaurlab.models.sizes import check_all_layers, check_fits, check_ranks
+from centaurlab.models.sizes import check_all_layers, check_fits, check_in_memory, check_ranks
 from centaurlab.models.tokenizers import n_tokens, tokenizer_home
 from centaurlab.runtime.errors import UserError, failure
 from centaurlab.runtime.processes import share_cores
@@ -96,6 +96,7 @@ def load_model(args: ModelArguments, device: "torch.device | None" = None, shard
             f"({absent[0]}, …): it is not a whole causal language model"
         )
     check_all_layers(report["unexpected_keys"], model, found.base.source)
+    check_in_memory(model, found.base.source)
     model.name_or_path = found.base.source
     if args.load_in_4bit or args.load_in_8bit:
         check_quantized(model, found.base.source)

@@ -67,6 +67,15 @@ def check_all_layers(unexpected: Iterable[str], model: "PreTrainedModel", source
                 )
 
 
+def check_in_memory(model: "PreTrainedModel", source: str) -> None:
+    """Raise ``UserError`` where weights were left on the host or the disk, to be fetched for every pass."""
+    if any(weight.is_meta for weight in model.parameters()):
+        raise UserError(
+            f"{source} does not fit in the memory of these devices: part of its weights would be fetched for every "
+            "pass; use --load_in_4bit or more devices"
+        )
+
+
 def check_ranks(config: Mapping[str, Any], path: Path, files: Iterable[Path]) -> None:
     """Raise ``UserError`` where an adapter's ranks are no numbers, or far above those of its weights in ``files``."""
     patterns = config.get("rank_pattern") or {}
