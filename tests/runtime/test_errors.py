@@ -3,8 +3,9 @@
 import errno
 
 import pytest
+from tqdm import tqdm
 
-from centaurlab.runtime.errors import UserError, is_disk_full
+from centaurlab.runtime.errors import UserError, exit_on_user_error, is_disk_full
 
 
 def test_a_name_with_a_line_separator_does_not_break_the_line() -> None:
@@ -32,3 +33,21 @@ def test_the_causes_of_an_error_may_form_a_circle() -> None:
     first, second = ValueError("not saved"), KeyError("name")
     first.__context__, second.__cause__ = second, first
     assert not is_disk_full(first)
+
+
+@pytest.mark.parametrize(("error", "said"), [(UserError("no"), "error: no"), (KeyboardInterrupt(), "interrupted: ")])
+def test_a_sentence_stands_below_progress_bars(
+    error: BaseException, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bars = []
+
+    def main() -> None:
+        bars.extend([tqdm(total=4, desc="training"), tqdm(total=4, desc="evaluating", leave=False)])
+        raise error
+
+    with pytest.raises(SystemExit):
+        exit_on_user_error(main)
+    *_, above, last, end = capsys.readouterr().err.split("\n")
+    assert "training:   0%" in above
+    assert last.startswith(said)
+    assert not end

@@ -128,6 +128,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _end(sentence: str, code: int = EXIT_USER_ERROR) -> NoReturn:
     """Say what is wrong and exit, whatever becomes of what was printed before."""
+    _end_bars()
     with suppress(OSError):
         print(f"error: {shown(mask_secrets(sentence))}", file=sys.stderr)
     for stream in filter(None, (sys.stdout, sys.stderr)):
@@ -136,6 +137,13 @@ def _end(sentence: str, code: int = EXIT_USER_ERROR) -> NoReturn:
         except OSError:  # or Python would try once more at its end, and exit with a code of its own
             _lead_nowhere(stream)
     sys.exit(code)
+
+
+def _end_bars() -> None:
+    """Let progress bars end, as a sentence would stand across them; the lower ones first."""
+    with suppress(KeyError, AttributeError, OSError):  # it is not imported, or not to its end
+        for bar in sorted(sys.modules["tqdm"].tqdm._instances, key=lambda bar: -abs(bar.pos)):
+            bar.close()
 
 
 def _lead_nowhere(stream: TextIO) -> None:
@@ -148,6 +156,7 @@ def _end_interrupted(by_signal: bool) -> NoReturn:
     # Where Ctrl-C came while a string was executed (namedtuple, dataclass), Python would kill itself with SIGINT at its
     # end, in place of the exit code; executing another string makes it forget that.
     exec("")
+    _end_bars()
     print("interrupted: what is done is saved, the same command continues", file=sys.stderr)
     sys.exit(EXIT_INTERRUPTED)
 

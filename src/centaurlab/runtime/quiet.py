@@ -39,6 +39,11 @@ def ignore_renamed_checkpointing() -> None:
     warnings.filterwarnings("ignore", renamed, FutureWarning, module=r"transformers\.")
 
 
+def ignore_equal_times() -> None:
+    """From here on, no word across a progress bar that checkpoints of one second are ordered by their numbers."""
+    logging.getLogger("transformers.trainer_utils").addFilter(lambda record: "mtime may not" not in record.getMessage())
+
+
 def quiet_bitsandbytes() -> None:
     """From here on, whoever imports bitsandbytes does so without the compiled kernel that it would fetch from a hub.
 

@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 from transformers import Trainer, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
+from centaurlab.runtime.quiet import ignore_equal_times
 from centaurlab.runtime.terminal import say
 
 _TOLD = {"loss": "loss", "eval_nll": "NLL of held-out people", "eval_loss": "held-out loss"}
@@ -17,6 +18,7 @@ _TOLD = {"loss": "loss", "eval_nll": "NLL of held-out people", "eval_loss": "hel
 
 def show_progress(trainer: Trainer) -> None:
     """Let ``trainer`` show how far it is in our way; with ``disable_tqdm`` in sentences alone."""
+    ignore_equal_times()
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Progress(has_bars=not trainer.args.disable_tqdm))
