@@ -8,6 +8,7 @@ import torch
 from centaurlab.data.assistant.items import AssistantItem
 from centaurlab.models.loading import load_model
 from centaurlab.prompts.chat import chat_tokenizer
+from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.assistant import answer_margins, assistant_quality, held_out_items, quality
 from helpers.tiny_models import in_float32, named
 
@@ -52,3 +53,12 @@ def test_answers_are_asked_for_once(tiny_llama_dir: Path, tmp_path: Path, monkey
         patch.setattr("centaurlab.scoring.assistant.load_model", lambda *_: pytest.fail("loaded again"))
         assert assistant_quality(args, items, tmp_path) == first
     assert assistant_quality(args, items[:4], tmp_path).overall.n == 4
+
+
+def test_a_chat_format_whose_tokens_the_model_does_not_know_is_refused(tiny_llama_dir: Path) -> None:
+    args = named(tiny_llama_dir)
+    tokenizer, model = chat_tokenizer(args), load_model(args)
+    n = len(tokenizer)
+    tokenizer.add_tokens(["<|assistant|>"], special_tokens=True)
+    with pytest.raises(UserError, match=f"its token {n} is none of the {n} that the model has embeddings of"):
+        answer_margins(model, tokenizer, held_out_items(2))

@@ -1,7 +1,7 @@
 """Every token under a model against the softmax written out, in one piece and in chunks."""
 
 import math
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +86,18 @@ def test_what_was_computed_before_an_interruption_is_not_computed_again(
     found = memberships(model, sessions, cut, "full", None)
     assert len(computed) == 4
     assert found == memberships(model, sessions, tmp_path / "whole", "full", None)
+
+
+def test_a_session_with_a_token_that_the_model_does_not_know_has_no_values(
+    tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama_dir)
+    tokenizer.add_tokens(["zebra"])
+    monkeypatch.setattr(module, "load_tokenizer", lambda _: tokenizer)
+    texts = ["You see a zebra. You press <<J>>.", "You see a zebu. You press <<J>>."]
+    sessions = [Transcript(text, "s", "e", str(person)) for person, text in enumerate(texts)]
+    asked = (ModelArguments(str(tiny_llama_dir), dtype="float32"), sessions, tmp_path, "full", None)
+    unknown, known = map(astuple, memberships(*asked).values())
+    assert all(map(math.isnan, unknown))
+    assert math.isfinite(known[0])
+    assert all(map(math.isnan, astuple(next(iter(memberships(*asked).values())))))  # read again

@@ -1,9 +1,11 @@
 """Training on from an adapter: it is merged into its base in the run's folder."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import find_checkpoint
@@ -47,6 +49,17 @@ def test_a_whole_model_stays_where_it_is(tiny_llama_dir: Path, tmp_path: Path) -
         tiny_llama_dir.resolve()
     )
     assert not (tmp_path / "run").exists()
+
+
+def test_a_tokenizer_of_another_model_is_refused(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny_llama_dir, base)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.add_tokens(["choose"])
+    tokenizer.save_pretrained(base)
+    save_adapter(base, tmp_path / "adapter")
+    with pytest.raises(UserError, match=r"none of the \d+ that the model has embeddings of"):
+        merge(str(tmp_path / "adapter"), None, str(tmp_path / "merged"))
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma"])

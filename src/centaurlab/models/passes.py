@@ -10,6 +10,8 @@ import torch
 from transformers import DynamicCache, PreTrainedModel, masking_utils
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from centaurlab.runtime.errors import UserError
+
 # T: tokens of a pass, N: those wanted of the LM head, V: vocabulary.
 
 _CACHE_NAMES = ("cache", "past_key_values", "past_key_value", "cache_params")
@@ -42,6 +44,12 @@ def unknown_token(n_known: int, ids: Sequence[int] | np.ndarray[Any, Any]) -> st
         f"its token {most} is none of the {n_known} that the model has embeddings of: the tokenizer was added to, or "
         "is another model's; save the model's own beside it"
     )
+
+
+def check_known(model: PreTrainedModel, *texts: Sequence[int] | np.ndarray[Any, Any]) -> None:
+    """Raise ``UserError`` where texts, as token ids, hold one that the model does not know."""
+    if said := unknown_token(n_embeddings(model), np.concatenate(texts) if texts else []):
+        raise UserError(f"{model.name_or_path}: {said}")
 
 
 def new_cache(model: PreTrainedModel) -> DynamicCache:

@@ -23,7 +23,7 @@ from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.digests import fingerprint
 from centaurlab.models.identity import identify
 from centaurlab.models.loading import load_model
-from centaurlab.models.passes import accepts, logits_of, new_cache
+from centaurlab.models.passes import accepts, check_known, logits_of, new_cache
 from centaurlab.models.self_check import self_check
 from centaurlab.prompts.chat import chat_tokenizer, encode_reply, read_template
 from centaurlab.prompts.encoding import Ints
@@ -89,10 +89,16 @@ def answer_margins(
     -------
     list of float
         NLL of the foil minus NLL of the right answer of each item, in nats: positive where it is solved.
+
+    Raises
+    ------
+    UserError
+        Where the chat format has tokens that the model does not know.
     """
+    asked = [_asked(item, tokenizer) for item in items]
+    check_known(model, *(tokens for one in asked for tokens in (one.prefix_T, *one.tails)))
     check = self_check(model, model_fingerprint, ["left_padded"])
     margins_of = _margins if check.chunks and check.prefixes and check.left_padded else _margins_one_by_one
-    asked = [_asked(item, tokenizer) for item in items]
     by_length = sorted(range(len(items)), key=lambda i: len(asked[i].prefix_T))
     margins = np.zeros(len(items))
     for first in tqdm(range(0, len(items), _BATCH), desc="assistant", unit="batch", leave=False, disable=None):

@@ -23,6 +23,7 @@ from centaurlab.data.source import DataArguments, open_source
 from centaurlab.display.tables import Table, rows_of
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.loading import load_model, load_tokenizer
+from centaurlab.models.passes import check_known
 from centaurlab.prompts.encoding import Encoding, encode_prompt
 from centaurlab.prompts.prompt import Prompt, session_prompt
 from centaurlab.runs.provenance import peak_memory
@@ -102,6 +103,7 @@ def time_scoring(contestant: str, model_args: ModelArguments, encodings: list[En
     """
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
     model = load_model(model_args, device)
+    check_known(model, *(encoding.input_ids_T for encoding in encodings))
     nll: list[float] = []
     if contestant == "ceiling":
         run = _matrix_products(model, encodings)

@@ -5,7 +5,7 @@ Shapes: T tokens of a session, N of a chunk, V vocabulary.
 
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from centaurlab.data.transcripts import SessionKey, Transcript, text_digest
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.identity import identify
 from centaurlab.models.loading import load_config, load_model, load_tokenizer
-from centaurlab.models.passes import evaluating, logits_of, new_cache
+from centaurlab.models.passes import evaluating, logits_of, n_embeddings, new_cache, unknown_token
 from centaurlab.models.self_check import SelfCheck, self_check
 from centaurlab.models.shape import usable_window
 from centaurlab.prompts.encoding import Encoding, Ints, encode
@@ -106,6 +106,7 @@ def memberships(
 ) -> dict[SessionKey, Membership]:
     """Of each session as published; read from ``folder`` where it holds its text's already.
 
+    NaN of one with a token that the model does not know, which scoring has named.
     What is computed is written every half minute, and where it is interrupted.
     """
     transcripts = list(sessions)
@@ -125,7 +126,9 @@ def memberships(
         try:
             for one in tqdm(missing, desc="Min-K and LogProber", unit="session"):
                 encoding = encode(one.text, tokenizer, window, protocol)  # type: ignore[arg-type]
-                of = membership(encoding, *token_scores(model, encoding.input_ids_T, check))
+                of = Membership(*[NAN] * len(fields(Membership)))
+                if not unknown_token(n_embeddings(model), encoding.input_ids_T):
+                    of = membership(encoding, *token_scores(model, encoding.input_ids_T, check))
                 found[digest_of[one.key]] = asdict(of)
                 if time.monotonic() - written > _WRITTEN_EVERY:
                     RunFolder(folder, "score").write_json(_FILE, {"asked": asked, "sessions": found})

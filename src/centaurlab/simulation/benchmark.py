@@ -16,6 +16,7 @@ from centaurlab.data.transcripts import CLOSE, OPEN, Transcript
 from centaurlab.display.tables import Table, rows_of
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.loading import load_config, load_model, load_tokenizer
+from centaurlab.models.passes import check_known
 from centaurlab.models.shape import usable_window
 from centaurlab.prompts.encoding import encode
 from centaurlab.runtime.errors import UserError
@@ -76,6 +77,7 @@ def time_contestant(contestant: str, model_args: ModelArguments, sessions: Seque
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
     model, tokenizer = load_model(model_args, device), load_tokenizer(model_args)
     encodings = [encode(session.text, tokenizer) for session in sessions]
+    check_known(model, *(encoding.input_ids_T for encoding in encodings))
     tokens = sum(len(encoding.input_ids_T) for encoding in encodings) * _REPLICATES
     counts_for = 1.0
     run: Callable[[], None]

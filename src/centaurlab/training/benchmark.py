@@ -16,6 +16,7 @@ from trl import SFTConfig
 
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.loading import load_model, load_tokenizer
+from centaurlab.models.passes import check_known
 from centaurlab.prompts.encoding import Encoding
 from centaurlab.runtime.quiet import ignore_renamed_checkpointing
 from centaurlab.scoring.benchmark import Timing, peak_memory_bytes
@@ -48,6 +49,8 @@ def time_training(model_args: ModelArguments, encodings: Sequence[Encoding], *, 
     clock = _Clock()
     with tempfile.TemporaryDirectory() as folder:
         trainer = (_plain_trainer if plain else _our_trainer)(model_args, rows, settings | {"output_dir": folder})
+        model: Any = trainer.model
+        check_known(model, *(example.input_ids_T for example in examples))
         trainer.add_callback(clock)
         trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]

@@ -11,7 +11,7 @@ from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import find_checkpoint
 from centaurlab.models.identity import identify
 from centaurlab.models.loading import load_model, load_tokenizer
-from centaurlab.models.passes import evaluating, logits_of
+from centaurlab.models.passes import check_known, evaluating, logits_of
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.integrity import read_json, write_manifest
 from centaurlab.runtime.errors import UserError, failure
@@ -61,6 +61,7 @@ def merge(adapter: str, base: str | None, output_dir: str, revision: str | None 
     args = ModelArguments(base or adapter, revision, adapter_name_or_path=adapter if base else None, dtype="float32")
     model, tokenizer = load_model(args), load_tokenizer(args)
     ids_BT = tokenizer(_TEXT, return_tensors="pt").input_ids
+    check_known(model, ids_BT[0].numpy())
     with evaluating(model):
         expected_TV = logits_of(model, ids_BT)[0]
         try:
