@@ -16,6 +16,7 @@ from centaurlab.analyses.scores import scores_section
 from centaurlab.analyses.training import post_training_section, training_section
 from centaurlab.display.pages import _page, markdown
 from centaurlab.display.section import Section
+from centaurlab.runtime.disk import write_together
 from centaurlab.runtime.errors import UserError
 
 Format = Literal["html", "markdown"]
@@ -30,28 +31,23 @@ def write_report(folders: Sequence[Path], output: Path, format: Format) -> list[
     title = made[0].title if len(made) == 1 else "How well models predict people"
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
+        files: list[tuple[Path, bytes]] = []
+        links: dict[int, str] = {}
         if format == "html":
             text = _page(title, made)
         else:
-            text = markdown(title, made, _figure_files(made, output), __version__)
-        temporary = output.with_name(f".{output.name}.tmp")
-        temporary.write_text(text, encoding="utf-8", errors="replace")
-        temporary.replace(output)
+            folder = output.with_name(f"{output.stem}-figures")
+            folder.mkdir(exist_ok=True)
+            for number, section in enumerate(made, start=1):
+                for figure in section.figures:
+                    name = f"{number}-{figure.name}.{figure.kind}"
+                    files.append((folder / name, figure.content))
+                    links[id(figure)] = quote(f"{folder.name}/{name}")
+            text = markdown(title, made, links, __version__)
+        write_together([*files, (output, text.encode("utf-8", errors="replace"))])
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror or error}; give another --output") from error
     return made
-
-
-def _figure_files(made: Sequence[Section], output: Path) -> dict[int, str]:
-    folder = output.with_name(f"{output.stem}-figures")
-    folder.mkdir(exist_ok=True)
-    files: dict[int, str] = {}
-    for number, section in enumerate(made, start=1):
-        for figure in section.figures:
-            name = f"{number}-{figure.name}.{figure.kind}"
-            (folder / name).write_bytes(figure.content)
-            files[id(figure)] = quote(f"{folder.name}/{name}")
-    return files
 
 
 def sections(runs: Sequence[Run]) -> list[Section]:

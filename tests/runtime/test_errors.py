@@ -1,10 +1,13 @@
 """An error is one sentence on one line."""
 
 import errno
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tqdm import tqdm
 
+from centaurlab.runtime.disk import write_together
 from centaurlab.runtime.errors import UserError, exit_on_user_error, is_disk_full
 
 
@@ -51,3 +54,19 @@ def test_a_sentence_stands_below_progress_bars(
     assert "training:   0%" in above
     assert last.startswith(said)
     assert not end
+
+
+def test_files_that_belong_together_are_all_written_or_none(tmp_path: Path) -> None:
+    before, new = tmp_path / "before.svg", tmp_path / "new.svg"
+    before.write_bytes(b"before")
+
+    def files() -> Iterator[tuple[Path, bytes]]:
+        yield from ((before, b"after"), (new, b"new"))
+        raise OSError(errno.ENOSPC, "no space")
+
+    with pytest.raises(OSError, match="no space"):
+        write_together(files())
+    assert list(tmp_path.iterdir()) == [before]
+    assert before.read_bytes() == b"before"
+    write_together([(before, b"after"), (new, b"new")])
+    assert (before.read_bytes(), new.read_bytes()) == (b"after", b"new")

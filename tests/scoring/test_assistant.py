@@ -55,10 +55,10 @@ def test_answers_are_asked_for_once(tiny_llama_dir: Path, tmp_path: Path, monkey
     assert assistant_quality(args, items[:4], tmp_path).overall.n == 4
 
 
-def test_a_chat_format_whose_tokens_the_model_does_not_know_is_refused(tiny_llama_dir: Path) -> None:
+def test_a_question_with_a_token_that_the_model_does_not_know_is_refused(tiny_llama_dir: Path) -> None:
     args = named(tiny_llama_dir)
     tokenizer, model = chat_tokenizer(args), load_model(args)
     n = len(tokenizer)
-    tokenizer.add_tokens(["<|assistant|>"], special_tokens=True)
+    tokenizer.add_tokens([" the "])
     with pytest.raises(UserError, match=f"its token {n} is none of the {n} that the model has embeddings of"):
         answer_margins(model, tokenizer, held_out_items(2))

@@ -1,11 +1,12 @@
 """Training on from an adapter: it is merged into its base in the run's folder."""
 
+import errno
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import find_checkpoint
@@ -42,6 +43,22 @@ def test_training_goes_on_from_the_model_that_an_adapter_makes(tiny_llama_dir: P
     save_adapter(tiny_llama_dir, tmp_path / "other", seed=1)
     with pytest.raises(UserError, match="another adapter"):
         begin(tmp_path / "other", run)
+
+
+def test_a_merge_that_a_full_disk_ends_leaves_no_part_of_a_model(
+    tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    save_adapter(tiny_llama_dir, tmp_path / "adapter")
+    asked = (str(tmp_path / "adapter"), None, str(tmp_path / "merged"))
+    with monkeypatch.context() as patch:
+        patch.setattr(PreTrainedTokenizerFast, "save_pretrained", full)
+        with pytest.raises(OSError, match="no space"):
+            merge(*asked)
+    assert not (tmp_path / "merged").exists()
+    merge(*asked)
 
 
 def test_a_whole_model_stays_where_it_is(tiny_llama_dir: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from centaurlab.results.run import ScoreRun, check_same, read_run
 from centaurlab.results.table import ENTROPY, N_TOKENS, NLL, OPTION_NLL, RESPONSE, SESSION
 from centaurlab.runs.folder import read_config
 from centaurlab.runs.integrity import check_asked
+from centaurlab.runtime.disk import write_together
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.terminal import say
 
@@ -109,13 +110,11 @@ def write_view(path: Path, models: Sequence[str], sessions: Sequence[ViewedSessi
     page = view_page(models, sessions, chunks, worst_responses(sessions), note, folder.name if folder else None)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        files: Iterator[tuple[Path, bytes]] = iter(())
         if folder:
             folder.mkdir(exist_ok=True)
-            for chunk, _ in chunks:
-                (folder / f"{chunk.name}.js").write_text(chunk.script, encoding="ascii")
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(page, encoding="utf-8", errors="replace")
-        temporary.replace(path)
+            files = ((folder / f"{chunk.name}.js", chunk.script.encode("ascii")) for chunk, _ in chunks)
+        write_together(chain(files, [(path, page.encode("utf-8", errors="replace"))]))
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}; give another --output") from error
     return folder

@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,23 @@ def replace_durably(temporary: Path, path: Path) -> None:
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def write_together(files: Iterable[tuple[Path, bytes]]) -> None:
+    """Write files that belong together, in folders that are there.
+
+    Where the disk refuses one (``OSError``), those that were there before are as they were, and nothing else is left.
+    """
+    temporaries: dict[Path, Path] = {}
+    try:
+        for path, content in files:
+            temporaries[path] = path.with_name(f".{path.name}.tmp")
+            temporaries[path].write_bytes(content)
+        for path, temporary in temporaries.items():
+            temporary.replace(path)
+    finally:
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -75,12 +75,16 @@ def merge(adapter: str, base: str | None, output_dir: str, revision: str | None 
             "adapter, or merge it into a base that is not quantised (--base)"
         )
     model._hf_peft_config_loaded = False
-    with quiet_transformers():
-        model.bfloat16().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
     template = find_checkpoint(adapter, revision, False, False).folder / "chat_template.jinja"
-    if template.is_file():  # of a post-trained model, whose base may have none
-        shutil.copyfile(template, folder / template.name)
+    try:
+        with quiet_transformers():
+            model.bfloat16().save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        if template.is_file():  # of a post-trained model, whose base may have none
+            shutil.copyfile(template, folder / template.name)
+    except BaseException:  # or a part of a model would be there, and the same command be refused
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return folder
 
 
