@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from centaurlab.catalog.studies import UnreadableError
 from centaurlab.data.transcripts import CLOSE, OPEN, SessionKey
 from centaurlab.models.passes import n_embeddings, unknown_token
+from centaurlab.models.reordered import reordered
 from centaurlab.prompts.encoding import encode, encode_stretch
 from centaurlab.simulation.answers import Answer, FreeWords, OfferedOptions, Vocabulary, choose, offered_options
 from centaurlab.simulation.draws import generator_of, shared_generator_of
@@ -85,6 +86,10 @@ class Player:
         if trunks and not self._is_prepared:
             self.model.prepare(trunks[0].ids)
             self._is_prepared = True
+        with reordered(self.model.model):
+            self._play(trunks, keep)
+
+    def _play(self, trunks: Sequence["_Trunk"], keep: Keep) -> None:
         beginnings = self._beginnings(trunks)
         waiting, ready, active = deque(trunks), deque[_Seat](), list[_Seat]()
         while waiting or ready or active:
