@@ -1,9 +1,10 @@
 """Free runs against independent oracles: all paths enumerated, scoring's probabilities, other batches."""
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from centaurlab.simulation import packed
 from centaurlab.simulation.answers import FreeWords, Vocabulary
 from centaurlab.simulation.environments.bandits import Walk
 from centaurlab.simulation.environments.bandits import bandit as bandit_environment
-from centaurlab.simulation.packed import PackedModel
+from centaurlab.simulation.packed import PackedModel, Stretch
 from centaurlab.simulation.play import AnswerError
 from centaurlab.simulation.player import Person, Player, Settings, Simulated
 from centaurlab.simulation.questions import OpenLoop
@@ -210,12 +211,44 @@ def test_words_that_do_not_end_leave_no_half_of_a_marker(tiny_llama_dir: Path) -
     assert (words.answer.text, words.answer.is_complete) == ("a", False)
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])  # as which sessions are put together; there single tokens are, too
+@torch.inference_mode()
+def test_sessions_put_together_are_each_as_if_alone(
+    loaded: tuple[PreTrainedModel, PreTrainedTokenizerFast], device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = loaded
+    model.set_attn_implementation("sdpa")
+    sessions = [[(7 * place + number) % 90 + 5 for place in range(30 + 4 * number)] for number in range(6)]
+    wholes = [model(torch.tensor([ids])).logits[0] for ids in sessions]
+    groups, together = packed._groups, PackedModel(model)
+    monkeypatch.setattr(packed, "_groups", lambda parts, _: groups(parts, torch.device(device)))
+    together.prepare(sessions[0])
+    sizes: list[int] = []
+    attend = packed.attend_to_visible
+    monkeypatch.setattr(packed, "attend_to_visible", lambda *given: (sizes.append(len(given[0])), attend(*given))[1])
+    caches = [together.new_cache() for _ in sessions]
+    found: dict[int, torch.Tensor] = {}
+    for start, end in ((None, -9), (-9, -2), (-2, -1), (-1, None)):
+        together.compute(
+            [
+                Stretch(cache, ids[start:end], partial(found.__setitem__, number))
+                for number, (cache, ids) in enumerate(zip(caches, sessions, strict=True))
+            ]
+        )
+        for number, whole_TV in enumerate(wholes):
+            assert torch.allclose(found[number], whole_TV[-1 if end is None else end - 1], atol=1e-4)
+    assert max(sizes) == len(sessions)
+    assert (sizes[-1] == 1) == (device == "cpu")
+
+
 def test_an_answer_of_which_nothing_is_seen_cannot_end(tiny_llama_dir: Path) -> None:
     tokenizer = load_tokenizer(ModelArguments(str(tiny_llama_dir)))
     vocabulary = Vocabulary(tokenizer, len(tokenizer))
     (end,) = tokenizer(">", add_special_tokens=False).input_ids
     unseen = ["", " \t", "\u200b", "\ufeff \u3164"]
-    assert [bool(vocabulary.impossible(answer)[end]) for answer in [*unseen, "a"]] == [*([True] * 4), False]
+    logits_V = torch.zeros(len(tokenizer))
+    found = [float(vocabulary.possible(logits_V, answer)[0][end]) for answer in [*unseen, "a"]]
+    assert found == [*([-math.inf] * 4), 0.0]
 
 
 def test_a_session_ends_at_the_last_answer_that_fits_the_window(

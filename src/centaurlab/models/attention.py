@@ -118,30 +118,32 @@ def refuse_unknown(
 
 
 def attend_to_visible(
-    query_HND: torch.Tensor,
-    key_GKD: torch.Tensor,
-    value_GKD: torch.Tensor,
-    visible_NK: torch.Tensor | None,
+    query_SHND: torch.Tensor,
+    key_SGKD: torch.Tensor,
+    value_SGKD: torch.Tensor,
+    visible_SNK: torch.Tensor | None,
     softcap: float | None,
 ) -> torch.Tensor:
-    """softmax(query · keyᵀ) · value: (H, N, D); heads that share keys are rows of one matrix product."""
-    n_heads, n_new, size = query_HND.shape
-    n_groups = key_GKD.shape[0]
-    if visible_NK is None and softcap is None:  # PyTorch's kernel, for which heads that share keys are queries
-        query_1GRD = query_HND.reshape(1, n_groups, -1, size)
-        output_1GRD = scaled_dot_product_attention(query_1GRD, key_GKD[None], value_GKD[None], scale=1.0)
-        return output_1GRD.view(n_heads, n_new, -1)
-    scores_HNK = _products(query_HND.reshape(n_groups, -1, size), key_GKD.mT).view(n_heads, n_new, -1)
+    """softmax(query · keyᵀ) · value: (S, H, N, D); heads that share keys are rows of one matrix product."""
+    n_sessions, n_heads, n_new, size = query_SHND.shape
+    n_groups = key_SGKD.shape[1]
+    query_SGRD = query_SHND.reshape(n_sessions, n_groups, -1, size)
+    if visible_SNK is None and softcap is None and n_sessions == 1:  # PyTorch's kernel
+        output_SGRD = scaled_dot_product_attention(query_SGRD, key_SGKD, value_SGKD, scale=1.0)
+        return output_SGRD.view(n_sessions, n_heads, n_new, -1)
+    scores_SHNK = _products(query_SGRD, key_SGKD.mT).view(n_sessions, n_heads, n_new, -1)
     if softcap is not None:
-        scores_HNK = softcap * torch.tanh(scores_HNK / softcap)
-    if visible_NK is not None:
-        scores_HNK = scores_HNK.masked_fill(~visible_NK, float("-inf"))
-    weights_HNK = scores_HNK.softmax(-1, dtype=torch.float32).to(value_GKD.dtype)
-    return _products(weights_HNK.view(n_groups, -1, weights_HNK.shape[-1]), value_GKD).view(n_heads, n_new, -1)
+        scores_SHNK = softcap * torch.tanh(scores_SHNK / softcap)
+    if visible_SNK is not None:
+        scores_SHNK.masked_fill_(~visible_SNK[:, None], float("-inf"))
+    weights_SHNK = scores_SHNK.softmax(-1, dtype=torch.float32).to(value_SGKD.dtype)
+    weights_SGRK = weights_SHNK.view(n_sessions, n_groups, -1, weights_SHNK.shape[-1])
+    return _products(weights_SGRK, value_SGKD).view(n_sessions, n_heads, n_new, -1)
 
 
-def _products(left_GRX: torch.Tensor, right_GXC: torch.Tensor) -> torch.Tensor:
-    """left · right (G, R, C); for few rows in bfloat16, PyTorch's batched product takes five times as long on a CPU."""
-    if left_GRX.device.type != "cpu":
-        return torch.matmul(left_GRX, right_GXC)
-    return torch.stack([torch.mm(left_RX, right_XC) for left_RX, right_XC in zip(left_GRX, right_GXC, strict=True)])
+def _products(left_SGRX: torch.Tensor, right_SGXC: torch.Tensor) -> torch.Tensor:
+    """left · right (S, G, R, C); on a CPU, PyTorch's batched product takes up to five times as long for few of them."""
+    if left_SGRX.device.type != "cpu" or len(left_SGRX) > 1:
+        return torch.matmul(left_SGRX, right_SGXC)
+    pairs = zip(left_SGRX[0], right_SGXC[0], strict=True)
+    return torch.stack([torch.mm(left_RX, right_XC) for left_RX, right_XC in pairs])[None]

@@ -234,6 +234,6 @@ def _attention(
     key_1GKD, value_1GKD = about.seen[layer]
     visible_NK = about.visible(layer, key_1GKD.shape[2], query_1HND.device)
     query_1HND = query_1HND * (query_1HND.shape[-1] ** -0.5 if scaling is None else scaling)
-    key_GKD, value_GKD = torch.cat([key_1GKD, key_1GND], 2)[0], torch.cat([value_1GKD, value_1GND], 2)[0]
-    output_HND = attend_to_visible(query_1HND[0], key_GKD, value_GKD, visible_NK, softcap)
-    return output_HND.transpose(0, 1)[None].contiguous(), None
+    key_1GTD, value_1GTD = torch.cat([key_1GKD, key_1GND], 2), torch.cat([value_1GKD, value_1GND], 2)
+    output_1HND = attend_to_visible(query_1HND, key_1GTD, value_1GTD, visible_NK[None], softcap)
+    return output_1HND.transpose(1, 2).contiguous(), None

@@ -15,7 +15,7 @@ from centaurlab.simulation.draws import draw, draw_token
 from centaurlab.simulation.play import AnswerError
 
 # O: options, N: places in their tree, V: vocabulary.
-Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 _SPACES = "▁Ġ ĊĉČ\t\n\r"
 
@@ -84,21 +84,28 @@ class Vocabulary:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, size: int) -> None:
         self._tokenizer = tokenizer
         pieces = tokenizer.convert_ids_to_tokens(list(range(min(len(tokenizer), size))))
-        never = [piece is None or OPEN in piece for piece in pieces] + [True] * (size - len(pieces))
-        self._never_V = np.array(never)
-        self._never_V[[i for i in tokenizer.all_special_ids if i < size]] = True
-        self._opens_V = _flags([piece is not None and piece.startswith("<") for piece in pieces], size)
-        self._closes_V = _flags([piece is not None and piece.lstrip(_SPACES).startswith(">") for piece in pieces], size)
+        special = set(tokenizer.all_special_ids)
+        never = [i for i, piece in enumerate(pieces) if piece is None or OPEN in piece or i in special]
+        never += range(len(pieces), size)
+        opens = [i for i, piece in enumerate(pieces) if piece is not None and piece.startswith("<")]
+        closes = [i for i, piece in enumerate(pieces) if piece is not None and piece.lstrip(_SPACES).startswith(">")]
+        self._impossible = {
+            (is_half_open, is_unsaid): np.array(sorted({*never, *opens * is_half_open, *closes * is_unsaid}), np.intp)
+            for is_half_open in (False, True)
+            for is_unsaid in (False, True)
+        }
         self._context = encode_stretch(".", tokenizer, is_first=False)
 
-    def impossible(self, answer: str) -> Bools:
-        """Which tokens (V,) cannot go on with an answer: special ones, markers within it, an end while it is blank."""
-        found = self._never_V.copy()
-        if answer.endswith("<"):
-            found |= self._opens_V
-        if is_blank(answer):
-            found |= self._closes_V
-        return found
+    def possible(self, logits_V: torch.Tensor, answer: str) -> tuple[Floats, float]:
+        """Logits (V,) with −inf for what cannot go on with an answer, and log Σ exp of what those were.
+
+        Special tokens cannot, nor markers within it, nor an end while it is blank.
+        """
+        impossible = self._impossible[answer.endswith("<"), is_blank(answer)]
+        possible_V: Floats = logits_V.float().cpu().numpy().copy()
+        log_rest = float(np.logaddexp.reduce(possible_V[impossible], dtype=np.float64))
+        possible_V[impossible] = -np.inf
+        return possible_V, log_rest
 
     def text(self, ids: Sequence[int]) -> str:
         """Tokens as they read after others."""
@@ -107,10 +114,6 @@ class Vocabulary:
             for part in (self._context, [*self._context, *ids])
         )
         return str(whole[len(before) :])
-
-
-def _flags(flags: Sequence[bool], size: int) -> Bools:
-    return np.array([*flags, *([False] * (size - len(flags)))], dtype=bool)
 
 
 class FreeWords:
@@ -125,16 +128,17 @@ class FreeWords:
         self._text = ""
         self._log_p = self._off_option_nats = 0.0
 
-    def add(self, log_p_V: torch.Tensor) -> None:
-        """Draw the next token, of which ``log_p_V`` are the log-probabilities; ``AnswerError`` for a NaN."""
-        possible_V = np.where(self._vocabulary.impossible(self._text), -np.inf, log_p_V.float().cpu().numpy())
-        if np.isnan(likeliest := possible_V.max()):
-            raise AnswerError("the model gives NaN for a token; try --dtype float32")
+    def add(self, logits_V: torch.Tensor) -> None:
+        """Draw the next token by its logits; ``AnswerError`` for a NaN."""
+        possible_V, log_rest = self._vocabulary.possible(logits_V, self._text)
+        likeliest = possible_V.max()
+        if not np.logaddexp(likeliest, log_rest) < np.inf:
+            raise AnswerError("the model gives NaN or infinity for a token; try --dtype float32")
         if np.isneginf(likeliest):
             raise AnswerError("the model gives no probability to any word; try --dtype float32")
         token, log_p, log_total = draw_token(possible_V, self._generator)
         self._log_p += log_p
-        self._off_option_nats += max(0.0, -log_total)
+        self._off_option_nats += float(np.logaddexp(log_total, log_rest)) - log_total
         self.ids.append(token)
         text = self._vocabulary.text(self.ids)
         is_closed = CLOSE in text

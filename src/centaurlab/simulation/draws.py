@@ -68,12 +68,12 @@ def draw_token(log_weight_V: npt.NDArray[np.floating], generator: np.random.Gene
     Maddison et al. 2014, arXiv:1411.0030, section 2.
     """
     top = log_weight_V.max()
-    weight_V = np.exp(log_weight_V - top)
-    stretches = np.arange(0, len(weight_V), _STRETCH)
-    stretch = _win(np.add.reduceat(weight_V, stretches, dtype=np.float64), generator)
-    first = stretch * _STRETCH
+    weight_V = log_weight_V - top
+    np.exp(weight_V, out=weight_V)
+    sums = np.add.reduceat(weight_V, np.arange(0, len(weight_V), _STRETCH), dtype=np.float64)
+    first = _win(sums, generator) * _STRETCH
     drawn = first + _win(weight_V[first : first + _STRETCH], generator)
-    log_total = float(top + np.log(weight_V.sum(dtype=np.float64)))
+    log_total = float(top + np.log(sums.sum()))
     return drawn, float(log_weight_V[drawn]) - log_total, log_total
 
 

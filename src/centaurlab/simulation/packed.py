@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch.nn.functional import pad
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
 from centaurlab.models.attention import attend_to_visible, refuse_unknown
@@ -19,12 +20,16 @@ from centaurlab.models.self_check import fits_in_float32, in_float32
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.scorer import CPU_CHUNK_TOKENS
 
-# N: new tokens of a session or of all, K: its keys so far and new, H: query heads, G: key heads, D: size of a head,
-# V: vocabulary.
+# S: sessions of a group, N: new tokens of each or of all, T: tokens of a group, K: keys so far and new, H: query heads,
+# G: key heads, D: size of a head, V: vocabulary.
 NAME = "sessions_side_by_side"
 GPU_CHUNK_TOKENS = 4_096
 TRUNCATED_TOKENS = 256
 """How many of its last tokens a session can take back (``SessionCache.truncate``)."""
+_LONGER, _LONGER_TOKENS = 1.25, 32
+"""Sessions of a group may be so much longer than its shortest, whose keys are padded."""
+_KEYS, _PRODUCTS = 2**14, 2**18
+"""Of a group: keys, and products of queries and keys for each head; more would leave a CPU's cache."""
 _TOLERANCE, _TOLERANCE_ROUNDED = 1e-4, 0.1
 """Of total variation, in float32 and in half precision: there rounding makes up to 0.05 in Gemma 3 270M and its
 adapters, and half of the tokens lost 0.25 and more."""
@@ -107,7 +112,6 @@ class _Part:
     stretch: Stretch
     ids: Sequence[int]
     is_last: bool
-    masks: dict[int | None, torch.Tensor | None] = field(default_factory=dict)
 
     def depths(self) -> list[int]:
         """How many of its tokens each token continues."""
@@ -122,19 +126,13 @@ class _Part:
         """The place of the first key that its first token sees."""
         return 0 if layer.window is None else max(0, layer.n - len(self.ids) + 1 - layer.window)
 
-    def visible(self, layer: _LayerCache, device: torch.device) -> torch.Tensor | None:
-        """Which keys from ``first_key`` on each of its tokens sees (N, K), alike in layers of a window; None: all."""
-        if layer.window not in self.masks:
-            self.masks[layer.window] = self._visible(layer, device)
-        return self.masks[layer.window]
-
-    def _visible(self, layer: _LayerCache, device: torch.device) -> torch.Tensor | None:
+    def visible(self, layer: _LayerCache) -> torch.Tensor:
+        """Which keys from ``first_key`` on each of its tokens sees (N, K)."""
         n_new, start = len(self.ids), self.first_key(layer)
         before = layer.n - n_new - start
-        length = self.stretch.cache.length
         if n_new == 1:
-            return None
-        query_N = length + torch.tensor(self.depths())
+            return torch.ones(1, before + 1, dtype=torch.bool)
+        query_N = self.stretch.cache.length + torch.tensor(self.depths())
         key_K = torch.cat([layer.first + start + torch.arange(before), query_N])
         mask_NK = key_K[None] <= query_N[:, None]
         if layer.window is not None:
@@ -145,10 +143,92 @@ class _Part:
                 if parent >= 0:
                     ancestors_NN[token] |= ancestors_NN[parent]
             mask_NK[:, before:] &= ancestors_NN
-        return mask_NK.to(device)
+        return mask_NK
 
 
-_PARTS: ContextVar[Sequence[_Part]] = ContextVar("parts of the pass under way")
+@dataclass
+class _Group:
+    """Parts (S) of as many tokens (N), of sessions about as long, to whose keys attention is paid at once."""
+
+    parts: list[_Part]
+    masks: dict[int | None, torch.Tensor | None] = field(default_factory=dict)
+
+    @property
+    def n_tokens(self) -> int:
+        return len(self.parts) * len(self.parts[0].ids)
+
+    def has_room(self, part: _Part) -> bool:
+        """Whether a part that is no shorter than these may be among them."""
+        first, n_new, length = self.parts[0], len(part.ids), part.stretch.cache.length
+        keys = (len(self.parts) + 1) * (length + n_new)
+        return (
+            n_new == len(first.ids)
+            and length <= first.stretch.cache.length * _LONGER + _LONGER_TOKENS
+            and keys <= _KEYS
+            and keys * n_new <= _PRODUCTS
+        )
+
+    def attend(
+        self,
+        number: int,
+        query_1HTD: torch.Tensor,
+        key_1GTD: torch.Tensor,
+        value_1GTD: torch.Tensor,
+        softcap: float | None,
+    ) -> torch.Tensor:
+        """Outputs (1, H, T, D) of layer ``number`` from queries, keys and values of the T = S · N tokens."""
+        layers = [part.stretch.cache.layers[number] for part in self.parts]
+        keys, values, start = [], [], 0
+        for part, layer in zip(self.parts, layers, strict=True):
+            new = slice(start, start := start + len(part.ids))
+            key_GKD, value_GKD = layer.append(key_1GTD[0, :, new], value_1GTD[0, :, new])
+            first = part.first_key(layer)
+            keys.append(key_GKD[:, first:])
+            values.append(value_GKD[:, first:])
+        window = layers[0].window
+        if window not in self.masks:
+            self.masks[window] = self._visible(layers, query_1HTD.device)
+        visible_SNK = self.masks[window]
+        if len(layers) == 1:
+            return attend_to_visible(query_1HTD, keys[0][None], values[0][None], visible_SNK, softcap)
+        query_SHND = query_1HTD[0].unflatten(1, (len(layers), -1)).transpose(0, 1)
+        output_SHND = attend_to_visible(query_SHND, _padded(keys), _padded(values), visible_SNK, softcap)
+        return output_SHND.transpose(0, 1).flatten(1, 2)[None]
+
+    def _visible(self, layers: Sequence[_LayerCache], device: torch.device) -> torch.Tensor | None:
+        """Which of the padded keys each token sees (S, N, K), alike in layers of a window; None: all."""
+        masks = [part.visible(layer) for part, layer in zip(self.parts, layers, strict=True)]
+        most = max(mask_NK.shape[1] for mask_NK in masks)
+        mask_SNK = torch.stack([pad(mask_NK, (0, most - mask_NK.shape[1])) for mask_NK in masks])
+        return None if mask_SNK.all() else mask_SNK.to(device)
+
+
+def _groups(parts: Sequence[_Part], device: torch.device) -> list[_Group]:
+    """On a CPU, single tokens are attended to apart: keys and values would be copied for a product or two each."""
+    groups: list[_Group] = []
+    for part in sorted(parts, key=lambda part: (len(part.ids), part.stretch.cache.length)):
+        is_apart = device.type == "cpu" and len(part.ids) == 1
+        if groups and not is_apart and groups[-1].has_room(part):
+            groups[-1].parts.append(part)
+        else:
+            groups.append(_Group([part]))
+    return groups
+
+
+def _padded(sessions: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Keys or values (G, K, D) of several sessions as one (S, G, K, D), with zeros where one has fewer."""
+    lengths = [one_GKD.shape[1] for one_GKD in sessions]
+    if len(set(lengths)) == 1:
+        return torch.stack(list(sessions))
+    n_groups, _, size = sessions[0].shape
+    padded_SGKD = sessions[0].new_empty(len(sessions), n_groups, max(lengths), size)
+    for one_GKD, padded_GKD, length in zip(sessions, padded_SGKD, lengths, strict=True):
+        padded_GKD[:, :length] = one_GKD
+        padded_GKD[:, length:] = 0
+    return padded_SGKD
+
+
+_GROUPS: ContextVar[Sequence[_Group]] = ContextVar("groups of the pass under way")
 
 
 class PackedModel:
@@ -230,7 +310,9 @@ class PackedModel:
         if waiting:
             self._pass(waiting)
 
-    def _pass(self, parts: Sequence[_Part]) -> None:
+    def _pass(self, waiting: Sequence[_Part]) -> None:
+        groups = _groups(waiting, self.device)
+        parts = [part for group in groups for part in group.parts]
         ids: list[int] = []
         positions: list[int] = []
         rows: list[int] = []
@@ -247,13 +329,13 @@ class PackedModel:
         rows_R = torch.tensor(rows, dtype=torch.long)
         head = self.model.get_output_embeddings()
         hook = head.register_forward_pre_hook(lambda _, inputs: (inputs[0][:, rows_R.to(inputs[0].device)],))
-        token = _PARTS.set(parts)
+        token = _GROUPS.set(groups)
         try:
             logits_RV = self.model(
                 input_ids=self._tensor(ids), position_ids=self._tensor(positions), use_cache=False
             ).logits[0]
         finally:
-            _PARTS.reset(token)
+            _GROUPS.reset(token)
             hook.remove()
         self.tokens_computed += len(ids)
         for part, logits in zip(parts, logits_RV.split(counts), strict=True):
@@ -289,14 +371,9 @@ def _attention(
     refuse_unknown(module, is_causal, kwargs, "a pass of many sessions", "it cannot simulate yet, use another model")
     query_1HND = query_1HND * (query_1HND.shape[-1] ** -0.5 if scaling is None else scaling)
     outputs, start = [], 0
-    for part in _PARTS.get():
-        new = slice(start, start + len(part.ids))
-        layer = part.stretch.cache.layers[int(module.layer_idx)]  # type: ignore[arg-type]
-        key_GKD, value_GKD = layer.append(key_1GND[0, :, new], value_1GND[0, :, new])
-        visible_NK = part.visible(layer, query_1HND.device)
-        keys = slice(part.first_key(layer), None)
-        outputs.append(
-            attend_to_visible(query_1HND[0, :, new], key_GKD[:, keys], value_GKD[:, keys], visible_NK, softcap)
-        )
+    for group in _GROUPS.get():
+        new = slice(start, start + group.n_tokens)
+        tokens = query_1HND[:, :, new], key_1GND[:, :, new], value_1GND[:, :, new]
+        outputs.append(group.attend(int(module.layer_idx), *tokens, softcap))  # type: ignore[arg-type]
         start = new.stop
-    return torch.cat(outputs, dim=1).transpose(0, 1)[None].contiguous(), None
+    return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None

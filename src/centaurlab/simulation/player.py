@@ -260,7 +260,7 @@ class _Seat:
         tree = self._offered.tree
         if tree.ids and self._log_p_NV is None:
             return Stretch(self._cache, tree.ids, self._take_tree, tree.parents)
-        log_p_O = self._offered.log_probabilities(self._root_V, self._log_p_NV)
+        log_p_O = self._offered.log_probabilities(self._root_V.log_softmax(-1), self._log_p_NV)
         self._answer(choose(self._offered, log_p_O, self._generator()))
         return None
 
@@ -321,13 +321,14 @@ class _Seat:
         return max(len(path) for path in offered.tree.paths)
 
     def _take_root(self, logits_1V: torch.Tensor) -> None:
-        self._root_V = self._log_p(logits_1V)[0]
+        self._root_V = self._heated(logits_1V)[0]
 
     def _take_tree(self, logits_NV: torch.Tensor) -> None:
-        self._log_p_NV = self._log_p(logits_NV)
+        self._log_p_NV = self._heated(logits_NV).log_softmax(-1)
 
-    def _log_p(self, logits_RV: torch.Tensor) -> torch.Tensor:
-        return (logits_RV.float() / self.player.settings.temperature).log_softmax(-1)
+    def _heated(self, logits_RV: torch.Tensor) -> torch.Tensor:
+        temperature = self.player.settings.temperature
+        return logits_RV.float() if temperature == 1 else logits_RV.float() / temperature
 
     def _generator(self) -> np.random.Generator:
         return generator_of(self.player.settings.seed, self.trunk.person.key, self.replicate, len(self.answers))
