@@ -72,6 +72,18 @@ def test_texts_and_numbers_are_those_that_were_scored(runs, tmp_path):
     assert len(rises) == sum(len(shown["responses"]) for shown in sessions)
 
 
+def test_names_do_not_turn_round_what_is_written_beside_them(tmp_path):
+    session = ViewedSession("s\u202e", "e\u2067", "p\u202e", ("", "."), ("a\u202e",), ({"nll": [1.5]},))
+    write_view(tmp_path / "v.html", ["m\u202e"], [session], "1 session")
+    page = (tmp_path / "v.html").read_text(encoding="utf-8")
+    index = data_of(page, "index")
+    assert (index["models"], index["studies"]) == (["m\\u202e"], ["s\\u202e"])
+    assert index["sessions"][0][1:3] == ["e\\u2067", "p\\u202e"]
+    assert index["worst"][0][2] == "a\\u202e"
+    assert data_of(page, "chunk-0000")[0]["responses"] == ["a\u202e"], "a text is as people saw it"
+    assert "\u202e" not in page
+
+
 def test_the_page_loads_nothing_and_runs_nothing_of_the_data(runs, tmp_path):
     centaurlab("view", runs[1], "--output", tmp_path / "v.html")
     page = Page(tmp_path / "v.html")

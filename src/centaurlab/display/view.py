@@ -12,6 +12,7 @@ from typing import Any
 
 from centaurlab import __version__
 from centaurlab.display.pages import page_environment
+from centaurlab.runtime.names import shown
 
 INLINE_CHARACTERS = 6_000_000
 """Up to so many, sessions stand in the page itself, which is then one file."""
@@ -114,17 +115,20 @@ def view_page(
     studies = list(dict.fromkeys(session.study for session in sessions))
     places = [(number, place) for number, (_, n) in enumerate(chunks) for place in range(n)]
     index = {
-        "models": models,
-        "studies": studies,
+        "models": [shown(model) for model in models],
+        "studies": [shown(study) for study in studies],
         "folder": folder,
         "chunks": [chunk.name for chunk, _ in chunks],
         "scales": [_scale([one for one in sessions if one.study == study]) for study in studies],
         "sessions": [
-            [studies.index(one.study), one.experiment, one.participant, len(one.responses), *place, *one.means()]
+            [
+                *(studies.index(one.study), shown(one.experiment), shown(one.participant)),
+                *(len(one.responses), *place, *one.means()),
+            ]
             for one, place in zip(sessions, places, strict=True)
         ],
         "worst": [
-            [number, response, sessions[number].responses[response][:80]]
+            [number, response, shown(sessions[number].responses[response][:80])]
             + [_short(measures["nll"][response]) for measures in sessions[number].models]
             for number, response in worst
         ],
