@@ -147,6 +147,16 @@ def test_columns_that_do_not_fit_follow_beside_the_first_again() -> None:
     assert all(f"quantity{i}" in text and f"{i}.500" in text for i in range(8))
 
 
+def test_rows_that_two_names_tell_apart_keep_both_where_columns_follow() -> None:
+    pairs = list(itertools.product(["answers only", "no history"], ["base", "post"]))
+    frame = pd.DataFrame(pairs, columns=["condition", "model"]).assign(**{f"quantity {i}": 0.5 for i in range(9)})
+    blocks = printed(table_of("", frame), 60).strip().split("\n\n")
+    assert len(blocks) > 1
+    for block in blocks:
+        rows = [line.split("   ") for line in block.splitlines()[-len(pairs) :]]
+        assert [tuple(cell.strip() for cell in row if cell.strip())[:2] for row in rows] == pairs
+
+
 def test_an_estimate_makes_two_columns_with_the_numbers_behind_them() -> None:
     table = table_of("t", effects(["a"]), signed=["d"])
     assert table.columns == ("study", "d", INTERVAL, "responses")

@@ -1,7 +1,7 @@
 """Tables of cells onto a terminal, at any width without losing a character.
 
-Titles and long names are wrapped first. Columns that still do not fit follow below, beside the first column again; only
-where a terminal is too narrow for a single one are intervals wrapped between their bounds.
+Titles and long names are wrapped first. Columns that still do not fit follow below, beside those again that
+tell the rows apart; only where a terminal is too narrow for a single one are intervals wrapped between their bounds.
 """
 
 from collections.abc import Iterator, Sequence
@@ -63,20 +63,33 @@ def _width(table: Table, column: int) -> _Width:
 
 
 def _blocks(table: Table, widths: Sequence[_Width], width: int) -> Iterator[list[int]]:
-    """Columns that fit beside each other in ``width``; every block begins with the first column."""
-    block, used = [0], widths[0].good
-    column = 1
+    """Columns that fit beside each other in ``width``; every block begins with the names of the rows."""
+    names = _names(table, widths, width)
+    block = list(names)
+    used = sum(widths[one].good for one in names) + _GAP * (len(names) - 1)
+    column = len(names)
+    begun = used
     while column < len(widths):
         has_interval = column + 1 < len(widths) and table.columns[column + 1] == INTERVAL
         together = [column, column + 1] if has_interval else [column]
         needed = sum(_GAP + widths[one].good for one in together)
-        if used + needed > width and len(block) > 1:
+        if used + needed > width and len(block) > len(names):
             yield block
-            block, used = [0], widths[0].good
+            block, used = list(names), begun
         block += together
         used += needed
         column += len(together)
     yield block
+
+
+def _names(table: Table, widths: Sequence[_Width], width: int) -> list[int]:
+    """The first columns that tell the rows apart, where these are text and leave half of ``width``; else the first."""
+    for n in range(1, len(widths)):
+        if table.is_number[n - 1] or sum(_GAP + of.good for of in widths[:n]) > width / 2:
+            break
+        if len({tuple(cell.text for cell in row[:n]) for row in table.rows}) == len(table.rows):
+            return list(range(n))
+    return [0]
 
 
 def _printed(table: Table, columns: Sequence[int], widths: Sequence[_Width], width: int, with_title: bool) -> RichTable:
