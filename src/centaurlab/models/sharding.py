@@ -64,8 +64,9 @@ def divided_weights(model: "PreTrainedModel") -> set[int]:
     found = set()
     for name, weight in model.named_parameters(remove_duplicate=False):
         generic = re.sub(r"\.\d+(?=\.)", ".*", name)
-        style = plan.get(generic) or plan.get(generic.removesuffix(".weight"), "")
-        found |= {id(weight)} if "colwise" in style or "rowwise" in style else set()
+        style = plan.get(generic) or plan.get(generic.rpartition(".")[0], "")
+        by_rows = "rowwise" in style and not name.endswith(".bias")  # which is added to the sum
+        found |= {id(weight)} if "colwise" in style or by_rows else set()
     return found
 
 
