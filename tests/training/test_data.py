@@ -67,6 +67,15 @@ def test_windows_keep_the_instructions_and_each_response_once(tiny_gemma_dir: Pa
     assert (labelled == whole(encoding).labels_T[whole(encoding).labels_T != IGNORED]).all()
 
 
+@pytest.mark.parametrize("room", [0, 1, 500])
+def test_a_session_that_fits_is_one_window_and_read_once(tiny_gemma_dir: Path, room: int) -> None:
+    text = two_keys(0)
+    encoding = encode(text, load_tokenizer(named(tiny_gemma_dir)))
+    (piece,) = windows(encoding, text, len(encoding.input_ids_T) + room)
+    assert piece.input_ids_T.tolist() == encoding.input_ids_T.tolist()
+    assert len(piece.labels_T) == len(piece.input_ids_T)
+
+
 def test_other_markers_and_another_order_of_people_are_read_as_elsewhere(tiny_llama_dir: Path, tmp_path: Path) -> None:
     tokenizer = load_tokenizer(named(tiny_llama_dir))
     plain = sessions_of(["alpha"], 20, lambda _, i: two_keys(i))

@@ -158,7 +158,7 @@ def windows(encoding: Encoding, text: str, max_length: int) -> list[Example]:
     """
     n_tokens = len(encoding.input_ids_T)
     if n_tokens <= max_length:
-        return [_example(encoding.input_ids_T, encoding, 0, n_tokens)]
+        return [whole(encoding)]
     first_line = text.rfind("\n", 0, text.find("<<")) + 1
     n_instructions = min(int(np.searchsorted(encoding.end_character_T, first_line, side="right")), max_length // 2)
     instructions_T = encoding.input_ids_T[:n_instructions]
