@@ -105,6 +105,15 @@ def test_a_number_that_cannot_be_is_refused(old_run: Path, column: str, change, 
         read_scores(old_run, ["nll"])
 
 
+def test_options_may_be_likelier_than_certain_where_the_answer_begins_another(old_run: Path) -> None:
+    """NLL − log of the answer's share, which includes the closing marker: 1 where 10 is all but certain."""
+    table = pq.read_table(old_run / "scores.parquet")
+    at = table.column_names.index("option_nll")
+    below = pa.array([-3.0] * len(table), table.schema.field("option_nll").type)
+    pq.write_table(table.set_column(at, "option_nll", below), old_run / "scores.parquet")
+    assert set(read_scores(old_run, ["option_nll"])["option_nll"].to_pylist()) == {-3.0}
+
+
 def test_missing_responses_are_noticed(old_run: Path) -> None:
     pq.write_table(pq.read_table(old_run / "scores.parquet").slice(0, 100), old_run / "scores.parquet")
     with pytest.raises(UserError, match=r"it holds 40 responses of bandit, of which run\.json says 60"):

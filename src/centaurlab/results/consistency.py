@@ -65,7 +65,7 @@ class Consistency:
         """Count a batch in; ``ContradictionError`` where it holds what cannot be."""
         names, meaning = set(batch.schema.names), self._meaning
         nll_R = _floats(batch, meaning.nll)
-        bounds = [(meaning.nll, 0.0), (meaning.n_tokens, 1.0), (meaning.entropy, 0.0), (meaning.option_nll, 0.0)]
+        bounds = [(meaning.nll, 0.0), (meaning.n_tokens, 1.0), (meaning.entropy, 0.0)]
         for name, least in bounds:
             if name in names and (_floats(batch, name) < least - _ROUNDING).any():
                 raise ContradictionError(f"its column {name} holds a number below {least:g}")

@@ -101,7 +101,8 @@ class ResponseScores:
     ``option_nll_R`` and ``option_nll_RK``: negative log of the probability of all options together at temperature 1 and
     at each of ``TEMPERATURES``, NaN where that is not known: the response's own NLL less -log of its share among the
     options, so that it is never above it. Where the tokens of one option begin another's, the share includes the first
-    token of the marker that closes the answer, which NLLs do not.
+    token of the marker that closes the answer, which NLLs do not: there it is less by -log of that token's probability
+    after the answer, and may be below 0.
     ``item_R``: a number for what was asked, 0 where nothing recurs.
     """
 
