@@ -220,9 +220,8 @@ class TestContextWindow:
     ) -> None:
         assert usable_window(config, max_length) == expected
         said = "".join(window_notes(config, max_length))
-        assert said == ("--max_length is 4096, and this model reads 2048 tokens at most: sessions end there" * (
-            max_length == 4096
-        ))  # fmt: skip
+        sentence = "--max_length is 4096, and this model reads 2048 tokens at most, which stands in its place"
+        assert said == sentence * (max_length == 4096)
 
     @pytest.mark.parametrize("kind", ["linear", "dynamic"])
     def test_a_stretched_rope_is_used_as_far_as_is_asked_for(self, kind: str) -> None:

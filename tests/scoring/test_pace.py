@@ -23,4 +23,5 @@ def test_a_short_halt_says_nothing() -> None:
     pace = Pace()
     assert told(pace, "short", speed=1_000, minutes=1) == []
     assert pace.add("short", 1_000, 20.0) is None
+    assert pace.add("short", 1_000, 300.0) is None, "it slept"
     assert told(pace, "short", speed=1_000, minutes=1) == []

@@ -211,6 +211,15 @@ def test_words_that_do_not_end_leave_no_half_of_a_marker(tiny_llama_dir: Path) -
     assert (words.answer.text, words.answer.is_complete) == ("a", False)
 
 
+@pytest.mark.parametrize("token", [0, ord("a")], ids=["never said", "said"])
+@pytest.mark.parametrize("logit", [math.nan, math.inf])
+def test_no_word_is_drawn_from_what_is_no_number(tiny_llama_dir: Path, token: int, logit: float) -> None:
+    tokenizer = load_tokenizer(ModelArguments(str(tiny_llama_dir)))
+    words = FreeWords(Vocabulary(tokenizer, len(tokenizer)), np.random.default_rng(0), max_new_tokens=2)
+    with pytest.raises(AnswerError, match="NaN or infinity"):
+        words.add(torch.zeros(len(tokenizer)).index_fill(0, torch.tensor(token), logit))
+
+
 @pytest.mark.parametrize("device", ["cpu", "cuda"])  # as which sessions are put together; there single tokens are, too
 @torch.inference_mode()
 def test_sessions_put_together_are_each_as_if_alone(

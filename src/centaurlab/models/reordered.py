@@ -21,14 +21,14 @@ def reordered(model: PreTrainedModel) -> Iterator[None]:
     layers: list[nn.Linear] = []
     if _is_supported() and fits_in_float32(model):
         layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and _gains(layer)]
-    for layer in layers:
-        weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), None)
-        layer.forward = partial(_product, weight, layer.bias)  # type: ignore[method-assign]
     try:
+        for layer in layers:
+            weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), None)
+            layer.forward = partial(_product, layer, weight)  # type: ignore[method-assign]
         yield
     finally:
         for layer in layers:
-            del layer.forward
+            vars(layer).pop("forward", None)
 
 
 def _is_supported() -> bool:
@@ -43,9 +43,12 @@ def _is_supported() -> bool:
 
 def _gains(layer: nn.Linear) -> bool:
     """Not a layer that computes in a way of its own, such as that of an adapter."""
-    return type(layer) is nn.Linear and layer.weight.device.type == "cpu" and layer.weight.dtype == torch.bfloat16
+    is_plain = type(layer) is nn.Linear and "forward" not in vars(layer)
+    return is_plain and layer.weight.device.type == "cpu" and layer.weight.dtype == torch.bfloat16
 
 
-def _product(weight: torch.Tensor, bias: torch.Tensor | None, inputs: torch.Tensor) -> torch.Tensor:
-    product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
+def _product(layer: nn.Linear, weight: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+    if not inputs.is_contiguous():  # of which PyTorch rounds product and sum with the bias apart
+        return nn.Linear.forward(layer, inputs)
+    product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(inputs, weight, layer.bias, "none", [], "")
     return product

@@ -216,7 +216,7 @@ def window_notes(config: "PretrainedConfig", max_length: int | None) -> tuple[st
     window = usable_window(config, max_length)
     if max_length is None or max_length == window:
         return ()
-    return (f"--max_length is {max_length}, and this model reads {window} tokens at most: sessions end there",)
+    return (f"--max_length is {max_length}, and this model reads {window} tokens at most, which stands in its place",)
 
 
 def _stated_window(config: "PretrainedConfig") -> Any:

@@ -41,7 +41,11 @@ def ignore_renamed_checkpointing() -> None:
 
 def ignore_equal_times() -> None:
     """From here on, no word across a progress bar that checkpoints of one second are ordered by their numbers."""
-    logging.getLogger("transformers.trainer_utils").addFilter(lambda record: "mtime may not" not in record.getMessage())
+    logging.getLogger("transformers.trainer_utils").addFilter(_is_not_of_equal_times)
+
+
+def _is_not_of_equal_times(record: logging.LogRecord) -> bool:
+    return "mtime may not" not in record.getMessage()
 
 
 def quiet_bitsandbytes() -> None:

@@ -15,10 +15,14 @@ class Pace:
     def __init__(self) -> None:
         self._first: dict[Hashable, float] = {}
         self._since: dict[Hashable, tuple[int, float]] = {}
+        self._is_slow: dict[Hashable, bool] = {}
         self._is_said = False
 
     def add(self, kind: Hashable, n_tokens: int, seconds: float) -> str | None:
-        """Count a session; once, where a stretch is far slower than the first of its kind, that in a sentence."""
+        """Count a session; once, where two stretches on end are far slower than the first of their kind, a sentence.
+
+        One alone may be a machine that slept.
+        """
         n_before, seconds_before = self._since.pop(kind, (0, 0.0))
         n_tokens, seconds = n_before + n_tokens, seconds_before + seconds
         if seconds < STRETCH_SECONDS:
@@ -26,7 +30,9 @@ class Pace:
             return None
         speed = n_tokens / seconds
         first = self._first.setdefault(kind, speed)
-        if self._is_said or speed >= FAR_BELOW * first:
+        was_slow = self._is_slow.get(kind, False)
+        self._is_slow[kind] = is_slow = speed < FAR_BELOW * first
+        if self._is_said or not (was_slow and is_slow):
             return None
         self._is_said = True
         return (

@@ -338,8 +338,8 @@ class Worker:
         """A session's entry in the store."""
         self.tokens_computed += scored.n_computed if self._stores else 0
         seconds *= self.model.shards  # of each of them, so that a speed is that of one process
-        kind = encoded.session.key.study, encoded.n_tokens.bit_length()  # of about one speed
-        if said := self._pace.add(kind, scored.n_computed, seconds):
+        of_one_speed = encoded.session.key.study, encoded.n_tokens.bit_length(), scored.n_computed.bit_length()
+        if said := self._pace.add(of_one_speed, scored.n_computed, seconds):
             self._note([said])
         scores = _with_items(scored.scores, encoded.session)
         return encoded.session.digest, SessionResult(

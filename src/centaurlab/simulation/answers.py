@@ -103,7 +103,8 @@ class Vocabulary:
         """
         impossible = self._impossible[answer.endswith("<"), is_blank(answer)]
         possible_V: Floats = logits_V.float().cpu().numpy().copy()
-        log_rest = float(np.logaddexp.reduce(possible_V[impossible], dtype=np.float64))
+        with np.errstate(invalid="ignore"):  # of a NaN
+            log_rest = float(np.logaddexp.reduce(possible_V[impossible], dtype=np.float64))
         possible_V[impossible] = -np.inf
         return possible_V, log_rest
 
@@ -132,7 +133,7 @@ class FreeWords:
         """Draw the next token by its logits; ``AnswerError`` for a NaN."""
         possible_V, log_rest = self._vocabulary.possible(logits_V, self._text)
         likeliest = possible_V.max()
-        if not np.logaddexp(likeliest, log_rest) < np.inf:
+        if np.isnan([likeliest, log_rest]).any() or max(likeliest, log_rest) == np.inf:
             raise AnswerError("the model gives NaN or infinity for a token; try --dtype float32")
         if np.isneginf(likeliest):
             raise AnswerError("the model gives no probability to any word; try --dtype float32")

@@ -151,7 +151,7 @@ class _Group:
     """Parts (S) of as many tokens (N), of sessions about as long, to whose keys attention is paid at once."""
 
     parts: list[_Part]
-    masks: dict[int | None, torch.Tensor | None] = field(default_factory=dict)
+    masks: dict[tuple[int | None, torch.device], torch.Tensor | None] = field(default_factory=dict)
 
     @property
     def n_tokens(self) -> int:
@@ -185,10 +185,10 @@ class _Group:
             first = part.first_key(layer)
             keys.append(key_GKD[:, first:])
             values.append(value_GKD[:, first:])
-        window = layers[0].window
-        if window not in self.masks:
-            self.masks[window] = self._visible(layers, query_1HTD.device)
-        visible_SNK = self.masks[window]
+        kind = layers[0].window, query_1HTD.device
+        if kind not in self.masks:
+            self.masks[kind] = self._visible(layers, query_1HTD.device)
+        visible_SNK = self.masks[kind]
         if len(layers) == 1:
             return attend_to_visible(query_1HTD, keys[0][None], values[0][None], visible_SNK, softcap)
         query_SHND = query_1HTD[0].unflatten(1, (len(layers), -1)).transpose(0, 1)

@@ -327,8 +327,9 @@ class _Seat:
         self._log_p_NV = self._heated(logits_NV).log_softmax(-1)
 
     def _heated(self, logits_RV: torch.Tensor) -> torch.Tensor:
+        heated_RV = logits_RV.to(torch.float32, copy=True)  # a part of the pass's logits would hold all of them
         temperature = self.player.settings.temperature
-        return logits_RV.float() if temperature == 1 else logits_RV.float() / temperature
+        return heated_RV if temperature == 1 else heated_RV.div_(temperature)
 
     def _generator(self) -> np.random.Generator:
         return generator_of(self.player.settings.seed, self.trunk.person.key, self.replicate, len(self.answers))

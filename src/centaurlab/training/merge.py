@@ -83,7 +83,7 @@ def merge(adapter: str, base: str | None, output_dir: str, revision: str | None 
         if template.is_file():  # of a post-trained model, whose base may have none
             shutil.copyfile(template, folder / template.name)
     except BaseException:  # or a part of a model would be there, and the same command be refused
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder.resolve(), ignore_errors=True)
         raise
     return folder
 
