@@ -8,8 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from centaurlab.analyses import fidelity
+from centaurlab.analyses.fidelity import FidelityArguments
 from centaurlab.analyses.parameters import parameters
 from centaurlab.data.transcripts import Transcript
+from centaurlab.runtime.errors import UserError
+from centaurlab.stats.arguments import EstimateArguments
 from helpers.commands import centaurlab, evaluate
 from helpers.json_files import run_json
 from helpers.score_folders import table_folder
@@ -111,6 +115,16 @@ def test_parameters_of_a_session_are_means_over_a_grid_of_the_posterior() -> Non
         assert found is not None
         np.testing.assert_allclose(found[n], weight_M @ z_MP / weight_M.sum(), atol=0.1)
     assert parameters([Transcript("You press <<J>>.", "unheard", "e", "1")], {}) is None
+
+
+def test_the_last_of_many_simulated_is_read_before_any_is_compared(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fidelity, "compare_study", lambda *_: pytest.fail("compared"))
+    people = str(files["people"])
+    asked = FidelityArguments(people, [people, str(tmp_path / "forgotten")], str(tmp_path / "out"))
+    with pytest.raises(UserError, match="forgotten"):
+        fidelity.find_fidelity(asked, EstimateArguments())
 
 
 def test_simulated_people_of_unknown_studies_are_refused(files: dict[str, Path], tmp_path: Path) -> None:

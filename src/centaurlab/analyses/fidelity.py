@@ -104,13 +104,16 @@ def find_fidelity(
     of_people = behaviours(people, labels, own_studies)
     fit = partial(parameters, labels=labels, own_studies=own_studies)
     rows: dict[str, list[dict[str, Any]]] = {"distances": [], "effects": [], "cells": []}
-    for name in asked.simulated:
+    systems = []
+    for name in asked.simulated:  # all of them are read before minutes of permutations
         path = Path(name) / SIMULATED
         of_model = behaviours(open_source(DataArguments(str(path) if path.exists() else name)), labels, own_studies)
         if unknown := sorted(of_model.keys() - of_people.keys()):
             raise UserError(
                 f"{name} simulates {', '.join(unknown)}, of which {asked.people} has no people; leave it out"
             )
+        systems.append((name, of_model))
+    for name, of_model in systems:
         for study, of_study in sorted(of_model.items()):
             found = compare_study(of_people[study], of_study, asked.permutations, estimates, fit)
             for table, of_table in rows.items():
