@@ -20,6 +20,11 @@ COMMAND = (sys.executable, "-m", "centaurlab")
 SENTENCE = "interrupted: what is done is saved, the same command continues\n"
 
 
+def _heed_ctrl_c() -> None:
+    """Programs that a shell starts in the background, as the tests may be, do not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def interrupted(model: Path, data: Path, folder: Path, moments: list[float]) -> list[tuple[int, str]]:
     """Exit codes and last words of so many scorings, each of which meets Ctrl-C so many seconds after its start."""
     started = [
@@ -28,7 +33,7 @@ def interrupted(model: Path, data: Path, folder: Path, moments: list[float]) -> 
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            preexec_fn=_heed_ctrl_c,
         )
         for number in range(len(moments))
     ]
@@ -75,8 +80,14 @@ def test_ctrl_c_waits_for_an_import_to_end(tmp_path: Path, seconds: float, said:
         "def main():\n    import native\n    time.sleep(60)\n"
         "errors.exit_on_user_error(main)\n"
     )
-    command = [sys.executable, "-m", "program"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | ENVIRONMENT)
+    done = subprocess.run(
+        [sys.executable, "-m", "program"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ | ENVIRONMENT,
+        preexec_fn=_heed_ctrl_c,
+    )
     assert (done.returncode, done.stdout, done.stderr) == (130, said, SENTENCE)
 
 
