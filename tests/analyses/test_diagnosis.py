@@ -186,6 +186,20 @@ def test_what_is_no_choice_is_left_out_and_counted(tmp_path: Path) -> None:
     assert len(diagnosis_table(split.rows, split.these)) == 2
 
 
+def test_both_are_right_over_the_same_choices(tmp_path: Path) -> None:
+    """An answer may be one token to one model and several to another, which then does not know."""
+    base_NV = logits()
+    answer_N = answers(base_NV)
+    base, post = run(tmp_path / "base", base_NV, answer_N), run(tmp_path / "post", base_NV, answer_N)
+    scores = pd.read_parquet(post.folder / "scores.parquet")
+    is_known = (scores["study"] == "alpha") & (scores["response"] % 2 == 0)
+    scores["greedy_correct"] = scores["greedy_correct"].astype("boolean").where(is_known)
+    scores.to_parquet(post.folder / "scores.parquet")
+    row, *_ = diagnose(base, post, 20).rows
+    right = (base_NV.argmax(1) == answer_N)[is_known].mean()
+    assert (row.accuracy_base, row.accuracy_post) == (pytest.approx(right), pytest.approx(right))
+
+
 def test_no_choice_at_all_is_a_user_error(tmp_path: Path) -> None:
     base_NV = logits()
     answer_N = answers(base_NV)

@@ -112,7 +112,8 @@ class DiagnosisArguments:
 class Diagnosis:
     """A row of ``diagnosis.csv``: a study, or the mean over all; positive: the second model is worse by so many nats.
 
-    ``difference`` is the sum of the three parts. ``accuracy``: of one-token choices, the share that was the likeliest.
+    ``difference`` is the sum of the three parts. ``accuracy``: of choices that are one token to both models, the share
+    that was the likeliest, mean over studies.
     """
 
     study: str
@@ -202,9 +203,8 @@ def _read(folder: Path) -> pd.DataFrame:
 
 
 def _row(study: str, participants: int, choices: pd.DataFrame, parts: Parts) -> Diagnosis:
-    accuracy_base, accuracy_post = (
-        float(choices.groupby("study")[f"greedy_correct_{model}"].mean().mean()) for model in ("base", "post")
-    )
+    right = ["greedy_correct_base", "greedy_correct_post"]
+    accuracy_base, accuracy_post = choices.dropna(subset=right).groupby("study")[right].mean().mean().tolist()
     estimates = (parts.difference, parts.calibration, parts.format, parts.preference)
     return Diagnosis(study, participants, len(choices), *estimates, accuracy_base, accuracy_post)
 
