@@ -120,6 +120,15 @@ def test_a_file_is_converted_once_and_nothing_else_is_left(
     assert [path for path in folder.parent.iterdir() if path.suffix != ".lock"] == [folder]
 
 
+def test_the_header_is_read_once(tiny_gguf: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library, read = gguf_library.GGUFReader, []
+    build = library._build_fields
+    monkeypatch.setattr(library, "_build_fields", lambda *given: (read.append(given), build(*given))[1])
+    gguf.gguf_folder(tiny_gguf)
+    assert len(read) == 1
+    assert gguf_library.GGUFReader is library
+
+
 def test_a_converted_model_that_a_disk_has_changed_is_refused(tiny_gguf: Path, own_cache: Path) -> None:
     weights = gguf.gguf_folder(tiny_gguf) / "model.safetensors"
     assert find_checkpoint(str(tiny_gguf), None, True, False).folder == weights.parent

@@ -11,7 +11,9 @@ import re
 import shutil
 import struct
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -115,7 +117,7 @@ def _convert(gguf: Path, folder: Path, name: str) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    with quiet_transformers():
+    with quiet_transformers(), _read_once():
         try:
             check_header(gguf)
             loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -140,6 +142,27 @@ def _convert(gguf: Path, folder: Path, name: str) -> None:
         saved = AutoTokenizer.from_pretrained(folder)
     if str(saved.decode(saved(_SAMPLE).input_ids, skip_special_tokens=True)).strip() != _SAMPLE:
         raise UserError(f"transformers cannot rebuild the tokenizer of {name}; use the model's own tokenizer.json")
+
+
+@contextmanager
+def _read_once() -> Iterator[None]:
+    """transformers reads a header for config, weights and tokenizer, each time by millions of slices of a memmap.
+
+    Here it is read once, by slices of a plain array: half of the time that a conversion took.
+    """
+    import gguf
+    import numpy as np
+
+    class Reader(gguf.GGUFReader):
+        data = property(lambda self: self.plain, lambda self, mapped: setattr(self, "plain", np.asarray(mapped)))
+
+    library: Any = gguf
+    own = library.GGUFReader
+    library.GGUFReader = cache(Reader)
+    try:
+        yield
+    finally:
+        library.GGUFReader = own
 
 
 # Types of values, by the format's numbers (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md).
