@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ttest_rel
 
 from centaurlab.analyses.behaviour import Behaviour, behaviours
 from centaurlab.analyses.fidelity_study import StudyFidelity, compare_study
@@ -171,3 +172,22 @@ def test_choices_after_rewards_are_counted_by_transition() -> None:
     assert drawn is not None
     ticks = [label.get_text() for label in drawn.axes[0].get_xticklabels()]
     assert ticks == ["a reward\ncommon", "a reward\nrare", "no reward\ncommon"]
+
+
+def test_a_replicate_that_failed_leaves_people_with_their_own_simulated_sessions() -> None:
+    rng = np.random.default_rng(3)
+    people_N, model_NR = rng.normal(0.1, 0.2, 8), rng.normal(0.2, 0.2, (8, 4))
+
+    def acted(name: str, value: float) -> Behaviour:
+        return Behaviour(SessionKey("s", "e", name), Counter({("item", "a"): 1}), Counter(), {}, {"effect": value})
+
+    people = [acted(str(n), value) for n, value in enumerate(people_N)]
+    model = [acted(f"{n}#r{r}", model_NR[n, r]) for n in range(8) for r in range(4)]
+    found = compare_study(people, model[:-1], 19, FEW)
+    own = ttest_rel(model_NR[:, :3].mean(1), people_N).confidence_interval()
+    (effect,) = found.effects
+    assert (effect["difference_low"], effect["difference_high"]) == pytest.approx(own)
+    without_one = compare_study(people, model[:28], 19, FEW)  # nobody simulated the last person
+    for of, n_people, n_sessions in ((found, 8, 24), (without_one, 7, 28)):
+        row = of.distances[0]
+        assert (row["people"], row["sessions"], row["paired"]) == (n_people, n_sessions, True)

@@ -76,11 +76,13 @@ def compare_study(
     ``fit`` gives parameters of a cognitive model (N, P) of sessions, None where the study has no model.
     """
     matched = _matched(people, model)
-    about = {"people": len(matched.people), "sessions": len(model), "paired": matched.is_paired}
+    in_order = [*matched.people, *(session for of in matched.simulated for session in of)]
+    n_simulated = len(in_order) - len(matched.people)
+    about = {"people": len(matched.people), "sessions": n_simulated, "paired": matched.is_paired}
     rows: list[dict[str, Any]] = []
     cell_rows: list[dict[str, Any]] = []
     for axis in ("marginal", "dynamics"):
-        cells = sorted({cell for s in (*matched.people, *model) for cell in getattr(s, axis)})
+        cells = sorted({cell for s in in_order for cell in getattr(s, axis)})
         items = {item: number for number, item in enumerate(dict.fromkeys(item for item, _ in cells))}
         item_C = np.array([items[item] for item, _ in cells], np.int64)
         counts = matched.sessions(
@@ -94,7 +96,6 @@ def compare_study(
             beside["simbench"] = simbench_score(people_C, model_C, item_C)
         rows.append({"axis": axis} | _distance_row(found) | beside | about)
         cell_rows += _cell_rows(axis, cells, item_C, people_C, model_C)
-    in_order = [*matched.people, *(session for of in matched.simulated for session in of)]
     names = _feature_names(in_order)
     differ_in = {"individuals": np.array([_features(session, names) for session in in_order])}
     transcripts = [one.transcript for one in in_order if one.transcript]
@@ -146,7 +147,7 @@ def _effects(matched: _Matched) -> dict[str, tuple[EffectFidelity, FloatArray, F
 
 
 def _matched(people: Sequence[Behaviour], model: Sequence[Behaviour]) -> _Matched:
-    """Each person with the sessions that stand in for it, where all simulated ones do, equally often."""
+    """Each person with the sessions that stand in for it, where all simulated ones do; as many as each person has."""
     everybody = _Matched(list(people), [[session] for session in model], is_paired=False)
     known = {(session.key.experiment, session.key.participant): session for session in people}
     groups: dict[tuple[str, str], list[Behaviour]] = {}
@@ -156,9 +157,10 @@ def _matched(people: Sequence[Behaviour], model: Sequence[Behaviour]) -> _Matche
         if person not in known:
             return everybody
         groups.setdefault(person, []).append(session)
-    if len({len(replicates) for replicates in groups.values()}) != 1:
+    if not groups:
         return everybody
-    return _Matched([known[person] for person in groups], list(groups.values()), is_paired=True)
+    least = min(map(len, groups.values()))
+    return _Matched([known[person] for person in groups], [of[:least] for of in groups.values()], is_paired=True)
 
 
 def _counts(counted: Cells, cells: Sequence[tuple[str, str]]) -> list[float]:
