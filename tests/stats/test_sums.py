@@ -1,6 +1,7 @@
 """What stands beside d, against loops over responses: P(worse), d within, kinds of answers, what few responses hold."""
 
 import math
+import random
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,16 @@ def test_three_texts_do_not_hide_among_choices(tmp_path: Path) -> None:
     titles = [one.title for one in shown if isinstance(one, Table)]
     assert any(title.startswith("Kinds of answers") for title in titles)
     assert any("hold 63 % of the sum" in one for one in shown if isinstance(one, str))
+
+
+def test_a_kind_of_answers_has_the_effects_of_a_study_that_holds_nothing_else(tmp_path: Path) -> None:
+    draw = random.Random(0)
+    rows: list[Row] = [(p, False, n > 7, draw.randint(2, 9), draw.randint(2, 11)) for p in range(6) for n in range(12)]
+    both, alone = pair_of(tmp_path / "both", rows), pair_of(tmp_path / "alone", [row for row in rows if not row[2]])
+    (kind,) = (e for e in estimate_effects([both], 200) if e.level == "answers" and "one token" in e.name)
+    (study,) = (e for e in estimate_effects([alone], 200) if e.level == "study")
+    assert kind.d_paired == study.d_paired
+    assert kind.d_paired.has_interval
 
 
 def test_without_long_answers_nothing_is_said_of_kinds(tmp_path: Path) -> None:

@@ -265,6 +265,19 @@ def test_where_nats_and_d_disagree_the_verdict_says_whose_it_is() -> None:
             assert said.count("this is the verdict of d, and nats do not agree") == disagree
 
 
+def test_where_the_first_side_is_better_few_responses_gained_most() -> None:
+    overall = effects_of(["a2020"], Estimate(-0.1, -0.3, 0.1))[0]
+    found = of_responses(replace(overall, top_share=0.125, nll_difference=Estimate(-0.3)), "post")
+    assert "the 1 % of responses that gained most hold 12 % of the difference" in found
+
+
+def test_where_only_these_studies_have_an_interval_nothing_is_said_of_others() -> None:
+    contrast, these = Contrast("post", "base"), Estimate(0.2, 0.1, 0.3)
+    said = verdict(contrast, Estimate(0.2), these=these)
+    assert said.startswith("people are predicted worse by post than by base, in these studies; of others it cannot be")
+    assert verdict(contrast, these, these=these).startswith("people are predicted worse by post than by base (")
+
+
 def test_where_nats_say_the_opposite_the_verdict_says_so() -> None:
     """As where one study, whose NLLs spread widely, gains much, and others, whose NLLs do not, lose a little."""
     overall = effect("all studies", Estimate(0.2, -0.3, 0.7), "overall")

@@ -123,7 +123,7 @@ def verdict(table: pd.DataFrame) -> str:
         if not judged:
             units = "people" if is_one else "studies"
             sentence = f"of {{}}, whether it differs from {{}} cannot be told ({no_interval(units, these)})"
-        elif all(d.excludes_zero for d in judged):
+        elif (is_one or like.has_interval) and all(d.excludes_zero for d in judged):
             sentence = f"people are predicted {word} by {{}} than by {{}}"
         elif these.excludes_zero:
             sentence = f"in these studies people are predicted {word} by {{}} than by {{}}, of others it cannot be said"

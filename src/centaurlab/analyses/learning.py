@@ -211,7 +211,7 @@ def verdict(model: str, found: Learning) -> str:
     judged = [one for one in (slope, these) if one.has_interval]
     alone = f"in {defined[0]}, " if len(defined) == 1 else ""
     word = "better" if slope.value < 0 else "worse"
-    if judged and all(one.excludes_zero for one in judged):
+    if (alone or slope.has_interval) and judged and all(one.excludes_zero for one in judged):
         said = f"{alone}people are predicted {word} the further a session goes ({size})"
     elif these.excludes_zero:
         said = f"in these studies people are predicted {word} the further a session goes ({size})"

@@ -71,7 +71,8 @@ class Effect:
     these. ``d_paired`` is corrected for bias, ``d_paired_raw`` is not. ``q``: of the studies of the group, NaN for
     what is none. ``p_worse``: share of responses that the first side predicts worse. ``d_within``: d with the variance
     within experiments and kinds of answers. ``chance``: the NLL where all options are equally likely, over responses
-    that have options. ``top_share``: of the difference, what the 1 % of each study's responses that lost most hold.
+    that have options. ``top_share``: of the difference, what the 1 % of each study's responses that lost most (gained,
+    where the first side is better) hold.
     ``d_models`` and ``nll_difference_models``: averages over models with the interval of models like these, whose base
     models are drawn as well. ``d_items`` and ``nll_difference_items``: of one study, with the interval of
     new people and new items, where at least a fifth of the items recur (``item_share``). ``tail_first``,
@@ -373,7 +374,7 @@ def _top_share(every: Sequence[StudySums]) -> float:
 
 def _paired(level: _Level, members: Sequence[int]) -> Estimate:
     """d_paired over studies; of a study, what resamples of few people make of it is no guide, the jackknife is."""
-    if level.level != "study":
+    if level.level not in ("study", "answers"):
         return level.draws.estimate(D_PAIRED, members)
     (study,) = level.studies
     has_value = [m for m in members if np.isfinite(study.draws.value_QM[D_PAIRED, m])]

@@ -241,7 +241,7 @@ def verdict(
         return f"whether {what} are predicted worse {sides} cannot be told ({size})"
     word = "worse" if shown[-1].low > 0 else "better"
     who = f"{what} are predicted {word} {contrast.by} {first} than {contrast.by} {second}"
-    if all(one.excludes_zero for one in shown):
+    if difference.has_interval and all(one.excludes_zero for one in shown):
         return f"{who} ({size})"
     if of_people is not None and of_people.excludes_zero:
         return f"{who}, in these studies; of others it cannot be said ({size})"
@@ -358,9 +358,10 @@ def of_responses(effect: "Effect", first: str) -> str:
     units = "people" if effect.level == "study" else "studies"
     said = in_words(effect.p_worse, P_WORSE, units, None if units == "people" else effect.p_worse_these)
     parts = [f"share of responses that {first} predicts worse: {said}"] if effect.p_worse.is_defined else []
-    if effect.top_share > 0:  # not where the second side loses as a whole
+    if effect.top_share > 0:  # below, where studies of both signs all but cancel
         held = f"{percent(effect.top_share)} of" if effect.top_share <= 1 else "more than the whole of"
-        parts.append(f"the 1 % of responses that lost most hold {held} the difference")
+        most = "gained" if effect.nll_difference.value < 0 else "lost"
+        parts.append(f"the 1 % of responses that {most} most hold {held} the difference")
     if effect.d_within.is_defined:
         within = in_words(effect.d_within, Quantity("d", is_difference=True), units)
         parts.append(f"within experiments and kinds of answers, {within}")
