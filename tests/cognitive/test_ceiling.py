@@ -89,6 +89,23 @@ def test_nobody_is_predicted_by_his_own_answers_at_an_item() -> None:
     assert found.achieved.value >= np.log(2) - 1e-9
 
 
+@pytest.mark.parametrize("n_items", [1, 30])
+def test_where_everybody_guesses_nobody_is_predicted_below_chance(n_items: int) -> None:
+    """One question, or options that no other question has: how often an answer is given must not know the own one."""
+    draw = np.random.default_rng(0)
+    options = [[f"{letter}{item}" for letter in "abcd"] for item in range(n_items)]
+    achieved = []
+    for _ in range(40 if n_items == 1 else 4):
+        people = []
+        for person in range(8):
+            trials = [choices([draw.choice(of)], of, [f"item {item}"])[0] for item, of in enumerate(options)]
+            people.append(session_of(trials, f"p{person}"))
+        found = ceiling("s", people)
+        assert found is not None
+        achieved.append(found.achieved.value)
+    assert np.mean(achieved) >= np.log(4) - 0.005
+
+
 def test_a_study_without_items_has_no_ceiling() -> None:
     assert ceiling("s", [session_of(choices("abab", "ab"), name) for name in ("p1", "p2")]) is None
     assert ceiling("s", [session_of(choices("a", "ab", ["one"]))]) is None

@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from centaurlab.catalog.studies import Trial
-from centaurlab.cognitive.marginals import RoleMarginal, best_weight, prior_of
+from centaurlab.cognitive.marginals import RoleMarginal, best_weight
 from centaurlab.cognitive.person_ceiling import grades, person_item_nll
 from centaurlab.cognitive.session import Cell, Session, cell_of, is_predictable, symbol_of
 from centaurlab.data.transcripts import SessionKey
@@ -155,8 +155,8 @@ def _person(study: str, kept: Sequence[tuple[Session, int, Trial, Item]]) -> Est
 class _Answers:
     """Numbers of the person, the item, and the answer at the item, of each response, and what predicts it.
 
-    ``own_R``, ``own_same_R``: how often the person answered at the item, and alike. ``prior_R``: how often the answer
-    is given to this kind of question, which counts as ``weight`` answers.
+    ``own_R``, ``own_same_R``: how often the person answered at the item, and alike. ``prior_R``: how often others give
+    the answer to this kind of question, which counts as ``weight`` answers.
     """
 
     person_R: IntArray
@@ -214,10 +214,18 @@ def _answers(sessions: Sequence[Session], answers: Sequence[tuple[object, Trial,
     roles = RoleMarginal(sessions)
     counts: dict[Item, Counter[str]] = defaultdict(Counter)
     own: dict[tuple[object, Item], Counter[str]] = defaultdict(Counter)
+    own_of_kind: dict[tuple[object, Cell], Counter[str]] = defaultdict(Counter)
+    for session in sessions:
+        for trial in session.trials:
+            if trial.options is not None and is_predictable(trial):
+                own_of_kind[session.person, cell_of(trial)][symbol_of(trial)] += 1
     for person, trial, item in answers:
         counts[item][symbol_of(trial)] += 1
         own[person, item][symbol_of(trial)] += 1
-    seen = [(person, item, symbol_of(trial), prior_of(roles, trial)) for person, trial, item in answers]
+    seen = [
+        (person, item, symbol_of(trial), roles.of_others(trial, own_of_kind[person, cell_of(trial)]))
+        for person, trial, item in answers
+    ]
     return _Answers(
         person_R=_numbers([person for person, *_ in seen]),
         item_R=_numbers([item for _, item, *_ in seen]),

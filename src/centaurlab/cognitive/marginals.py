@@ -61,6 +61,12 @@ class RoleMarginal:
             self._known[trial.kind, labels] = (count_O + 0.5) / (count_O.sum() + 0.5 * len(labels))
         return self._known[trial.kind, labels]
 
+    def of_others(self, trial: Trial, own: Counter[str]) -> float:
+        """Probability of the answer by the training people but for ``own``, what one of them answered to its kind."""
+        counts, symbol = self._counts[cell_of(trial)], symbol_of(trial)
+        n_options = len(labels_of(trial))
+        return (counts[symbol] - own[symbol] + 0.5) / (counts.total() - own.total() + 0.5 * n_options)
+
     def log_p_open(self, trial: Trial) -> float:
         """Log-probability of an open answer."""
         return self._words.get(trial.kind, self._nothing).log_p(trial.answer)
