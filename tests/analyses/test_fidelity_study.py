@@ -18,7 +18,7 @@ from centaurlab.catalog.studies import Ask, Study, Trial
 from centaurlab.data.options import shared_labels
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.transcripts import SessionKey, Transcript
-from centaurlab.display.figures.behaviour import stay_figure
+from centaurlab.display.figures.behaviour import spread_figure, stay_figure
 from centaurlab.stats.arguments import EstimateArguments
 from helpers.paths import PSYCH_201
 
@@ -191,3 +191,13 @@ def test_a_replicate_that_failed_leaves_people_with_their_own_simulated_sessions
     for of, n_people, n_sessions in ((found, 8, 24), (without_one, 7, 28)):
         row = of.distances[0]
         assert (row["people"], row["sessions"], row["paired"]) == (n_people, n_sessions, True)
+
+
+def test_a_spread_that_collapsed_completely_is_drawn_at_zero() -> None:
+    row = {"system": "m", "axis": "individuals", "sd_ratio_low": np.nan, "sd_ratio_high": np.nan}
+    drawn = spread_figure(pd.DataFrame([row | {"study": str(n), "sd_ratio": n} for n in (0.0, 1.0)]))
+    assert drawn is not None
+    (points,) = drawn.axes[0].containers
+    at = drawn.axes[0].transData.transform([(value, 0) for value in points.lines[0].get_xdata()])[:, 0]
+    left, right = drawn.axes[0].get_window_extent().intervalx
+    assert left < at[0] < at[1] < right

@@ -94,6 +94,13 @@ def test_too_small_a_spread_is_seen_in_the_ratio() -> None:
     people, model = rng.normal(0, 2, (60, 3)), rng.normal(0, 1, (60, 2, 3))
     ratio = sd_ratio(Sessions(people, model, is_paired=True), 200, 0)
     assert ratio.low < 0.5 < ratio.high < 0.8
+    model[:, :, 2] = 0.5  # all the same in one of three
+    alike = sd_ratio(Sessions(people, model, is_paired=True), 200, 0)
+    assert alike.value == 0
+    assert not alike.has_interval
+    model[1:, :, 2] = np.nan  # of one alone nothing is known
+    rest = sd_ratio(Sessions(people[:, :2], model[:, :, :2], is_paired=True), 200, 0)
+    assert sd_ratio(Sessions(people, model, is_paired=True), 200, 0).value == pytest.approx(rest.value)
 
 
 def effects(shift: float, scale: float, n: int = 60) -> str:

@@ -156,7 +156,8 @@ def _floor(sessions: Sessions, distance: Distance, rng: np.random.Generator) -> 
 def sd_ratio(sessions: Sessions, resamples: int, seed: int) -> Estimate:
     """How much simulated people differ from one another against how much people do: below 1, they are too alike.
 
-    The geometric mean over features of SD(model) / SD(people), the model's over people within each replicate.
+    The geometric mean over features of SD(model) / SD(people), the model's over people within each replicate: 0,
+    without an interval, where simulated people do not differ at all in something that people differ in.
     """
     rng = np.random.default_rng(seed)
     value = _log_sd_ratio(sessions)
@@ -171,10 +172,10 @@ def sd_ratio(sessions: Sessions, resamples: int, seed: int) -> Estimate:
 def _log_sd_ratio(sessions: Sessions) -> float:
     with np.errstate(all="ignore"):
         sd_F = sd_of_features(sessions.people_NK)
-        of_replicates_F = np.mean([sd_of_features(group) for group in np.moveaxis(sessions.model_NRK, 1, 0)], axis=0)
-        logs_F = np.log(of_replicates_F) - np.log(sd_F)
-    known = logs_F[np.isfinite(logs_F)]
-    return float(known.mean()) if len(known) else NAN
+        sd_RF = np.array([sd_of_features(group) for group in np.moveaxis(sessions.model_NRK, 1, 0)])
+        ratio_F = np.nansum(sd_RF, 0) / np.isfinite(sd_RF).sum(0) / sd_F
+        known = ratio_F[np.isfinite(ratio_F)]
+        return float(np.log(known).mean()) if len(known) else NAN
 
 
 def _finite_sd(values: Sequence[float]) -> float:
@@ -183,12 +184,13 @@ def _finite_sd(values: Sequence[float]) -> float:
 
 
 def sd_of_features(group_NF: FloatArray) -> FloatArray:
-    """SD over sessions of each feature (F,), NaN being none; 0 of fewer than two, and of equal ones."""
+    """SD over sessions of each feature (F,), NaN being none; NaN of fewer than two, 0 of equal ones."""
     counts = np.isfinite(group_NF).sum(0)
     centred = group_NF - np.nansum(group_NF, 0) / np.maximum(counts, 1)
     found: FloatArray = np.sqrt(np.nansum(centred**2, 0) / np.maximum(counts - 1, 1))
     largest_F = np.where(np.isfinite(group_NF), np.abs(group_NF), 0.0).max(0, initial=0.0)
     found[found <= _ROUNDING * largest_F] = 0.0
+    found[counts < 2] = NAN
     return found
 
 

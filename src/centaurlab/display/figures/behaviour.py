@@ -116,7 +116,7 @@ def spread_figure(table: pd.DataFrame) -> Figure | None:
 
     A row per study, and one for the parameters of its cognitive model.
     """
-    known = table[np.isfinite(table["sd_ratio"]) & (table["sd_ratio"] > 0)]
+    known = table[np.isfinite(table["sd_ratio"])]
     if known.empty:
         return None
     said = {"individuals": "", "parameters": ", parameters"}
@@ -131,7 +131,13 @@ def _spread(known: pd.DataFrame, studies: Sequence[str]) -> Figure:
     axes = figure.subplots()
     _rows(axes, known, studies, ("sd_ratio", "sd_ratio_low", "sd_ratio_high"))
     axes.axvline(1, color=GREY, linewidth=0.8)
-    axes.set_xscale("log", base=2)
+    if (known["sd_ratio"] == 0).any():
+        drawn = known[["sd_ratio", "sd_ratio_low"]].to_numpy(float)
+        least = 2 ** np.floor(np.log2(drawn[drawn > 0].min(initial=0.5)))
+        axes.set_xscale("symlog", base=2, linthresh=least)
+        axes.set_xlim(left=-least / 4)
+    else:
+        axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("SD of simulated people / SD of people")
     figure.suptitle("How different people are")
