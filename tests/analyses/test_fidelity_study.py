@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import ttest_rel
+from scipy.stats import ttest_rel, wasserstein_distance
 
 from centaurlab.analyses.behaviour import Behaviour, behaviours
 from centaurlab.analyses.fidelity_study import StudyFidelity, compare_study
@@ -201,3 +201,27 @@ def test_a_spread_that_collapsed_completely_is_drawn_at_zero() -> None:
     at = drawn.axes[0].transData.transform([(value, 0) for value in points.lines[0].get_xdata()])[:, 0]
     left, right = drawn.axes[0].get_window_extent().intervalx
     assert left < at[0] < at[1] < right
+
+
+def test_what_a_session_cannot_have_is_no_share_of_zero() -> None:
+    """People and model choose alike where they were asked to; a second question, with other rewards, came to half."""
+
+    def ask(segment: str, past: Sequence[Trial], opening: str) -> Ask:
+        return Ask(options=("J", "F"), kind="choice" if "press" in segment else "guess")
+
+    own = Study("own2026", ask, first_trial="You")
+
+    def acted(name: str, choices: str, guesses: str = "") -> Behaviour:
+        told = [f"You {verb} <<{key}>>. " for verb, keys in (("press", choices), ("guess", guesses)) for key in keys]
+        (found,) = behaviours([Transcript("".join(told), "own2026", "e", name)], {}, {"own2026": own})["own2026"]
+        return found
+
+    chosen = ["JJF", "JJJ", "JFF", "FFF"]
+    people = [acted(f"p{n}", keys, "JF" if n < 2 else "") for n, keys in enumerate(chosen)]
+    model = [acted(f"m{n}", keys) for n, keys in enumerate(chosen)]
+    assert compare_study(people, model, 19, FEW).distances[2]["distance"] == 0  # of guesses the model has nothing
+    model[2:] = [acted(f"m{n}", "J") for n in (2, 3)]  # one answer is not repeated, and is no F
+    shares, repeated = np.array([2 / 3, 1, 1 / 3, 0]), np.array([1 / 2, 1, 1 / 2, 1])
+    apart = [np.abs(np.sort(shares) - np.sort([2 / 3, 1, 1, 1])).mean() / shares.std(ddof=1)] * 2  # of J, and of F
+    apart.append(wasserstein_distance(repeated, repeated[:2]) / repeated.std(ddof=1))
+    assert compare_study(people, model, 19, FEW).distances[2]["distance"] == pytest.approx(np.mean(apart))

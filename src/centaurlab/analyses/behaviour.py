@@ -3,7 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from centaurlab.catalog.studies import Study, Trial, find_study
@@ -24,8 +24,8 @@ class Behaviour:
     """One session, answers by what they mean.
 
     ``marginal``: counts per item. ``dynamics``: counts per eighth of the session, after each answer, and of repeated
-    choices after rewards. ``features``: what people may differ in, shares of answers and of repetitions. ``effects``:
-    the study's named effects.
+    choices after rewards. ``features``: what people may differ in, shares of answers and of repetitions; ``kinds``: of
+    which kind of question those that are shares of answers are. ``effects``: the study's named effects.
     """
 
     key: SessionKey
@@ -34,6 +34,7 @@ class Behaviour:
     features: Mapping[str, float]
     effects: Mapping[str, float]
     transcript: Transcript | None = None
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
 
 def behaviours(
@@ -76,11 +77,13 @@ def _behaviour(
     for kind, meaning in said:
         by_kind[kind].append(meaning)
     features: dict[str, float] = {}
+    kinds: dict[str, str] = {}
     for kind, meanings in by_kind.items():
         for before, after in pairwise(meanings):
             dynamics[f"{kind}, after {before}", after] += 1
         for meaning, count in Counter(meanings).items():
             features[f"{kind} {meaning}"] = count / len(meanings)
+            kinds[f"{kind} {meaning}"] = kind
         if len(meanings) > 1:
             features[f"{kind} repeated"] = sum(a == b for a, b in pairwise(meanings)) / (len(meanings) - 1)
     by_situation: dict[str, list[bool]] = defaultdict(list)
@@ -89,7 +92,7 @@ def _behaviour(
         dynamics[situation, "another"] += not is_repeated
         by_situation[situation].append(is_repeated)
     features |= {f"{situation}: {STAYS}": share(repeated) for situation, repeated in by_situation.items()}
-    return Behaviour(transcript.key, marginal, dynamics, features, effects, transcript)
+    return Behaviour(transcript.key, marginal, dynamics, features, effects, transcript, kinds)
 
 
 def _stays(trials: Sequence[Trial]) -> Iterator[tuple[str, bool]]:

@@ -97,7 +97,7 @@ def compare_study(
         rows.append({"axis": axis} | _distance_row(found) | beside | about)
         cell_rows += _cell_rows(axis, cells, item_C, people_C, model_C)
     names = _feature_names(in_order)
-    differ_in = {"individuals": np.array([_features(session, names) for session in in_order])}
+    differ_in = {"individuals": _features(in_order, names)}
     transcripts = [one.transcript for one in in_order if one.transcript]
     if fit is not None and len(transcripts) == len(in_order) and (fitted_NP := fit(transcripts)) is not None:
         differ_in["parameters"] = fitted_NP
@@ -190,9 +190,15 @@ def _feature_names(sessions: Sequence[Behaviour]) -> list[str]:
     return sorted(sorted(sums), key=lambda name: -sums[name])[:_FEATURES]
 
 
-def _features(session: Behaviour, names: Sequence[str]) -> list[float]:
-    missing = 0.0 if session.features else float("nan")
-    return [session.features.get(name, missing) for name in names]
+def _features(sessions: Sequence[Behaviour], names: Sequence[str]) -> FloatArray:
+    """What each session is in each; 0 for an answer that it never gave to questions that it had, NaN of others."""
+    kinds = {name: kind for session in sessions for name, kind in session.kinds.items()}
+    found = []
+    for session in sessions:
+        had = {*session.kinds.values()}
+        missing = [0.0 if kinds.get(name) in had else float("nan") for name in names]
+        found.append([session.features.get(name, of) for name, of in zip(names, missing, strict=True)])
+    return np.array(found)
 
 
 def _distance_row(found: Fidelity) -> dict[str, float]:
