@@ -8,6 +8,7 @@ import torch
 from trl import DPOConfig, SFTConfig
 
 from centaurlab.runs.tracker import TrackingArguments
+from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.secrets import mask_secrets
 
 
@@ -41,6 +42,13 @@ class CentaurConfig(SFTConfig):  # type: ignore[misc]
         self.include_num_input_tokens_seen = "non_padding"  # for the speed
         if self.activation_checkpointing is None:
             self.activation_checkpointing = self.gradient_checkpointing  # TRL 1.16 has its default under the old name
+        greater: bool | None = self.greater_is_better
+        if greater:
+            raise UserError(
+                "greater_is_better is true, but all that is evaluated is better where it is less; leave it out"
+            )
+        # Or transformers takes the greatest of what is not called a loss.
+        self.greater_is_better: bool | None = False if self.metric_for_best_model else greater
         if not torch.accelerator.is_available():
             self.use_cpu, self.dataloader_pin_memory = True, False
         super().__post_init__()
