@@ -16,10 +16,11 @@ from centaurlab.training.conversations import (
     read_conversations,
 )
 from centaurlab.training.data import whole
-from centaurlab.training.options import PostTrainArguments
+from centaurlab.training.options import CentaurArguments, PostTrainArguments
 from centaurlab.training.trainer import SessionCollator, sequence_nll
 from helpers.tiny_models import in_float32
-from helpers.transcripts import two_keys
+from helpers.trainings import start_centaur
+from helpers.transcripts import sessions_of, two_keys, write_transcripts
 
 
 @pytest.mark.parametrize("tiny", ["tiny_llama_dir", "tiny_gemma_dir"])
@@ -88,3 +89,12 @@ def test_without_padding_each_conversation_still_sees_itself_alone(model: str, r
     with torch.no_grad():
         alone = torch.cat([sequence_nll(loaded, SessionCollator(0)([row]))[0] for row in rows])
         torch.testing.assert_close(sequence_nll(loaded, joined)[0], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_held_out_results_are_of_whom_they_are_said_to_be(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    trials = {"alpha": 2, "beta": 20}
+    rows = sessions_of(trials, 4, lambda study, person: two_keys(person, trials[study]))
+    asked = CentaurArguments(data=str(write_transcripts(tmp_path / "sessions.jsonl", rows)))
+    run = start_centaur(tiny_llama_dir, tmp_path / "run", asked, train_sampling_strategy="group_by_length")
+    assert {key.study for key in run.data.held_out_keys} == set(trials)
+    assert run.trainer.base_session_nll().responses == [trials[key.study] for key in run.data.held_out_keys]

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from datasets import Dataset
 from torch.utils.checkpoint import checkpoint
+from torch.utils.data import SequentialSampler
 from transformers import EvalPrediction, PreTrainedModel
 from trl import SFTTrainer
 
@@ -129,6 +131,10 @@ class CentaurTrainer(EndsOnce, SFTTrainer):  # type: ignore[misc]
 
     def _set_signature_columns_if_needed(self) -> None:
         self._signature_columns = ["input_ids", "labels", "seq_lengths", "study", "responses"]
+
+    def _get_eval_sampler(self, eval_dataset: Dataset) -> SequentialSampler | None:
+        """In the data set's order, by which the results are known, also where batches are grouped by length."""
+        return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
 
     def compute_loss(
         self,
