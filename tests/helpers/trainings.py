@@ -50,9 +50,10 @@ def start_centaur(model: Path, output: Path, arguments: CentaurArguments, **sett
 def start_posttraining(model: Path, output: Path, *, peft: bool = True, **options: object) -> PostTrainRun:
     """A post-training on twelve conversations, about to begin; ``options`` of what is post-trained or of training."""
     names = {f: options.pop(f) for f in list(options) if f in PostTrainArguments.__dataclass_fields__}
+    lora = lora_on(model, use_peft=peft, load_in_4bit=options.pop("load_in_4bit", False))
     batches = {"per_device_train_batch_size": 2, "max_length": 256}
     return prepare_posttraining(
         PostTrainArguments(**({"max_examples": 12} | names)),
         on_cpu(output, **(batches | options)),
-        lora_on(model, use_peft=peft),
+        lora,
     )

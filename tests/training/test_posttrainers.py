@@ -89,3 +89,11 @@ def test_dpo_raises_the_margin_of_chosen_over_rejected(tiny_llama_dir: Path, tmp
     margins = metrics(run.folder.path, "train/rewards/margins")
     assert margins[0] == pytest.approx(0, abs=1e-4)
     assert margins[-1] > 0.05
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_an_adapter_on_quantised_weights_is_trained_in_float32(
+    method: str, tiny_llama_dir: Path, tmp_path: Path
+) -> None:
+    trainer = start_posttraining(tiny_llama_dir, tmp_path, method=method, load_in_4bit=True).trainer
+    assert {p.dtype for p in trainer.model.parameters() if p.requires_grad} == {torch.float32}

@@ -10,7 +10,14 @@ from trl import DPOTrainer
 
 from centaurlab.training.data import IGNORED
 from centaurlab.training.resume import EndsOnce
-from centaurlab.training.trainer import Batch, CentaurTrainer, SessionCollator, response_logits, token_nll
+from centaurlab.training.trainer import (
+    Batch,
+    CentaurTrainer,
+    SessionCollator,
+    response_logits,
+    token_nll,
+    train_in_float32,
+)
 
 # B: rows of a batch, S: its sequences, T: length of a row, V: vocabulary;
 # N: positions that predict a learned token in any row, L: learned tokens.
@@ -83,6 +90,7 @@ class PreferenceTrainer(EndsOnce, DPOTrainer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.model_accepts_loss_kwargs = False  # the loss is a mean over pairs, not over the step's tokens
+        train_in_float32(self)
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
         """As it is: ``encode_conversations`` has done it, by the same rule as for supervised examples."""

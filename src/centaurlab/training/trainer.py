@@ -12,7 +12,7 @@ import torch
 from datasets import Dataset
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import SequentialSampler
-from transformers import EvalPrediction, PreTrainedModel
+from transformers import EvalPrediction, PreTrainedModel, Trainer
 from trl import SFTTrainer
 
 from centaurlab.training.data import IGNORED
@@ -99,6 +99,15 @@ class SessionNLL(NamedTuple):
     responses: list[int]
 
 
+def train_in_float32(trainer: Trainer) -> None:
+    """Undo TRL's rounding of a quantised model's adapter to bfloat16, in which small updates are lost."""
+    model: Any = trainer.model
+    if not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
+
+
 class CentaurTrainer(EndsOnce, SFTTrainer):  # type: ignore[misc]
     """Trains on response tokens; evaluates as mean NLL per response, per study and over studies.
 
@@ -115,11 +124,7 @@ class CentaurTrainer(EndsOnce, SFTTrainer):  # type: ignore[misc]
         self.model_accepts_loss_kwargs = True
         self.model_card = ""
         self._evaluated: dict[int, SessionNLL] = {}  # by step
-        if not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
-            # TRL rounds the adapter of a quantised model to bfloat16, in which small updates are lost.
-            for parameter in self.model.parameters():
-                if parameter.requires_grad:
-                    parameter.data = parameter.data.float()
+        train_in_float32(self)
 
     def create_model_card(self, **kwargs: Any) -> None:
         """Write ``model_card`` as README.md, where it is written already; TRL's own is not used."""
