@@ -15,7 +15,7 @@ from centaurlab.models.loading import load_model
 from centaurlab.runtime.errors import UserError
 from centaurlab.training import base_model as module
 from centaurlab.training.base_model import check_quantised_device, load_base
-from centaurlab.training.batches import ShardedBatches
+from centaurlab.training.batches import ShardedBatches, check_rows_at_once
 from centaurlab.training.options import CentaurArguments
 from helpers.architectures import save
 from helpers.tiny_models import in_float32, logits
@@ -145,3 +145,13 @@ class TestTargets:
     def test_it_trains(self, tiny_llama_dir: Path, tmp_path: Path) -> None:
         run = start_posttraining(tiny_llama_dir, tmp_path / "run", padding_free=True, max_steps=1)
         run.trainer.train()
+
+
+@pytest.mark.parametrize("attention", ["flash_attention_2", "kernels-community/vllm-flash-attn3"])
+def test_with_flash_attention_packed_rows_come_one_at_a_time(attention: str, tmp_path: Path) -> None:
+    two = {"per_device_train_batch_size": 2}
+    with pytest.raises(UserError, match=r"only a packed row that is alone.*gradient_accumulation_steps"):
+        check_rows_at_once(attention, on_cpu(tmp_path, packing=True, **two))
+    check_rows_at_once(attention, on_cpu(tmp_path, packing=True, per_device_train_batch_size=1))
+    check_rows_at_once(attention, on_cpu(tmp_path, **two))
+    check_rows_at_once("sdpa", on_cpu(tmp_path, packing=True, **two))

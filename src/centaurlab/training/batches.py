@@ -69,6 +69,7 @@ def check_batches(
     Raises ``UserError`` where a neighbour changes a session's loss. Weights that are to be sharded cannot be computed
     yet: they are tried when they are (``ShardedBatches``).
     """
+    check_rows_at_once(str(model.config._attn_implementation), training_args)
     if sharded:
         if packed and counts_from_the_row(model.config):
             raise _not_packed(model.config.model_type)
@@ -79,6 +80,19 @@ def check_batches(
         raise _not_packed(model.config.model_type)
     if padded and check.right_padded is False:
         raise _not_padded()
+
+
+def check_rows_at_once(attention: str, training_args: SFTConfig | None) -> None:
+    """Refuse several packed rows at once with FlashAttention.
+
+    transformers 5 keeps the sessions of a row apart there only where the row is alone.
+    """
+    several = training_args and training_args.packing and training_args.per_device_train_batch_size > 1
+    if several and "flash" in attention:
+        raise UserError(
+            f"with {attention} only a packed row that is alone keeps its sessions apart; set "
+            "per_device_train_batch_size: 1, and gradient_accumulation_steps for more"
+        )
 
 
 class ShardedBatches(TrainerCallback):
