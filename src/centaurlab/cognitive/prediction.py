@@ -77,7 +77,8 @@ def scores_of(session: Session, prediction: Prediction, numbers: Sequence[int]) 
         log_NO = np.array([logs for *_, logs in found])
         p_NO = np.exp(log_NO)
         entropy_R[at_N] = -np.sum(p_NO * np.where(p_NO > 0, log_NO, 0.0), axis=1)
-        correct_R[at_N] = np.argmax(log_NO, axis=1) == place_N
+        is_likeliest_NO = np.isclose(p_NO, p_NO.max(axis=1, keepdims=True), rtol=1e-12, atol=0)
+        correct_R[at_N] = np.where(is_likeliest_NO.sum(axis=1) > 1, -1, np.argmax(log_NO, axis=1) == place_N)
         tempered_NKO = log_NO[:, None, :] / np.asarray(TEMPERATURES)[:, None]
         of_answer_NK = np.take_along_axis(tempered_NKO, place_N[:, None, None], axis=2)[:, :, 0]
         nll_RK[at_N] = np.logaddexp.reduce(tempered_NKO, axis=2) - of_answer_NK
