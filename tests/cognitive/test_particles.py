@@ -1,6 +1,7 @@
 """Exact Bayes over particles against quadrature, populations, and parameters of simulated people."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from centaurlab.cognitive.model import CognitiveModel, Likelihood, Prior, log_so
 from centaurlab.cognitive.models.delta_rule import MODELS as DELTA_RULES
 from centaurlab.cognitive.particles import Fitted, answers_of, fit, population, prequential
 from centaurlab.cognitive.prediction import Prediction
-from centaurlab.cognitive.rows import mixture
+from centaurlab.cognitive.rows import mixture, study_rows
 from centaurlab.cognitive.session import Session
+from centaurlab.data.persons import Persons
+from centaurlab.data.transcripts import SessionKey
 from centaurlab.stats.estimate import FloatArray
 from helpers.trials import choices, session_of
 
@@ -44,6 +47,20 @@ def test_predictions_add_up_to_the_evidence_by_quadrature() -> None:
     )
     assert told.log_R.sum() == pytest.approx(np.log(evidence), abs=1e-8)
     assert np.exp(told.log_RO).sum(axis=1) == pytest.approx(1)
+
+
+def test_where_no_model_speaks_the_row_that_knows_nobody_has_the_item_marginal() -> None:
+    """Two who begin differently, and come to the same question, of which the model says nothing."""
+    items = ["easy"] * 4 + ["last"]
+    silent = replace(COIN, covers=lambda trial: trial.item != "last")
+    people = [session_of(choices(said, "ab", items), f"p{i}") for i, said in enumerate(["aaaab", "bbbbb", "abaab"] * 3)]
+    sessions = {SessionKey("s", "e", str(i)): session for i, session in enumerate(people)}
+    keys = list(sessions)
+    found = study_rows(sessions, keys[:2], keys[2:], Persons(), 0, [silent]).predictions
+    for row, is_alike in (("shared", True), ("adaptive", False)):
+        last = [found[row][key].log_p_R[-1] for key in keys[:2]]
+        assert (last[0] == pytest.approx(last[1])) == is_alike
+    assert found["shared"][keys[0]].log_p_R[-1] == found["item-marginal"][keys[0]].log_p_R[-1]
 
 
 def test_a_response_is_predicted_by_earlier_ones_alone() -> None:

@@ -3,7 +3,8 @@
 Cognitive models speak of the studies that they are models of. Where several speak of a session, the row ``adaptive``
 weighs them by how well each has predicted the person so far, which is exact Bayes with equal weights at the start;
 ``shared`` is the one with the best BIC on the training people, ``own`` the best in hindsight. Responses that no
-cognitive model speaks of get, in all three, what other people and the person's own history give, weighed likewise.
+cognitive model speaks of get, in ``adaptive`` and ``own``, what other people and the person's own history give, weighed
+likewise, and in ``shared``, which knows nobody, the item marginal.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -107,10 +108,11 @@ def _cognitive(
 ) -> dict[str, Prediction]:
     """The rows ``shared``, ``adaptive`` and ``own`` of one session."""
     others = mixture([free[one.name] for one in (ROLE_MARGINAL, ITEM_MARGINAL, OWN_HISTORY)])
+    elsewhere = {"shared": free[ITEM_MARGINAL.name], "adaptive": others, "own": others}
     if not speaking:
-        return {"shared": free[ITEM_MARGINAL.name], "adaptive": others, "own": others}
+        return elsewhere
     said = {
-        row: [_completed(session, one.model, told[one.model.name][row], others) for one in speaking]
+        row: [_completed(session, one.model, told[one.model.name][row], elsewhere[row]) for one in speaking]
         for row in COGNITIVE
     }
     best = min(range(len(speaking)), key=lambda i: speaking[i].bic)
