@@ -225,3 +225,26 @@ def test_what_a_session_cannot_have_is_no_share_of_zero() -> None:
     apart = [np.abs(np.sort(shares) - np.sort([2 / 3, 1, 1, 1])).mean() / shares.std(ddof=1)] * 2  # of J, and of F
     apart.append(wasserstein_distance(repeated, repeated[:2]) / repeated.std(ddof=1))
     assert compare_study(people, model, 19, FEW).distances[2]["distance"] == pytest.approx(np.mean(apart))
+
+
+def test_shares_of_simbench_are_of_what_was_offered() -> None:
+    """Everybody presses J first; then 7 to 3 people and 8 to 2 simulated: 100 (1 − (0 + 0.1) / (0.5 + 0.2))."""
+
+    def ask(segment: str, past: Sequence[Trial], opening: str) -> Ask:
+        return Ask(options=("J", "F"), roles=("left", "right"), item=str(len(past)))
+
+    def group_of(n_left: int) -> list[Behaviour]:
+        texts = [f"You press <<J>>. You press <<{'JF'[n >= n_left]}>>." for n in range(10)]
+        own = {"own2026": Study("own2026", ask, first_trial="You")}
+        return behaviours((Transcript(of, "own2026", "e", str(n)) for n, of in enumerate(texts)), {}, own)["own2026"]
+
+    found = compare_study(group_of(7), group_of(8), 19, FEW)
+    assert found.distances[0]["simbench"] == pytest.approx(100 * (1 - 0.1 / 0.7))
+    assert found.distances[0]["distance"] == pytest.approx(0.05)
+    text = "You press <<J>>.\nYou press <<{}>>."
+    labelled = [
+        behaviours([Transcript(text.format(key), "s", "e", str(n)) for n, key in enumerate(keys)], {"s": ("F", "J")})
+        for keys in ("JJJJJJJFFF", "JJJJJJJJFF")
+    ]
+    of_labels = compare_study(labelled[0]["s"], labelled[1]["s"], 19, FEW)
+    assert of_labels.distances[0]["simbench"] == pytest.approx(100 * (1 - 0.1 / 0.7))

@@ -26,6 +26,7 @@ class Behaviour:
     ``marginal``: counts per item. ``dynamics``: counts per eighth of the session, after each answer, and of repeated
     choices after rewards. ``features``: what people may differ in, shares of answers and of repetitions; ``kinds``: of
     which kind of question those that are shares of answers are. ``effects``: the study's named effects.
+    ``offered``: what could have been answered to the items, where that is known.
     """
 
     key: SessionKey
@@ -35,6 +36,7 @@ class Behaviour:
     effects: Mapping[str, float]
     transcript: Transcript | None = None
     kinds: Mapping[str, str] = field(default_factory=dict)
+    offered: frozenset[tuple[str, str]] = frozenset()
 
 
 def behaviours(
@@ -59,19 +61,25 @@ def _behaviour(
     if options.rule == "module" and study is not None:
         trials = session_trials(transcript, study)
         answers = [(trial.kind, trial.role or trial.answer) for trial in trials]
+        offers = [trial.roles or trial.options or () for trial in trials]
         effects = {name: compute(trials) for name, compute in study.effects.items()}
         stays = list(_stays(trials))
     elif options.rule == "labels of the study":
         answers = [("answer", role) if role else None for role in options.role_R]  # type: ignore[misc]
+        offers = [options.of(response) or () for response in range(len(answers))]
     else:  # labels that may be another's other option say nothing together
-        answers = []
+        answers, offers = [], []
     items = session_items(transcript, options, study) if answers else []
     marginal, dynamics = Cells(), Cells()
+    offered: set[tuple[str, str]] = set()
     said = [answer for answer in answers if answer is not None]
-    for place, (answer, item) in enumerate(zip(answers, items, strict=True)):
+    for place, (answer, item, offer) in enumerate(zip(answers, items, offers, strict=True)):
         if answer is not None:
             part = f"part {place * BINS // len(answers)}"
-            marginal[f"{answer[0]}: {item or part}", answer[1]] += 1
+            asked = f"{answer[0]}: {item or part}"
+            marginal[asked, answer[1]] += 1
+            if answer[1] in offer:  # not where a module classes answers anew
+                offered |= {(asked, meaning) for meaning in offer}
             dynamics[f"{answer[0]}, {part}", answer[1]] += 1
     by_kind: dict[str, list[str]] = defaultdict(list)
     for kind, meaning in said:
@@ -92,7 +100,7 @@ def _behaviour(
         dynamics[situation, "another"] += not is_repeated
         by_situation[situation].append(is_repeated)
     features |= {f"{situation}: {STAYS}": share(repeated) for situation, repeated in by_situation.items()}
-    return Behaviour(transcript.key, marginal, dynamics, features, effects, transcript, kinds)
+    return Behaviour(transcript.key, marginal, dynamics, features, effects, transcript, kinds, frozenset(offered))
 
 
 def _stays(trials: Sequence[Trial]) -> Iterator[tuple[str, bool]]:

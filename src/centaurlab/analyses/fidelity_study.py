@@ -93,7 +93,10 @@ def compare_study(
         people_C, model_C = counts.people_NK.sum(0), counts.model_NRK.sum((0, 1))
         beside = {"jsd_nats": jensen_shannon(people_C, model_C, item_C)}
         if axis == "marginal":
-            beside["simbench"] = simbench_score(people_C, model_C, item_C)
+            unchosen = sorted({cell for session in in_order for cell in session.offered}.difference(cells))
+            of_C = np.append(item_C, np.array([items[item] for item, _ in unchosen], np.int64))
+            none_C = np.zeros(len(unchosen))
+            beside["simbench"] = simbench_score(np.append(people_C, none_C), np.append(model_C, none_C), of_C)
         rows.append({"axis": axis} | _distance_row(found) | beside | about)
         cell_rows += _cell_rows(axis, cells, item_C, people_C, model_C)
     names = _feature_names(in_order)
