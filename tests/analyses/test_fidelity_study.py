@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy.stats import ttest_rel, wasserstein_distance
 
-from centaurlab.analyses.behaviour import Behaviour, behaviours
+from centaurlab.analyses.behaviour import Behaviour, behaviours, joined
 from centaurlab.analyses.fidelity_study import StudyFidelity, compare_study
 from centaurlab.analyses.parameters import parameters
 from centaurlab.catalog.studies import Ask, Study, Trial
@@ -81,7 +81,7 @@ def share_without_finding(
     """Of splits of a study's people into halves, on every axis: fitted once, for a session is fitted alone."""
     rng = np.random.default_rng(seed)
     nothing = 0
-    transcripts = [session.transcript for session in people if session.transcript is not None]
+    transcripts = [transcript for session in people for transcript in session.transcripts]
     fitted_NP = parameters(transcripts, labels)
     known = {} if fitted_NP is None else {one.key: row_P for one, row_P in zip(transcripts, fitted_NP, strict=True)}
 
@@ -248,3 +248,43 @@ def test_shares_of_simbench_are_of_what_was_offered() -> None:
     ]
     of_labels = compare_study(labelled[0]["s"], labelled[1]["s"], 19, FEW)
     assert of_labels.distances[0]["simbench"] == pytest.approx(100 * (1 - 0.1 / 0.7))
+
+
+@pytest.mark.parametrize("mark", ["#r1", " of a model"])
+def test_sessions_of_a_person_are_no_people(mark: str) -> None:
+    """A person's same session once more, or simulated once more, says nothing more of people."""
+    rng = np.random.default_rng(6)
+    sides = [[learner(rate, f"{n}{end}", rng) for n in range(8)] for rate, end in ((0.4, ""), (0.2, mark))]
+
+    def found(n_days: int) -> StudyFidelity:
+        people, model = (
+            [
+                replace(one, key=replace(one.key, experiment=f"day {day}"), person=("s", one.key.participant))
+                for one in side
+                for day in range(n_days)
+            ]
+            for side in sides
+        )
+        return compare_study(people, model, 19, EstimateArguments(resamples=20))
+
+    once, thrice = found(1), found(3)
+    for name in ("people_low", "model_high", "difference_low", "difference_high", "p", "pas"):
+        assert thrice.effects[0][name] == pytest.approx(once.effects[0][name]), name
+    for one, more in zip(once.distances, thrice.distances, strict=True):
+        assert (one["people"], more["people"], more["sessions"]) == (8, 8, 24)
+        assert more["paired"] == (mark == "#r1")
+        for name in ("distance", "distance_low", "distance_high", "floor", "p"):
+            assert more[name] == pytest.approx(one[name]), name
+
+
+def test_sessions_of_a_person_are_summed_and_averaged() -> None:
+    first = Behaviour(SessionKey("s", "1", "p"), Counter({("i", "a"): 3}), Counter({("r", "b"): 0}), {"k a": 1.0}, {})
+    second = replace(first, marginal=Counter({("i", "b"): 1}), features={"k b": 1.0, "k repeated": 0.5})
+    third = replace(second, features={"k b": 1.0}, effects={"e": 2.0})
+    kinds = ({"k a": "k"}, {"k b": "k"}, {"k b": "k"})
+    sessions = [replace(of, kinds=one) for of, one in zip((first, second, third), kinds, strict=True)]
+    found = joined([replace(sessions[0], effects={"e": 1.0}), replace(sessions[1], effects={"e": np.nan}), sessions[2]])
+    assert found.marginal == {("i", "a"): 3, ("i", "b"): 2}
+    assert [*found.dynamics] == [("r", "b")]
+    assert found.features == pytest.approx({"k a": 1 / 3, "k b": 2 / 3, "k repeated": 0.5})
+    assert found.effects == {"e": 1.5}

@@ -3,11 +3,12 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from centaurlab.catalog.studies import Study, Trial, find_study
 from centaurlab.data.options import session_items, session_options, session_trials
+from centaurlab.data.persons import Persons, Unit
 from centaurlab.data.transcripts import SessionKey, Transcript
 
 BINS = 8
@@ -21,12 +22,12 @@ Cells = Counter[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Behaviour:
-    """One session, answers by what they mean.
+    """One session, or all of one person, answers by what they mean.
 
     ``marginal``: counts per item. ``dynamics``: counts per eighth of the session, after each answer, and of repeated
     choices after rewards. ``features``: what people may differ in, shares of answers and of repetitions; ``kinds``: of
     which kind of question those that are shares of answers are. ``effects``: the study's named effects.
-    ``offered``: what could have been answered to the items, where that is known.
+    ``offered``: what could have been answered to the items, where that is known. ``person``: whose the session is.
     """
 
     key: SessionKey
@@ -34,21 +35,65 @@ class Behaviour:
     dynamics: Cells
     features: Mapping[str, float]
     effects: Mapping[str, float]
-    transcript: Transcript | None = None
+    transcripts: tuple[Transcript, ...] = ()
     kinds: Mapping[str, str] = field(default_factory=dict)
     offered: frozenset[tuple[str, str]] = frozenset()
+    person: Unit | None = None
 
 
 def behaviours(
     transcripts: Iterable[Transcript],
     labels: Mapping[str, tuple[str, ...]],
     own_studies: Mapping[str, Study] | None = None,
+    persons: Persons | None = None,
 ) -> dict[str, list[Behaviour]]:
     """Every session as behaviour, by study; ``labels`` and ``own_studies`` as in ``data.options``."""
     found: dict[str, list[Behaviour]] = defaultdict(list)
     for transcript in transcripts:
-        found[transcript.study].append(_behaviour(transcript, labels, own_studies))
+        one = _behaviour(transcript, labels, own_studies)
+        found[transcript.study].append(replace(one, person=persons.unit(one.key)) if persons is not None else one)
     return found
+
+
+def joined(sessions: Sequence[Behaviour]) -> Behaviour:
+    """Sessions of one person as one: counts are summed, features and effects are means over those that have them."""
+    if len(sessions) == 1:
+        return sessions[0]
+    names = list(dict.fromkeys(name for session in sessions for name in session.features))
+    effects = {name: [of.effects[name] for of in sessions if name in of.effects] for name in sessions[0].effects}
+    return replace(
+        sessions[0],
+        marginal=_added(session.marginal for session in sessions),
+        dynamics=_added(session.dynamics for session in sessions),
+        features=dict(zip(names, map(_mean, zip(*features_of(sessions, names), strict=True)), strict=True)),
+        effects={name: _mean(values) for name, values in effects.items()},
+        transcripts=tuple(transcript for session in sessions for transcript in session.transcripts),
+        kinds={name: kind for session in sessions for name, kind in session.kinds.items()},
+        offered=frozenset[tuple[str, str]]().union(*(session.offered for session in sessions)),
+    )
+
+
+def features_of(sessions: Sequence[Behaviour], names: Sequence[str]) -> list[list[float]]:
+    """What each session is in each; 0 for an answer that it never gave to questions that it had, NaN of others."""
+    kinds = {name: kind for session in sessions for name, kind in session.kinds.items()}
+    found = []
+    for session in sessions:
+        had = {*session.kinds.values()}
+        missing = [0.0 if kinds.get(name) in had else math.nan for name in names]
+        found.append([session.features.get(name, of) for name, of in zip(names, missing, strict=True)])
+    return found
+
+
+def _added(counts: Iterable[Cells]) -> Cells:
+    added = Cells()
+    for of in counts:
+        added.update(of)  # a sum by + would lose situations in which a choice was never made again
+    return added
+
+
+def _mean(values: Iterable[float]) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def _behaviour(
@@ -100,7 +145,7 @@ def _behaviour(
         dynamics[situation, "another"] += not is_repeated
         by_situation[situation].append(is_repeated)
     features |= {f"{situation}: {STAYS}": share(repeated) for situation, repeated in by_situation.items()}
-    return Behaviour(transcript.key, marginal, dynamics, features, effects, transcript, kinds, frozenset(offered))
+    return Behaviour(transcript.key, marginal, dynamics, features, effects, (transcript,), kinds, frozenset(offered))
 
 
 def _stays(trials: Sequence[Trial]) -> Iterator[tuple[str, bool]]:

@@ -99,15 +99,17 @@ def find_fidelity(
     scored = [read_run(Path(folder)) for folder in asked.scores or ()]
     check_engines(scored)
     own_studies = load_studies(Path(asked.study_module)) if asked.study_module else None
-    people = list(open_source(people_data or DataArguments(asked.people), sessions))
+    source = open_source(people_data or DataArguments(asked.people), sessions)
+    people = list(source)
     labels = shared_labels(people, own_studies)
-    of_people = behaviours(people, labels, own_studies)
+    of_people = behaviours(people, labels, own_studies, source.persons)
     fit = partial(parameters, labels=labels, own_studies=own_studies)
     rows: dict[str, list[dict[str, Any]]] = {"distances": [], "effects": [], "cells": []}
     systems = []
     for name in asked.simulated:  # all of them are read before minutes of permutations
         path = Path(name) / SIMULATED
-        of_model = behaviours(open_source(DataArguments(str(path) if path.exists() else name)), labels, own_studies)
+        acted = open_source(DataArguments(str(path) if path.exists() else name))
+        of_model = behaviours(acted, labels, own_studies, acted.persons)
         if unknown := sorted(of_model.keys() - of_people.keys()):
             raise UserError(
                 f"{name} simulates {', '.join(unknown)}, of which {asked.people} has no people; leave it out"

@@ -7,11 +7,11 @@ session, which was asked the same questions.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from centaurlab.analyses.behaviour import Behaviour, Cells
+from centaurlab.analyses.behaviour import Behaviour, Cells, features_of, joined
 from centaurlab.data.transcripts import Transcript
 from centaurlab.stats.agreement import agreement_of_tests, hedges_g, jensen_shannon, simbench_score
 from centaurlab.stats.arguments import EstimateArguments
@@ -29,6 +29,7 @@ from centaurlab.stats.fidelity import (
 )
 
 ALPHA = 0.05
+_T = TypeVar("_T")
 _REPLICATE = re.compile(r"(.*)#r(\d+)", re.DOTALL)
 _FEATURES = 20
 EFFECT_COLUMNS = (
@@ -52,11 +53,15 @@ class StudyFidelity:
 
 @dataclass(frozen=True)
 class _Matched:
-    """People and the sessions that stand in for them: each its own where ``is_paired``, else all for all."""
+    """People and those that stand in for them: each its own where ``is_paired``, else all for all.
+
+    ``n_sessions``: of the model, which several of a person make one of.
+    """
 
     people: list[Behaviour]
     simulated: list[list[Behaviour]]
     is_paired: bool
+    n_sessions: int
 
     def sessions(self, people: Sequence[Sequence[float]], model: Sequence[Sequence[Sequence[float]]]) -> Sessions:
         """K numbers of each session as arrays."""
@@ -77,8 +82,7 @@ def compare_study(
     """
     matched = _matched(people, model)
     in_order = [*matched.people, *(session for of in matched.simulated for session in of)]
-    n_simulated = len(in_order) - len(matched.people)
-    about = {"people": len(matched.people), "sessions": n_simulated, "paired": matched.is_paired}
+    about = {"people": len(matched.people), "sessions": matched.n_sessions, "paired": matched.is_paired}
     rows: list[dict[str, Any]] = []
     cell_rows: list[dict[str, Any]] = []
     for axis in ("marginal", "dynamics"):
@@ -100,10 +104,12 @@ def compare_study(
         rows.append({"axis": axis} | _distance_row(found) | beside | about)
         cell_rows += _cell_rows(axis, cells, item_C, people_C, model_C)
     names = _feature_names(in_order)
-    differ_in = {"individuals": _features(in_order, names)}
-    transcripts = [one.transcript for one in in_order if one.transcript]
-    if fit is not None and len(transcripts) == len(in_order) and (fitted_NP := fit(transcripts)) is not None:
-        differ_in["parameters"] = fitted_NP
+    differ_in = {"individuals": np.array(features_of(in_order, names))}
+    transcripts = [transcript for one in in_order for transcript in one.transcripts]
+    are_known = all(one.transcripts for one in in_order)
+    if fit is not None and are_known and (fitted_SP := fit(transcripts)) is not None:
+        ends = np.cumsum([len(one.transcripts) for one in in_order])
+        differ_in["parameters"] = np.array([of.mean(0) for of in np.split(fitted_SP, ends[:-1])])
     for axis, number_NK in differ_in.items():
         n, m, r = len(matched.people), len(matched.simulated), len(matched.simulated[0])
         model_MRK = number_NK[n:].reshape(m, r, number_NK.shape[1])
@@ -150,20 +156,32 @@ def _effects(matched: _Matched) -> dict[str, tuple[EffectFidelity, FloatArray, F
 
 
 def _matched(people: Sequence[Behaviour], model: Sequence[Behaviour]) -> _Matched:
-    """Each person with the sessions that stand in for it, where all simulated ones do; as many as each person has."""
-    everybody = _Matched(list(people), [[session] for session in model], is_paired=False)
+    """Each person with those that stand in for it, where all simulated sessions do; as many as each session has."""
     known = {(session.key.experiment, session.key.participant): session for session in people}
     groups: dict[tuple[str, str], list[Behaviour]] = {}
     for session in model:
         name = _REPLICATE.fullmatch(session.key.participant)
         person = (session.key.experiment, name[1]) if name else None
         if person not in known:
-            return everybody
+            groups = {}
+            break
         groups.setdefault(person, []).append(session)
     if not groups:
-        return everybody
+        simulated = [[joined(of)] for of in _by_person(model, model)]
+        return _Matched([joined(of) for of in _by_person(people, people)], simulated, False, len(model))
     least = min(map(len, groups.values()))
-    return _Matched([known[person] for person in groups], [of[:least] for of in groups.values()], is_paired=True)
+    own = [known[person] for person in groups]
+    replicates = [of[:least] for of in groups.values()]
+    simulated = [[joined(run) for run in zip(*of, strict=True)] for of in _by_person(own, replicates)]
+    return _Matched([joined(of) for of in _by_person(own, own)], simulated, True, least * len(groups))
+
+
+def _by_person(sessions: Sequence[Behaviour], of_sessions: Sequence[_T]) -> list[list[_T]]:
+    """What belongs to the sessions of each person; a session that says of nobody whose it is is somebody's own."""
+    found: dict[Any, list[_T]] = {}
+    for session, of in zip(sessions, of_sessions, strict=True):
+        found.setdefault(session.person or session.key, []).append(of)
+    return list(found.values())
 
 
 def _counts(counted: Cells, cells: Sequence[tuple[str, str]]) -> list[float]:
@@ -191,17 +209,6 @@ def _feature_names(sessions: Sequence[Behaviour]) -> list[str]:
         for name, value in session.features.items():
             sums[name] = sums.get(name, 0) + value
     return sorted(sorted(sums), key=lambda name: -sums[name])[:_FEATURES]
-
-
-def _features(sessions: Sequence[Behaviour], names: Sequence[str]) -> FloatArray:
-    """What each session is in each; 0 for an answer that it never gave to questions that it had, NaN of others."""
-    kinds = {name: kind for session in sessions for name, kind in session.kinds.items()}
-    found = []
-    for session in sessions:
-        had = {*session.kinds.values()}
-        missing = [0.0 if kinds.get(name) in had else float("nan") for name in names]
-        found.append([session.features.get(name, of) for name, of in zip(names, missing, strict=True)])
-    return np.array(found)
 
 
 def _distance_row(found: Fidelity) -> dict[str, float]:
