@@ -44,7 +44,7 @@ def test_ids_as_older_versions_wrote_them_are_those_of_today(tmp_path: Path) -> 
     about = {"data": str(data), "split_seed": 0, "studies": {key.study: written}}
     write_json(tmp_path / "split.json", SPLIT | about)
     with pytest.raises(UserError, match=r"trained on the people of \d sessions of --participants test.*older version"):
-        check_held_out(str(tmp_path), DataArguments(str(data), participants="test"), source)
+        check_held_out([str(tmp_path)], DataArguments(str(data), participants="test"), source)
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,17 @@ def test_an_adapter_is_read_from_a_folder_that_cannot_be_written_to(
     write_json(tmp_path / "split.json", SPLIT)
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
     assert read_split(tmp_path).split_seed == 3
+
+
+@pytest.mark.parametrize("models", [("run", None), ("base", "run"), ("base", "run/checkpoint-4")])
+@pytest.mark.parametrize("data", ["people.jsonl", "./people.jsonl", "../{here}/people.jsonl"])
+def test_people_of_another_seed_are_refused_however_adapter_and_data_are_named(
+    models: tuple[str, str | None], data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    write_json(Path("run/split.json"), SPLIT)
+    write_transcripts(Path("people.jsonl"), [session(person) for person in range(10)])
+    asked = DataArguments(data.format(here=tmp_path.name), participants="test", data_seed=1)
+    with pytest.raises(UserError, match=r"run.* was trained with --split_seed 3, which held out other people"):
+        check_held_out(models, asked, open_source(asked))

@@ -50,6 +50,15 @@ def test_zero_and_one_reproduce_base_and_adapter(adapter: Path, tiny_llama_dir: 
     assert (tmp_path / "0.0" / "chat_template.jinja").read_text() == "{{ messages }}"
 
 
+def test_what_is_made_of_an_adapter_says_whom_that_was_trained_on(adapter: Path, tmp_path: Path) -> None:
+    (adapter / "split.json").write_text('{"split_seed": 3}')
+    middle, merged = (
+        interpolate(str(adapter), None, 0.5, tmp_path / "0.5"),
+        merge(str(adapter), None, str(tmp_path / "m")),
+    )
+    assert {(folder / "split.json").read_text() for folder in (middle, merged)} == {'{"split_seed": 3}'}
+
+
 def test_an_adapter_remembers_the_weights_of_its_base(adapter: Path, tmp_path: Path) -> None:
     write_json(adapter / "data.json", {"base_weights": weights_fingerprint(named(adapter))})
     middle = interpolate(str(adapter), None, 0.5, tmp_path / "middle")

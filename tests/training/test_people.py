@@ -110,7 +110,7 @@ def test_an_adapter_that_was_split_by_session_says_whom_it_knows(path: Path, tmp
     write_json(tmp_path / "adapter" / "split.json", about)
     test = DataArguments(str(path), participants="test")
     with pytest.raises(UserError, match=r"was trained on the people of 12 sessions of --participants test.*by session"):
-        check_held_out(str(tmp_path / "adapter"), test, open_source(test))
+        check_held_out([str(tmp_path / "adapter")], test, open_source(test))
 
 
 def test_a_run_of_an_older_version_goes_on_where_its_people_are_the_same(path: Path, tiny_llama_dir: Path) -> None:

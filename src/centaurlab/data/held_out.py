@@ -1,5 +1,7 @@
 """``split.json``: who was trained on and who is held out, written by training and read by evaluation."""
 
+import os
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,14 +123,17 @@ def _sessions(split: Mapping[str, Any], half: str) -> frozenset[SessionKey]:
     return frozenset(SessionKey(*(as_name(name) or "" for name in names)) for names in written)
 
 
-def check_held_out(model: str, data: DataArguments, source: TranscriptSource) -> None:
-    """Raise ``UserError`` where a model that was trained here was trained on people whom ``data`` calls held out."""
-    for folder in (Path(model), Path(model).parent):  # the parent of a checkpoint
-        split = read_json(folder / "split.json")
+def check_held_out(models: Iterable[str | None], data: DataArguments, source: TranscriptSource) -> None:
+    """Raise ``UserError`` where one of ``models`` was trained here on people whom ``data`` calls held out.
+
+    ``models``: a model and the adapter on it, None where there is none.
+    """
+    for model, folder in ((one, folder) for one in models if one for folder in (Path(one), Path(one).parent)):
+        split = read_json(folder / "split.json")  # a checkpoint's is in its parent
         if data.participants != "test" or not split:
             continue
         check_asked(folder)
-        if split.get("data") != data.data:
+        if os.path.realpath(str(split.get("data"))) != os.path.realpath(data.data):
             continue
         if split["eval_data"]:
             raise UserError(
@@ -147,3 +152,11 @@ def check_held_out(model: str, data: DataArguments, source: TranscriptSource) ->
                 f"{known[0]}: an older version held out other people (by session, or with spaces that counted in "
                 "ids); train it again, or judge it with 'centaurlab generalisation', which says whom it knows"
             )
+
+
+def keep_split(trained: Path, folder: Path) -> None:
+    """Let ``folder``, made of what was trained in ``trained``, say whom that was trained on."""
+    for home in (trained, trained.parent):
+        if (home / "split.json").is_file():
+            shutil.copyfile(home / "split.json", folder / "split.json")
+            return

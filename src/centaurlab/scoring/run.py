@@ -203,7 +203,8 @@ def measuring(
     with folder.lock() if state.is_main_process else nullcontext():
         wait_for_all(state)
         source = open_source(data_arguments, context.sessions if context else None)
-        check_held_out(model_arguments.model_name_or_path, data_arguments, source)
+        models = (model_arguments.model_name_or_path, model_arguments.adapter_name_or_path)
+        check_held_out(models, data_arguments, source)
         own_studies = load_studies(Path(data_arguments.study_module)) if data_arguments.study_module else {}
         survey = Survey(source, own_studies)
         model, notes = _model_to_score(model_arguments, arguments, loaded, engine)

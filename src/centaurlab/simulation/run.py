@@ -96,7 +96,8 @@ def simulate(
     with folder.lock() if state.is_main_process else nullcontext():
         wait_for_all(state)
         source = open_source(data_arguments, chosen)
-        check_held_out(model_arguments.model_name_or_path, data_arguments, source)
+        models = (model_arguments.model_name_or_path, model_arguments.adapter_name_or_path)
+        check_held_out(models, data_arguments, source)
         sessions, tokenizer = _questions(model_arguments, data_arguments, source, arguments)
         model_config = load_config(model_arguments)
         max_tokens = usable_window(model_config, arguments.max_length)

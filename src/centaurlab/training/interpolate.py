@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from centaurlab.data.held_out import keep_split
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import BASE_WEIGHTS, Checkpoint, find_checkpoint
 from centaurlab.models.identity import identify
@@ -49,6 +50,7 @@ def interpolate(post: str, base: str | None, alpha: float, output_dir: Path) -> 
     template = found.folder / "chat_template.jinja"
     if template.is_file():
         shutil.copyfile(template, folder / template.name)
+    keep_split(found.folder, folder)
     about_base = {BASE_WEIGHTS: found.base_weights()} if found.is_adapter else {}
     RunFolder(folder, "interpolate").write_json(_MADE_OF, _made_of(post, base, alpha) | about_base)
     folder.rename(output_dir)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from centaurlab.data.held_out import keep_split
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import find_checkpoint
 from centaurlab.models.identity import identify
@@ -75,13 +76,15 @@ def merge(adapter: str, base: str | None, output_dir: str, revision: str | None 
             "adapter, or merge it into a base that is not quantised (--base)"
         )
     model._hf_peft_config_loaded = False
-    template = find_checkpoint(adapter, revision, False, False).folder / "chat_template.jinja"
+    trained = find_checkpoint(adapter, revision, False, False).folder
+    template = trained / "chat_template.jinja"
     try:
         with quiet_transformers():
             model.bfloat16().save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         if template.is_file():  # of a post-trained model, whose base may have none
             shutil.copyfile(template, folder / template.name)
+        keep_split(trained, folder)
     except BaseException:  # or a part of a model would be there, and the same command be refused
         shutil.rmtree(folder.resolve(), ignore_errors=True)
         raise
