@@ -11,6 +11,22 @@ from centaurlab.runs.tracker import TrackingArguments
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.secrets import mask_secrets
 
+_OURS = {
+    "label_smoothing_factor": (0.0,),
+    "loss_type": ("nll",),
+    "completion_only_loss": (None, True),
+    "truncation_mode": ("keep_start",),
+    "packing_strategy": ("bfd",),
+}
+"""Settings that would have no effect, since losses, examples and rows are made here: those that say what is done."""
+
+
+def check_effective(training_args: SFTConfig) -> None:
+    """Raise ``UserError`` for a setting that would be recorded and not hold."""
+    for name, allowed in _OURS.items():
+        if getattr(training_args, name) not in allowed:
+            raise UserError(f"{name}: {getattr(training_args, name)} is not supported; leave it out ({allowed[-1]})")
+
 
 @dataclass
 class CentaurConfig(SFTConfig):  # type: ignore[misc]

@@ -25,6 +25,7 @@ from centaurlab.runs.integrity import run_digest
 from centaurlab.runs.provenance import provenance
 from centaurlab.runtime.disk import full_disk_errors
 from centaurlab.runtime.errors import UserError
+from centaurlab.training.arguments import check_effective
 from centaurlab.training.base_model import (
     adapter_errors,
     base_arguments,
@@ -172,6 +173,7 @@ def _check_settings(args: CentaurArguments, training_args: SFTConfig) -> None:
             f"of every {training_args.save_steps}: give save_steps and eval_steps alike"
         )
     check_resuming(training_args)
+    check_effective(training_args)
     if training_args.padding_free:
         raise UserError("padding_free is not supported; set packing: true to leave no padding")
 

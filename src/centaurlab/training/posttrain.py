@@ -25,7 +25,7 @@ from centaurlab.runs.provenance import provenance
 from centaurlab.runtime.disk import full_disk_errors
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.terminal import say
-from centaurlab.training.arguments import dpo_config
+from centaurlab.training.arguments import check_effective, dpo_config
 from centaurlab.training.base_model import (
     adapter_errors,
     base_arguments,
@@ -132,10 +132,11 @@ def posttrain(run: PostTrainRun) -> None:
 
 
 def _base_arguments(args: PostTrainArguments, training_args: SFTConfig, model_args: ModelConfig) -> ModelArguments:
-    base_args = base_arguments(replace(model_args, use_peft=True), training_args)
     check_resuming(training_args)
+    check_effective(training_args)
     if training_args.packing:
         raise UserError("packing is not supported in post-training; set padding_free: true to leave no padding")
+    base_args = base_arguments(replace(model_args, use_peft=True), training_args)
     if model_args.use_peft:
         return base_args
     if base_args.load_in_4bit or base_args.load_in_8bit:
