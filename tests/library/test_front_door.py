@@ -183,7 +183,6 @@ def test_a_frame_with_an_nll_that_is_no_number_is_refused(pair: tuple[cl.Scores,
         ({"nll": -0.5}, "the first table: no NLL is above zero, down to -0.5; these are log-probabilities"),
         ({"nll": 1e300}, "the first table: the NLL of response 0 of .* is inf"),
         ({"participant": None}, "the first table has no participant in row 0"),
-        ({"response": [0.5, 1.5]}, "responses are numbered 0, 1, 2"),
         ({"model": ["m", "other"]}, "the first table holds rows of several models .column 'model'.; give one a table"),
     ],
 )
@@ -199,6 +198,21 @@ def test_what_one_side_lacks_is_said_with_the_verdict() -> None:
     assert found.verdict.endswith("; left out, in one alone: 0 responses of a and 2 responses of b")
     one = cl.estimate(second[:5], second, ("a", "b"))
     assert one.verdict.endswith(": 0 responses of a and 1 response of b")
+
+
+def test_numbers_of_responses_are_whole() -> None:
+    frame = pd.DataFrame({"study": "s", "participant": ["1", "2"], "nll": [0.5, 0.7], "response": [0.5, 1.5]})
+    with pytest.raises(cl.UserError, match="responses are numbered 0, 1, 2"):
+        cl.estimate(frame, frame)
+
+
+def test_numbers_of_responses_are_of_both_tables_or_none() -> None:
+    plain = pd.DataFrame({"study": "s", "participant": ["1", "2"] * 2, "nll": [0.5, 0.7, 0.6, 0.4]})
+    from_one = plain.assign(response=[1, 1, 2, 2])
+    for tables, name in (((from_one, plain), "a"), ((plain, from_one), "b")):
+        with pytest.raises(cl.UserError, match=f"only the {name} table has a column 'response'"):
+            cl.estimate(*tables, ("a", "b"))
+    assert cl.estimate(from_one, from_one).overall.n_responses == 4
 
 
 def test_parts_sum_to_the_difference(pair: tuple[cl.Scores, cl.Scores]) -> None:

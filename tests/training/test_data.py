@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from centaurlab.data.persons import Persons
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.splits import person_order
+from centaurlab.data.transcripts import SessionKey
 from centaurlab.models.loading import load_config, load_tokenizer
 from centaurlab.prompts.encoding import encode
 from centaurlab.runtime.errors import UserError
 from centaurlab.training.batches import check_tokens
-from centaurlab.training.data import IGNORED, balanced_order, prepare_data, whole, windows
+from centaurlab.training.data import IGNORED, _subset, balanced_order, prepare_data, whole, windows
 from centaurlab.training.options import CentaurArguments
 from helpers.tiny_models import named
 from helpers.transcripts import sessions_of, two_keys, write_transcripts
@@ -124,3 +126,10 @@ def test_the_people_held_out_are_those_that_an_evaluation_selects(tiny_llama_dir
         assert tested
         assert trained.isdisjoint(tested)
         assert trained | tested == {str(person) for person in range(20)} - {str(malformed)}
+
+
+@pytest.mark.parametrize(("share", "people"), [(0.55, 55), (0.07, 7), (0.551, 56), (1.0, 100)])
+def test_a_share_of_people_is_exact(share: float, people: int) -> None:
+    keys = frozenset(SessionKey("study", "exp", str(person)) for person in range(100))
+    asked = CentaurArguments(train_share=share)
+    assert len(_subset(keys, Persons(), dict.fromkeys(keys, 1), asked)) == people

@@ -178,7 +178,8 @@ def estimate(
     Raises
     ------
     UserError
-        Where a column is missing, an NLL is not a number, a response occurs twice, or the two have none in common.
+        Where a column is missing, an NLL is not a number, a response occurs twice, only one of the two has
+        ``response``, or they have none in common.
 
     Examples
     --------
@@ -190,6 +191,11 @@ def estimate(
     >>> round(found.overall.nll_first - found.overall.nll_second, 3), found.overall.n_participants
     (0.2, 6)
     """
+    numbered = [name for name, frame in zip(names, (first, second), strict=True) if RESPONSE in frame]
+    if len(numbered) == 1:
+        raise UserError(
+            f"only the {numbered[0]} table has a column 'response'; give both theirs, or leave it out of both"
+        )
     joined = join_tables(_scored(second, names[1]), _scored(first, names[0]), (names[1], names[0]))
     pair = ComparedPair(Contrast(*names), [sum_study(study) for study in joined])
     return Comparison(estimate_effects([pair], resamples, seed))

@@ -280,7 +280,8 @@ def _subset(
     seed = args.split_seed if args.people_seed is None else args.people_seed
     for people in person_order(train, persons, seed).values():
         n_responses = 0
-        for person in people[: math.ceil(args.train_share * len(people))][: args.max_participants]:
+        n_people = math.ceil(round(args.train_share * len(people), 9))  # 0.55 · 100 is 55.00000000000001
+        for person in people[:n_people][: args.max_participants]:
             if args.max_responses is not None and n_responses >= args.max_responses:
                 break
             n_responses += sum(responses[key] for key in person)
