@@ -42,12 +42,14 @@ def test_overall_is_the_mean_over_studies_of_both(tmp_path: Path) -> None:
     assert [effect.name for effect in studies] == ["s", "t"]
     assert overall.d.value == pytest.approx(np.mean([effect.d.value for effect in studies]))
     assert overall.d.low < overall.d.value < overall.d.high
+    assert overall.nll_difference.value == pytest.approx(np.mean([effect.nll_difference.value for effect in studies]))
+    assert overall.nll_difference.has_interval
 
 
 def test_intervals_cover_the_true_difference(tmp_path: Path) -> None:
     """Groups that overlap in part; people and responses vary, so the spread of responses is √2."""
     rng = np.random.default_rng(1)
-    n_covered, n_runs = 0, 60
+    n_covered, n_in_nats, n_runs = 0, 0, 60
     for run in range(n_runs):
         person = rng.normal(9, size=60)
         nlls = {str(i): rng.normal(person[i], 1.0, size=5).tolist() for i in range(60)}
@@ -57,4 +59,6 @@ def test_intervals_cover_the_true_difference(tmp_path: Path) -> None:
         runs = folder(here / "a", nlls), folder(here / "b", with_persona)
         _, study = compare_unmatched("u", SIDES, *runs, 300, run).effects
         n_covered += study.d.low <= 0.5 / np.sqrt(2) <= study.d.high
+        n_in_nats += study.nll_difference.low <= 0.5 <= study.nll_difference.high
     assert n_covered >= 0.87 * n_runs
+    assert n_in_nats >= 0.87 * n_runs

@@ -38,16 +38,17 @@ def compare_unmatched(
         sums_P6 = np.concatenate([_sums(group, people, mean) for group, mean in zip(groups, means, strict=True)], 1)
         n_PG = sums_P6[:, [0, 3]]
         smaller_P = n_PG[:, (n_PG > 0).sum(axis=0).argmin()]
-        found[study] = bootstrap.Study(sums_P6, partial(_d, means=means), smaller_P[:, None, None])
+        weight_P21 = np.stack([smaller_P, smaller_P], axis=1)[:, :, None]
+        found[study] = bootstrap.Study(sums_P6, partial(_d_and_difference, means=means), weight_P21)
         described[study] = (means, sum(map(len, groups)), len(people), 1)
     drawn = bootstrap.estimate(
         found, n_resamples, lambda study: bootstrap.generator(seed, "unmatched", *([] if study is None else [study]))
     )
     effect = partial(_effect, contrast, second.model)
-    effects = [effect("study", study, drawn.studies[study].estimate(), *described[study]) for study in studies]
+    effects = [effect("study", study, drawn.studies[study], *described[study]) for study in studies]
     means = [float(np.mean([e.nll_first for e in effects])), float(np.mean([e.nll_second for e in effects]))]
     counts = (sum(e.n_responses for e in effects), sum(e.n_participants for e in effects), len(effects))
-    effects.insert(0, effect("overall", "all studies", drawn.overall.estimate(), means, *counts))
+    effects.insert(0, effect("overall", "all studies", drawn.overall, means, *counts))
     return Comparison(name, contrast, effects)
 
 
@@ -65,16 +66,17 @@ def _sums(group: pd.DataFrame, people: pd.Index, mean: float) -> FloatArray:
     return by_person.reindex(people, fill_value=0.0).to_numpy(np.float64)
 
 
-def _d(totals_B6: FloatArray, means: list[float]) -> FloatArray:
-    """d (1, 1, B) from the sums of both groups and the means that these are taken from."""
+def _d_and_difference(totals_B6: FloatArray, means: list[float]) -> FloatArray:
+    """d and the difference in nats (2, 1, B) from the sums of both groups and the means that these are taken from."""
     differences, variances = [], []
     with np.errstate(divide="ignore", invalid="ignore"):
         for (n_B, sum_B, squares_B), mean in zip((totals_B6.T[:3], totals_B6.T[3:]), means, strict=True):
             differences.append(sum_B / n_B + mean)
             variances.append((squares_B - sum_B**2 / n_B) / (n_B - 1))
-        d_B: FloatArray = (differences[0] - differences[1]) / np.sqrt((variances[0] + variances[1]) / 2)
-    d_B[~np.isfinite(d_B)] = NAN
-    return d_B[None, None]
+        difference_B = differences[0] - differences[1]
+        found_2B: FloatArray = np.stack([difference_B / np.sqrt((variances[0] + variances[1]) / 2), difference_B])
+    found_2B[~np.isfinite(found_2B)] = NAN
+    return found_2B[:, None]
 
 
 def _effect(
@@ -82,7 +84,7 @@ def _effect(
     model: str,
     level: str,
     name: str,
-    d: Estimate,
+    draws: bootstrap.Draws,
     means: list[float],
     n_responses: int,
     n_participants: int,
@@ -90,9 +92,9 @@ def _effect(
 ) -> Effect:
     return Effect(
         *("pair", model, contrast, level, name),
-        d=d,
+        d=draws.estimate(),
         d_paired=Estimate(NAN),
-        nll_difference=Estimate(means[0] - means[1]),
+        nll_difference=draws.estimate(1),
         nll_first=means[0],
         nll_second=means[1],
         n_pairs=1,
