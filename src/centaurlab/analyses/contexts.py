@@ -115,7 +115,7 @@ def compare_contexts(
             studies = [replace(sums, unmatched_first=0, cut_alike=None) for sums in studies]
         if without or not same_sessions:
             studies = [sums for sums in studies if len(sums.participant_P)]
-        pairs.append(ComparedPair(contrast, studies, post_training=_kind(model), name=model))
+        pairs.append(ComparedPair(contrast, studies, post_training=_kind(model), name=model, base=_base(model)))
     alike = cut_alike(pairs, n_resamples, seed)
     return Comparison(name, contrast, estimate_effects(pairs, n_resamples, seed), of_cut_alike(alike) if alike else "")
 
@@ -233,6 +233,11 @@ def _row(effect: Effect) -> tuple[str, ...]:
 def _models(row: tuple[str, ...]) -> str:
     group, name, *_ = row
     return name if group == "pair" else f"mean of {name} models" if group == "post_training" else "mean of the models"
+
+
+def _base(model: str) -> str:
+    """What a model of the catalog was post-trained from; of others nothing is known but their names."""
+    return next((pair.base for pair in model_pairs() if model in (pair.base, pair.post_trained)), model)
 
 
 def _kind(model: str) -> str:
