@@ -369,7 +369,7 @@ def make_plan(model_arguments: ModelArguments, data_arguments: DataArguments, ar
     shape = countable_shape(model_arguments)
     part = countable_shape(model_arguments, shards) if shards > 1 else shape
     if isinstance(shape, str) or isinstance(part, str):
-        raise UserError(f"scoring with {model_arguments.model_name_or_path} cannot be planned: {shape}")
+        raise UserError(f"scoring with {model_arguments.model_name_or_path} cannot be planned: {part}")
     if arguments.calibrate:
         speed = measured_speed(arguments.calibrate, device)
     else:
