@@ -13,7 +13,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/pip install -q -c constraints.txt -e ".[starter,dev]"
 	touch $@
 
-# The experiment of nine minutes on a real base model and real people; see README.md.
+# The experiment of ten minutes on a real base model and real people; see README.md.
 demo: $(INSTALLED)
 	$(BIN)/centaurlab demo
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from centaurlab.cli.demo import Settings, next_steps, run_demo
+from centaurlab.cli.demo import Settings, run_demo, steps
 from centaurlab.runtime.errors import UserError
 from helpers.commands import UNTRACKED, Done, centaurlab, run_python
 from helpers.tiny_models import save_tiny_llama
@@ -56,7 +56,7 @@ def test_models_act_and_are_held_against_people(tiny_llama_dir: Path, tmp_path: 
     settings = Settings(str(tiny_llama_dir), "starter", None, tmp_path, quick=True)
     save_tiny_llama(tmp_path / "post-trained", seed=1)
     save_tiny_llama(tmp_path / "centaur", seed=2)
-    acting = [step.arguments for step in next_steps(settings) if step.command in ("simulate", "fidelity")]
+    acting = [step.arguments for step in steps(settings)[8:]]
     assert [words[0] for words in acting] == ["simulate", "simulate", "simulate", "fidelity"]
     for words in acting:
         done = centaurlab(*words, *UNTRACKED)

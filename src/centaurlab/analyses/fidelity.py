@@ -139,7 +139,7 @@ def find_fidelity(
         "effects": effects_figure(effects),
     }
     record: dict[str, Any] = {"verdict": _verdict(distances, effects)}
-    shown: list[Table | str] = [_shown_distances(distances), _shown_effects(effects), _shown_agreement(sums)]
+    shown: list[Table | str] = [*_shown(distances, effects, sums)]
     if asked.scores:
         gap, agreement = _gap(asked.simulated, scored, distances, estimates)
         tables["gap.csv"], figures["gap"] = gap, gap_figure(gap, agreement)
@@ -207,6 +207,11 @@ def _verdict(distances: pd.DataFrame, effects: pd.DataFrame) -> str:
     return "; ".join(said)
 
 
+def _shown(distances: pd.DataFrame, effects: pd.DataFrame, sums: pd.DataFrame) -> tuple[Table, ...]:
+    tables = [_shown_distances(distances), *([] if effects.empty else [_shown_effects(effects)])]
+    return (*tables, _shown_agreement(sums))
+
+
 def _shown_distances(table: pd.DataFrame) -> Table:
     columns = {"system": "system", "study": "study", "axis": "axis", "distance": "distance", "floor": "floor"}
     columns |= {"sd_ratio": "SD ratio", "p_holm": "p (Holm)", "verdict": "verdict"}
@@ -253,7 +258,7 @@ def section(run: Run) -> Section:
             "exchanging people and model, and are adjusted for all that was asked of a study (Holm).",
         ),
         figures=folder_pictures([run]),
-        tables=(_shown_distances(distances), _shown_effects(effects), _shown_agreement(sums)),
+        tables=_shown(distances, effects, sums),
         provenance=tuple(facts_of(run)),
         commands=(command(run),),
     )

@@ -32,7 +32,7 @@ _PLANNED = (
 
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "See it": {
-        "demo": (f"{_CLI}.demo:COMMAND", "the whole story on a small model, in nine minutes"),
+        "demo": (f"{_CLI}.demo:COMMAND", "the whole story on a small model, in ten minutes"),
         "report": (f"{_CLI}.report:COMMAND", "finished runs as one page"),
         "compare": (f"{_CLI}.compare:COMMAND", "runs side by side on the terminal"),
         "view": (f"{_JOBS}.view:COMMAND", "scored sessions as a page, every response coloured by its NLL"),

@@ -147,36 +147,12 @@ def steps(settings: Settings) -> list[Step]:
             {"data": settings.data, "adapter": out / "centaur", "participants": "test"}
             | {"max_participants": people["max_participants"], "models": judged, "output_dir": out / "baselines"},
         ),
-    ]
-
-
-def next_steps(settings: Settings) -> list[Step]:
-    """Commands to try after the demo, on what it has made."""
-    out = settings.output_dir
-    post = out / "post-trained"
-    return [
-        Step(
-            "Follow the post-training, checkpoint by checkpoint",
-            "trajectory",
-            {"run": post, "data": settings.data, "max_participants": 4, "output_dir": out / "trajectory"},
-        ),
-        Step(
-            "Win it back: train a Centaur on the post-trained model",
-            "train",
-            _centaur(settings) | {"model_name_or_path": post, "output_dir": out / "centaur-after"},
-        ),
-        Step(
-            "Hold them against each other, as predictors of people and as assistants",
-            "frontier",
-            {"base": settings.model, "models": (f"post={post}", f"won_back={out / 'centaur-after'}")}
-            | {"data": settings.data, "participants": "test", "max_participants": 4, "output_dir": out / "frontier"},
-        ),
         *_acting(settings),
     ]
 
 
 def _acting(settings: Settings) -> list[Step]:
-    """The models in people's place, in two studies of the starter set that take a minute a model."""
+    """The models in people's place, in two studies of the starter set."""
     if settings.data != "starter":
         return []
     out = settings.output_dir
@@ -206,6 +182,30 @@ def _acting(settings: Settings) -> list[Step]:
     ]
 
 
+def next_steps(settings: Settings) -> list[Step]:
+    """Commands to try after the demo, on what it has made."""
+    out = settings.output_dir
+    post = out / "post-trained"
+    return [
+        Step(
+            "Follow the post-training, checkpoint by checkpoint",
+            "trajectory",
+            {"run": post, "data": settings.data, "max_participants": 4, "output_dir": out / "trajectory"},
+        ),
+        Step(
+            "Win it back: train a Centaur on the post-trained model",
+            "train",
+            _centaur(settings) | {"model_name_or_path": post, "output_dir": out / "centaur-after"},
+        ),
+        Step(
+            "Hold them against each other, as predictors of people and as assistants",
+            "frontier",
+            {"base": settings.model, "models": (f"post={post}", f"won_back={out / 'centaur-after'}")}
+            | {"data": settings.data, "participants": "test", "max_participants": 4, "output_dir": out / "frontier"},
+        ),
+    ]
+
+
 def run_demo(settings: Settings) -> None:
     """Run what is missing of the demo, write its report and print what was found.
 
@@ -223,7 +223,7 @@ def run_demo(settings: Settings) -> None:
     finished: list[list[str]] = known.get("finished", [])
     settings.output_dir.mkdir(parents=True, exist_ok=True)
     console = Console(highlight=False)
-    minutes = "about 3 minutes" if settings.quick else "about 9 minutes"
+    minutes = "about 3 minutes" if settings.quick else "about 10 minutes"
     console.print(
         f"{len(steps(settings))} steps and a report: {minutes} on two CPU cores. Interrupted, the same command goes on."
     )
@@ -300,7 +300,8 @@ def _step(arguments: Sequence[str], group: str) -> None:
 def _report(output_dir: Path, console: Console) -> None:
     from centaurlab.reporting import write_report  # here: it imports matplotlib, and --help answers without it
 
-    folders = [output_dir / name for name in ("misalignment", "diagnosis", "generalisation", "baselines", "centaur")]
+    names = ("misalignment", "diagnosis", "generalisation", "baselines", "fidelity", "centaur")
+    folders = [output_dir / name for name in names if (output_dir / name).exists()]
     report = output_dir / "report.html"
     console.print("\n[bold]What was found[/bold]")
     for section in write_report(folders, report, "html"):
