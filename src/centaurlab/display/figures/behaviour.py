@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from centaurlab.display.figures.style import GREY, INK, SERIES, new_figure, short, styled
+from centaurlab.display.figures.style import GREY, INK, look, new_figure, short, styled
 from centaurlab.stats.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ def distance_figure(table: pd.DataFrame) -> Figure:
     labels = [f"{short(study, 22)}, {axis}" for study, axis in places]
     figure = new_figure(22 + 4.2 * len(labels))
     axes = figure.subplots()
-    for (system, rows), (colour, marker) in zip(table.groupby("system", sort=False), SERIES, strict=False):
+    for (system, rows), (colour, marker) in zip(
+        table.groupby("system", sort=False), _looks(table).values(), strict=True
+    ):
         for is_more in (True, False):
             part = rows[(rows["verdict"] == "differs") == is_more]
             where = [places[pair] for pair in zip(part["study"], part["axis"], strict=True)]
@@ -60,11 +62,13 @@ def curves_figure(cells: pd.DataFrame) -> Figure | None:
             chosen.append((f"{short(str(study), 17)}\n{short(str(answer), 17)}", of_answer.sort_values("part")))
     if not chosen:
         return None
+    looks = _looks(cells)
 
     def draw(axes: Axes, rows: pd.DataFrame) -> None:
         first = rows.drop_duplicates("part")
         axes.plot(first["part"] + 1, first["people_share"], color=INK, linewidth=1.4, label="people")
-        for (system, of), (colour, marker) in zip(rows.groupby("system", sort=False), SERIES, strict=False):
+        for system, of in rows.groupby("system", sort=False):
+            colour, marker = looks[str(system)]
             axes.plot(of["part"] + 1, of["model_share"], f"{marker}-", color=colour, markersize=2.5, linewidth=0.8)
             axes.lines[-1].set_label(str(system))
         axes.set_ylim(-0.03, 1.03)
@@ -78,12 +82,14 @@ def stay_figure(cells: pd.DataFrame) -> Figure | None:
     if stays.empty:
         return None
     panels = [(short(str(study), 24), rows) for study, rows in stays.groupby("study", sort=False)]
+    looks = _looks(cells)
 
     def draw(axes: Axes, rows: pd.DataFrame) -> None:
         situations = [str(item) for item in dict.fromkeys(rows["item"])]
         first = rows.drop_duplicates("item")
         axes.plot(range(len(first)), first["people_share"], "_", color=INK, markersize=16, label="people")
-        for (system, of), (colour, marker) in zip(rows.groupby("system", sort=False), SERIES, strict=False):
+        for system, of in rows.groupby("system", sort=False):
+            colour, marker = looks[str(system)]
             where = [situations.index(item) for item in of["item"]]
             axes.plot(where, of["model_share"], marker, color=colour, markersize=4, label=str(system))
         names = [item.partition(" after ")[2].replace(", ", "\n") for item in situations]
@@ -99,10 +105,12 @@ def marginals_figure(cells: pd.DataFrame) -> Figure | None:
     if known.empty:
         return None
     panels = [(short(str(study), 17), rows) for study, rows in known.groupby("study", sort=False)]
+    looks = _looks(cells)
 
     def draw(axes: Axes, rows: pd.DataFrame) -> None:
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.6)
-        for (system, of), (colour, marker) in zip(rows.groupby("system", sort=False), SERIES, strict=False):
+        for system, of in rows.groupby("system", sort=False):
+            colour, marker = looks[str(system)]
             axes.plot(of["people_share"], of["model_share"], marker, color=colour, markersize=1.8, alpha=0.5)
             axes.lines[-1].set_label(str(system))
         axes.set_xlim(-0.04, 1.04)
@@ -120,16 +128,16 @@ def spread_figure(table: pd.DataFrame) -> Figure | None:
     if known.empty:
         return None
     said = {"individuals": "", "parameters": ", parameters"}
+    places = known.groupby(["study", "axis"], sort=False).ngroup()
     names = [short(str(study), 26) + said[axis] for study, axis in zip(known["study"], known["axis"], strict=True)]
-    known = known.assign(name=names)
-    return _spread(known, list(dict.fromkeys(known["name"])))
+    return _spread(known.assign(place=places, name=names), _looks(table))
 
 
 @styled
-def _spread(known: pd.DataFrame, studies: Sequence[str]) -> Figure:
-    figure = new_figure(26 + 7 * len(studies))
+def _spread(known: pd.DataFrame, looks: Mapping[str, tuple[str, str]]) -> Figure:
+    figure = new_figure(26 + 7 * known["place"].nunique())
     axes = figure.subplots()
-    _rows(axes, known, studies, ("sd_ratio", "sd_ratio_low", "sd_ratio_high"))
+    _rows(axes, known, looks, ("sd_ratio", "sd_ratio_low", "sd_ratio_high"))
     axes.axvline(1, color=GREY, linewidth=0.8)
     if (known["sd_ratio"] == 0).any():
         drawn = known[["sd_ratio", "sd_ratio_low"]].to_numpy(float)
@@ -150,22 +158,23 @@ def effects_figure(effects: pd.DataFrame) -> Figure | None:
     known = effects[effects["margin"] > 0].copy()
     if known.empty:
         return None
+    known["place"] = known.groupby(["study", "effect"], sort=False).ngroup()
     known["name"] = [f"{short(s, 22)}\n{short(e, 28)}" for s, e in zip(known["study"], known["effect"], strict=True)]
     for end in ("", "_low", "_high"):
         known[f"relative{end}"] = known[f"difference{end}"] / known["margin"]
         known[f"people_relative{end}"] = known[f"people{end}"] / known["margin"]
-    return _effects(known, list(dict.fromkeys(known["name"])))
+    return _effects(known, _looks(effects))
 
 
 @styled
-def _effects(known: pd.DataFrame, names: Sequence[str]) -> Figure:
-    figure = new_figure(28 + 9 * len(names))
+def _effects(known: pd.DataFrame, looks: Mapping[str, tuple[str, str]]) -> Figure:
+    people = known.drop_duplicates("place")["people_relative"]
+    figure = new_figure(28 + 9 * len(people))
     axes = figure.subplots()
     axes.axvspan(-1, 1, color="#EEEEEE", zorder=0)
     axes.axvline(0, color=GREY, linewidth=0.8)
-    lost = [-float(known.loc[known["name"] == name, "people_relative"].iloc[0]) for name in names]
-    axes.plot(lost, range(len(names)), "|", color=INK, markersize=9, label="no effect at all")
-    _rows(axes, known, names, ("relative", "relative_low", "relative_high"))
+    axes.plot(-people, range(len(people)), "|", color=INK, markersize=9, label="no effect at all")
+    _rows(axes, known, looks, ("relative", "relative_low", "relative_high"))
     axes.set_xlabel("difference from people / margin\n(grey: halves of the people)")
     figure.suptitle("What becomes of effects")
     figure.legend(loc="outside lower center", ncols=2)
@@ -177,10 +186,9 @@ def gap_figure(gap: pd.DataFrame, agreement: Estimate) -> Figure:
     """Distance over floor against NLL, a line of systems per study."""
     figure = new_figure(72)
     axes = figure.subplots()
-    systems = list(dict.fromkeys(gap["system"]))
     for _, rows in gap.groupby("study", sort=False):
         axes.plot(rows["nll"], rows["ratio"], color="#DDDDDD", linewidth=0.7, zorder=1)
-    for system, (colour, marker) in zip(systems, SERIES, strict=False):
+    for system, (colour, marker) in _looks(gap).items():
         rows = gap[gap["system"] == system]
         axes.plot(rows["nll"], rows["ratio"], marker, color=colour, markersize=4, label=str(system))
     axes.set_yscale("log", base=2)
@@ -193,18 +201,25 @@ def gap_figure(gap: pd.DataFrame, agreement: Estimate) -> Figure:
     return figure
 
 
-def _rows(axes: Axes, table: pd.DataFrame, names: Sequence[str], columns: tuple[str, str, str]) -> None:
-    """A row per ``name``, each system a little below the one before, with its interval."""
+def _looks(table: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each system, the same in all panels: not all systems are in every one."""
+    return {str(system): look(number) for number, system in enumerate(dict.fromkeys(table["system"]))}
+
+
+def _rows(axes: Axes, table: pd.DataFrame, looks: Mapping[str, tuple[str, str]], columns: tuple[str, str, str]) -> None:
+    """A row per ``place``, each system a little below the one before, with its interval."""
     groups = list(table.groupby("system", sort=False))
-    for n, ((system, rows), (colour, marker)) in enumerate(zip(groups, SERIES, strict=False)):
-        where = np.array([names.index(name) for name in rows["name"]]) + 0.5 * ((n + 0.5) / len(groups) - 0.5)
+    for n, (system, rows) in enumerate(groups):
+        colour, marker = looks[str(system)]
+        where = rows["place"].to_numpy() + 0.5 * ((n + 0.5) / len(groups) - 0.5)
         value, low, high = (rows[column].to_numpy(float) for column in columns)
         around = np.abs(np.array([value - low, high - value]))
         axes.errorbar(
             *(value, where), xerr=np.nan_to_num(around), fmt=marker, color=colour, markersize=3, elinewidth=0.8
         )
         axes.containers[-1].set_label(str(system))
-    axes.set_yticks(range(len(names)), list(names))
+    names = table.drop_duplicates("place")["name"]
+    axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
 
 
@@ -227,10 +242,12 @@ def _panels(
         axes.set_title(name, fontsize=6)
     for axes in list(grid.flat)[len(shown) :]:
         axes.set_axis_off()
-    handles, labels = grid.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    drawn = [zip(*axes.get_legend_handles_labels(), strict=True) for axes in grid.flat]
+    keys = {label: handle for of_panel in drawn for handle, label in of_panel}
+    figure.legend(keys.values(), keys.keys(), loc="outside lower center", ncols=3)
     for axes in grid[-1]:
         axes.set_xlabel(x_label)
     figure.supylabel(y_label)
-    figure.suptitle(title)
+    left_out = f"; the first {len(shown)} of {len(panels)} studies" if len(shown) < len(panels) else ""
+    figure.suptitle(title + left_out)
     return figure

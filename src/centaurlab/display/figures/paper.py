@@ -24,8 +24,8 @@ from centaurlab.display.figures.style import (
     GREY,
     INK,
     LIGHT,
-    SERIES,
     VERMILLION,
+    look,
     model_label,
     new_figure,
     short,
@@ -106,7 +106,7 @@ def generations(points: Sequence[PairPoint], means: Sequence[Row]) -> Figure:
     panels[2].set_xlim(axis_range([one for row in means for one in (row.estimate, row.these, row.models)]))
     panels[0].plot(table["size_b"], table["mean_nll"], "o", color=GREY, markersize=3, linestyle="none")
     for i, name in enumerate(names):
-        colour, marker = SERIES[i % len(SERIES)]
+        colour, marker = look(i)
         of_name = sorted((p for p in points if p.generation == name), key=lambda p: p.size_b)
         aside = 1.06 ** (i - (len(names) - 1) / 2)  # generations come in the same sizes
         bases = list(dict.fromkeys((aside * p.size_b, p.nll_base, p.nll_base_these) for p in of_name))
@@ -127,7 +127,7 @@ def generations(points: Sequence[PairPoint], means: Sequence[Row]) -> Figure:
     panels[2].set_yticks(range(len(means)), [short(row.label) for row in means])
     panels[2].set_ylim(len(means) - 0.4, -0.6)
     panels[2].set_xlabel(f"mean d (standard deviations)\n{ends(POST_TRAINING)}")
-    keys = [_key(*SERIES[i % len(SERIES)], short(name, 40)) for i, name in enumerate(names)]
+    keys = [_key(*look(i), short(name, 40)) for i, name in enumerate(names)]
     keys += [_key(GREY, "o", "published, Fig. 3a: Qwen base models")]
     has_models = any(row.models.has_interval for row in means)
     keys += interval_keys(any(p.d_these.has_interval for p in points), has_models)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from centaurlab.display.figures.intervals import Row
 from centaurlab.display.figures.marks import axis_range, draw_intervals, interval_keys
-from centaurlab.display.figures.style import BLUE, GREY, INK, LIGHT, SERIES, new_figure, short, styled
+from centaurlab.display.figures.style import BLUE, GREY, INK, LIGHT, look, new_figure, short, styled
 from centaurlab.stats.effect_table import interval_of
 from centaurlab.stats.estimate import Estimate
 from centaurlab.stats.multiplicity import FALSE_SHARE
@@ -40,13 +40,12 @@ def trajectory_figure(table: pd.DataFrame) -> Figure:
     studies = table[table["level"] == "study"]
     named = n_studies <= _NAMED_STUDIES
     for number, (name, rows) in enumerate(studies.groupby("name", sort=False)):
-        colour, marker = SERIES[number % len(SERIES)] if named else (GREY, "")
-        style = "-" if number < len(SERIES) else "--"
-        look = {"color": colour, "marker": marker, "markersize": 2.5, "linewidth": 0.7, "alpha": 0.8}
+        colour, marker = look(number) if named else (GREY, "")
+        drawn = {"color": colour, "marker": marker, "markersize": 2.5, "linewidth": 0.7, "alpha": 0.8}
         label = short(str(name)) if named else None
-        people.plot(rows["step"], rows["d"], style, **look, markerfacecolor="white", label=label)
+        people.plot(rows["step"], rows["d"], **drawn, markerfacecolor="white", label=label)
         clear = rows[rows["q"] < FALSE_SHARE] if "q" in rows else rows[:0]
-        people.plot(clear["step"], clear["d"], **look | {"linestyle": "none"})
+        people.plot(clear["step"], clear["d"], **drawn | {"linestyle": "none"})
     overall = table[table["level"] == "overall"]
     means = [_overall(row) for row in overall.to_dict("records")]
     people.set_ylim(axis_range([one for row in means for one in (row.shown, row.these)], [0.0, *studies["d"]]))
@@ -84,7 +83,7 @@ def frontier_figure(table: pd.DataFrame) -> Figure:
     low, high = axis_range([one for row in rows for one in (row.shown, row.these)])
     axes.set_ylim(high, low)  # upwards: better
     for number, row in enumerate(table.to_dict("records")):
-        colour, marker = (INK, "o") if not number else SERIES[(number - 1) % len(SERIES)]
+        colour, marker = (INK, "o") if not number else look(number - 1)
         x, y = row["accuracy"], row["d"]
         axes.plot([row["accuracy_low"], row["accuracy_high"]], [y, y], color=colour, linewidth=0.6, zorder=2)
         if number:

@@ -75,6 +75,12 @@ def styled(draw: Callable[_P, "Figure"]) -> Callable[_P, "Figure"]:
     return drawn
 
 
+def look(number: int) -> tuple[str, str]:
+    """Colour and marker of a series; from the seventh on, a colour comes again with another marker."""
+    around, colour = divmod(number, len(SERIES))
+    return SERIES[colour][0], SERIES[(colour + around) % len(SERIES)][1]
+
+
 def new_figure(height_mm: float) -> "Figure":
     """An empty figure, one column wide."""
     from matplotlib.figure import Figure  # here: --help of every analysis would wait for it

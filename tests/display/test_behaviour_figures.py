@@ -1,0 +1,73 @@
+"""Figures of simulated beside human behaviour: who is who in every panel, and which row is which."""
+
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from centaurlab.display.figures.behaviour import curves_figure, effects_figure, marginals_figure, stay_figure
+from centaurlab.display.figures.style import look
+
+SHARES = {"A": 0.2, "B": 0.7}
+
+
+def cell(study: str, system: str, axis: str, item: str, answer: str) -> dict[str, object]:
+    people = {"people_share": 0.5, "people_answers": 8, "model_answers": 8}
+    return {"study": study, "system": system, "axis": axis, "item": item, "answer": answer} | people
+
+
+def cells() -> pd.DataFrame:
+    """Systems A and B in study s1, B alone in s2; the share of a system is its own everywhere."""
+    rows = [
+        cell(study, system, axis, item, answer) | {"model_share": SHARES[system]}
+        for study, system in (("s1", "A"), ("s1", "B"), ("s2", "B"))
+        for axis, item, answer in (
+            ("marginal", "item", "yes"),
+            ("dynamics", "choice, part 0", "yes"),
+            ("dynamics", "choice, part 1", "yes"),
+            ("dynamics", "choice after a reward", "the same again"),
+        )
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("draw", [curves_figure, stay_figure, marginals_figure])
+def test_a_system_has_the_colour_of_the_legend_in_every_panel(draw: Callable[[pd.DataFrame], Figure | None]) -> None:
+    for table in (cells(), cells().iloc[::-1]):  # reversed, the first panel lacks A
+        figure = draw(table)
+        assert figure is not None
+        (legend,) = figure.legends
+        colours = {t.get_text(): h.get_color() for t, h in zip(legend.get_texts(), legend.legend_handles, strict=True)}
+        assert colours.keys() >= SHARES.keys()
+        drawn = [
+            (line.get_color(), line.get_ydata()[0])
+            for axes in figure.axes
+            for line in axes.lines
+            if len(axes.lines) > 1
+        ]
+        of_systems = {(colour, share) for colour, share in drawn if share in SHARES.values()}
+        assert of_systems == {(colours[system], share) for system, share in SHARES.items()}
+
+
+def test_effects_whose_names_are_shortened_alike_keep_rows_of_their_own() -> None:
+    long = "the effect of a very long name that differs only in {} from here to its end"
+    assert len({long.format(n) for n in "ab"}) == 2
+    rows = [
+        {"study": "s", "system": "m", "effect": long.format(n), "margin": 1.0, "difference": value, "people": 0.5}
+        | {f"{what}_{end}": value for what in ("difference", "people") for end in ("low", "high")}
+        for n, value in (("a", 1.0), ("b", 2.0))
+    ]
+    figure = effects_figure(pd.DataFrame(rows))
+    assert figure is not None
+    (axes,) = figure.axes
+    (points,) = axes.containers
+    assert list(points.lines[0].get_ydata()) == [0, 1]
+    assert len(axes.get_yticks()) == 2
+
+
+def test_no_two_of_many_series_look_alike() -> None:
+    looks = [look(number) for number in range(36)]
+    assert len(set(looks)) == 36
+    assert len({to_hex(colour) for colour, _ in looks[:6]}) == len({marker for _, marker in looks[:6]}) == 6
