@@ -1,7 +1,9 @@
 """What an adapter gains on people and studies held out, beside simple baselines, and what cannot be judged."""
 
 import math
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from centaurlab.analyses.generalisation import (
@@ -10,10 +12,13 @@ from centaurlab.analyses.generalisation import (
     Summary,
     find_gains,
     standard_error,
+    study_gains,
 )
 from centaurlab.cognitive.simple import marginal_nll
 from centaurlab.data.transcripts import Transcript
 from centaurlab.display.terminal import show
+from centaurlab.results.run import read_run
+from helpers.score_folders import table_folder
 
 
 def told(*answers: str, participant: str = "1") -> Transcript:
@@ -50,6 +55,35 @@ def test_letters_that_mean_nothing_have_no_marginal() -> None:
 
 def test_without_training_participants_there_is_no_marginal() -> None:
     assert math.isnan(marginal_nll([], [told("J")]))
+
+
+def test_simple_baselines_are_over_the_responses_that_the_models_scored(tmp_path: Path) -> None:
+    """Six answers "1" and two "2" were trained on; of 1, 1, 2, 2 the window leaves the first two."""
+    training = [told("1", "1", "1", "2", participant=name) for name in ("t", "u")]
+    sessions = [told("1", "1", "2", "2", participant=name) for name in ("v", "w")]
+    tables = [
+        pd.DataFrame(
+            {"study": "study", "experiment": "exp", "participant": name, "response": number, "nll": nll + number / 10}
+            | {"n_options": n_options}
+            for name in ("v", "w")
+            for number, n_options in enumerate((2, last))
+        )
+        for nll, last in ((0.65, 2), (0.6, 2), (0.65, 0), (0.6, 0))
+    ]
+    base, centaur, *fewer = [read_run(table_folder(tmp_path / str(i), table)) for i, table in enumerate(tables)]
+    ((gain,), _) = study_gains("held_out", base, centaur, sessions, training, n_resamples=50)
+    assert gain.nll_marginal == pytest.approx(-math.log(6.5 / 9))
+    assert gain.nll_uniform == pytest.approx(math.log(2))
+    ((gain,), _) = study_gains("held_out", *fewer, sessions, training, n_resamples=50)
+    assert math.isnan(gain.nll_uniform), "of the second response no options are known"
+
+
+def test_a_marginal_that_does_not_speak_of_all_responses_is_none() -> None:
+    """The second of two answers is no key of the person's."""
+    training, sessions = [stroop("abc", "aaab")], [stroop("xyz", "xq")]
+    key = sessions[0].key
+    assert marginal_nll(training, sessions, scored={(key, 0)}) == pytest.approx(-math.log(3.5 / 5.5))
+    assert math.isnan(marginal_nll(training, sessions, scored={(key, 0), (key, 1)}))
 
 
 def test_standard_error_over_studies() -> None:

@@ -31,6 +31,7 @@ from centaurlab.display.figures.intervals import D_AXIS, ends, gain_forest, gain
 from centaurlab.display.figures.style import model_label
 from centaurlab.display.section import INTERVALS, NLL, Section
 from centaurlab.display.tables import Table, rows_of, table_of
+from centaurlab.results.joined import join_scores
 from centaurlab.results.run import ScoreRun
 from centaurlab.runs.integrity import read_json
 from centaurlab.stats.accuracy import accuracy
@@ -85,9 +86,9 @@ Gain = Mapping[Any, Any]
 """A row of ``studies.csv``, or a summary of ``run.json``."""
 
 _BASELINES = (
-    "uniform: every option equally likely; none where options are not known; marginal: as often as training "
-    "participants gave an answer of this meaning; none where letters are drawn anew for each participant and nothing "
-    "says what they mean, or where nobody of the study was trained on"
+    "uniform: every option equally likely; marginal: as often as training participants gave an answer of this meaning; "
+    "none where letters are drawn anew for each participant and nothing says what they mean, or where nobody of the "
+    "study was trained on; both over the responses that the models scored, and none where they do not speak of all"
 )
 
 
@@ -101,7 +102,8 @@ _NOVELTY = (
 class StudyGain:
     """One study. ``d``: base − centaur, positive: the adapter predicts better, with a 95 % interval over people.
 
-    NLLs in nats per response; ``nll_marginal`` is NaN for novel studies, which have no training participants.
+    NLLs in nats per response, all over the same ones; ``nll_uniform`` and ``nll_marginal`` are NaN where they do not
+    speak of all of these, and the latter for novel studies, which have no training participants.
     """
 
     kind: str
@@ -155,7 +157,10 @@ def study_gains(
 
     ``own_studies``: the user's own modules, by which answers have a meaning.
     """
-    effects = estimate_effects([compare(base, centaur)], n_resamples, seed)
+    pair = compare(base, centaur)
+    effects = estimate_effects([pair], n_resamples, seed)
+    has_options = {of.study: of.n_with_options == of.sums_PK[:, 0].sum() for of in pair.studies}
+    scored = {of.study: of.responses() for of in join_scores(base.folder, centaur.folder)}
     judged_on, fitted = _by_study(sessions), _by_study(training)
     gains = [
         StudyGain(
@@ -168,8 +173,8 @@ def study_gains(
             d=e.d.value,
             d_low=e.d.low,
             d_high=e.d.high,
-            nll_uniform=e.chance,
-            nll_marginal=marginal_nll(fitted.get(e.name, []), judged_on[e.name], own_studies),
+            nll_uniform=e.chance if has_options[e.name] else math.nan,
+            nll_marginal=marginal_nll(fitted.get(e.name, []), judged_on[e.name], own_studies, scored[e.name]),
             q=e.q,
         )
         for e in effects

@@ -80,6 +80,13 @@ class StudyScores:
     details: ResponseDetails | None = None
     first_unmatched: int | None = None
 
+    def responses(self) -> set[tuple[SessionKey, int]]:
+        """Session and number of each response."""
+        if self.details is None:
+            return set()
+        session_R, response_R = self.details.session_R.tolist(), self.details.response_R.tolist()
+        return {(self.details.sessions[s], number) for s, number in zip(session_R, response_R, strict=True)}
+
     def chosen(self, rows: npt.NDArray[np.intp], name: str) -> "StudyScores":
         """Some of the responses, under another name; what is unmatched is not counted again."""
         details = self.details.chosen(rows) if self.details else None
