@@ -15,7 +15,7 @@ from centaurlab.data.transcripts import Transcript
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.arguments import EstimateArguments
 from helpers.commands import centaurlab, evaluate
-from helpers.json_files import run_json
+from helpers.json_files import run_json, write_json
 from helpers.score_folders import table_folder
 from helpers.transcripts import write_transcripts
 
@@ -141,8 +141,8 @@ def test_nll_is_held_against_behaviour_over_models_and_studies(files: dict[str, 
     ask += ("--resamples", 20, "--output_dir", tmp_path / "out", "--scores")
     assert "--scores names 1 folders for 2 of --simulated" in evaluate(*ask, tmp_path).error
     folders = []
-    for name, nll in (("base", 0.4), ("flat", 1.1)):
-        rows = [("busch2024_stroop", "e", str(n), r, nll) for n in range(N_PEOPLE) for r in range(N_TRIALS)]
+    for name, nll, window in (("base", 0.4, N_TRIALS), ("flat", 1.1, 20)):  # beyond the other's window NLLs differ
+        rows = [("busch2024_stroop", "e", str(n), r, nll + (r >= 20)) for n in range(N_PEOPLE) for r in range(window)]
         table = pd.DataFrame(rows, columns=["study", "experiment", "participant", "response", "nll"])
         folders.append(table_folder(tmp_path / name, table))
     done = evaluate(*ask, *folders)
@@ -152,3 +152,21 @@ def test_nll_is_held_against_behaviour_over_models_and_studies(files: dict[str, 
     assert gap.loc["flat.jsonl", "ratio"] > gap.loc["alike.jsonl", "ratio"]
     assert "cannot be compared over so few" in done.stdout
     assert (tmp_path / "out/figures/gap.png").exists()
+    assert set(gap["responses"]) == {N_PEOPLE * 20}
+
+
+def test_scores_of_another_model_than_the_simulated_one_are_refused(tmp_path: Path) -> None:
+    nlls = pd.DataFrame({"study": "s", "experiment": "s", "participant": ["1", "2"], "response": 0, "nll": [0.5, 1.0]})
+    simulated, scores = [], []
+    for name in ("one", "two"):
+        simulated.append(str(tmp_path / f"sim-{name}"))
+        Path(simulated[-1]).mkdir()
+        write_json(Path(simulated[-1]) / "run.json", {"job": "simulate", "model": {"name": name, "fingerprint": name}})
+        scores.append(str(table_folder(tmp_path / name, nlls)))
+    asked = FidelityArguments("nobody", simulated, str(tmp_path / "out"), scores=scores[::-1])
+    with pytest.raises(UserError, match=r"sim-one was simulated by one .* and .*/two are scores of two"):
+        fidelity.find_fidelity(asked, EstimateArguments())
+    scores[1] = str(table_folder(tmp_path / "elsewhere/two", nlls, people="others"))
+    asked = FidelityArguments("nobody", simulated, str(tmp_path / "out"), scores=scores)
+    with pytest.raises(UserError, match="scored on different sessions of s"):
+        fidelity.find_fidelity(asked, EstimateArguments())

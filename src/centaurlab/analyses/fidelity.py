@@ -34,12 +34,14 @@ from centaurlab.display.figures.behaviour import (
 from centaurlab.display.figures.style import SERIES, model_label
 from centaurlab.display.section import Section
 from centaurlab.display.tables import Table, table_of
-from centaurlab.results.run import ScoreRun, check_engines, read_run
+from centaurlab.results.run import ScoreRun, check_same, read_run
 from centaurlab.results.table import NLL, STUDY
+from centaurlab.runs.integrity import RECORD, read_sound_json
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.agreement import concordance, rank_agreement
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.estimate import Estimate
+from centaurlab.stats.standing import joined
 from centaurlab.stats.words import number
 
 DESCRIPTION = """How far is simulated behaviour from people's, and which effects are reproduced, attenuated or lost?
@@ -97,7 +99,9 @@ def find_fidelity(
     ``people_data`` and ``sessions``: which of the people, if not all.
     """
     scored = [read_run(Path(folder)) for folder in asked.scores or ()]
-    check_engines(scored)
+    if scored:
+        check_same(scored)
+        _check_models(asked.simulated, scored)
     own_studies = load_studies(Path(asked.study_module)) if asked.study_module else None
     source = open_source(people_data or DataArguments(asked.people), sessions)
     people = list(source)
@@ -149,6 +153,20 @@ def find_fidelity(
     return Finding(tables, record, drawn, shown=[*shown, record["verdict"]])
 
 
+def _check_models(simulated: Sequence[str], scored: Sequence[ScoreRun]) -> None:
+    """Raise ``UserError`` where a folder of ``centaurlab simulate`` is of another model than its scores."""
+    for name, run in zip(simulated, scored, strict=True):
+        model = read_sound_json(Path(name) / RECORD).get("model") or {}
+        acted = model.get("fingerprint") if isinstance(model, dict) else None
+        if acted and run.fingerprint and acted != run.fingerprint:
+            as_loaded = f"{model.get('name')} ({model.get('dtype')}, quantization {model.get('quantization')})"
+            raise UserError(
+                f"{name} was simulated by {as_loaded}, and {run.folder} are scores of {run.model} "
+                f"({run.record.model.dtype}, quantization {run.record.model.quantization}); give --scores of the same "
+                "models, loaded alike, in the order of --simulated"
+            )
+
+
 def _agreement(distances: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
     """What other work sums a system up by: SimBench's score, PAS, CCC, and effects that are significant in both."""
     found = []
@@ -167,21 +185,27 @@ def _agreement(distances: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
 def _gap(
     simulated: Sequence[str], scored: Sequence[ScoreRun], distances: pd.DataFrame, estimates: EstimateArguments
 ) -> tuple[pd.DataFrame, Estimate]:
-    """NLL of people's answers beside the distance of simulated ones over its floor, by system and study."""
+    """NLL of people's answers beside the distance of simulated ones over its floor, by system and study.
+
+    NLLs are over the responses that every model scored.
+    """
     of_answers = distances[distances["axis"].isin(("marginal", "dynamics"))]
     ratio = of_answers.groupby(["system", "study"], sort=False)["ratio"].mean()
-    rows = []
-    for name, run in zip(simulated, scored, strict=True):
-        scores = run.table([NLL]).to_pandas()
-        for study, nll in scores.groupby(STUDY, observed=True)[NLL].mean().items():
-            if (model_label(name), study) in ratio.index:
-                rows.append({"system": model_label(name), "study": study, "nll": nll})
+    systems = list(map(model_label, simulated))
+    tables = {str(i): [run.table([NLL])] for i, run in enumerate(scored)}
+    by_study = list(joined(tables).groupby(STUDY))
+    rows = [
+        {"system": system, "study": study, "nll": of[str(i)].mean(), "responses": len(of)}
+        for i, system in enumerate(systems)
+        for study, of in by_study
+        if (system, study) in ratio.index
+    ]
     if not rows:
         raise UserError("--scores and --simulated have no study in common; score the sessions that were simulated")
     gap = pd.DataFrame(rows)
     gap["ratio"] = [ratio[key] for key in zip(gap["system"], gap["study"], strict=True)]
-    by_study = [gap.pivot(index="study", columns="system", values=of).to_numpy(float) for of in ("nll", "ratio")]
-    return gap, rank_agreement(by_study[0], by_study[1], estimates.resamples, estimates.seed)
+    nll, distance = (gap.pivot(index="study", columns="system", values=of).to_numpy(float) for of in ("nll", "ratio"))
+    return gap, rank_agreement(nll, distance, estimates.resamples, estimates.seed)
 
 
 def _said_of_gap(agreement: Estimate) -> str:
