@@ -1,15 +1,18 @@
 """An offline W&B run holds the same numbers, in its group; no key is asked for, and none is written anywhere."""
 
 import json
+import math
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 
-from centaurlab.runs.folder import RunFolder
+from centaurlab.runs import wandb_run
+from centaurlab.runs.folder import RunFolder, read_metrics
 from centaurlab.runs.tracker import Tracker, TrackingArguments, track
 from helpers.tracked_runs import CONFIG, NLL, known_to, run_id, write_run
 from helpers.trackers import logged_offline, read_offline
@@ -47,6 +50,20 @@ def test_an_offline_wandb_run_holds_the_same_numbers(
     (table,) = (path for path in tmp_path.glob("wandb/offline-run-*/files/media/table/tables/effects_*.table.json"))
     assert json.loads(table.read_text())["data"][0] == ["overall", "overall", NLL]
     assert all(b"hf_abcdef" not in path.read_bytes() for path in tmp_path.rglob("*.wandb"))
+
+
+def test_the_lowest_and_highest_of_a_curve_are_of_all_its_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = MagicMock(resumed=True, offline=False, summary={}, tags=())
+    monkeypatch.setattr(wandb_run, "_init", lambda **_: run)
+    folder = RunFolder(tmp_path, "train")
+    for nll in (1.2, 0.4, 0.6, math.nan, 0.7):
+        folder.log({"eval/nll": nll, "eval/nll/broken": math.nan, "nll/mean": nll})
+    resumed = wandb_run.WandbRun(tmp_path, {}, "a run", {"job_type": "train"})
+    resumed.metrics(read_metrics(tmp_path)[2:])
+    resumed.end(failed=False)
+    assert run.summary == {"eval/nll.min": 0.4, "eval/nll.max": 1.2}
 
 
 def test_of_a_disabled_wandb_nothing_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

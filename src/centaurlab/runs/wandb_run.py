@@ -4,6 +4,7 @@ It never asks, and gives up on a silent server within a minute.
 """
 
 import json
+import math
 import netrc
 import os
 import re
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from centaurlab.runs.folder import MetricLine
+from centaurlab.runs.folder import MetricLine, read_metrics
 from centaurlab.runs.found import DataSet, files_by_type
 from centaurlab.runs.settings import Setting
 from centaurlab.runtime.terminal import say
@@ -97,7 +98,6 @@ class WandbRun:
         )
         self._run.define_metric("step", hidden=True)
         self._run.define_metric("*", step_metric="step")
-        self._range: dict[str, tuple[float, float]] = {}
         self._label(tags["job_type"])
         self.address = "offline" if self._run.offline else str(self._run.url)
         self.run_id = str(self._run.id)
@@ -117,9 +117,6 @@ class WandbRun:
         """Log lines of metrics."""
         for _, step, values in lines:
             self._run.log({"step": step, **values})
-            for name, value in values.items():
-                low, high = self._range.get(name, (value, value))
-                self._range[name] = (min(low, value), max(high, value))
 
     def describe(self, said: str, command: str) -> None:
         """Put what the run found into its notes, unless ``WANDB_NOTES`` says something else."""
@@ -177,9 +174,10 @@ class WandbRun:
         """Close the run; say how to upload one that was written offline."""
         if self._run.offline:
             say(f"W&B: no upload (offline); later: wandb sync {Path(self._run.dir).parent}", is_error=True)
-        for name, (low, high) in self._range.items():
-            if name.startswith(_CURVES):
-                self._run.summary[f"{name}.min"], self._run.summary[f"{name}.max"] = low, high
+        lines = [values for _, _, values in read_metrics(self._folder)]  # those before a resume, too
+        for name in {name for values in lines for name in values if name.startswith(_CURVES)}:
+            if along := [values[name] for values in lines if math.isfinite(values.get(name, math.nan))]:
+                self._run.summary[f"{name}.min"], self._run.summary[f"{name}.max"] = min(along), max(along)
         self._run.finish(exit_code=1 if failed else 0)
 
     def _label(self, tag: str) -> None:
