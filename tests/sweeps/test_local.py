@@ -119,6 +119,10 @@ def test_a_sweep_that_changed_under_its_name_is_refused(tmp_path: Path) -> None:
     assert open_study(read_sweep(write_sweep(tmp_path)), storage, tmp_path).user_attrs == first.user_attrs
     with pytest.raises(UserError, match="has begun with other parameters"):
         open_study(read_sweep(write_sweep(tmp_path, parameters={"rank": {"value": 1}})), storage, tmp_path)
+    pruning = {"early_terminate": {"type": "hyperband", "min_iter": 2}}
+    for name, changes in (("command", {"command": ["sh", "-c", "true"]}), ("early_terminate", pruning)):
+        with pytest.raises(UserError, match=f"has begun with another {name}; give the file another 'name'"):
+            open_study(read_sweep(write_sweep(tmp_path, **changes)), storage, tmp_path)
 
 
 def test_the_command_is_the_one_that_wandbs_agent_would_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

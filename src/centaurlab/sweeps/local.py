@@ -84,9 +84,11 @@ def open_study(sweep: Sweep, storage: str, runs: Path) -> "optuna.Study":
     pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
     if sweep.min_iter:
         pruner = optuna.pruners.HyperbandPruner(sweep.min_iter, sweep.max_iter or "auto", sweep.eta)
-    asked = json.dumps(
-        [sweep.method, sweep.metric, sweep.maximize, {k: asdict(p) for k, p in sweep.parameters.items()}]
-    )
+    known = {
+        "asked": [sweep.method, sweep.metric, sweep.maximize, {k: asdict(p) for k, p in sweep.parameters.items()}],
+        "command": [sweep.command, sweep.program],
+        "early_terminate": [sweep.min_iter, sweep.max_iter, sweep.eta],
+    }
     try:
         with FileLock(runs / f".{sweep.name}.lock"):
             study = optuna.create_study(
@@ -100,13 +102,16 @@ def open_study(sweep: Sweep, storage: str, runs: Path) -> "optuna.Study":
                 load_if_exists=True,
             )
             if "id" not in study.user_attrs:
-                study.set_user_attr("asked", asked)
+                for name, asked in known.items():
+                    study.set_user_attr(name, json.dumps(asked))
                 study.set_user_attr("id", f"{sweep.name}-{secrets.token_hex(3)}")
     except (SQLAlchemyError, ImportError) as error:
         reason = error.__cause__ or error.__context__ or error
         raise UserError(f"cannot open the sweep's database: {reason}; check --storage") from error
-    if study.user_attrs["asked"] != asked:
-        raise UserError(f"the sweep {sweep.name!r} has begun with other parameters; give the file another 'name'")
+    for name, asked in known.items():
+        if study.user_attrs.get(name, json.dumps(asked)) != json.dumps(asked):  # older versions did not note all
+            what = "other parameters" if name == "asked" else f"another {name}"
+            raise UserError(f"the sweep {sweep.name!r} has begun with {what}; give the file another 'name'")
     return study
 
 
