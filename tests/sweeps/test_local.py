@@ -1,5 +1,6 @@
 """A sweep file runs as W&B would run it, each slot to its end once, whatever is killed meanwhile."""
 
+import json
 import signal
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from optuna.trial import TrialState
 
 from centaurlab.runtime.errors import UserError
 from centaurlab.sweeps.file import read_sweep
-from centaurlab.sweeps.local import command_line, draw, n_trials, open_study
+from centaurlab.sweeps.local import command_line, draw, n_trials, open_study, run_sweep
 from helpers.sweeps import start_sweep, trials, write_sweep
 from helpers.waiting import wait_until
 
@@ -101,6 +102,42 @@ def test_a_hopeless_trial_is_pruned_with_all_that_its_launcher_started(tmp_path:
     assert [trial.state for trial in trials(tmp_path)] == [TrialState.COMPLETE, TrialState.PRUNED]
     assert list(trials(tmp_path)[0].intermediate_values) == [1, 2, 3, 4]
     assert not any(is_alive(path) for path in tmp_path.glob("runs/tiny-*/pid"))
+
+
+def test_what_a_trial_lacked_is_run_again_though_it_wrote_its_record(tmp_path: Path) -> None:
+    folder = "cd $SWEEP_RUNS/$WANDB_RUN_ID; "
+    writes = 'echo >> began; echo \'{"loss": 0.5}\' > metrics.jsonl; echo \'{"job": "effect"}\' > run.json; '
+    command = ["sh", "-c", folder + writes + f"test -e {tmp_path}/mended"]
+    sweep = read_sweep(write_sweep(tmp_path, parameters={"rank": {"value": 1}}, command=command))
+    for count, state in ((1, TrialState.FAIL), (2, TrialState.FAIL), (3, TrialState.COMPLETE)):
+        if count == 3:
+            (tmp_path / "mended").touch()
+        study = run_sweep(sweep, f"sqlite:///{tmp_path / 'tiny.db'}", tmp_path, None, 1)
+        (began,) = tmp_path.glob("tiny-*/began")
+        assert began.stat().st_size == count
+        assert study.trials[-1].state == state
+
+
+@pytest.mark.parametrize(
+    ("about", "runs"),
+    [
+        ({"job": "score"}, 0),
+        ({"job": "score", "failed_sessions": ["a: no memory"]}, 1),
+        ({"job": "effect", "models": [{"failed": 0}, {"failed": 2}]}, 1),
+    ],
+)
+def test_what_outlived_its_worker_is_run_again_only_where_it_lacks_something(
+    tmp_path: Path, about: dict[str, object], runs: int
+) -> None:
+    storage = f"sqlite:///{tmp_path / 'tiny.db'}"
+    command = ["sh", "-c", "echo >> $SWEEP_RUNS/$WANDB_RUN_ID/began"]
+    sweep = read_sweep(write_sweep(tmp_path, parameters={"rank": {"value": 1}}, command=command))
+    folder = tmp_path / f"{open_study(sweep, storage, tmp_path).user_attrs['id']}-0"
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps(about))
+    (folder / "metrics.jsonl").write_text('{"loss": 0.5}\n')
+    assert run_sweep(sweep, storage, tmp_path, None, 1).best_value == 0.5
+    assert (folder / "began").exists() == bool(runs)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])

@@ -128,7 +128,7 @@ class Tracker:
         if self._process is None:
             return
         done = kind is None or (isinstance(error, SystemExit) and error.code in (None, 0))
-        ended = FINISHED if done and _is_complete(read_json(self._folder.path / "run.json")) else FAILED
+        ended = FINISHED if done and is_complete(read_json(self._folder.path / "run.json")) else FAILED
         try:
             self._process.communicate(ended + "\n", timeout=_END_SECONDS)
             if self._process.returncode:
@@ -213,13 +213,13 @@ def track(path: Path, arguments: TrackingArguments) -> None:
             *(folder, arguments.trackers, arguments.run_name, None, group, {}, {}, lines),
             on_failure=lambda _, what, __: failures.append(what),
         )
-        mirror.end(failed=not _is_complete(about))
+        mirror.end(failed=not is_complete(about))
     if failures:
         raise IncompleteError(
             f"{'; '.join(failures)}. The files in {path} are complete; give the same command again once that is mended"
         )
 
 
-def _is_complete(about: Mapping[str, Any]) -> bool:
+def is_complete(about: Mapping[str, Any]) -> bool:
     """Whether a run wrote its ``run.json``, and all that it was asked to score is there."""
     return bool(about) and not about.get("failed_sessions")

@@ -26,6 +26,7 @@ from filelock import FileLock
 from centaurlab.runs.folder import RunFolder, inheritable_lock, read_metrics
 from centaurlab.runs.integrity import read_json
 from centaurlab.runs.mirror import untracked
+from centaurlab.runs.tracker import is_complete
 from centaurlab.runtime.errors import IncompleteError, UserError
 from centaurlab.runtime.terminal import say
 from centaurlab.sweeps.file import Parameter, Sweep, Value
@@ -167,8 +168,10 @@ def _take(sweep: Sweep, study: "optuna.Study", slot: int, first: int, runs: Path
         trials = study.get_trials(deepcopy=False)
         if lock is None or _is_settled(trials, slot, first):
             return False
-        for trial in trials:
-            if trial.user_attrs.get("slot") == slot and trial.state == TrialState.RUNNING:
+        earlier = [trial for trial in trials if trial.user_attrs.get("slot") == slot]
+        has_failed = any("failure" in trial.user_attrs for trial in earlier)
+        for trial in earlier:
+            if trial.state == TrialState.RUNNING:
                 study.tell(trial.number, state=TrialState.FAIL)  # its worker is gone, or the slot would be held
         sampler = optuna.samplers.TPESampler(constant_liar=True) if sweep.method == "bayes" else None
         fixed = sweep.grid[slot] if sweep.method == "grid" else draw(sweep) | read_json(folder.path / _VALUES)
@@ -187,7 +190,7 @@ def _take(sweep: Sweep, study: "optuna.Study", slot: int, first: int, runs: Path
             "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
         }
         ended: int | None = 0
-        if not (folder.path / "run.json").exists():  # it does when the trial outlived its worker
+        if has_failed or not _is_done(folder.path):  # it is when the trial outlived its worker
             arguments = folder.path / _ARGUMENTS
             arguments.write_text(json.dumps(values))
             command = command_line(sweep, values, arguments)
@@ -258,6 +261,12 @@ def _run_trial(
         if process.poll() is None:
             end_group(process.pid, process.poll)
         reaper.dismiss()
+
+
+def _is_done(folder: Path) -> bool:
+    """Whether a trial wrote its ``run.json``, and that tells of nothing that failed."""
+    about = read_json(folder / "run.json")
+    return is_complete(about) and not any(model.get("failed") for model in about.get("models", ()))
 
 
 def _history(sweep: Sweep, folder: Path) -> list[float]:
