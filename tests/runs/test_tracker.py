@@ -1,5 +1,6 @@
 """Trackers hold what the run folder holds, to the last digit; whatever happens to them, the run goes on."""
 
+import math
 import os
 import resource
 import signal
@@ -46,11 +47,13 @@ def test_lines_that_a_resumed_run_writes_again_are_sent_again(store: str, tmp_pa
     logged_until(folder.path / "metrics.jsonl", 1)  # as from a checkpoint at step 1
     with Tracker(folder, TrackingArguments(), CONFIG):
         for step in (2, 3):
-            folder.log({"train/loss": 20.0 + step}, step)
+            folder.log({"train/loss": 20.0 + step, "eval/nll": math.nan if step == 3 else 0.5}, step)
         write_run(folder)
     history = connect(store).get_metric_history(run_id(folder), "train/loss")
     assert {(point.step, point.value) for point in history} == {(1, 11), (2, 12), (3, 13), (2, 22), (3, 23)}
-    assert connect(store).get_run(run_id(folder)).data.metrics["train/loss"] == 23
+    metrics = connect(store).get_run(run_id(folder)).data.metrics
+    assert metrics["train/loss"] == 23
+    assert math.isnan(metrics["eval/nll"]), "not the last one that is a number"
 
 
 def test_a_run_that_lacks_sessions_is_marked_failed_until_they_are_there(store: str, tmp_path: Path) -> None:

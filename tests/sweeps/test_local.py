@@ -104,6 +104,19 @@ def test_a_hopeless_trial_is_pruned_with_all_that_its_launcher_started(tmp_path:
     assert not any(is_alive(path) for path in tmp_path.glob("runs/tiny-*/pid"))
 
 
+def test_a_trial_whose_last_value_is_no_number_has_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    logs = {"big": [{"loss": 0.5}, {"loss": None}, {"other": 1.0}], "small": [{"loss": 0.9}, {"loss": 0.7}]}
+    for name, lines in logs.items():
+        (tmp_path / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    copies = f'cp {tmp_path}/"${{1#--size=}}" "$SWEEP_RUNS/$WANDB_RUN_ID/metrics.jsonl"'
+    sweep = read_sweep(
+        write_sweep(tmp_path, parameters={"size": {"values": [*logs]}}, command=["sh", "-c", copies, "sh", "${args}"])
+    )
+    study = run_sweep(sweep, f"sqlite:///{tmp_path / 'tiny.db'}", tmp_path, None, 1)
+    assert "failed (its last loss is not a number)" in capsys.readouterr().err
+    assert (study.best_params, study.best_value) == ({"size": "small"}, 0.7)
+
+
 def test_what_a_trial_lacked_is_run_again_though_it_wrote_its_record(tmp_path: Path) -> None:
     folder = "cd $SWEEP_RUNS/$WANDB_RUN_ID; "
     writes = 'echo >> began; echo \'{"loss": 0.5}\' > metrics.jsonl; echo \'{"job": "effect"}\' > run.json; '

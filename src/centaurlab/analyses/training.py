@@ -1,5 +1,7 @@
 """The section of a report on a training run."""
 
+import math
+
 import pandas as pd
 
 from centaurlab.analyses.finished import Run, _figure, _OWN_of_jobs, command, facts_of, folder_pictures, folder_tables
@@ -22,10 +24,14 @@ def training_section(run: Run) -> Section:
     figures, tables, answers = [], [], [f"{run.about['steps']:,} steps from {base}."]
     if len(held_out):
         percent = held_out.assign(**{name: 100 * held_out[name].astype(float) for name in _CHANGE})
-        fell, rose = (percent["change_high"] < 0).sum(), (percent["change_low"] > 0).sum()
-        before, after = held_out["nll_base"].mean(), held_out["nll"].mean()
+        known = percent[percent["change"].notna()]
+        fell, rose = (known["change_high"] < 0).sum(), (known["change_low"] > 0).sum()
+        before, after = known["nll_base"].mean(), known["nll"].mean()
+        if len(known) < len(held_out):
+            without = ", ".join(held_out["study"][percent["change"].isna()])
+            answers.append(f"The NLL of held-out participants is not a number in {without}, left out of what follows.")
         answers.append(
-            f"The NLL of held-out participants fell in {fell} of {len(held_out)} studies and rose in {rose or 'none'}, "
+            f"The NLL of held-out participants fell in {fell} of {len(known)} studies and rose in {rose or 'none'}, "
             f"by intervals that exclude zero; others show no clear change. Mean over studies: {number(before)} nats "
             f"per response before, {number(after)} after (an interval over studies: 'centaurlab generalisation')."
         )
@@ -89,7 +95,8 @@ def post_training_section(run: Run) -> Section:
 
 
 def _along_steps(run: Run, name: str) -> list[tuple[int, float]]:
-    return [(step, values[name]) for _, step, values in read_metrics(run.folder) if name in values]
+    along = [(step, values[name]) for _, step, values in read_metrics(run.folder) if name in values]
+    return [(step, value) for step, value in along if math.isfinite(value)]
 
 
 _CHANGE = ("change", "change_low", "change_high")

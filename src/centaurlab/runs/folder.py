@@ -181,7 +181,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_metrics(folder: Path) -> list[MetricLine]:
-    """The whole lines of ``metrics.jsonl``; values that are not finite are null there and left out.
+    """The whole lines of ``metrics.jsonl``; values that are not finite are null there, and NaN here.
 
     Raises ``UserError`` where a line is not as it was written. The last may be torn by a kill, and lines of older
     versions and other programs, which have no checksum, may be anything.
@@ -202,7 +202,8 @@ def read_metrics(folder: Path) -> list[MetricLine]:
             continue
         if not isinstance(line, dict):
             continue
-        values = {k: float(v) for k, v in line.items() if k not in ("time", "step") and isinstance(v, int | float)}
+        given = {k: math.nan if v is None else v for k, v in line.items() if k not in ("time", "step")}
+        values = {name: float(value) for name, value in given.items() if isinstance(value, int | float)}
         lines.append((float(line.get("time", 0.0)), int(line.get("step", 0)), values))
     return lines
 

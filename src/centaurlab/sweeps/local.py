@@ -201,8 +201,9 @@ def _take(sweep: Sweep, study: "optuna.Study", slot: int, first: int, runs: Path
         if ended is None:
             study.tell(asked, state=TrialState.PRUNED)
             say(f"{run_id}: pruned after {len(history)} values of {sweep.metric}")
-        elif ended or not history:
-            why = f"exit code {ended}" if ended else f"it logged no {sweep.metric}"
+        elif ended or not history or not math.isfinite(history[-1]):
+            lacks = f"its last {sweep.metric} is not a number" if history else f"it logged no {sweep.metric}"
+            why = f"exit code {ended}" if ended else lacks
             asked.set_user_attr("failure", why)
             study.tell(asked, state=TrialState.FAIL)
             say(f"{run_id}: failed ({why}); see {folder.path / 'output.log'}", is_error=True)
@@ -270,8 +271,7 @@ def _is_done(folder: Path) -> bool:
 
 
 def _history(sweep: Sweep, folder: Path) -> list[float]:
-    values = (line.get(sweep.metric, math.nan) for _, _, line in read_metrics(folder))
-    return [value for value in values if math.isfinite(value)]
+    return [line[sweep.metric] for _, _, line in read_metrics(folder) if sweep.metric in line]
 
 
 def draw(sweep: Sweep) -> dict[str, Value]:
