@@ -5,6 +5,7 @@ takes two renderings. What a window holds is therefore decided here, in one read
 """
 
 import hashlib
+from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -68,6 +69,7 @@ class SessionPlan:
         self._reading = reading
         self._only_window: list[PlannedSession] | None = None
         self._digests = bytearray()  # of results, in the source's order
+        self._items, self._n_items = array("q"), array("I")  # of the responses of each session, in the same order
         self.options: dict[str, OptionsFound] = {}
         """By study, how the options of its sessions are known; once all windows have been gone through."""
 
@@ -80,6 +82,7 @@ class SessionPlan:
             yield self._only_window
             return
         self._digests.clear()
+        self._items, self._n_items = array("q"), array("I")
         self.options.clear()
         text_digests = (session.text_digest for session in self.survey)
         for transcripts in self.survey.windows():
@@ -87,23 +90,28 @@ class SessionPlan:
             planned = plan_window(transcripts, digests, self._reading, self.survey.options)
             for session in sorted(planned, key=lambda session: session.index):
                 self._digests += bytes.fromhex(session.digest)
+                self._items.frombytes(session.items_R.tobytes())
+                self._n_items.append(len(session.items_R))
                 found = self.options.setdefault(session.key.study, OptionsFound())
                 found.add(session.options, str(session.key))
             if self.survey.is_one_window:
                 self._only_window = planned
             yield planned
 
-    def digests(self) -> Iterator[tuple[SessionKey, str]]:
-        """Every session in the source's order, with the key of its result in the store.
+    def results(self) -> Iterator[tuple[SessionKey, str, npt.NDArray[np.int64]]]:
+        """Every session in the source's order, with the key of its result in the store, and the items of its responses.
 
-        Once all windows have been gone through: it is that of the prompt and of the options.
+        Items are not in the store: what is known of a text may be so from another study, or another study module.
         """
         if not self._digests:
             for _ in self.windows():
                 pass
-        for number, session in enumerate(self.survey):
+        first = 0
+        for number, (session, n) in enumerate(zip(self.survey, self._n_items, strict=True)):
             start = number * _DIGEST_BYTES
-            yield session.key, self._digests[start : start + _DIGEST_BYTES].hex()
+            items_R = np.array(self._items[first : first + n], np.int64)
+            yield session.key, self._digests[start : start + _DIGEST_BYTES].hex(), items_R
+            first += n
 
 
 def plan_window(

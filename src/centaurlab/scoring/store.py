@@ -43,7 +43,7 @@ _ROW = np.dtype(
         ("n_options", "<i4"),
         ("option_nll", "<f4"),
         ("option_nll_t", "<f4", (len(TEMPERATURES),)),
-        ("item", "<i8"),
+        ("item", "<i8"),  # of older versions; the table has those of the plan
     ]
 )
 _FORMAT = 5  # raised with every change of _ROW, so that rows of another layout are refused and never misread

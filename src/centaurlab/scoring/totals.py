@@ -16,6 +16,7 @@ from centaurlab.runtime.names import counted
 from centaurlab.scoring.failures import Failure
 from centaurlab.scoring.plan import SessionPlan
 from centaurlab.scoring.store import ScoreStore, SessionResult
+from centaurlab.stats.estimate import IntArray
 
 
 @dataclass(frozen=True)
@@ -31,19 +32,30 @@ class Outcomes:
     failures: Mapping[str, Failure] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[tuple[SessionKey, SessionResult | Failure]]:
-        for key, digest in self._wanted():
-            outcome = self.failures.get(digest) or self.store.find(digest)
+        for key, digest, items_R in self._wanted():
+            outcome = self.failures.get(digest) or self._found(digest, items_R)
             assert outcome, f"{key} was neither scored nor did it fail"
             yield key, outcome
 
     def scores(self) -> Iterator[tuple[SessionKey, ResponseScores]]:
         """The scores of those that could be scored, whether ``failures`` are known or not."""
-        for key, digest in self._wanted():
-            if result := self.store.find(digest):
+        for key, digest, items_R in self._wanted():
+            if result := self._found(digest, items_R):
                 yield key, result.scores
 
-    def _wanted(self) -> Iterator[tuple[SessionKey, str]]:
-        return ((key, digest) for key, digest in self.plan.digests() if self.sessions is None or key in self.sessions)
+    def _wanted(self) -> Iterator[tuple[SessionKey, str, IntArray]]:
+        return (known for known in self.plan.results() if self.sessions is None or known[0] in self.sessions)
+
+    def _found(self, digest: str, items_R: IntArray) -> SessionResult | None:
+        """What is stored, with the items of the session; a context may have other stretches scored, numbered higher."""
+        result = self.store.find(digest)
+        if result is None:
+            return None
+        response_R = result.scores.response_R
+        is_response_R = response_R < len(items_R)
+        item_R = np.zeros(len(response_R), np.int64)
+        item_R[is_response_R] = items_R[response_R[is_response_R]]
+        return replace(result, scores=replace(result.scores, item_R=item_R))
 
 
 @dataclass

@@ -21,7 +21,6 @@ from centaurlab.models.self_check import self_check
 from centaurlab.models.shape import ModelShape
 from centaurlab.prompts.encoding import Encoding, encode_prompt
 from centaurlab.results.record import Coverage
-from centaurlab.results.table import ResponseScores
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.names import counted, shown
 from centaurlab.scoring.beside import ahead, behind
@@ -341,18 +340,9 @@ class Worker:
         of_one_speed = encoded.session.key.study, encoded.n_tokens.bit_length(), scored.n_computed.bit_length()
         if said := self._pace.add(of_one_speed, scored.n_computed, seconds):
             self._note([said])
-        scores = _with_items(scored.scores, encoded.session)
         return encoded.session.digest, SessionResult(
-            scores, encoded.coverage, encoded.n_tokens, scored.n_computed, seconds, scored.n_out_of_memory
+            scored.scores, encoded.coverage, encoded.n_tokens, scored.n_computed, seconds, scored.n_out_of_memory
         )
-
-
-def _with_items(scores: ResponseScores, session: PlannedSession) -> ResponseScores:
-    """With the items of the session's responses; a context may have other stretches scored, of higher numbers."""
-    is_response_R = scores.response_R < len(session.items_R)
-    item_R = np.zeros(len(scores.response_R), np.int64)
-    item_R[is_response_R] = session.items_R[scores.response_R[is_response_R]]
-    return replace(scores, item_R=item_R)
 
 
 def _shared_tokens(encoding: Encoding, characters: tuple[int, ...]) -> list[int]:
