@@ -1,7 +1,11 @@
 """What the modules of the starter set's studies read, on short sessions in their layout with words of ours."""
 
+import itertools
+import math
+
 import pytest
 
+from centaurlab.catalog.studies import catalog_studies
 from helpers.studies import read_session
 
 
@@ -66,6 +70,35 @@ def test_brands_prices_and_promotions(study):
     assert (first.role, second.role) == ("Hunt's, 32 ounces", "Heinz, 41 ounces")
     assert first.stimuli == {"price": (4.6, 2.5, 3.1), "advertised": (0.0, 1.0, 1.0), "displayed": (0.0, 0.0, 1.0)}
     assert second.stimuli["displayed"] == (1.0, 0.0, 0.0)
+
+
+def shopping(brands: str) -> str:
+    trips = [f"Trip {i}: W 4, H 5. You buy <<{brand}>>." for i, brand in enumerate(brands, start=1)]
+    return "\n".join(["The options are: W is Heinz; H is Hunt's.\n", *trips])
+
+
+@pytest.mark.parametrize("brands", ["WW", "WH", "WWH", "WWWH", "WHWHW", "WWHHWW"])
+def test_no_household_is_loyal_whose_purchases_stand_in_any_order(brands):
+    loyalty = catalog_studies()["jain1994ketchup"].effects["brand loyalty"]
+    orders = [loyalty(read_session("jain1994ketchup", shopping(order))) for order in itertools.permutations(brands)]
+    assert sum(orders) / len(orders) == pytest.approx(0, abs=1e-12)
+
+
+def test_loyalty_by_hand():
+    loyalty = catalog_studies()["jain1994ketchup"].effects["brand loyalty"]
+    assert loyalty(read_session("jain1994ketchup", shopping("WWWH"))) == pytest.approx(2 / 3 - 6 / 12)
+    assert math.isnan(loyalty(read_session("jain1994ketchup", shopping("W"))))
+
+
+def test_lists_of_which_nothing_is_recalled_count_in_the_share_of_words():
+    shown = [f"List {i}. You see: {', '.join(f'{name}{i}' for name in 'abcdefghijklmnop')}.\n" for i in (1, 2, 3, 4)]
+    text = f"Lists.\n\n{shown[0]}{shown[1]}You say <<a2>>, <<b2>>, <<f2>>.\n{shown[2]}You say <<p3>>.\n{shown[3]}"
+    effects = catalog_studies()["healey2014recall"].effects
+    middle = 1 / 32  # one of eight words of four lists
+    for told in (text, text.rstrip()):
+        trials = read_session("healey2014recall", told)
+        assert effects["primacy"](trials) == pytest.approx(2 / 16 - middle)
+        assert effects["recency"](trials) == pytest.approx(1 / 16 - middle)
 
 
 def test_recalled_words_are_classed_by_where_they_stood():

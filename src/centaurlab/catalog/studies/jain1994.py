@@ -6,6 +6,7 @@ promotions are tuples in the order of the options; all households of a shop on a
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -31,11 +32,11 @@ def _ask(segment: str, past: Sequence[Trial], opening: str) -> Ask:
 
 
 def _loyalty(trials: Sequence[Trial]) -> float:
-    """How much more often the brand of the trip before is bought than brands are bought twice by chance."""
+    """How much more often the brand of the trip before is bought than if the purchases were in a random order."""
     brands = [trial.role for trial in trials]
     if len(brands) < 2:
         return math.nan
-    by_chance = sum((brands.count(brand) / len(brands)) ** 2 for brand in set(brands))
+    by_chance = sum(n * (n - 1) for n in Counter(brands).values()) / (len(brands) * (len(brands) - 1))
     return sum(a == b for a, b in pairwise(brands)) / (len(brands) - 1) - by_chance
 
 
