@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from centaurlab.catalog.studies import catalog_studies, find_study, instructions, load_studies, read_trials
+from centaurlab.catalog.studies import Ask, Study, catalog_studies, find_study, instructions, load_studies, read_trials
 from centaurlab.data.options import cut_at_responses
 from centaurlab.runtime.errors import UserError
 from helpers.paths import ROOT
@@ -51,6 +51,14 @@ def test_a_study_of_ones_own_is_one_file(tmp_path):
     assert study is not None
     assert study.name == "weather2026"
     assert study.ask("Day 1: ", [], "X is sun, Y is rain. Day 1: ").role_of("Y") == "rain"
+
+
+def test_blocks_are_counted_from_any_number():
+    def ask(segment, past, opening):
+        return Ask(options=("a", "b"), block=len(past) // 2 if len(past) % 2 == 0 else None)
+
+    trials = read_trials(Study("mine2026", ask, first_trial="^"), ["q"] * 7, ["a"] * 6)
+    assert [trial.block for trial in trials] == [0, 0, 1, 1, 2, 2]
 
 
 def test_ones_own_module_goes_before_the_catalogs(tmp_path):

@@ -11,9 +11,11 @@ from functools import partial
 
 from centaurlab.catalog.studies.study import Ask, Study, Trial, Value, search
 
+_LIST = re.compile(r"List (\d+)\. You see: ([^\n]*)\.(?:\n|$)")
+
 
 def _ask(segment: str, past: Sequence[Trial], opening: str) -> Ask:
-    lists = re.findall(r"List (\d+)\. You see: ([^\n]*)\.\n", segment)
+    lists = _LIST.findall(segment)
     if not lists:
         search(r"^, $", segment)
         return Ask(options=None, kind="recall", continues=True, stimuli=past[-1].stimuli)
@@ -53,7 +55,8 @@ def _role(word: str, words: tuple[Value, ...], said: list[str], earlier: set[Val
 
 def _recalled(places: range, trials: Sequence[Trial]) -> float:
     """Words at these places of their lists that are recalled, minus words in the middle, each as a share."""
-    n_lists = sum(not trial.continues for trial in trials)
+    last = trials[-1]  # lists of which nothing was recalled count, too
+    n_lists = (last.block or 0) + len(_LIST.findall(last.after))
     said = [int(trial.role) for trial in trials if trial.role and trial.role.isdecimal()]
     shares = [sum(place in of for place in said) / (n_lists * len(of)) for of in (places, range(5, 13))]
     return shares[0] - shares[1]

@@ -135,7 +135,7 @@ def answered(asked: Ask, past: Sequence[Trial], answer: str, after: str) -> Tria
     """
     answer = answer.strip() if asked.options is None else answer
     number = past[-1].trial + (not asked.continues) if past else 1
-    block = asked.block or (past[-1].block if past else 1)
+    block = (past[-1].block if past else 1) if asked.block is None else asked.block
     known = {**vars(asked), "block": block}
     return Trial(**known, answer=answer, role=asked.role_of(answer), trial=number, after=after)
 
