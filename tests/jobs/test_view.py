@@ -72,6 +72,19 @@ def test_texts_and_numbers_are_those_that_were_scored(runs, tmp_path):
     assert len(rises) == sum(len(shown["responses"]) for shown in sessions)
 
 
+def test_models_are_compared_on_responses_that_both_scored(tmp_path):
+    """The base read the first two responses alone, and both models are the same."""
+    models = ({"nll": [0.5, 1.0, None]}, {"nll": [0.5, 1.0, 3.0]})
+    apart = ({"nll": [0.5, None]}, {"nll": [None, 1.0]})
+    sessions = [
+        ViewedSession("s", "e", "p", ("",) * (len(one[0]["nll"]) + 1), ("a",) * len(one[0]["nll"]), one)
+        for one in (models, apart)
+    ]
+    write_view(tmp_path / "v.html", ["base", "post"], sessions, "2 sessions")
+    index = data_of((tmp_path / "v.html").read_text(encoding="utf-8"), "index")
+    assert [s[-3:] for s in index["sessions"]] == [[2, 0.75, 0.75], [0, None, None]]
+
+
 def test_names_do_not_turn_round_what_is_written_beside_them(tmp_path):
     session = ViewedSession("s\u202e", "e\u2067", "p\u202e", ("", "."), ("a\u202e",), ({"nll": [1.5]},))
     write_view(tmp_path / "v.html", ["m\u202e"], [session], "1 session")

@@ -39,13 +39,13 @@ class ViewedSession:
     models: tuple[Measures, ...]
     options: tuple[tuple[str, ...] | None, ...] = ()
 
-    def means(self) -> list[float | None]:
-        """Mean NLL per scored response, by model."""
-        found = []
-        for measures in self.models:
-            known = [nll for nll in measures["nll"] if nll is not None]
-            found.append(round(sum(known) / len(known), 4) if known else None)
-        return found
+    def means(self) -> tuple[int, list[float | None]]:
+        """Mean NLL by model, over the responses that all of them scored, and how many these are."""
+        by_response = list(zip(*(measures["nll"] for measures in self.models), strict=True))
+        known = [[nll for nll in nlls if nll is not None] for nlls in by_response if None not in nlls]
+        if not known:
+            return 0, [None] * len(self.models)
+        return len(known), [round(sum(nlls) / len(known), 4) for nlls in zip(*known, strict=True)]
 
     def as_data(self) -> dict[str, Any]:
         """The session as the page reads it; equal sets of options are written once."""
@@ -123,9 +123,10 @@ def view_page(
         "sessions": [
             [
                 *(studies.index(one.study), shown(one.experiment), shown(one.participant)),
-                *(len(one.responses), *place, *one.means()),
+                *(len(one.responses), *place, n_known, *means),
             ]
             for one, place in zip(sessions, places, strict=True)
+            for n_known, means in [one.means()]
         ],
         "worst": [
             [number, response, shown(sessions[number].responses[response][:80])]
