@@ -1,10 +1,15 @@
 """What a table of scores says along sessions and of single responses, against plain loops."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from centaurlab.analyses.scores import nll_by_tenth
+from centaurlab.analyses.finished import Run, find_runs
+from centaurlab.analyses.scores import nll_by_tenth, scores_section
+from helpers.finished_runs import about
+from helpers.score_folders import table_folder
 
 
 def scores_of(lengths: dict[str, list[int]]) -> pd.DataFrame:
@@ -30,3 +35,35 @@ def test_the_nll_of_each_tenth_is_a_mean_over_studies_of_sessions_that_have_ten_
         expected.append(np.mean(of_studies))
     assert nll_by_tenth(table) == pytest.approx(expected)
     assert nll_by_tenth(table[table["study"] == "c"]) is None
+
+
+def run_of(folder: Path, table: pd.DataFrame, n_cut: int = 0) -> Run:
+    sessions = table.groupby("study")["participant"].nunique().to_dict()
+    studies = {study: {"sessions": n, "fingerprint": study} for study, n in sessions.items()}
+    data = {"name": "people", "studies": studies}
+    covered = {study: {"responses": len(table) + n_cut, "scored": len(table), "cut": n_cut} for study in studies}
+    known = about("score", "centaurlab", "score") | {"data": data, "coverage": covered}
+    table_folder(folder, table.assign(greedy_correct=pd.array([None] * len(table), "boolean")), **known)
+    (run,) = find_runs([folder])
+    return run
+
+
+def test_models_are_set_side_by_side_over_responses_that_all_scored(tmp_path: Path) -> None:
+    """The same scores, but of one run every session is cut after two responses, and in another order."""
+    table = scores_of({"a": [4, 5], "b": [3, 3]})
+    kept = table[table["response"] < 2]
+    whole, cut = run_of(tmp_path / "whole", table), run_of(tmp_path / "cut", kept.iloc[::-1], len(table) - len(kept))
+    section = scores_section([whole, cut])
+    side = next(t for t in section.tables if t.title.startswith("Models side by side"))
+    expected = kept.groupby("study")["nll"].mean()
+    for row, nll in zip([*side.rows, *side.summary], [*expected, expected.mean()], strict=True):
+        assert float(row[1].key) == float(row[3].key) == pytest.approx(nll)
+    assert "over the 8 responses that all models scored, of whole 15, cut 8" in " ".join(section.answers)
+    assert "over the 8 responses that all models scored" in section.figures[0].caption
+    assert "all models" not in " ".join(scores_section([whole]).answers)
+
+
+@pytest.mark.parametrize("n_cut", [0, 18])
+def test_a_session_that_was_cut_has_no_tenths(tmp_path: Path, n_cut: int) -> None:
+    figures = scores_section([run_of(tmp_path / "run", scores_of({"a": [10, 12]}), n_cut)]).figures
+    assert [figure.name for figure in figures] == (["nll"] if n_cut else ["nll", "session"])

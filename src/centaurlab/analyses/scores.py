@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
 from centaurlab.analyses.finished import (
     Run,
@@ -26,7 +27,7 @@ from centaurlab.display.tables import Table, table_of
 from centaurlab.display.terminal import show
 from centaurlab.results.record import ScoreRecord
 from centaurlab.results.run import ScoreRun, check_same, read_run
-from centaurlab.results.table import NLL, SCORES
+from centaurlab.results.table import NLL, RESPONSE, SCORES, SESSION, STUDY, in_all
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.answers import ALL, ANSWER_COLUMNS, Answers, answer_kinds, tail_notes
 from centaurlab.stats.estimate import UNKNOWN
@@ -125,7 +126,11 @@ def scores_section(runs: Sequence[Run], is_compared: bool = False) -> Section:
     scored = [read_run(run.folder) for run in runs]
     check_same(scored)
     names = _labels(scored)
-    means = [mean_nlls(run.table(MEAN_COLUMNS)) for run in scored]
+    tables = [run.table(MEAN_COLUMNS, ANSWER_COLUMNS) for run in scored]
+    shared = in_all(tables)
+    if not len(shared[0]):
+        raise UserError(f"{' and '.join(names)} have no response in common; report on each of them alone")
+    means = [mean_nlls(table) for table in shared]
     data = scored[0].record.data.name
     rows = [
         Row("mean over studies", mean.nll, i, is_summary=True, these=mean.nll_these)
@@ -137,9 +142,16 @@ def scores_section(runs: Sequence[Run], is_compared: bool = False) -> Section:
     caption = f"Mean NLL of each study on {data}, in nats per response, with {INTERVAL}s"
     if len(rows) > 2 * len(runs):
         caption += f"; of the mean, thin: {STUDIES_LIKE_THESE}, thick: {NEW_PEOPLE}"
-    answers = [answer_kinds(run.table([NLL], ANSWER_COLUMNS)) for run in scored]
+    lacking = ""
+    if any(len(table) > len(shared[0]) for table in tables):
+        lacking = f"over the {len(shared[0]):,} responses that all models scored"
+        caption += f", {lacking}"
+    answers = [answer_kinds(table) for table in shared]
     said = [f"{_mean_answer(name, of_run)}." for name, of_run in zip(names, means, strict=True)]
     said += [f"{name}: {note}." for name, of_run in zip(names, answers, strict=True) for note in tail_notes(of_run)]
+    if lacking:
+        each = ", ".join(f"{name} {len(table):,}" for name, table in zip(names, tables, strict=True))
+        said.append(f"All of this is {lacking}, of {each}.")
     if len(runs) > 1 and not is_compared:
         said.append(
             "Whether two models differ is seen on the same responses: compare them with 'centaurlab misalignment'."
@@ -152,9 +164,9 @@ def scores_section(runs: Sequence[Run], is_compared: bool = False) -> Section:
         question=f"How well {'do models' if len(runs) > 1 else f'does {names[0]}'} predict what people did in {data}?",
         answers=tuple(said),
         explanation=(NLL_IN_WORDS, INTERVALS),
-        figures=(figure, *_over_sessions(names, scored), *folder_pictures(runs, _OWN_of_jobs)),
+        figures=(figure, *_over_sessions(names, scored, shared), *folder_pictures(runs, _OWN_of_jobs)),
         tables=(
-            *([side_by_side(names, means)] if len(runs) > 1 else []),
+            *([side_by_side(names, means, lacking)] if len(runs) > 1 else []),
             *map(nll_table, names, means),
             *answer_tables(names, answers),
             *map(worst_table, names, scored),
@@ -180,7 +192,7 @@ def _cards(names: Sequence[str], means: Sequence[Sequence[MeanNll]]) -> tuple[Ca
     return (*cards, *(Card(what, number(count)) for what, count in counts.items()))
 
 
-def side_by_side(names: Sequence[str], means: Sequence[Sequence[MeanNll]]) -> Table:
+def side_by_side(names: Sequence[str], means: Sequence[Sequence[MeanNll]], note: str = "") -> Table:
     """The NLL of every study under each model, the means over studies below."""
     of_each = [{mean.name: mean.nll for mean in of_run} for of_run in means]
     rows: list[dict[str, object]] = []
@@ -191,17 +203,23 @@ def side_by_side(names: Sequence[str], means: Sequence[Sequence[MeanNll]]) -> Ta
             row |= {f"nll{i}": nll.value, f"nll{i}_low": nll.low, f"nll{i}_high": nll.high}
         rows.append(row | {"responses": mean.n_responses})
     columns = {"study": "study"} | {f"nll{i}": name for i, name in enumerate(names)} | {"responses": "responses"}
-    return table_of("Models side by side: NLL", pd.DataFrame(rows), columns, n_summary=1)
+    return table_of("Models side by side: NLL", pd.DataFrame(rows), columns, note, n_summary=1)
 
 
-def _over_sessions(names: Sequence[str], scored: Sequence[ScoreRun]) -> list[ReportFigure]:
-    """The NLL along the session of each model; none where no study has sessions of ten responses."""
-    curves = [nll_by_tenth(run.table([NLL]).to_pandas()) for run in scored]
+def _over_sessions(names: Sequence[str], scored: Sequence[ScoreRun], tables: Sequence[pa.Table]) -> list[ReportFigure]:
+    """The NLL along the session of each model; none where no study has whole sessions of ten responses.
+
+    ``tables``: of the responses that all have. Of a session that was cut nobody knows here where its tenths are.
+    """
+    frames = [table.select([*SESSION, RESPONSE, NLL]).to_pandas() for table in tables]
+    cut = {study for run in scored for study, coverage in run.record.coverage.items() if coverage.cut}
+    curves = [nll_by_tenth(frame[~frame[STUDY].isin(cut)]) for frame in frames]
     if any(curve is None for curve in curves):
         return []
     caption = (
         "Mean NLL in each tenth of a person's session, averaged over the studies whose sessions have ten responses or "
-        "more, which are the same at every point. 'centaurlab learning' gives intervals, and what is learned."
+        f"more{' and were not cut' if cut else ''}, which are the same at every point. 'centaurlab learning' gives "
+        "intervals, and what is learned."
     )
     return [_figure("session", caption, session_curves(names, [curve for curve in curves if curve]))]
 

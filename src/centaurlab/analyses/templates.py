@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
 from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.contexts import (
@@ -21,7 +22,8 @@ from centaurlab.display.figures.paper import templates
 from centaurlab.display.figures.style import model_label
 from centaurlab.display.section import Section
 from centaurlab.display.tables import table_of
-from centaurlab.results.run import ScoreRun, is_score_folder
+from centaurlab.results.run import is_score_folder
+from centaurlab.results.table import in_all
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.contrast import Contrast
@@ -66,11 +68,14 @@ def find_template_effects(
     contrast = Contrast("the chat template", "plain text", by="in")
     comparison = compare_contexts("template", contrast, template, plain, n, seed)
 
-    def nll_of(run: ScoreRun) -> Row:
-        overall = mean_nlls(run.table(MEAN_COLUMNS), n, seed)[0]
-        return Row(run.model, overall.nll, these=overall.nll_these)
+    def nll_of(model: str, table: pa.Table) -> Row:
+        overall = mean_nlls(table, n, seed)[0]
+        return Row(model, overall.nll, these=overall.nll_these)
 
-    nlls = [(model, nll_of(plain[model]), nll_of(template[model])) for model in template]
+    nlls = []
+    for model in template:
+        without, within = in_all([runs[model].table(MEAN_COLUMNS) for runs in (plain, template)])
+        nlls.append((model, nll_of(plain[model].model, without), nll_of(template[model].model, within)))
     first = next(iter(template.values()))
     return Finding(
         tables={"templates.csv": comparison_table([comparison]), "audit.csv": audit},
