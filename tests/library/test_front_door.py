@@ -11,6 +11,7 @@ import pytest
 import centaurlab as cl
 from centaurlab.cli.commands import find_command
 from helpers.commands import run_python
+from helpers.score_folders import table_folder
 from helpers.tiny_models import save_tiny_llama
 
 ROWS = [
@@ -163,6 +164,33 @@ def test_two_data_frames_are_compared_without_a_folder(pair: tuple[cl.Scores, cl
     columns = ["study", "participant", "nll"]
     fewer = cl.estimate(post.table()[columns], base.table()[columns])
     np.testing.assert_allclose(fewer.table()["d"], found.table()["d"])
+
+
+def test_what_items_are_called_does_not_matter(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    people = pd.DataFrame(
+        [("s", f"p{n}", i) for n in range(8) for i in range(5)], columns=["study", "participant", "i"]
+    )
+    tables = [people.assign(nll=rng.gamma(2, 1, 40) + people["i"] * shift) for shift in (0.3, 0.1)]
+    names = {
+        "from 0": lambda i: i,
+        "from 1": lambda i: i + 1,
+        "floats": lambda i: i.astype(float),
+        "either": lambda i: pd.Series([float(one) if n % 2 else one for n, one in enumerate(i)], dtype=object),
+        "below 0": lambda i: i - 3,
+        "texts": lambda i: i.map("item {}".format),
+    }
+    found = {name: cl.estimate(*(table.assign(item=of(table["i"])) for table in tables)) for name, of in names.items()}
+    for name in ("from 0", "below 0", "from 1"):  # as another program writes them into a folder of scores
+        for side, table in zip("ab", tables, strict=True):
+            keyed = table.assign(experiment="e", item=names[name](table["i"]), response=table["i"])
+            table_folder(
+                tmp_path / name / side, keyed[["study", "experiment", "participant", "response", "nll", "item"]]
+            )
+        found[f"{name}, in folders"] = cl.compare(*(tmp_path / name / side for side in "ab"))
+    ends = {name: found[name].table()[["d_low_items", "d_high_items"]].iloc[-1].tolist() for name in found}
+    assert ends == dict.fromkeys(ends, pytest.approx(ends["texts"]))
+    assert np.isfinite(ends["texts"]).all()
 
 
 def test_a_frame_with_an_nll_that_is_no_number_is_refused(pair: tuple[cl.Scores, cl.Scores]) -> None:

@@ -266,14 +266,17 @@ def _scored(frame: "pd.DataFrame", name: str) -> "pa.Table":
     if not np.isfinite(nll_R).all():
         row = int(np.argmin(np.isfinite(nll_R)))
         raise UserError(f"the {name} table's NLL in row {row} is {nll_R[row]}; leave such responses out of both tables")
-    if ITEM in found and found[ITEM].dtype.kind not in "iu":  # names of items, which both tables have alike
-        numbers = pd.util.hash_array(found[ITEM].astype(str).to_numpy(object)).astype(np.int64)
-        found[ITEM] = np.where(found[ITEM].isna(), 0, np.maximum(np.abs(numbers), 1))
+    if ITEM in found:  # names, which both tables have alike; any number is one, 0 too
+        code_R, items = pd.factorize(found[ITEM])
+        named = [str(int(one)) if isinstance(one, float | np.floating) and one % 1 == 0 else str(one) for one in items]
+        number_I = np.maximum(np.abs(pd.util.hash_array(np.array(named, object)).astype(np.int64)), 1)
+        found[ITEM] = pd.arrays.IntegerArray(np.append(number_I, 0)[code_R], mask=code_R < 0)
     kinds = [name for name in (N_TOKENS, N_OPTIONS, ITEM) if name in found]
     schema = pa.schema([SCORE_SCHEMA.field(one) for one in (*SESSION, RESPONSE, NLL, *kinds)])
     columns = {key: pa.array(found[key].tolist(), pa.string()).dictionary_encode() for key in SESSION}
     columns |= {RESPONSE: pa.array(response_R.astype(np.int64)), NLL: pa.array(nll_R)}
-    columns |= {name: pa.array(found[name].fillna(0).to_numpy(np.int64)) for name in kinds}
+    known = {name: found[name].notna().to_numpy() for name in kinds}
+    columns |= {name: pa.array(found[name].fillna(0).to_numpy(np.int64), mask=~known[name]) for name in kinds}
     table = pa.table(columns).cast(schema)
     check_rows(f"the {name} table", table)
     if PERSON not in found:

@@ -22,6 +22,7 @@ from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.terminal import say
 
 _KINDS = (N_TOKENS, N_OPTIONS, ITEM)
+_OF_OTHERS = 1 << 62
 """Columns that tables of other programs may lack: answers then count as single tokens without options."""
 
 _DOUBTED = 20
@@ -219,10 +220,15 @@ def _sorted(batches: Iterable[pa.RecordBatch], sessions: _Sessions, name: str) -
 
 
 def _numbers(batch: pa.RecordBatch, name: str) -> npt.NDArray[np.int64]:
-    """(R,) a column of whole numbers; 0 for null and for a column that is not there."""
+    """(R,) a column of whole numbers; 0 for null, and nothing else of items, and for a column that is not there."""
     if name not in batch.schema.names:
         return np.zeros(len(batch), np.int64)
-    return np.asarray(batch.column(name).fill_null(0).to_numpy(zero_copy_only=False), np.int64)
+    column = batch.column(name)
+    number_R = np.asarray(column.fill_null(0).to_numpy(zero_copy_only=False), np.int64)
+    if name == ITEM:  # another program may number items from 0, and below
+        is_known_R = column.is_valid().to_numpy(zero_copy_only=False)
+        number_R = np.where(is_known_R & (number_R <= 0), _OF_OTHERS - number_R, number_R)
+    return number_R
 
 
 def _matching(
