@@ -1,7 +1,7 @@
 """Figures say what their axes are, keep their labels apart, fit a column, and come out the same every time."""
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import matplotlib as mpl
@@ -12,6 +12,14 @@ from matplotlib.figure import Figure
 
 from centaurlab.analyses.misalignment import effect_figures
 from centaurlab.catalog.tables import published_effects, published_nll
+from centaurlab.display.figures.behaviour import (
+    curves_figure,
+    distance_figure,
+    effects_figure,
+    marginals_figure,
+    spread_figure,
+    stay_figure,
+)
 from centaurlab.display.figures.curves import training_curve
 from centaurlab.display.figures.intervals import (
     Row,
@@ -117,14 +125,47 @@ def every_figure() -> dict[str, Figure]:
     }
 
 
+def figures_of_behaviour() -> dict[str, Figure | None]:
+    """Of three models in four studies, one of which collapsed while parameters of another have very wide intervals."""
+    systems, studies = (
+        ("acting-base", "acting-post", "a model of a very long name"),
+        ("ape", "revelle2010personality", LONG_NAMES[0], LONG_NAMES[1]),
+    )
+    table = pd.DataFrame(
+        list(product(systems, studies, ("individuals", "parameters"))), columns=["system", "study", "axis"]
+    )
+    table = table.assign(ratio=1.5, verdict="differs", sd_ratio=1.0, sd_ratio_low=0.2, sd_ratio_high=313)
+    spread = table.copy()
+    spread.loc[0, "sd_ratio"] = 0.0
+    items = [f"choice, part {part}" for part in range(8)] + [
+        "choice, after a reward, common",
+        "choice, after none, rare",
+    ]
+    cells = pd.DataFrame(list(product(systems, studies, items)), columns=["system", "study", "item"])
+    cells = cells.assign(axis="dynamics", answer="the same again", people_answers=8, model_answers=8)
+    cells = cells.assign(people_share=0.5, model_share=np.linspace(0, 1, len(cells)))
+    effects = table.drop(columns="axis").assign(effect=["one", "loss aversion after gains in the young group"] * 12)
+    ends = dict.fromkeys([f"{of}{end}" for of in ("people", "difference") for end in ("", "_low", "_high")], 0.2)
+    return {
+        "distances": distance_figure(table),
+        "spread": spread_figure(table),
+        "spread at zero": spread_figure(spread),
+        "curves": curves_figure(cells),
+        "stay": stay_figure(cells[cells["item"].str.contains("after")]),
+        "marginals": marginals_figure(cells.assign(axis="marginal")),
+        "effects": effects_figure(effects.assign(margin=0.1, **ends)),
+    }
+
+
 FIGURES = every_figure()
+OF_BEHAVIOUR = figures_of_behaviour()
 
 
 def texts(figure: Figure) -> list[mpl.text.Text]:
     """Every text that is drawn; matplotlib keeps labels of ticks beyond the axis, which are not."""
     found = [text for text in figure.texts if text.get_text()]
     found += [text for legend in figure.legends for text in [legend.get_title(), *legend.get_texts()]]
-    for axes in figure.axes:
+    for axes in [axes for axes in figure.axes if axes.axison]:
         found += [axes.title, *axes.texts]
         for axis in (axes.xaxis, axes.yaxis):
             low, high = sorted(axis.get_view_interval())
@@ -154,13 +195,15 @@ def test_axes_are_labelled_with_their_unit(name: str) -> None:
         assert "nats per response" in " ".join(labels)
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", [*FIGURES, *OF_BEHAVIOUR])
 def test_no_text_overlaps_another_or_leaves_the_figure(name: str) -> None:
-    found = boxes(FIGURES[name])
+    figure = (FIGURES | OF_BEHAVIOUR)[name]
+    assert figure is not None
+    found = boxes(figure)
     assert len(found) > 5
     for i, box in enumerate(found):
         assert not [other for other in found[i + 1 :] if box.overlaps(other)]
-    whole = FIGURES[name].bbox
+    whole = figure.bbox
     assert all(box.x0 >= -1 and box.x1 <= whole.x1 + 1 and box.y0 >= -1 and box.y1 <= whole.y1 + 1 for box in found)
 
 

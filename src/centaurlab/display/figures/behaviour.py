@@ -71,9 +71,10 @@ def curves_figure(cells: pd.DataFrame) -> Figure | None:
             colour, marker = looks[str(system)]
             axes.plot(of["part"] + 1, of["model_share"], f"{marker}-", color=colour, markersize=2.5, linewidth=0.8)
             axes.lines[-1].set_label(str(system))
+        axes.set_xticks(range(1, 9, 7 if len(chosen) > 2 else 1))
         axes.set_ylim(-0.03, 1.03)
 
-    return _panels(chosen, draw, "eighth of the session", "share of answers", "Over the session")
+    return _panels(chosen, draw, "eighth of it", "share of answers", "Over the session")
 
 
 def stay_figure(cells: pd.DataFrame) -> Figure | None:
@@ -81,7 +82,7 @@ def stay_figure(cells: pd.DataFrame) -> Figure | None:
     stays = cells[(cells["axis"] == "dynamics") & (cells["answer"] == "the same again")]
     if stays.empty:
         return None
-    panels = [(short(str(study), 24), rows) for study, rows in stays.groupby("study", sort=False)]
+    panels = [(short(str(study), 17), rows) for study, rows in stays.groupby("study", sort=False)]
     looks = _looks(cells)
 
     def draw(axes: Axes, rows: pd.DataFrame) -> None:
@@ -139,15 +140,19 @@ def _spread(known: pd.DataFrame, looks: Mapping[str, tuple[str, str]]) -> Figure
     axes = figure.subplots()
     _rows(axes, known, looks, ("sd_ratio", "sd_ratio_low", "sd_ratio_high"))
     axes.axvline(1, color=GREY, linewidth=0.8)
+    drawn = known[["sd_ratio", "sd_ratio_low", "sd_ratio_high"]].to_numpy(float)
+    lowest, highest = (int(np.floor(np.log2(end(drawn[drawn > 0], initial=1)))) for end in (np.min, np.max))
+    step = max((highest - lowest) // 3, 1)
+    ticks = [2.0**n for n in (*range(0, lowest - 1, -step), *range(step, highest + 1, step))]
     if (known["sd_ratio"] == 0).any():
-        drawn = known[["sd_ratio", "sd_ratio_low"]].to_numpy(float)
-        least = 2 ** np.floor(np.log2(drawn[drawn > 0].min(initial=0.5)))
-        axes.set_xscale("symlog", base=2, linthresh=least)
-        axes.set_xlim(left=-least / 4)
+        axes.set_xscale("symlog", base=2, linthresh=2.0**lowest, linscale=1.5)
+        axes.set_xlim(left=-(2.0**lowest) / 4)
+        ticks.append(0)
     else:
         axes.set_xscale("log", base=2)
+    axes.set_xticks(ticks)
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_xlabel("SD of simulated people / SD of people")
+    axes.set_xlabel("SD of simulated people /\nSD of people")
     figure.suptitle("How different people are")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
@@ -244,8 +249,10 @@ def _panels(
         axes.set_axis_off()
     drawn = [zip(*axes.get_legend_handles_labels(), strict=True) for axes in grid.flat]
     keys = {label: handle for of_panel in drawn for handle, label in of_panel}
-    figure.legend(keys.values(), keys.keys(), loc="outside lower center", ncols=3)
-    for axes in grid[-1]:
+    labels = [short(label, 30) for label in keys]
+    columns = next((n for n, most in ((3, 15), (2, 24)) if max(map(len, labels)) <= most), 1)
+    figure.legend(keys.values(), labels, loc="outside lower center", ncols=columns)
+    for axes in list(grid.flat)[max(len(shown) - n_columns, 0) : len(shown)]:
         axes.set_xlabel(x_label)
     figure.supylabel(y_label)
     left_out = f"; the first {len(shown)} of {len(panels)} studies" if len(shown) < len(panels) else ""
