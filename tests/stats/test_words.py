@@ -22,6 +22,7 @@ from centaurlab.stats.words import (
     nats_in_words,
     number,
     of_responses,
+    percent,
     plus_minus,
     verdict,
     verdict_of,
@@ -151,6 +152,29 @@ def test_a_half_width_that_was_asked_for() -> None:
     assert plus_minus(1.23456, 0.05) == "1.235 ± 0.050"
     assert plus_minus(1.23456, 0.005) == "1.2346 ± 0.0050"
     assert plus_minus(12.5, 7.3) == "12.50 ± 7.30"
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.0, "0 %"),
+        (-1e-17, "0 %"),
+        (1.0, "100 %"),
+        (0.75, "75 %"),
+        (0.004, "0.4 %"),
+        (-0.004, "-0.4 %"),
+        (0.005, "0.5 %"),
+        (0.996, "99.6 %"),
+        (0.9996, "99.96 %"),
+        (1.004, "100.4 %"),
+        (0.00003, "0.003 %"),
+        (NAN, NOTHING),
+    ],
+)
+def test_a_share_is_none_or_all_of_it_only_where_it_is(share: float, text: str) -> None:
+    assert percent(share) == text
+    assert percent(share, signed=True) == ("+" * (share > 0) + text)
+    assert percent(1 - 0.0025, decimals=1) == "99.8 %"
 
 
 def test_names_in_a_sentence() -> None:

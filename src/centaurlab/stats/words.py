@@ -173,8 +173,20 @@ def plus_minus(value: float, half_width: float) -> str:
 
 
 def percent(share: float, signed: bool = False, decimals: int = 0) -> str:
-    """A share in percent, such as ``75 %``; a dash for none."""
-    return f"{100 * share:{'+' if signed else ''}.{decimals}f} %" if math.isfinite(share) else NOTHING
+    """A share in percent; a dash for none. What is not none or all of it is not written as such.
+
+    Examples
+    --------
+    >>> percent(0.75), percent(0.9996), percent(-0.004, signed=True), percent(-1e-17)
+    ('75 %', '99.96 %', '-0.4 %', '0 %')
+    """
+    if not math.isfinite(share):
+        return NOTHING
+    value = 100 * share
+    gap = min(abs(value), abs(value - 100))
+    if _ZERO < gap <= 10.0**-decimals / 2:
+        decimals = -math.floor(math.log10(gap))
+    return f"{value if abs(value) > _ZERO else 0:{'+' if signed and abs(value) > _ZERO else ''}.{decimals}f} %"
 
 
 def no_interval(units: str, estimate: Estimate) -> str:
