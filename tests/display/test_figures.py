@@ -20,7 +20,7 @@ from centaurlab.display.figures.behaviour import (
     spread_figure,
     stay_figure,
 )
-from centaurlab.display.figures.curves import training_curve
+from centaurlab.display.figures.curves import is_smoothed, training_curve
 from centaurlab.display.figures.intervals import (
     Row,
     forest,
@@ -321,6 +321,15 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write .*file/figures/.*; give another --output_dir"):
         save_figure(FIGURES["forest"], tmp_path / "file" / "figures", "forest")
+
+
+@pytest.mark.parametrize("n_steps", [20, 21])
+def test_of_many_losses_the_running_mean_is_drawn_but_never_of_held_out_people(n_steps: int) -> None:
+    points = [(step, 3 / step) for step in range(1, n_steps + 1)]
+    losses, held_out = training_curve(points, points).axes
+    assert [len(axes.lines) for axes in (losses, held_out)] == [1 + is_smoothed(points), 1]
+    assert is_smoothed(points) == (n_steps > 20)
+    assert list(held_out.lines[0].get_ydata()) == [value for _, value in points]
 
 
 def test_the_callers_matplotlib_is_left_as_it_was() -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from centaurlab.analyses.finished import Run, _figure, _OWN_of_jobs, command, facts_of, folder_pictures, folder_tables
 from centaurlab.analyses.generalisation import estimate_of
-from centaurlab.display.figures.curves import training_curve
+from centaurlab.display.figures.curves import is_smoothed, training_curve
 from centaurlab.display.figures.intervals import Row, signed_forest
 from centaurlab.display.figures.style import model_label
 from centaurlab.display.section import NLL, Section
@@ -47,13 +47,9 @@ def training_section(run: Run) -> Section:
             )
         )
     if len(loss) > 1:
-        figures.append(
-            _figure(
-                "training",
-                "Loss of each logged step on training sessions (blue: running mean), and NLL of held-out people.",
-                training_curve(loss, nll),
-            )
-        )
+        caption = f"Loss of each logged step on training sessions{_smoothed(loss)}"
+        caption += ", and NLL of held-out people." if len(nll) > 1 else "."
+        figures.append(_figure("training", caption, training_curve(loss, nll)))
     facts = [("trained on", ", ".join(run.about["studies"]))]
     facts.append(("novel studies", ", ".join(run.about.get("novel_studies") or ["none"])))
     return Section(
@@ -74,7 +70,7 @@ def post_training_section(run: Run) -> Section:
     method = str(run.config.get("posttrain", {}).get("method", "post-training")).upper()
     learned = f", {about['learned_tokens']:,} tokens to learn" if about.get("learned_tokens") else ""
     loss = _along_steps(run, "train/loss")
-    caption = "Loss of each logged step on training conversations (blue: running mean)."
+    caption = f"Loss of each logged step on training conversations{_smoothed(loss)}."
     is_nats = method == "SFT" and len(loss) > 1  # the loss of preferences is none of tokens
     return Section(
         title=f"Post-training of {run.folder.name}",
@@ -92,6 +88,10 @@ def post_training_section(run: Run) -> Section:
         provenance=tuple(facts_of(run)),
         commands=(command(run),),
     )
+
+
+def _smoothed(loss: list[tuple[int, float]]) -> str:
+    return " (blue: running mean)" if is_smoothed(loss) else ""
 
 
 def _along_steps(run: Run, name: str) -> list[tuple[int, float]]:

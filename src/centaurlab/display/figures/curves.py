@@ -12,10 +12,20 @@ from centaurlab.display.figures.style import GREY, INK, LIGHT, SERIES, new_figur
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_MOST_POINTS = 20
+
+
+def is_smoothed(loss: Sequence[tuple[int, float]]) -> bool:
+    """Whether ``training_curve`` draws the running mean of so many losses."""
+    return len(loss) > _MOST_POINTS
+
 
 @styled
 def training_curve(loss: Sequence[tuple[int, float]], nll: Sequence[tuple[int, float]]) -> Figure:
-    """Training loss (nats per response token) by step and, below, the NLL of held-out people (nats per response)."""
+    """Training loss (nats per response token) by step and, below, the NLL of held-out people (nats per response).
+
+    Of many losses the running mean is drawn over them.
+    """
     panels = [("training loss\n(nats per token)", loss)]
     if len(nll) > 1:
         panels.append(("held-out NLL\n(nats per response)", nll))
@@ -23,7 +33,7 @@ def training_curve(loss: Sequence[tuple[int, float]], nll: Sequence[tuple[int, f
     axes_of = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
     for axes, (label, points), (colour, marker) in zip(axes_of, panels, SERIES, strict=False):
         steps, values = zip(*points, strict=True)
-        if len(values) > 20:
+        if axes is axes_of[0] and is_smoothed(loss):
             window = len(values) // 10
             smooth = [
                 sum(values[max(0, i - window) : i + 1]) / (i + 1 - max(0, i - window)) for i in range(len(values))
