@@ -1,15 +1,19 @@
 """``import centaurlab as cl``: at once, from whatever a notebook has, and with the numbers of the commands."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 import centaurlab as cl
 from centaurlab.cli.commands import find_command
+from centaurlab.jobs import train
 from helpers.commands import run_python
 from helpers.score_folders import table_folder
 from helpers.tiny_models import save_tiny_llama
@@ -85,6 +89,29 @@ def test_missing_metadata_of_a_data_frame_are_missing() -> None:
     first, second, *_ = cl.load(frame)
     assert (first.metadata["age"], first.metadata.get("sex")) == (21.0, None)
     assert (second.metadata.get("age"), second.metadata["sex"]) == (None, "f")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ([np.int64(3), (np.float32(0.5), np.nan)], [3, [0.5, None]]),
+        ({"a": np.array([1, 2]), 4: [pd.NA]}, {"a": [1, 2], "4": [None]}),
+        (pd.NaT, None),
+        (np.float32("inf"), None),
+        (pd.Timestamp("2020-01-02"), "2020-01-02 00:00:00"),
+        ([np.bool_(True), "a", None], [True, "a", None]),
+    ],
+)
+def test_metadata_may_be_of_numpy_and_pandas_all_the_way_down(given: object, kept: object) -> None:
+    (session,) = cl.load([{"text": "<<a>>", "experiment": "e", "participant": "p", "given": given}])
+    assert session.metadata.get("given") == kept
+
+
+def test_metadata_do_not_count_as_responses() -> None:
+    people = cl.load([{"text": "<<a>> <<b>>", "experiment": "e", "participant": n, "responses": 7} for n in "pq"])
+    assert "2 sessions, 4 responses" in repr(people)
+    assert people.to_frame()["responses"].tolist() == [2, 2]
+    assert [t.metadata["responses"] for t in people] == [7, 7]
 
 
 @pytest.mark.parametrize(
@@ -249,6 +276,36 @@ def test_parts_sum_to_the_difference(pair: tuple[cl.Scores, cl.Scores]) -> None:
     np.testing.assert_allclose(table["difference"], table[["calibration", "format", "preference"]].sum(axis=1))
     assert "study0" in parts._repr_html_()
     assert parts.plot().axes
+
+
+def test_options_of_training_are_values_not_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(train, "COMMAND", replace(train.COMMAND, run=lambda *parsed: asked.append(parsed)))
+    usual = {"model": "m", "data": tmp_path, "output_dir": tmp_path, "use_cpu": True, "bf16": False}
+    values = {
+        "studies": None,
+        "max_participants": None,
+        "lr_scheduler_kwargs": {"num_cycles": 2},
+        "novel_studies": "a b,c",
+    }
+    recipe = tmp_path / "recipe.yaml"
+    written = usual | values | {"data": str(tmp_path), "output_dir": str(tmp_path)}
+    recipe.write_text(yaml.safe_dump(written | {"max_participants": 3, "max_steps": 7}))
+    cl.train(usual | values, max_steps=np.int64(7))
+    cl.train(recipe, max_participants=None)
+    cl.train({}, **usual, **values, max_steps="7")
+    for data, training, model in asked:
+        assert (data.data, data.studies, data.max_participants) == (str(tmp_path), None, None)
+        assert (training.output_dir, training.max_steps, data.novel_studies) == (str(tmp_path), 7, "a b,c")
+        assert training.lr_scheduler_kwargs == {"num_cycles": 2}
+        assert (training.use_cpu, training.bf16, model.model_name_or_path) == (True, False, "m")
+    assert len(asked) == 3
+    for wrong, said in (
+        ({"max_steps": None}, "max_steps is null, not int"),
+        ({"max_step": 1}, "unknown key 'max_step'"),
+    ):
+        with pytest.raises(cl.UserError, match=f"options: {said}"):
+            cl.train(usual | wrong)
 
 
 def test_a_centaur_is_trained_and_scored(tiny_llama_dir: Path, tmp_path: Path) -> None:

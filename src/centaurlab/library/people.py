@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import math
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -59,7 +58,7 @@ class People:
         return len(self.to_frame())
 
     def to_frame(self) -> "pd.DataFrame":
-        """A row per session: study, experiment, participant, text, number of responses, and the metadata.
+        """A row per session: study, experiment, participant, text, number of responses, and other metadata.
 
         Examples
         --------
@@ -74,8 +73,14 @@ class People:
 
         rows = []
         for t in self:
-            row = {"study": t.study, "experiment": t.experiment, "participant": t.participant, "text": t.text}
-            rows.append(row | {"responses": len(find_responses(t.text))} | dict(t.metadata))
+            row: dict[str, Any] = {
+                "study": t.study,
+                "experiment": t.experiment,
+                "participant": t.participant,
+                "text": t.text,
+            }
+            row |= {"responses": len(find_responses(t.text))}
+            rows.append(row | dict(t.metadata) | row)
         return pd.DataFrame(rows)
 
     def __repr__(self) -> str:
@@ -151,9 +156,15 @@ def _written(rows: Iterable[Mapping[str, Any]]) -> Path:
     return path
 
 
-def _plain(value: object) -> object:
-    """A value as JSON has it: numbers of NumPy as Python's, what is missing or not finite as null."""
-    value = value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
-    if isinstance(value, float) and not math.isfinite(value):
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: arrays as lists, numbers of NumPy as Python's, what is missing or not finite as null."""
+    import pandas as pd
+
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if pd.api.types.is_list_like(value, allow_sets=False):
+        return [_plain(one) for one in value]
+    if pd.api.types.is_scalar(value) and (pd.isna(value) or value in (float("inf"), float("-inf"))):
         return None
-    return value if value is None or isinstance(value, str | int | float | list | dict) else str(value)
+    value = value.item() if hasattr(value, "item") else value
+    return value if isinstance(value, str | int | float) else str(value)

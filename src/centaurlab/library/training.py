@@ -56,12 +56,20 @@ def train(config: str | Path | Mapping[str, Any], **options: Any) -> Trained:
 
     assert COMMAND.all_arguments, "training takes TRL's options"
     given = dict(config) if isinstance(config, Mapping) else {}
-    words = [] if given else ["--config", str(config)]
-    for name, value in (given | options).items():
-        words += [f"--{name}", *(map(str, value) if isinstance(value, list | tuple) else [str(value)])]
-    parsed = parse_arguments(COMMAND.all_arguments(), COMMAND.description, words)
+    words = [] if isinstance(config, Mapping) else ["--config", str(config)]
+    given = {name: _plain(value) for name, value in (given | options).items()}
+    parsed = parse_arguments(COMMAND.all_arguments(), COMMAND.description, words, given=given)
     COMMAND.run(*parsed)
     return Trained(Path(parsed[1].output_dir))
+
+
+def _plain(value: object) -> object:
+    """A value as a YAML file would have it."""
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value.item() if hasattr(value, "item") else value  # a number of NumPy
 
 
 def report(

@@ -127,16 +127,22 @@ def option_parser(dataclass_types: Sequence[Any], description: str | None, prog:
 
 
 def parse_arguments(
-    dataclass_types: Sequence[Any], description: str | None, args: Sequence[str] | None = None, prog: str | None = None
+    dataclass_types: Sequence[Any],
+    description: str | None,
+    args: Sequence[str] | None = None,
+    prog: str | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> tuple[Any, ...]:
     """Parse ``args`` (default: the command line) into one instance per dataclass.
 
-    ``description`` heads the ``--help`` text. Unknown options, misspelt, mistyped or unreadable YAML raise
-    ``UserError``; argparse itself exits with code 2 on a bad value.
+    ``description`` heads the ``--help`` text. ``given``: options as values, which win over those of ``--config``.
+    Unknown options, misspelt, mistyped or unreadable YAML raise ``UserError``; argparse itself exits with code 2 on a
+    bad value.
     """
     argv = list(sys.argv[1:] if args is None else args)
     parser = option_parser(dataclass_types, description, prog)
-    for action, value in _config_of(argv, dataclass_types).items():
+    hints = _types_of(dataclass_types)
+    for action, value in (_config_of(argv, hints) | _typed("options", given or {}, hints)).items():
         parser.set_defaults(**{action: value})
         for known in parser._actions:
             if known.dest == action:
@@ -155,14 +161,14 @@ def parse_arguments(
     return tuple(instance for instance in parsed if not isinstance(instance, argparse.Namespace))
 
 
-def _config_of(argv: Sequence[str], dataclass_types: Sequence[Any]) -> dict[str, Any]:
+def _config_of(argv: Sequence[str], hints: Mapping[str, object]) -> dict[str, Any]:
     """What the file given as ``--config`` says, empty without one."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", action="append", default=[])
     given = parser.parse_known_args(argv)[0].config
     if len(given) > 1:
         raise UserError(f"--config is given {len(given)} times; put the options into one file")
-    return _read_config(found_recipe(Path(given[0])), _types_of(dataclass_types)) if given else {}
+    return _read_config(found_recipe(Path(given[0])), hints) if given else {}
 
 
 def found_recipe(path: Path) -> Path:
@@ -219,17 +225,26 @@ def _read_config(path: Path, hints: Mapping[str, object]) -> dict[str, Any]:
     """
     config = read_yaml(path, "--config")
     environment = config.pop(_ENVIRONMENT, {})
-    config = {_full_name(key, hints): value for key, value in config.items()}
-    for key, value in config.items():
-        if key not in hints:
-            raise UserError(f"{path}: unknown key {key!r}{_nearest(key, {*hints, _ENVIRONMENT})}")
-        if isinstance(value, str) and not _fits(value, hints[key]) and _fits([], hints[key]):
-            config[key] = value = _words(path, key, value)
-        if not _fits(value, hints[key], from_text=True):
-            quotes = "; put it between quotes" if _fits("", hints[key]) and isinstance(value, int | float) else ""
-            raise UserError(f"{path}: {key} is {said(value)}, not {_name(hints[key])}{quotes}")
+    config = _typed(path, config, hints)
     os.environ.update(_variables(path, environment))
     return config
+
+
+def _typed(where: Path | str, config: Mapping[str, Any], hints: Mapping[str, object]) -> dict[str, Any]:
+    """Options by their full names, whose values have the types of their fields; a text may stand for a list.
+
+    ``where``: the file, in which it holds several words as on the command line.
+    """
+    typed = {_full_name(key, hints): value for key, value in config.items()}
+    for key, value in typed.items():
+        if key not in hints:
+            raise UserError(f"{where}: unknown key {key!r}{_nearest(key, {*hints, _ENVIRONMENT})}")
+        if isinstance(value, str) and not _fits(value, hints[key]) and _fits([], hints[key]):
+            typed[key] = value = _words(where, key, value) if isinstance(where, Path) else [value]
+        if not _fits(value, hints[key], from_text=True):
+            quotes = "; put it between quotes" if _fits("", hints[key]) and isinstance(value, int | float) else ""
+            raise UserError(f"{where}: {key} is {said(value)}, not {_name(hints[key])}{quotes}")
+    return typed
 
 
 def _is_bool(word: str) -> bool:
