@@ -2,17 +2,14 @@
 
 A ``person`` column says it, where there is one, over all studies. Else an id is one person in a study, unless something
 speaks against it: the catalog (``catalog.facts``) knows studies whose ids begin anew in each experiment, and two
-sessions of one id are of different people where both say what a person stays (gender, age within a year) and say
-otherwise. What a session can change (scores, accuracy, conditions, dates) tells nobody apart, nor does what is known
-of one of them alone: to keep two people on one side of a split costs a little, to have one person on both makes every
-number wrong. Studies that the catalog knows to share a sample share people, by the same ids. Nothing is ever joined
-across ids, since different people give the same answers.
+sessions of one id are of different people where a person-level field that both have differs. Sessions that nothing
+tells apart stay together, with equal metadata or without any: to keep two people on one side of a split costs a
+little, to have one person on both makes every number wrong. Studies that the catalog knows to share a sample share
+people, by the same ids. Nothing is ever joined across ids, since different people give the same answers.
 """
 
-import math
 import re
 from array import array
-from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +17,6 @@ from decimal import Decimal
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import product
-from struct import Struct
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,28 +39,46 @@ ANEW, OTHER_METADATA = "another person in each experiment by the catalog", "seve
 """Whether an id of several sessions counts as one person, and why."""
 
 _OF_A_SESSION = {
-    *("block", "blocks", "bonus", "condition", "conditions", "counterbalance", "counterbalancing", "date", "day"),
-    *("duration", "earned", "earnings", "end", "file", "filename", "list", "order", "origin", "payment"),
-    *("phase", "points", "reward", "rewards", "round", "rt", "rts", "run", "seed", "session", "sessions", "set"),
-    *("start", "task", "time", "times", "timestamp", "trial", "trials", "version", "wave"),
+    *("accuracy", "block", "blocks", "bonus", "comment", "comments", "completed", "condition", "conditions", "correct"),
+    *("counterbalance", "counterbalancing", "date", "day", "duration", "earned", "earnings", "end", "errors"),
+    *(
+        "feedback",
+        "file",
+        "filename",
+        "latency",
+        "list",
+        "order",
+        "origin",
+        "payment",
+        "payoff",
+        "performance",
+        "phase",
+    ),
+    *(
+        "points",
+        "reward",
+        "rewards",
+        "round",
+        "rt",
+        "rts",
+        "run",
+        "seed",
+        "session",
+        "sessions",
+        "set",
+        "start",
+        "task",
+    ),
+    *("time", "times", "timestamp", "trial", "trials", "version", "wave", "winnings"),
 }
 """Words in the names of fields that tell of a session and not of the person."""
+_SCORE = {"average", "final", "mean", "score", "scores", "sum", "total"}
+"""Words that tell of a session where there is no other; a score of a questionnaire is the person's."""
 _WORD = re.compile(r"[A-Z]+s\b|[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # RTs is a word
-
-_AGE = "age"
-_STAYS = {
-    *(_AGE, "gender", "genderidentity", "sex", "biologicalsex", "birth", "birthdate", "birthday", "birthyear", "born"),
-    *("dob", "yob", "birthplace", "birthcountry", "countrybirth", "handedness", "ethnicity", "race", "nationality"),
-    *("nativelanguage", "mothertongue"),
-}
-"""What a person stays from session to session, as fields are called but for ``_AROUND``."""
-_AROUND = {"participant", "subject", "person", "demographic", "demographics", "in", "of", "year", "years"}
-_A_BIRTHDAY = 1.0
-"""Years by which the age of one person may differ between sessions."""
 
 _Traits = tuple[tuple[str, str], ...]
 _Digested = tuple[tuple[str, bytes], ...]
-_VALUE_BYTES, _DOUBLE = 8, Struct("d")
+_VALUE_BYTES = 8
 
 
 class _Session(NamedTuple):
@@ -138,7 +152,7 @@ def find_persons(sessions: Iterable[tuple[SessionKey, Mapping[str, object]]]) ->
     by_column, by_id = _ByColumn(), _ById()
     for key, fields in sessions:
         if (person := as_name(fields.get(PERSON_FIELD))) is None:
-            by_id.add(key, _lasting(fields))
+            by_id.add(key, traits_of(fields))
         else:
             by_column.add(key, person.encode("utf-8", "backslashreplace").decode())  # half of a pair is no UTF-8
     how: dict[str, Counter[str]] = defaultdict(Counter)
@@ -183,7 +197,7 @@ class _ById:
     """The sessions whose person the id tells, and what speaks against it.
 
     Of these: digests of study and id; the names, one after the other; values of metadata, as digests of 8 bytes, since
-    they are only ever asked whether they are equal; ages as they are.
+    they are only ever asked whether they are equal.
     """
 
     def __init__(self) -> None:
@@ -195,16 +209,14 @@ class _ById:
         self._ends = array("q", [0, 0])  # of names and values
 
     def add(self, key: SessionKey, traits: _Traits) -> None:
-        """``traits`` as ``_lasting``."""
         fields = tuple(name for name, _ in traits)
         self._kinds.append(self._studies.setdefault(key.study, len(self._studies)))
         self._kinds.append(self._experiments.setdefault(key.experiment, len(self._experiments)))
         self._kinds.append(self._fields.setdefault(fields, len(self._fields)))
         self._digests += SessionKey(key.study, "", key.participant).digest()
         self._names += key.participant.encode("utf-8", "surrogatepass")
-        for name, value in traits:
-            digest = blake2b(value.encode("utf-8", "surrogatepass"), digest_size=_VALUE_BYTES).digest()
-            self._values += _DOUBLE.pack(float(value)) if name == _AGE else digest
+        for _, value in traits:
+            self._values += blake2b(value.encode("utf-8", "surrogatepass"), digest_size=_VALUE_BYTES).digest()
         self._ends.extend((len(self._names), len(self._values)))
 
     def people(self, how: Mapping[str, Counter[str]], n_ids: Counter[str]) -> Iterator[tuple[_Person, bytes]]:
@@ -301,49 +313,23 @@ def _told_apart(sessions: Sequence[_Session]) -> tuple[list[list[_Session]], str
     return list(groups.values()), BY_METADATA if told else UNTOLD
 
 
-_ByAge = Mapping[float, list[int]]
-
-
-def _by_values(
-    sessions: Sequence[_Session], of: Sequence[int], names: Collection[str]
-) -> dict[_Digested, dict[float, list[int]]]:
-    """The sessions ``of`` these numbers by their values of the fields ``names``, and by age if it is one of these."""
-    found: dict[_Digested, dict[float, list[int]]] = defaultdict(lambda: defaultdict(list))
+def _by_values(sessions: Sequence[_Session], of: Sequence[int], names: Collection[str]) -> dict[_Digested, list[int]]:
+    """The sessions ``of`` these numbers by their values of the fields ``names``."""
+    found: dict[_Digested, list[int]] = defaultdict(list)
     for i in of:
-        values = {name: value for name, value in sessions[i].traits if name in names}
-        age = _DOUBLE.unpack(values.pop(_AGE))[0] if _AGE in values else 0.0
-        found[tuple(values.items())][age].append(i)
+        found[tuple(trait for trait in sessions[i].traits if trait[0] in names)].append(i)
     return found
 
 
-def _matched(first: Mapping[_Digested, _ByAge], second: Mapping[_Digested, _ByAge]) -> Iterator[list[int]]:
-    for values in [one for one in first if one in second]:
-        ages = sorted(second[values])
-        for age, of_age in first[values].items():
-            near = ages[bisect_left(ages, age - _A_BIRTHDAY) : bisect_right(ages, age + _A_BIRTHDAY)]
-            yield from (of_age + second[values][one] for one in near)
-
-
-def _lasting(fields: Mapping[str, object]) -> _Traits:
-    """What the person stays, by the last word for it; an age that is no number (a band, which ends) is left out."""
-    found = {}
-    for name, value in traits_of(fields):
-        called = "".join(word for word in _words(name) if word not in _AROUND)
-        if called in _STAYS and (called != _AGE or _is_number(value)):
-            found[called] = value
-    return tuple(sorted(found.items()))
+def _matched(first: Mapping[_Digested, list[int]], second: Mapping[_Digested, list[int]]) -> Iterator[list[int]]:
+    return (first[values] + second[values] for values in first if values in second)
 
 
 @lru_cache(4096)
-def _words(name: str) -> tuple[str, ...]:
-    return tuple(word.casefold() for word in _WORD.findall(name))
-
-
-def _is_number(value: str) -> bool:
-    try:
-        return math.isfinite(float(value))
-    except ValueError:
-        return False
+def _is_of_a_session(name: str) -> bool:
+    words = {word.casefold() for word in _WORD.findall(name)}
+    is_score = bool(words) and words <= _SCORE
+    return is_score or not words.isdisjoint(_OF_A_SESSION) or TIMES.fullmatch(name) is not None
 
 
 def traits_of(fields: Mapping[str, object]) -> _Traits:
@@ -356,8 +342,7 @@ def traits_of(fields: Mapping[str, object]) -> _Traits:
             if name not in known
             and isinstance(value, str | int | float | Decimal)
             and not is_missing(value)
-            and not TIMES.fullmatch(name)
-            and _OF_A_SESSION.isdisjoint(_words(name))
+            and not _is_of_a_session(name)
             and as_list(value) is None
         )
     )
