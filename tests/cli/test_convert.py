@@ -145,6 +145,16 @@ def test_a_first_template_shows_what_people_saw(folder):
 def test_which_column_names_the_person_is_asked_for_with_a_guess(folder):
     done = centaurlab("data", "convert", "t.csv", "--init", cwd=folder)
     assert "perhaps --participant id?" in done.error
+    (folder / "t.csv").write_text("id,session,file,answer\na,1,cat,left\na,2,dog,left\n")
+    assert "perhaps --participant id?" in centaurlab("data", "convert", "t.csv", "--init", cwd=folder).error
+
+
+def test_who_is_who_is_said_where_no_column_is_named(folder):
+    (folder / "t.json").write_text(json.dumps([[{"answer": "left", "rt": 1}], [{"answer": "right", "rt": 2}] * 2]))
+    asked = ("t.json", "--template", "t.jinja", "--study", "me2026", "--rt_unit", "s", "--output", "out.jsonl")
+    done = centaurlab("data", "convert", *asked, cwd=folder)
+    assert "2 people, 3 responses" in done.stdout, done.stderr
+    assert "told by files or lists, in the column 'session'" in done.stdout
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)

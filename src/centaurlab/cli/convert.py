@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from centaurlab.data.tables.first import first_template
-from centaurlab.data.tables.jspsych import SESSION
-from centaurlab.data.tables.reading import FILE, read_trials
+from centaurlab.data.tables.reading import read_trials
 from centaurlab.data.tables.sessions import PersonSession, PreparedTable, TableArguments, prepared, tell_sessions
 from centaurlab.data.tables.table import TrialTable
 from centaurlab.data.tables.template import SessionTemplate
@@ -65,6 +64,9 @@ def run(asked: ConvertArguments, table: TableArguments) -> None:
     """Write the sessions, a first template, or show some."""
     trials = read_trials(found_recipe(Path(asked.trials)))
     participant = _participant(table, trials, asked.trials)
+    if not table.participant:
+        how = f"no --participant is given: who is who is told by files or lists, in the column {participant!r}"
+        trials = replace(trials, notes=(*trials.notes, how))
     rows = prepared(trials, table)
     if asked.init:
         _write_template(asked, rows.told, participant)
@@ -99,13 +101,11 @@ def run(asked: ConvertArguments, table: TableArguments) -> None:
 
 
 def _participant(table: TableArguments, trials: TrialTable, name: str) -> str:
-    """The column that names the person: the one asked for, or what files or lists of JSON tell apart."""
+    """The column that names the person: the one asked for, or the reader's, of files or lists of JSON."""
     if table.participant:
         return table.participant
-    if len({row.cells.get(FILE) for row in trials.rows}) > 1:
-        return FILE
-    if SESSION in trials.columns and len({row.cells.get(SESSION) for row in trials.rows}) > 1:
-        return SESSION
+    if trials.person and len({row.cells.get(trials.person) for row in trials.rows}) > 1:
+        return trials.person
     likely = [one for one in trials.columns if one.casefold().replace("_", "") in _LIKELY]
     meant = f"; perhaps --participant {likely[0]}?" if likely else f"; there are {', '.join(trials.columns[:20])}"
     raise UserError(f"{name}: which column names the person? say --participant COLUMN{meant}")

@@ -134,6 +134,38 @@ def test_jatos_writes_a_list_per_session(tmp_path):
     assert [row["session"] for row in cells(together)] == ["1", "2"]
 
 
+def people(path: Path) -> list[str | None]:
+    table = read_trials(path)
+    assert table.person
+    return [row.cells[table.person] for row in table.rows]
+
+
+def test_who_is_who_is_told_by_what_the_reader_knows_and_by_no_column_so_called(tmp_path):
+    assert read_trials(written(tmp_path / "t.csv", "subject,session,file\na,1,cat\nb,2,dog\n")).person is None
+    own = written(tmp_path / "r.json", json.dumps([[{"session": 1}, {"session": 2}], [{"session": 1}]]))
+    assert people(own) == ["1", "1", "2"]
+    assert [row["session"] for row in cells(own)] == ["1", "2", "1"]
+    for name in ("p1", "p2"):
+        written(tmp_path / "csv" / f"{name}.csv", "file,choice\ncat,a\ndog,b\n")
+    assert people(tmp_path / "csv") == ["p1", "p1", "p2", "p2"]
+    assert [row["file"] for row in cells(tmp_path / "csv")] == ["cat", "dog"] * 2
+
+
+def test_lists_of_several_files_are_of_different_people(tmp_path):
+    for name in ("e1", "e2"):
+        written(tmp_path / f"{name}.json", json.dumps([[{"a": 1}], [{"a": 2}], [{"a": 3}]]))
+    written(tmp_path / "e3.json", json.dumps([{"a": 1}]))
+    assert people(tmp_path) == ["e1/1", "e1/2", "e1/3", "e2/1", "e2/2", "e2/3", "e3"]
+
+
+def test_the_components_of_a_jatos_run_are_one_persons_in_their_order(tmp_path):
+    for run, part in ((1, 2), (1, 10), (2, 11), (2, 12)):
+        place = tmp_path / f"study_result_{run}" / f"comp-result_{part}" / "data.txt"
+        written(place, json.dumps([{"a": part}]) + "\n" + json.dumps([{"a": part + 0.5}]))
+    assert people(tmp_path) == ["study_result_1"] * 4 + ["study_result_2"] * 4
+    assert [row["a"] for row in cells(tmp_path)] == ["2", "2.5", "10", "10.5", "11", "11.5", "12", "12.5"]
+
+
 @pytest.mark.parametrize(
     ("text", "said"), [("[1]", "line|r.json:1, trial 1: '1' is no trial"), ('[{"a": 1},\n{]', "r.json:2: invalid JSON")]
 )
@@ -151,7 +183,7 @@ def test_a_folder_is_a_file_per_person(tmp_path):
         {"a": "3", "c": "4", "file": "s1"},
         {"a": "1", "b": "2", "file": "s2"},
     ]
-    assert table.columns == ("a", "c", "file", "b")
+    assert table.columns == ("a", "c", "b", "file")
     assert table.notes == (f"passed over in {tmp_path}: README.txt",)
     written(tmp_path / "s3.csv", "x,y\n3,4\n")
     with pytest.raises(UserError, match=r"s3.csv and .*s1.csv have no column in common"):

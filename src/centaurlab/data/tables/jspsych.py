@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from centaurlab.data.tables.table import Row, TrialTable
+from centaurlab.data.tables.table import Row, TrialTable, unused
 from centaurlab.runtime.errors import UserError
 
 SESSION = "session"
-"""The column that numbers the lists of a file, where the trials have none themselves: JATOS writes one per session."""
+"""The column that numbers the lists of a file, if the trials have none so called: JATOS writes one per session."""
 
 
 class _Number(str):
@@ -27,7 +27,7 @@ def read_json_trials(path: Path) -> TrialTable:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 (byte {error.start + 1}); save it as UTF-8") from error
-    rows: list[Row] = []
+    rows: list[tuple[dict[str, str | None], str, int]] = []
     columns: dict[str, None] = {}
     sessions = 0
     for value, place in _values(text, path):
@@ -41,8 +41,10 @@ def read_json_trials(path: Path) -> TrialTable:
                     raise UserError(f"{here}: {str(trial)[:40]!r} is no trial; a trial is an object, {{…}}")
                 cells = dict(_flat(trial))
                 columns |= dict.fromkeys(cells)
-                rows.append(Row({SESSION: str(sessions), **cells}, here))
-    return TrialTable(tuple(dict.fromkeys([*columns, SESSION])), rows)
+                rows.append((cells, here, sessions))
+    column = unused(SESSION, columns)
+    numbered = [Row({column: str(session), **cells}, here) for cells, here, session in rows]
+    return TrialTable((*columns, column), numbered, person=column)
 
 
 def _values(text: str, path: Path) -> Iterator[tuple[object, str]]:

@@ -1,7 +1,7 @@
 """Files and folders as experiment software writes them into one table of trials, every cell as the text that is there.
 
-A folder is one file per person, or a Psych-DS data set (``dataset_description.json``, ``data/*_data.csv``), whose file
-names say ``subject-01``.
+A folder is one file per person, what JATOS exports, or a Psych-DS data set (``dataset_description.json``,
+``data/*_data.csv``), whose file names say ``subject-01``.
 """
 
 import csv
@@ -9,17 +9,21 @@ import io
 import re
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from centaurlab.data.files import MAX_RATIO, RATIO_APPLIES_FROM_BYTES
 from centaurlab.data.tables.jspsych import read_json_trials
-from centaurlab.data.tables.table import Row, TrialTable, stacked
+from centaurlab.data.tables.table import Row, TrialTable, stacked, unused
 from centaurlab.runtime.errors import UserError, one_line
 
 FILE = "file"
-"""The column that says from which file of a folder a row is, where the files have no such column themselves."""
+"""The column that says from which file of a folder a row is, if the files have none so called."""
+PERSON = "person"
+"""The column that says whose a row is, where files do not: of JATOS's folders and of lists in several files."""
 
 _PSYCH_DS = "dataset_description.json"
+_JATOS_RUN = re.compile(r"(.*/)?study[_-]result_[^/]*")
 _KEYWORD = re.compile(r"([a-zA-Z]+)-([a-zA-Z0-9.]+)")
 _MAX_CELL = 1 << 26
 _SELDOM = {".txt", ".jsonl"}
@@ -41,14 +45,29 @@ def read_trials(path: Path) -> TrialTable:
             raise UserError(f"{path} is a Psych-DS folder without data/…_data.csv")
         return stacked([_with_columns(_read_file(file), dict(_KEYWORD.findall(file.stem))) for file in files])
     files, notes = _files_of(path)
-    tables = [
-        _with_columns(_read_file(file), {FILE: file.relative_to(path).with_suffix("").as_posix()}) for file in files
-    ]
+    tables = [_read_file(file) for file in files]
     for table in tables[1:]:
-        if not set(table.columns) & set(tables[0].columns) - {FILE}:
+        if not set(table.columns) & set(tables[0].columns):
             raise UserError(f"{table.files[0]} and {tables[0].files[0]} have no column in common; convert them apart")
     whole = stacked(tables)
-    return TrialTable(whole.columns, whole.rows, whole.files, (*notes, *whole.notes))
+    names = [file.relative_to(path).with_suffix("").as_posix() for file in files]
+    new = {unused(FILE, whole.columns): [name for name, table in zip(names, tables, strict=True) for _ in table.rows]}
+    whose = [person for name, table in zip(names, tables, strict=True) for person in _people(name, table)]
+    if whose not in new.values():
+        new[unused(PERSON, whole.columns)] = whose
+    rows = [
+        Row(row.cells | dict(zip(new, values, strict=True)), row.place)
+        for row, *values in zip(whole.rows, *new.values(), strict=True)
+    ]
+    return replace(whole, columns=(*whole.columns, *new), rows=rows, notes=(*notes, *whole.notes), person=list(new)[-1])
+
+
+def _people(name: str, table: TrialTable) -> list[str]:
+    """Whose the rows of a file are: of one JATOS run with all its components, of each of its lists, or of the file."""
+    if of_run := _JATOS_RUN.search(name):
+        return [of_run[0]] * len(table.rows)
+    lists = [row.cells[table.person] for row in table.rows] if table.person else []
+    return [f"{name}/{one}" for one in lists] if len(set(lists)) > 1 else [name] * len(table.rows)
 
 
 def _files_of(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
@@ -59,11 +78,18 @@ def _files_of(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
         raise UserError(
             f"{folder} holds tables of several kinds ({', '.join(kinds)}); put those of trials into a folder"
         )
-    files = [one for one in names if one.suffix.lower() in (kinds or _SELDOM)] or sorted(folder.rglob("data.txt"))
+    files = [one for one in names if one.suffix.lower() in (kinds or _SELDOM)] or sorted(
+        folder.rglob("data.txt"), key=_by_number
+    )
     if not files:
         raise UserError(f"{folder} holds no table of trials; they are read from {', '.join(READERS)}")
     passed = [one.name for one in names if one not in files]
     return files, (f"passed over in {folder}: {', '.join(passed)}",) if passed else ()
+
+
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    """JATOS counts its folders: the tenth comes after the second."""
+    return [(int(digits or 0), text) for text, digits in re.findall(r"(\D*)(\d*)", path.as_posix())]
 
 
 def _read_file(path: Path) -> TrialTable:
@@ -76,7 +102,7 @@ def _read_file(path: Path) -> TrialTable:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     if not table.rows:
         raise UserError(f"{path} holds no row")
-    return TrialTable(table.columns, table.rows, (path,), table.notes)
+    return replace(table, files=(path,))
 
 
 def _with_columns(table: TrialTable, known: dict[str, str]) -> TrialTable:

@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -42,7 +42,8 @@ class Row:
 class TrialTable:
     """Rows in the order of the files; ``missing`` are the texts that stand for "no value", beside the empty one.
 
-    ``files``: those that were read. ``notes`` say how, wherever that was a choice.
+    ``files``: those that were read. ``notes`` say how, wherever that was a choice. ``person``: the column by which a
+    reader told files or lists apart, if it did.
     """
 
     columns: tuple[str, ...]
@@ -50,6 +51,7 @@ class TrialTable:
     files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     missing: frozenset[str] = frozenset()
+    person: str | None = None
 
     def cell(self, row: Row, column: str) -> Cell | None:
         """A cell, None where it is missing. Raises ``UserError`` for a column that is not there."""
@@ -59,6 +61,13 @@ class TrialTable:
         if column not in self.columns:
             no_such_column(column, self.columns)
         return None
+
+
+def unused(name: str, columns: Collection[str]) -> str:
+    """A name for a column beside ``columns``: this, or one that is like it."""
+    while name in columns:
+        name += "_read"
+    return name
 
 
 def named(column: str) -> str:
@@ -110,7 +119,7 @@ def ordered(table: TrialTable, columns: Sequence[str]) -> TrialTable:
             )
         keys: list[float] | list[str] = [float(text) for text in texts] if all(are_numbers) else texts
         rows = [rows[i] for i in sorted(range(len(rows)), key=keys.__getitem__)]
-    return TrialTable(table.columns, rows, table.files, table.notes, table.missing)
+    return replace(table, rows=rows)
 
 
 def by_person(table: TrialTable, column: str) -> dict[str, list[Row]]:
