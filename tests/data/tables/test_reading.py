@@ -134,6 +134,20 @@ def test_jatos_writes_a_list_per_session(tmp_path):
     assert [row["session"] for row in cells(together)] == ["1", "2"]
 
 
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("subject;choice;how sure, 1-7\na;left;3\nb;left;2\n", ("subject", "choice", "how sure, 1-7")),
+        ("subject;rt, in s;choice\na;0,5;left\n", ("subject", "rt, in s", "choice")),
+        ("subject,a;b\na,1;2\nb,3\n", ("subject", "a;b")),
+        ("subject;how sure, 1-7\na;1\n", ("subject", "how sure, 1-7")),
+        ("a,b\n1,2\n", ("a", "b")),
+    ],
+)
+def test_columns_are_parted_by_what_head_and_rows_agree_on(tmp_path, text, columns):
+    assert read_trials(written(tmp_path / "t.csv", text)).columns == columns
+
+
 def people(path: Path) -> list[str | None]:
     table = read_trials(path)
     assert table.person

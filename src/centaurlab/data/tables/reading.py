@@ -10,6 +10,7 @@ import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from centaurlab.data.files import MAX_RATIO, RATIO_APPLIES_FROM_BYTES
@@ -26,6 +27,7 @@ _PSYCH_DS = "dataset_description.json"
 _JATOS_RUN = re.compile(r"(.*/)?study[_-]result_[^/]*")
 _KEYWORD = re.compile(r"([a-zA-Z]+)-([a-zA-Z0-9.]+)")
 _MAX_CELL = 1 << 26
+_FIRST_ROWS = 100
 _SELDOM = {".txt", ".jsonl"}
 """Endings of other files as well; they count where nothing else is there."""
 
@@ -114,12 +116,13 @@ def _with_columns(table: TrialTable, known: dict[str, str]) -> TrialTable:
 
 def _read_delimited(path: Path) -> TrialTable:
     text = _decoded(path)
+    csv.field_size_limit(_MAX_CELL)
     head = text.partition("\n")[0]
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
-    delimiter = next((one for one in (usual, ";", "\t") if one in head), usual)
+    known = [one for one in (usual, ";", "\t") if one in head]
+    delimiter = max(known, key=lambda one: _n_columns(text, one), default=usual)
     said = {";": "semicolons", "\t": "tabs", ",": "commas"}[delimiter]
     notes = () if delimiter == usual else (f"{path.name} is read with {said} between its columns",)
-    csv.field_size_limit(_MAX_CELL)
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     columns: list[str] = []
     rows: list[Row] = []
@@ -140,6 +143,16 @@ def _read_delimited(path: Path) -> TrialTable:
     except csv.Error as error:
         raise UserError(f"{path}:{lines.line_num}: {error}; save the table anew as CSV (UTF-8)") from error
     return TrialTable(tuple(columns), rows, notes=notes)
+
+
+def _n_columns(text: str, delimiter: str) -> int:
+    """How many columns head and first rows agree on; 0 where they do not."""
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        found = {len(cells) for cells in islice(lines, _FIRST_ROWS) if cells}
+    except csv.Error:
+        return 0
+    return found.pop() if len(found) == 1 else 0
 
 
 def _decoded(path: Path) -> str:
