@@ -149,6 +149,12 @@ def test_which_column_names_the_person_is_asked_for_with_a_guess(folder):
     assert "perhaps --participant id?" in centaurlab("data", "convert", "t.csv", "--init", cwd=folder).error
 
 
+@pytest.mark.parametrize("name", ["elsewhere/prompts.jsonl", "badham2017deficits/a.jsonl", "badham2017deficits.jsonl"])
+def test_the_study_is_read_back_whatever_the_file_is_called(folder, name):
+    assert convert(folder, *WHOLE[:-1], name).returncode == 0
+    assert {session.key.study for session in open_source(DataArguments(str(folder / name)))} == {"me2026"}
+
+
 def test_who_is_who_is_said_where_no_column_is_named(folder):
     (folder / "t.json").write_text(json.dumps([[{"answer": "left", "rt": 1}], [{"answer": "right", "rt": 2}] * 2]))
     asked = ("t.json", "--template", "t.jinja", "--study", "me2026", "--rt_unit", "s", "--output", "out.jsonl")

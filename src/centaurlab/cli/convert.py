@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from centaurlab.data.records import Place, placed_study
 from centaurlab.data.tables.first import first_template
 from centaurlab.data.tables.reading import read_trials
 from centaurlab.data.tables.sessions import PersonSession, PreparedTable, TableArguments, prepared, tell_sessions
@@ -184,7 +185,10 @@ def _write(
     if path.exists() and not record.exists():
         raise UserError(f"{path} is there already, and was not written by this command; name another --output")
     told = list(sessions)
-    lines = "".join(json.dumps(one.fields, ensure_ascii=False) + "\n" for one in told)
+    study = str(table.study).partition("/")[0]
+    place = Place(path.absolute().parent.name, path.stem)
+    said = {} if placed_study((place,)) in (None, study) else {"study": study}  # else a name of file or folder would be
+    lines = "".join(json.dumps(one.fields | said, ensure_ascii=False) + "\n" for one in told)
     inputs = {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in trials.files}
     about = provenance() | {
         "job": "data convert",
