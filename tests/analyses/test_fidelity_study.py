@@ -151,6 +151,19 @@ def test_a_reward_is_a_number_above_zero_however_a_module_writes_it() -> None:
     assert leaves == {"choice after a reward": 1, "choice after no reward": 2}  # 2.5; 0 and 0.0
 
 
+def test_an_answer_left_blank_is_no_choice() -> None:
+    def told(trials: list[Trial]) -> list[Trial]:
+        return [replace(trial, outcome={"reward": 1}) for trial in trials]
+
+    own = Study("own2026", lambda *_: Ask(options=("J", "F")), first_trial="You", feedback="contingent", finish=told)
+    text = "".join(f"You press <<{key}>>. " for key in ["J", "", "", "J", "J", "F"])
+    (found,) = behaviours([Transcript(text, "own2026", "e", "p")], {}, {"own2026": own})["own2026"]
+    assert found.features["choice J"] == 3 / 4
+    assert not [name for name in found.features if name.removeprefix("choice").strip() == ""]
+    stays = {answer: n for (item, answer), n in found.dynamics.items() if "reward" in item}
+    assert stays == {"the same again": 1, "another": 1}
+
+
 def test_choices_after_rewards_are_counted_by_transition() -> None:
     opening = "Two second-stage states: O or Z.\nA choice between two options: P and E.\n"
     trial = (

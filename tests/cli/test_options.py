@@ -79,6 +79,13 @@ def test_answers_outside_the_options_of_a_module_are_listed_and_an_error(path, c
     assert "participant '2' of 'mine2026' (experiment 'mine2026/1'), response 1 is none of its options" in printed
 
 
+def test_a_blank_answer_does_not_say_that_a_module_reads_wrongly(capsys, tmp_path):
+    sessions = [{"text": RATING.format(2, ""), "experiment": "revelle2010personality/1", "participant": 1}]
+    path = write_transcripts(tmp_path / "s.jsonl", sessions)
+    print_options(DataArguments(data=str(path), on_malformed="skip"))
+    assert "none of its options" not in capsys.readouterr().out
+
+
 def test_sessions_that_ones_own_module_cannot_read_are_listed_and_an_error(path, capsys, tmp_path):
     broken = write_module(tmp_path, MODULE.replace("letters(opening)", "letters(opening)[:past[0]]"))
     with pytest.raises(UserError, match=r"my_study\.py cannot read 2 of 2 sessions of mine2026"):

@@ -121,6 +121,24 @@ def test_one_slip_among_hundreds_does_not_undo_labels_and_has_no_options():
     assert options.role_R == ("yes", None, "no")
 
 
+@pytest.mark.parametrize("blank", ["", " ", "\u200b"])
+def test_a_blank_answer_is_no_option_and_offered_what_the_others_are(blank):
+    """Options are those of the data without it, by every rule, so that a missed trial does not move chance."""
+    full = [answers(*"JFJF", participant=str(person)) for person in range(3)]
+    missed = [answers("J", blank, "F", "J", participant=f"m{person}") for person in range(2)]
+    labels = shared_labels([*full, *missed])
+    assert labels == shared_labels([*full, *(answers(*"JFJ", participant=f"m{p}") for p in range(2))])
+    options = session_options(missed[0], labels)
+    assert (options.rule, options.of(1), options.role_R[1]) == ("labels of the study", ("F", "J"), None)
+    own = session_options(missed[0], {})
+    assert (own.rule, own.sets, own.of(1)) == ("own answers", (("F", "J"),), ("F", "J"))
+    assert session_options(answers("J", blank, "J"), {}).sets == ()
+    # blanks make up no part of the 99 % of a study, nor of the nine tenths beside a remark
+    assert shared_labels([answers("J", *[blank] * 9, "F", participant=p) for p in "12"]) == labels
+    remark = answers(*"JFJFJFJFJF", *[blank] * 5, "the larger one, mostly")
+    assert session_options(remark, {}).sets == (("F", "J"),)
+
+
 def labels_counted_at_once(people: list[list[str]]) -> dict[str, tuple[str, ...]]:
     """The definition, with every answer of everybody in memory."""
     several = {answer for one in people for answer in one if sum(answer in other for other in people) > 1}

@@ -9,7 +9,7 @@ from itertools import pairwise
 from centaurlab.catalog.studies import Study, Trial, find_study
 from centaurlab.data.options import session_items, session_options, session_trials
 from centaurlab.data.persons import Persons, Unit
-from centaurlab.data.transcripts import SessionKey, Transcript
+from centaurlab.data.transcripts import SessionKey, Transcript, is_blank
 
 BINS = 8
 """A session's answers, in order, are cut into so many parts for its learning curve."""
@@ -105,12 +105,12 @@ def _behaviour(
     stays: list[tuple[str, bool]] = []
     if options.rule == "module" and study is not None:
         trials = session_trials(transcript, study)
-        answers = [(trial.kind, trial.role or trial.answer) for trial in trials]
+        answers = [None if is_blank(one.answer) else (one.kind, one.role or one.answer) for one in trials]
         offers = [trial.roles or trial.options or () for trial in trials]
         effects = {name: compute(trials) for name, compute in study.effects.items()}
         stays = list(_stays(trials))
     elif options.rule == "labels of the study":
-        answers = [("answer", role) if role else None for role in options.role_R]  # type: ignore[misc]
+        answers = [("answer", role) if role else None for role in options.role_R]
         offers = [options.of(response) or () for response in range(len(answers))]
     else:  # labels that may be another's other option say nothing together
         answers, offers = [], []
@@ -155,7 +155,8 @@ def _stays(trials: Sequence[Trial]) -> Iterator[tuple[str, bool]]:
         by_trial[trial.trial].append(trial)
     for now, following in pairwise(by_trial.values()):
         rewards = [paid for of in now if isinstance(paid := of.outcome.get("reward"), int | float)]
-        if rewards and now[0].kind == following[0].kind:
+        is_answered = not is_blank(now[0].answer) and not is_blank(following[0].answer)
+        if rewards and is_answered and now[0].kind == following[0].kind:
             transitions = [str(of.stimuli["transition"]) for of in now if "transition" in of.stimuli]
             reward = "a" if rewards[-1] > 0 else "no"  # a loss is none
             situation = ", ".join([f"{now[0].kind} after {reward} reward", *transitions])

@@ -20,7 +20,7 @@ from centaurlab.data.options import (
 )
 from centaurlab.data.records import Problem
 from centaurlab.data.source import DataArguments, open_source
-from centaurlab.data.transcripts import SessionKey, Transcript
+from centaurlab.data.transcripts import SessionKey, Transcript, is_blank
 from centaurlab.jobs.command import Command
 from centaurlab.runtime import terminal
 from centaurlab.runtime.errors import UserError
@@ -103,7 +103,7 @@ class StudyOptions:
             self.with_options += 1
             self.chance += math.log(len(offered))
             place = Place(transcript.key, number + 1, segments[number], offered, answer, options.role_R[number])
-            if answer not in offered:
+            if answer not in offered and not is_blank(answer):
                 self.n_outside += 1
                 if len(self.outside) < OUTSIDE_SHOWN:
                     self.outside.append(place)

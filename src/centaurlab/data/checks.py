@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from centaurlab.catalog.studies import Study, UnreadableError, find_study
 from centaurlab.data.lookalikes import KINDS, excerpt, lookalikes
 from centaurlab.data.options import cut_at_responses, session_trials
-from centaurlab.data.transcripts import Transcript
+from centaurlab.data.transcripts import Transcript, is_blank
 
 REWARD_LABELS, RESPONSE_TIMES, FORCED, LETTERS = "reward labels", "response times", "forced choice", "letters twice"
 
@@ -186,7 +186,7 @@ class _Outcomes:
         if len(set(answers)) > _MAX_LABELS or len(known) < _SHARE_WITH_OUTCOME * len(answers):
             return  # no repeated choice among few, each with its outcome: staying means nothing
         for answer, outcome, following in zip(answers, rewarded, answers[1:], strict=False):
-            if outcome is not None:
+            if outcome is not None and not (is_blank(answer) or is_blank(following)):
                 (self.stayed if answer == following else self.moved)[outcome] += 1
 
     def doubt(self) -> str | None:

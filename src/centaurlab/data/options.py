@@ -2,7 +2,8 @@
 
 Never by what the person happened to answer where better is known: (a) the study's module in the catalog, (b) the
 labels that everybody in the study used, where labels are not drawn anew per person, (c) the session's own answers,
-without a remark in words of one's own.
+without a remark in words of one's own. A blank answer is none: it is no option, and what was offered there is what the
+session's other choices were among.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from centaurlab.catalog.studies import Study, Trial, UnreadableError, find_study, read_trials
-from centaurlab.data.transcripts import Transcript, find_responses
+from centaurlab.data.transcripts import Transcript, find_responses, is_blank
 
 Rule = Literal["module", "labels of the study", "own answers"]
 
@@ -90,14 +91,16 @@ def session_options(
             problem = str(error)
         else:
             return _session_options("module", [trial.options for trial in trials], [trial.role for trial in trials])
-    answers = cut_at_responses(transcript.text)[1]
+    answers = ["" if is_blank(answer) else answer for answer in cut_at_responses(transcript.text)[1]]
     if transcript.study in labels:
         shared = labels[transcript.study]
-        known = [answer if answer in shared else None for answer in answers]
-        return _session_options("labels of the study", [shared if role else None for role in known], known, problem)
-    own = tuple(sorted(set(answers) - _remarks(answers)))
+        sets = [shared if answer in ("", *shared) else None for answer in answers]
+        roles = [answer if answer in shared else None for answer in answers]
+        return _session_options("labels of the study", sets, roles, problem)
+    said = list(filter(None, answers))
+    own = tuple(sorted(set(said) - _remarks(said)))
     offered = own if 2 <= len(own) <= MAX_LABELS else None
-    sets = [offered if offered and answer in own else None for answer in answers]
+    sets = [offered if answer in ("", *own) else None for answer in answers]
     return _session_options("own answers", sets, [None] * len(answers), problem)
 
 
@@ -138,7 +141,8 @@ class LabelsSeen:
     def add(self, transcript: Transcript) -> None:
         """Note the answers of a session of a study that no module reads."""
         if find_study(transcript.study, self.own_studies) is None:
-            self._of_study.setdefault(transcript.study, _Labels()).add(cut_at_responses(transcript.text)[1])
+            said = [answer for answer in cut_at_responses(transcript.text)[1] if not is_blank(answer)]
+            self._of_study.setdefault(transcript.study, _Labels()).add(said)
 
     def shared(self) -> dict[str, tuple[str, ...]]:
         """Per study, the labels that everybody chose among, where it seems so."""
