@@ -19,6 +19,7 @@ def overall(d: float, low: float, high: float) -> Effect:
 def test_frontier_is_what_nothing_else_dominates() -> None:
     assert on_frontier([0.5, 0.8, 0.6, 0.8], [0.0, 0.3, 0.4, 0.2]) == [True, False, False, True]
     assert on_frontier([0.5, 0.5], [0.1, 0.1]) == [True, True]
+    assert on_frontier([0.5, 0.9], [0.0, float("nan")]) == [True, False]
 
 
 def test_frontier_table_and_figure() -> None:

@@ -5,8 +5,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from centaurlab.analyses.generations import find_generations
+from centaurlab.catalog.pairs import ModelPair
+from centaurlab.data.transcripts import SessionKey
+from centaurlab.results.run import read_run
+from centaurlab.stats.arguments import EstimateArguments
 from helpers.commands import centaurlab, evaluate
 from helpers.finished_runs import STUDIES, score_run
+from helpers.score_folders import score_folder
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +39,27 @@ def test_pairs_are_listed_by_generation_with_the_means_of_their_scores(folder: P
             accuracy = by_study["greedy_correct"].agg(lambda x: x.astype(float).mean()).mean()
             assert row[f"accuracy_{side}"] == pytest.approx(accuracy)
             assert row[f"nll_{side}_low"] < row[f"nll_{side}"] < row[f"nll_{side}_high"]
+
+
+def test_models_of_other_windows_are_held_over_the_responses_that_all_scored(tmp_path: Path) -> None:
+    """The first two of ten responses are hard, and all that the window of the small pair holds."""
+    nlls = {"small": 0.5, "small-it": 0.6, "large": 0.7, "large-it": 0.8}
+    runs = {}
+    for name, nll in nlls.items():
+        n = 2 if name.startswith("small") else 10
+        rows = [
+            (SessionKey(study, "e", str(person)), {r: nll + 2 * (r < 2) + person * r / 64 for r in range(n)})
+            for study in "rs"
+            for person in range(3)
+        ]
+        runs[name] = read_run(score_folder(tmp_path / name, rows))
+    pairs = [ModelPair(f"{name}-it", name, "sft", name, size) for name, size in (("small", 0.1), ("large", 7.0))]
+    found = find_generations(pairs, runs, EstimateArguments(resamples=50))
+    table = found.tables["generations.csv"].set_index("base")
+    hard = 2 + 1 / 128  # the second response of three people, every other one
+    assert table.loc["small", ["nll_base", "nll_post"]].tolist() == pytest.approx([0.5 + hard, 0.6 + hard])
+    assert table.loc["large", ["nll_base", "nll_post"]].tolist() == pytest.approx([0.7 + hard, 0.8 + hard])
+    assert "over the 12 responses that all of them scored; 48 that some did not are left out" in found.record["verdict"]
 
 
 def test_effects_are_those_of_the_comparison(folder: Path) -> None:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from centaurlab.data.transcripts import SessionKey
-from centaurlab.results.joined import StudyScores, join_scores
+from centaurlab.results.joined import CommonResponses, StudyScores, join_scores
+from centaurlab.results.run import read_run
 from centaurlab.runtime.errors import UserError
+from centaurlab.stats.sums import compare
 from helpers.score_folders import Rows, score_folder
 
 A, B, OTHER = SessionKey("s", "s/exp1.csv", "1"), SessionKey("s", "s/exp2.csv", "1"), SessionKey("r", "r", "1")
@@ -45,6 +47,24 @@ def test_what_only_one_model_scored_is_counted_and_left_out(tmp_path: Path) -> N
     assert (s.unmatched_base, s.unmatched_post) == (3, 1)
     assert (r.unmatched_base, r.unmatched_post) == (0, 0)
     assert (r.first_unmatched, s.first_unmatched) == (None, 1)  # of A: B has not a single response in the second
+
+
+def test_models_side_by_side_are_held_over_the_responses_that_all_of_them_scored(tmp_path: Path) -> None:
+    rows = {"a": BASE, "b": [(OTHER, {1: 13.5}), (A, {2: 11.5, 0: 10.5})], "c": [(A, {0: 6.0, 2: 7.0}), *BASE[1:]]}
+    runs = [read_run(score_folder(tmp_path / name, of)) for name, of in rows.items()]
+    common = CommonResponses(run.folder for run in runs)
+    assert (common.n, common.left_out) == (3, 3)
+    assert "3 that some did not are left out" in common.note
+    nlls = [sorted(common.of_table(run.table(["nll"])).column("nll").to_pylist()) for run in runs]
+    assert nlls == [[0.5, 1.5, 3.5], [10.5, 11.5, 13.5], [3.5, 6.0, 7.0]]
+    r, s = join_scores(runs[0].folder, runs[2].folder)
+    assert (_rows(common.of_study(r)), _rows(common.of_study(s))) == ([(3.5, 3.5)], [(0.5, 6.0), (1.5, 7.0)])
+    assert [study.sums_PK[:, 0].sum() for study in compare(runs[2], runs[0], among=common).studies] == [1, 2]
+    same = CommonResponses([runs[0].folder, runs[0].folder])
+    assert (same.n, same.left_out, same.note) == (6, 0, "")
+    elsewhere = score_folder(tmp_path / "d", [(A, {7: 1.0})])
+    with pytest.raises(UserError, match="no response was scored by every model"):
+        CommonResponses([runs[0].folder, elsewhere])
 
 
 def test_a_study_that_does_not_join_at_all_is_still_counted(tmp_path: Path) -> None:

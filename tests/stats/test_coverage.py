@@ -21,7 +21,7 @@ from centaurlab.analyses.generations import measure_generations
 from centaurlab.analyses.unmatched import compare_unmatched
 from centaurlab.catalog.pairs import ModelPair
 from centaurlab.data.source import DataArguments, open_source
-from centaurlab.results.joined import StudyScores
+from centaurlab.results.joined import CommonResponses, StudyScores
 from centaurlab.results.run import ScoreRun, read_run
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effects import estimate_effects
@@ -211,8 +211,9 @@ def test_contexts_generations_and_generalisation(tmp_path: Path) -> None:
                 rates.add(f"{name} {mean.level}, these studies", these, float(values[its].mean()))
                 truth = values if mean.level == "overall" else values[its]
                 rates.add(f"{name} {mean.level}", like, float(truth.mean()))
+        common = CommonResponses(run.folder for run in runs.values())
         effects = estimate_effects([compared(names, drawn.of(base), drawn.of(post))], N_RESAMPLES, seed)
-        (generation,) = measure_generations([pair], runs, effects, N_RESAMPLES, seed)
+        (generation,) = measure_generations([pair], runs, effects, common, N_RESAMPLES, seed)
         rates.add("generation NLL", generation.base.nll, float(base.mean()))
         rates.add("generation d", generation.effect.d, float(d.mean()))
         gains, summary = study_gains("novel", runs["post"], runs["base"], open_source(told))

@@ -25,6 +25,13 @@ def test_two_equal_models_share_it_and_ties_do_not_dominate() -> None:
     assert share_on_frontier(d_MB, solved_MI).tolist() == [0.5, 0.5]
 
 
+def test_resamples_in_which_a_model_has_no_d_say_nothing() -> None:
+    solved_MI = np.array([[True, False], [True, False]])
+    d_MB = np.array([[0.0, 0.0, 0.0], [0.5, np.nan, -0.5]])
+    assert share_on_frontier(d_MB, solved_MI).tolist() == [0.5, 0.5]
+    assert np.isnan(share_on_frontier(d_MB[:, 1:2], solved_MI)).all()
+
+
 @pytest.mark.parametrize("n_studies", [1, 6])
 def test_joint_draws_spread_as_the_interval_says(n_studies: int) -> None:
     pairs = [

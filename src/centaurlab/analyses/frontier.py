@@ -59,17 +59,19 @@ class Standing:
     accuracy: Accuracy
 
 
-def find_frontier(standings: Sequence[Standing], record: Mapping[str, Any], p_frontier: Sequence[float]) -> Finding:
+def find_frontier(
+    standings: Sequence[Standing], record: Mapping[str, Any], p_frontier: Sequence[float], note: str = ""
+) -> Finding:
     """Models side by side as table, figure and sentence; ``record``: what ``run.json`` says of them besides.
 
-    ``p_frontier``: of each, in what share of joint resamples it is on the frontier.
+    ``p_frontier``: of each, in what share of joint resamples it is on the frontier. ``note``: what is left out.
     """
     table = frontier_table(standings).assign(p_frontier=list(p_frontier))
     metrics: dict[str, float] = {}
     for row in table.to_dict("records"):
         metrics |= {f"d/{row['name']}": row["d"], f"assistant/{row['name']}": row["accuracy"]}
         metrics[f"nll/{row['name']}"] = row["nll"]
-    said = verdict(table)
+    said = "; ".join(filter(None, [verdict(table), note]))
     return Finding(
         tables={"frontier.csv": table},
         record={"verdict": said, **record},
@@ -100,9 +102,9 @@ def frontier_table(standings: Sequence[Standing]) -> pd.DataFrame:
 
 
 def on_frontier(accuracy: Sequence[float], d: Sequence[float]) -> list[bool]:
-    """Whether each point is not dominated: higher accuracy is better, lower d is better."""
+    """Whether each point is not dominated: higher accuracy is better, lower d is better; without a d it is not told."""
     points = list(zip(accuracy, d, strict=True))
-    return [not any(a >= x and e <= y and (a, e) != (x, y) for a, e in points) for x, y in points]
+    return [y == y and not any(a >= x and e <= y and (a, e) != (x, y) for a, e in points) for x, y in points]
 
 
 def verdict(table: pd.DataFrame) -> str:
@@ -110,6 +112,7 @@ def verdict(table: pd.DataFrame) -> str:
     base, *others = table.to_dict("records")
     front = [str(row["name"]) for row in table.to_dict("records") if row["on_frontier"]]
     sure = dict(zip(table["name"].astype(str), table["p_frontier"], strict=True)) if "p_frontier" in table else {}
+    sure = {name: p for name, p in sure.items() if p == p}
     named = [f"{name} (in {percent(sure[name])} of joint resamples)" if name in sure else name for name in front]
     parts = [f"on the frontier, where no other is at least as good in both: {listed(named)}"]
     likely = [f"{name} ({percent(p)})" for name, p in sure.items() if name not in front and p > _LIKELY]

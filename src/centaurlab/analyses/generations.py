@@ -14,6 +14,7 @@ from centaurlab.analyses.misalignment import find_misalignment, pair_effects, se
 from centaurlab.catalog.pairs import ModelPair
 from centaurlab.display.figures.intervals import Row
 from centaurlab.display.figures.paper import ModelPoint, PairPoint, accuracy_by_size, generations, nll_by_size
+from centaurlab.results.joined import CommonResponses
 from centaurlab.results.run import ScoreRun
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.effects import Effect
@@ -68,12 +69,17 @@ def measure_generations(
     pairs: Sequence[ModelPair],
     runs: Mapping[str, ScoreRun],
     effects: Sequence[Effect],
+    common: CommonResponses,
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> list[GenerationPair]:
-    """One per pair, in their order, which is that of ``effects`` (``misalignment.compare_pairs``)."""
+    """One per pair, in their order, which is that of ``effects`` (``misalignment.compare_pairs``).
+
+    ``common``: the responses that means are over.
+    """
     names = dict.fromkeys(name for pair in pairs for name in (pair.base, pair.post_trained))
-    means = {name: mean_nlls(runs[name].table(MEAN_COLUMNS), n_resamples, seed)[0] for name in names}
+    tables = ((name, common.of_table(runs[name].table(MEAN_COLUMNS))) for name in names)
+    means = {name: mean_nlls(table, n_resamples, seed)[0] for name, table in tables}
     overall = [effect for effect in effects if effect.group == "pair" and effect.level == "overall"]
     return [
         GenerationPair(pair, means[pair.base], means[pair.post_trained], effect)
@@ -151,8 +157,11 @@ def find_generations(pairs: Sequence[ModelPair], runs: Mapping[str, ScoreRun], e
     """What misalignment finds of these pairs, and beside it NLLs and effects by size and generation."""
     compared = pair_effects(pairs, runs, estimates)
     found, effects = find_misalignment(pairs, runs, compared), compared.effects
-    measured = measure_generations(pairs, runs, effects, estimates.resamples, estimates.seed)
+    common = CommonResponses(runs[name].folder for pair in pairs for name in (pair.base, pair.post_trained))
+    measured = measure_generations(pairs, runs, effects, common, estimates.resamples, estimates.seed)
     said = summary(measured, effects)
+    if common.left_out:
+        said += f"; NLLs and accuracies of {common.note}; d of each pair is over what its two models scored"
     return replace(
         found,
         tables={"generations.csv": generation_table(measured), **found.tables},

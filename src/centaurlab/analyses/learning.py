@@ -35,6 +35,7 @@ from centaurlab.display.figures.intervals import Row, change_rows
 from centaurlab.display.figures.style import LIGHT, SERIES, model_label, new_figure, short, styled
 from centaurlab.display.section import INTERVALS, NLL, Section
 from centaurlab.display.tables import Table, table_of
+from centaurlab.results.joined import CommonResponses
 from centaurlab.results.run import ScoreRun, check_same
 from centaurlab.results.table import NLL as NLL_COLUMN
 from centaurlab.results.table import RESPONSE, SESSION, person_names
@@ -44,7 +45,7 @@ from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.estimate import Estimate, FloatArray
 from centaurlab.stats.multiplicity import q_values
 from centaurlab.stats.scale import POSITIVE
-from centaurlab.stats.words import Quantity, in_words
+from centaurlab.stats.words import Quantity, in_words, listed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -192,14 +193,21 @@ def find_learning(asked: LearningArguments, estimates: EstimateArguments, runs: 
         name: learning(run.table([NLL_COLUMN]).to_pandas(), estimates.resamples, estimates.seed)
         for name, run in zip(names, runs.values(), strict=True)
     }
-    said = {name: verdict(name, of_model) for name, of_model in found.items()}
+    said = [verdict(name, of_model) for name, of_model in found.items()]
+    common = CommonResponses(run.folder for run in runs.values())
+    if common.left_out:
+        own = {name: sum(point.n_responses for point in of_model.points) for name, of_model in found.items()}
+        each = listed([f"{n:,} of {name}" for name, n in own.items()])
+        said.append(
+            f"each slope is over the responses that its model scored ({each}), of which {common.n:,} are common"
+        )
     slopes = slope_table(found)
     return Finding(
         tables={"slopes.csv": slopes, "learning.csv": curve_table(found)},
-        record={"verdict": "; ".join(said.values())},
+        record={"verdict": "; ".join(said)},
         figures={"slopes": slope_figure(found), "curves": curve_figure(found)},
         metrics=[(None, {f"slope/{name}": of_model.slopes[_ALL_STUDIES].value for name, of_model in found.items()})],
-        shown=[_shown_slopes(slopes), *said.values()],
+        shown=[_shown_slopes(slopes), *said],
     )
 
 

@@ -103,12 +103,12 @@ def metrics_at(point: Point, table: pd.DataFrame) -> dict[str, float]:
 
 
 def find_trajectory(
-    points: Sequence[Point], record: Mapping[str, Any], p_frontier: Sequence[float] | None = None
+    points: Sequence[Point], record: Mapping[str, Any], p_frontier: Sequence[float] | None = None, note: str = ""
 ) -> Finding:
     """The points of a run as table, figure and sentence; ``record``: what ``run.json`` says of them besides.
 
     ``p_frontier``: of each point, in what share of joint resamples no other is at least as good an assistant and as
-    near to people, and better in one; None where the assistant was not asked.
+    near to people, and better in one; None where the assistant was not asked. ``note``: what is left out.
     """
     table = trajectory_table(points)
     sure = dict(zip((point.step for point in points), p_frontier or (), strict=False))
@@ -117,9 +117,10 @@ def find_trajectory(
     overall = table[table["level"] == "overall"].drop(columns=["model", "level", "name"])
     shown = table_of("Checkpoints against the base model, over all studies", overall, signed=["d"])
     said = verdict(points[0], points[-1])
-    if sure:
+    if any(p == p for p in sure.values()):
         each = [f"step {step} in {percent(p)}" for step, p in sure.items()]
         said += f". On the frontier of the two qualities, of joint resamples: {listed(each)}"
+    said += f". {note[:1].upper()}{note[1:]}" if note else ""
     return Finding(
         tables={"trajectory.csv": table},
         record={"verdict": said, **record},

@@ -8,6 +8,7 @@ import numpy as np
 from centaurlab.analyses.analysis import Finding
 from centaurlab.analyses.frontier import ANALYSIS, FrontierArguments, Standing, find_frontier
 from centaurlab.jobs.job import Asked, Plan, Scored, job, one_round
+from centaurlab.results.joined import CommonResponses
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.effect_table import effect_record
 from centaurlab.stats.effects import estimate_effects, joint_draws
@@ -25,11 +26,12 @@ def plan(asked: Asked[FrontierArguments]) -> Plan:
         from centaurlab.scoring.assistant import assistant_quality, held_out_items
 
         items, estimates = held_out_items(own.items), asked.estimates
+        common = CommonResponses(scored.runs[known.model].folder for known in models)
         standings, about, pairs, solved = [], [], [], []
         for number, known in enumerate(models):
             run = scored.runs[known.model]
             quality = assistant_quality(asked.load.of(known.model), items, run.folder)
-            pair = compare(run, scored.runs[base])
+            pair = compare(run, scored.runs[base], among=common)
             overall = estimate_effects([pair], estimates.resamples, estimates.seed)[0] if number else None
             pairs.append(pair)
             solved.append(quality.solved)
@@ -37,9 +39,10 @@ def plan(asked: Asked[FrontierArguments]) -> Plan:
             identity = {"name": known.name, "folder": str(run.folder), "model": run.about["model"]}
             against_base = effect_record(overall) if overall else None
             about.append(identity | {"assistant": quality.as_dict(), "overall": against_base})
-        d_MB = np.nan_to_num(joint_draws(pairs, estimates.resamples, estimates.seed))
+        d_MB = joint_draws(pairs, estimates.resamples, estimates.seed)
+        d_MB[0] = 0.0  # of the base against itself
         sure = share_on_frontier(d_MB, np.array(solved, bool), estimates.seed)
-        return find_frontier(standings, {"models": about}, sure.tolist())
+        return find_frontier(standings, {"models": about}, sure.tolist(), common.note)
 
     return Plan({"": one_round(asked, [known.model for known in models])}, compute, joins=base)
 

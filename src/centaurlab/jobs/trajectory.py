@@ -7,6 +7,7 @@ import numpy as np
 from centaurlab.analyses.analysis import Finding
 from centaurlab.analyses.trajectory import ANALYSIS, Point, TrajectoryArguments, find_trajectory
 from centaurlab.jobs.job import Asked, Plan, Scored, job, one_round
+from centaurlab.results.joined import CommonResponses
 from centaurlab.runs.folder import checkpoint_steps, read_config
 from centaurlab.runs.integrity import check_asked, run_of
 from centaurlab.runtime.errors import UserError
@@ -29,13 +30,14 @@ def plan(asked: Asked[TrajectoryArguments]) -> Plan:
 
         items = held_out_items(own.items) if own.items else []
         estimates = asked.estimates
+        common = CommonResponses(scored.runs[name].folder for name in steps)
         points, about, pairs, solved = [], [], [], []
         for name, step in steps.items():
             scores = scored.runs[name]
             quality = None
             if items:
                 quality = assistant_quality(asked.load.of(name), items, scores.folder, run / "chat_template.jinja")
-            pair = compare(scores, scored.runs[base])
+            pair = compare(scores, scored.runs[base], among=common)
             effects = estimate_effects([pair], estimates.resamples, estimates.seed) if step else []
             points.append(Point(step, name, effects, quality.overall if quality else None))
             pairs.append(pair)
@@ -44,9 +46,10 @@ def plan(asked: Asked[TrajectoryArguments]) -> Plan:
             about.append({"step": step, "model": scores.about["model"], "assistant": assistant})
         sure = None
         if items:
-            d_MB = np.nan_to_num(joint_draws(pairs, estimates.resamples, estimates.seed))
+            d_MB = joint_draws(pairs, estimates.resamples, estimates.seed)
+            d_MB[0] = 0.0  # of the base against itself
             sure = share_on_frontier(d_MB, np.array(solved, bool), estimates.seed).tolist()
-        return find_trajectory(points, {"run": own.run, "points": about}, sure)
+        return find_trajectory(points, {"run": own.run, "points": about}, sure, common.note)
 
     return Plan({"": one_round(asked, list(steps))}, compute, joins=own.run)
 

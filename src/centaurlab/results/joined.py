@@ -192,6 +192,59 @@ def _join(
     ]
 
 
+class CommonResponses:
+    """The responses that all of several folders of scores hold, in ``n`` rows; ``left_out`` are those some lack.
+
+    Models side by side are compared on these: a shorter context window leaves other responses, not only fewer.
+    """
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        self._sessions = _Sessions()
+        tables = [np.unique(np.concatenate(self._keys(read_batches(folder, [])))) for folder in dict.fromkeys(folders)]
+        self._common = self._seen = tables[0]
+        for key_R in tables[1:]:
+            self._common = np.intersect1d(self._common, key_R, assume_unique=True)
+            self._seen = np.union1d(self._seen, key_R)
+        if not len(self._common):
+            raise UserError("no response was scored by every model; raise --max_length, or leave out who reads least")
+
+    @property
+    def n(self) -> int:
+        """How many there are."""
+        return len(self._common)
+
+    @property
+    def left_out(self) -> int:
+        """How many some of the tables lack."""
+        return len(self._seen) - len(self._common)
+
+    @property
+    def note(self) -> str:
+        """What is left out, in words; or nothing."""
+        over = f"models side by side are over the {self.n:,} responses that all of them scored"
+        return f"{over}; {self.left_out:,} that some did not are left out" if self.left_out else ""
+
+    def of_table(self, table: pa.Table) -> pa.Table:
+        """The rows of one of the tables that all have."""
+        if not self.left_out:
+            return table
+        return table.filter(pa.array(np.isin(np.concatenate(self._keys(table.to_batches())), self._common)))
+
+    def of_study(self, scores: StudyScores) -> StudyScores:
+        """The responses of a comparison that all have; what is unmatched is not counted again."""
+        if not self.left_out or scores.details is None:
+            return scores
+        own = [self._sessions.number.get(session, -1) for session in scores.details.sessions]
+        key_R = (np.array(own, np.int64)[scores.details.session_R] << 32) + scores.details.response_R
+        return scores.chosen(np.flatnonzero(np.isin(key_R, self._common)), scores.study)
+
+    def _keys(self, batches: Iterable[pa.RecordBatch]) -> list[npt.NDArray[np.int64]]:
+        keys = [
+            (_number_sessions(batch, self._sessions) << 32) + batch.column(RESPONSE).to_numpy() for batch in batches
+        ]
+        return [np.empty(0, np.int64), *keys]
+
+
 def _sorted(batches: Iterable[pa.RecordBatch], sessions: _Sessions, name: str) -> _Responses:
     """The responses of a table's pieces; sessions not yet in ``sessions`` are numbered there."""
     keys, nlls = [np.empty(0, np.int64)], [np.empty(0, np.float32)]

@@ -18,13 +18,17 @@ def share_on_frontier(d_MB: FloatArray, solved_MI: npt.NDArray[np.bool_], seed: 
     Parameters
     ----------
     d_MB : array (M, B)
-        d of each model against the same base, in the same resamples; lower is better.
+        d of each model against the same base, in the same resamples; lower is better. Resamples in which one is NaN
+        say nothing; where all are so, neither does the share.
     solved_MI : array (M, I) of bool
         Which questions each solves; they are drawn with replacement, the same for all.
     seed : int
         Of the draws of questions.
     """
+    d_MB = d_MB[:, np.isfinite(d_MB).all(axis=0)]
     n_models, n_resamples = d_MB.shape
+    if not n_resamples:
+        return np.full(n_models, np.nan)
     n_items = solved_MI.shape[1]
     drawn_BI = np.random.default_rng([seed, n_items]).integers(n_items, size=(n_resamples, n_items))
     right_MB = np.stack([solved_I[drawn_BI].sum(axis=1) for solved_I in solved_MI])

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from centaurlab.data.transcripts import SessionKey
-from centaurlab.results.joined import StudyScores, join_scores
+from centaurlab.results.joined import CommonResponses, StudyScores, join_scores
 from centaurlab.results.run import ScoreRun, check_same, names_apart
 from centaurlab.stats.bootstrap import divide, effective_units
 from centaurlab.stats.contrast import Contrast
@@ -148,8 +148,14 @@ def sum_study(scores: StudyScores) -> StudySums:
     return summed
 
 
-def compare(first: ScoreRun, second: ScoreRun, post_training: str = "", family: str = "") -> ComparedPair:
-    """Two score runs as a pair, whose effects are first − second.
+def compare(
+    first: ScoreRun,
+    second: ScoreRun,
+    post_training: str = "",
+    family: str = "",
+    among: CommonResponses | None = None,
+) -> ComparedPair:
+    """Two score runs as a pair, whose effects are first − second; ``among``: over these responses alone.
 
     Raises
     ------
@@ -157,7 +163,8 @@ def compare(first: ScoreRun, second: ScoreRun, post_training: str = "", family: 
         Where they cannot be compared (``check_same``, ``join_scores``).
     """
     check_same([second, first])
-    studies = [sum_study(scores) for scores in join_scores(second.folder, first.folder)]
+    joined = join_scores(second.folder, first.folder)
+    studies = [sum_study(among.of_study(scores) if among else scores) for scores in joined]
     base = second.fingerprint or second.model
     return ComparedPair(Contrast(*names_apart(first, second)), studies, post_training, family, base=base)
 
