@@ -58,9 +58,10 @@ def test_models_are_set_side_by_side_over_responses_that_all_scored(tmp_path: Pa
     expected = kept.groupby("study")["nll"].mean()
     for row, nll in zip([*side.rows, *side.summary], [*expected, expected.mean()], strict=True):
         assert float(row[1].key) == float(row[3].key) == pytest.approx(nll)
-    assert "over the 8 responses that all models scored, of whole 15, cut 8" in " ".join(section.answers)
+    assert "over the 8 responses that all of them scored; 7 that some did not are left out" in section.answers[-2]
+    assert side.note in section.answers[-2].lower()
     assert "over the 8 responses that all models scored" in section.figures[0].caption
-    assert "all models" not in " ".join(scores_section([whole]).answers)
+    assert "left out" not in " ".join(scores_section([whole]).answers)
 
 
 @pytest.mark.parametrize("n_cut", [0, 18])

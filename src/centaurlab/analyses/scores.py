@@ -25,9 +25,10 @@ from centaurlab.display.section import INTERVALS, Card, ReportFigure, Section
 from centaurlab.display.section import NLL as NLL_IN_WORDS
 from centaurlab.display.tables import Table, table_of
 from centaurlab.display.terminal import show
+from centaurlab.results.joined import CommonResponses
 from centaurlab.results.record import ScoreRecord
 from centaurlab.results.run import ScoreRun, check_same, read_run
-from centaurlab.results.table import NLL, RESPONSE, SCORES, SESSION, STUDY, in_all
+from centaurlab.results.table import NLL, RESPONSE, SCORES, SESSION, STUDY
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.answers import ALL, ANSWER_COLUMNS, Answers, answer_kinds, tail_notes
 from centaurlab.stats.estimate import UNKNOWN
@@ -126,10 +127,8 @@ def scores_section(runs: Sequence[Run], is_compared: bool = False) -> Section:
     scored = [read_run(run.folder) for run in runs]
     check_same(scored)
     names = _labels(scored)
-    tables = [run.table(MEAN_COLUMNS, ANSWER_COLUMNS) for run in scored]
-    shared = in_all(tables)
-    if not len(shared[0]):
-        raise UserError(f"{' and '.join(names)} have no response in common; report on each of them alone")
+    common = CommonResponses(run.folder for run in scored)
+    shared = [common.of_table(run.table(MEAN_COLUMNS, ANSWER_COLUMNS)) for run in scored]
     means = [mean_nlls(table) for table in shared]
     data = scored[0].record.data.name
     rows = [
@@ -142,16 +141,13 @@ def scores_section(runs: Sequence[Run], is_compared: bool = False) -> Section:
     caption = f"Mean NLL of each study on {data}, in nats per response, with {INTERVAL}s"
     if len(rows) > 2 * len(runs):
         caption += f"; of the mean, thin: {STUDIES_LIKE_THESE}, thick: {NEW_PEOPLE}"
-    lacking = ""
-    if any(len(table) > len(shared[0]) for table in tables):
-        lacking = f"over the {len(shared[0]):,} responses that all models scored"
-        caption += f", {lacking}"
+    if common.left_out:
+        caption += f", over the {common.n:,} responses that all models scored"
     answers = [answer_kinds(table) for table in shared]
     said = [f"{_mean_answer(name, of_run)}." for name, of_run in zip(names, means, strict=True)]
     said += [f"{name}: {note}." for name, of_run in zip(names, answers, strict=True) for note in tail_notes(of_run)]
-    if lacking:
-        each = ", ".join(f"{name} {len(table):,}" for name, table in zip(names, tables, strict=True))
-        said.append(f"All of this is {lacking}, of {each}.")
+    if common.note:
+        said.append(f"{common.note[0].upper()}{common.note[1:]}.")
     if len(runs) > 1 and not is_compared:
         said.append(
             "Whether two models differ is seen on the same responses: compare them with 'centaurlab misalignment'."
@@ -166,7 +162,7 @@ def scores_section(runs: Sequence[Run], is_compared: bool = False) -> Section:
         explanation=(NLL_IN_WORDS, INTERVALS),
         figures=(figure, *_over_sessions(names, scored, shared), *folder_pictures(runs, _OWN_of_jobs)),
         tables=(
-            *([side_by_side(names, means, lacking)] if len(runs) > 1 else []),
+            *([side_by_side(names, means, common.note)] if len(runs) > 1 else []),
             *map(nll_table, names, means),
             *answer_tables(names, answers),
             *map(worst_table, names, scored),

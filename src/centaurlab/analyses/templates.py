@@ -22,8 +22,8 @@ from centaurlab.display.figures.paper import templates
 from centaurlab.display.figures.style import model_label
 from centaurlab.display.section import Section
 from centaurlab.display.tables import table_of
+from centaurlab.results.joined import CommonResponses
 from centaurlab.results.run import is_score_folder
-from centaurlab.results.table import in_all
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.contrast import Contrast
@@ -74,7 +74,9 @@ def find_template_effects(
 
     nlls = []
     for model in template:
-        without, within = in_all([runs[model].table(MEAN_COLUMNS) for runs in (plain, template)])
+        pair = [runs[model] for runs in (plain, template)]
+        common = CommonResponses(run.folder for run in pair)
+        without, within = (common.of_table(run.table(MEAN_COLUMNS)) for run in pair)
         nlls.append((model, nll_of(plain[model].model, without), nll_of(template[model].model, within)))
     first = next(iter(template.values()))
     return Finding(

@@ -7,7 +7,6 @@ table is told in one way, and an NLL that is no number is averaged nowhere.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
-from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -264,19 +263,6 @@ def by_person(table: pa.Table) -> pa.Table:
         kept = pc.if_else(is_joined, value, table.column(column).cast(pa.string()))
         table = table.set_column(table.column_names.index(column), column, kept.dictionary_encode())
     return table
-
-
-def in_all(tables: Sequence[pa.Table]) -> list[pa.Table]:
-    """Of each table the rows of responses that all of them have."""
-    keys = [*SESSION, RESPONSE]
-    named = [table.select(keys) for table in tables]
-    if all(one.equals(named[0]) for one in named):
-        return list(tables)
-    together = pa.concat_tables(named).unify_dictionaries().to_pandas()
-    number_R = together.groupby(keys, observed=True, sort=False).ngroup().to_numpy()
-    of_each = np.split(number_R, np.cumsum([len(table) for table in tables])[:-1])
-    shared = reduce(np.intersect1d, of_each)
-    return [table.filter(np.isin(numbers, shared)) for table, numbers in zip(tables, of_each, strict=True)]
 
 
 def person_names(frame: "pd.DataFrame") -> "pd.Series":
