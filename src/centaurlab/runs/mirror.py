@@ -204,7 +204,7 @@ def tables(path: Path) -> dict[str, "pd.DataFrame"]:
     if isinstance(studies, dict) and studies:
         coverage = about.get("coverage", {})
         rows = [{"study": study, **values, **coverage.get(study, {})} for study, values in studies.items()]
-        found["studies"] = pd.DataFrame(rows)
+        found["data_studies" if "studies" in found else "studies"] = pd.DataFrame(rows)
     if about.get("held_out"):
         found["held_out"] = pd.DataFrame(about["held_out"])
     return found

@@ -1,0 +1,17 @@
+"""What trackers get of a run's folder is what it holds: all that was asked, and each table under its name."""
+
+import json
+from pathlib import Path
+
+from centaurlab.runs.mirror import tables
+
+
+def test_a_runs_own_table_of_studies_is_not_replaced_by_that_of_its_data(tmp_path: Path) -> None:
+    about = {"data": {"studies": {"shelf": {"fingerprint": "ab"}}}, "coverage": {"shelf": {"scored": 3}}}
+    (tmp_path / "run.json").write_text(json.dumps(about))
+    of_data = [{"study": "shelf", "fingerprint": "ab", "scored": 3}]
+    assert tables(tmp_path)["studies"].to_dict("records") == of_data
+    (tmp_path / "studies.csv").write_text("study,d\nshelf,0.25\n")
+    found = tables(tmp_path)
+    assert found["studies"].to_dict("records") == [{"study": "shelf", "d": 0.25}]
+    assert found["data_studies"].to_dict("records") == of_data
