@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from centaurlab.runs.mirror import tables
+from centaurlab.runs.settings import flat_config
 
 
 def test_a_runs_own_table_of_studies_is_not_replaced_by_that_of_its_data(tmp_path: Path) -> None:
@@ -15,3 +16,14 @@ def test_a_runs_own_table_of_studies_is_not_replaced_by_that_of_its_data(tmp_pat
     found = tables(tmp_path)
     assert found["studies"].to_dict("records") == [{"study": "shelf", "d": 0.25}]
     assert found["data_studies"].to_dict("records") == of_data
+
+
+def test_what_was_asked_is_known_also_where_results_have_its_name() -> None:
+    asked = {"data": {"data": "starter", "studies": "a,b"}, "rows": 3}
+    about = {"data": {"studies": {"a": {"fingerprint": "ab"}}, "fingerprint": "cd"}, "rows": [{"d": 0.1}]}
+    assert flat_config(asked, about) == {
+        "data.data": "starter",
+        "data.studies": "a,b",
+        "data.fingerprint": "cd",
+        "rows": 3,
+    }

@@ -1,7 +1,7 @@
 """What a run was asked and where it comes from, as one level of names and values: what trackers filter and sort by."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from centaurlab.runs.integrity import FILES
@@ -26,17 +26,17 @@ def flat_config(config: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str
     """
     flat: dict[str, Setting] = {}
 
-    def add(prefix: str, value: Any) -> None:
+    def add(prefix: str, value: Any, but_not: Collection[str] = ()) -> None:
         if isinstance(value, Mapping):
             for key, inner in value.items():
-                if key not in _RESULTS or prefix == "":
-                    add(f"{prefix}.{key}" if prefix else str(key), inner)
+                if key not in but_not:
+                    add(f"{prefix}.{key}" if prefix else str(key), inner, but_not)
         elif isinstance(value, list) and any(isinstance(inner, Mapping) for inner in value):
-            add(prefix, {str(number): inner for number, inner in enumerate(value)})
+            add(prefix, {str(number): inner for number, inner in enumerate(value)}, but_not)
         elif value is not None and not is_secret_name(prefix):
             flat[prefix] = masked(value if isinstance(value, str | int | float | list) else str(value))
 
-    add("", {key: value for key, value in about.items() if key not in _RESULTS})
+    add("", about, _RESULTS)
     add("", config)  # where both have a name, it is what was asked
     return flat
 
