@@ -1,5 +1,6 @@
 """What is written as CSV is what is read, and ordinary tables are those of pandas to the byte."""
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,23 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r"), min_size=1
 def test_names_are_read_back(tmp_path_factory, names: list[str]) -> None:
     path = tmp_path_factory.mktemp("csv") / "t.csv"
     write_csv(pd.DataFrame({"name": names, "d": 0.1}), path)
-    assert read_csv(path, dtype={"name": str}, keep_default_na=False)["name"].tolist() == names
+    assert read_csv(path)["name"].tolist() == names
+
+
+def test_names_that_look_like_numbers_or_like_nothing_stay_names(tmp_path: Path) -> None:
+    names = ["NA", "None", "2021", "1e5", "007", "nan", "TRUE", "1.0"]
+    columns = ("study", "name", "model", "models", "system", "experiment", "participant", "person", "item", "answer")
+    table = pd.DataFrame(dict.fromkeys(columns, names) | {"d": [0.5, math.inf, math.nan, 1e5, 7.0, 1.0, 0.1, 1.0]})
+    write_csv(table, tmp_path / "t.csv")
+    read = read_csv(tmp_path / "t.csv")
+    assert all(read[column].tolist() == names for column in columns)
+    assert read["d"].equals(table["d"])
+    for name in names:  # alone in its column
+        write_csv(pd.DataFrame({"study": [name, None]}), tmp_path / "t.csv")
+        assert read_csv(tmp_path / "t.csv")["study"].dropna().tolist() == [name]
+    values = pd.DataFrame({"effect": ["007"], "model": [1.5], "model_low": [1.0], "model_high": [2.0]})
+    write_csv(values, tmp_path / "t.csv")
+    assert read_csv(tmp_path / "t.csv").equals(values), "of fidelity, whose model is a value"
 
 
 def test_ordinary_tables_are_those_of_pandas(tmp_path: Path) -> None:

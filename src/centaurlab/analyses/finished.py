@@ -183,7 +183,7 @@ def read_table(run: Run, name: str) -> pd.DataFrame:
     """The table ``name``.csv of a run's folder; ``UserError`` where it is missing or damaged."""
     path = run.folder / f"{name}.csv"
     try:
-        return read_csv(path, dtype=dict.fromkeys(("study", "name", "models", "experiment", "participant"), str))
+        return read_csv(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is missing or damaged ({error}); give the run's command again") from error
 

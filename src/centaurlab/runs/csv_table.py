@@ -18,20 +18,33 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)")
 
 
+_NAMES = frozenset(
+    {
+        *("study", "experiment", "participant", "person", "item", "answer", "name", "model", "models", "base", "post"),
+        *("post_trained", "group", "group_name", "family", "domain", "system", "row", "baseline", "condition"),
+        *("method", "line", "effect", "axis", "training_study", "text", "example", "reads", "why", "contestant"),
+    }
+)
+"""Columns whose cells are names, whatever these look like: NA, 007, 1e5."""
+
+
 def write_csv(table: "pd.DataFrame", target: Path | TextIO) -> None:
     """Write ``table``, without its index, to a path or an open file; names in cells and columns are made inert."""
     _mapped(table, inert).to_csv(target, index=False)
 
 
-def read_csv(path: Path, **options: Any) -> "pd.DataFrame":
-    """The table that ``write_csv`` wrote; ``options`` are those of ``pandas.read_csv``, whose errors are raised.
+def read_csv(path: Path) -> "pd.DataFrame":
+    """The table that ``write_csv`` wrote, names as text and only empty cells as missing; pandas' errors are raised.
 
     ``UserError`` where it is not the one that the run beside it wrote.
     """
     import pandas as pd
 
     check_file(path)
-    return _mapped(pd.read_csv(path, **options), _original)
+    columns = set(pd.read_csv(path, nrows=0).columns)
+    names = {name for name in columns & _NAMES if f"{name}_low" not in columns}  # a model's value has an interval
+    table = pd.read_csv(path, dtype=dict.fromkeys(names, str), keep_default_na=False, na_values=[""])
+    return _mapped(table, _original)
 
 
 def inert(cell: object) -> object:
