@@ -16,7 +16,7 @@ from centaurlab.analyses.contamination import (
     verdicts,
 )
 from centaurlab.data.transcripts import Transcript
-from centaurlab.results.run import read_run
+from centaurlab.results.run import ScoreRun, read_run
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.arguments import EstimateArguments
 from helpers.commands import evaluate
@@ -164,6 +164,43 @@ def test_ranks_are_counted_by_hand_and_of_few_relabelings_none_is_called_small(t
     assert table["p"].to_dict() == pytest.approx({name: stats.combine_pvalues(of).pvalue for name, of in ps.items()})
     assert table["advantage"].to_dict() == pytest.approx({"all studies": 0.875, "a": -0.25, "b": 2.0})
     assert table["small"].isna().all()
+
+
+def test_sessions_that_the_window_cuts_are_counted_and_of_none_left_there_is_no_page(tmp_path: Path) -> None:
+    """Two of three texts of one session were read, none of another; and p of two tests is never .05 of 19 orders."""
+    keys = [("a", "e", "1"), ("a", "e", "2"), ("b", "e", "1")]
+
+    def run(name: str, whole: int) -> ScoreRun:
+        n_read = [20] * whole + [12]
+        rows = [(*key, version, 1.0) for key, n in zip(keys, n_read, strict=False) for version in range(n)]
+        frame = pd.DataFrame(rows, columns=["study", "experiment", "participant", "response", "nll"])
+        return read_run(table_folder(tmp_path / name, frame.astype({"response": "int32", "nll": "float32"})))
+
+    places = {test: dict.fromkeys(keys, (0, 1)) for test in ("letters", "order")}
+    refused, asked = pd.DataFrame(columns=["test", "study", "why", "sessions"]), EstimateArguments(resamples=20)
+    tests = {"letters": {"m": run("m", 1), "n": run("n", 0)}, "order": {"m": run("o", 2)}}
+    found = find_contamination(tests, places, 19, refused, asked, membership_table({}))
+    left_out = found.tables["inapplicable.csv"].set_index(["test", "study", "why"])["sessions"].to_dict()
+    why = {name: f"cut by the context window of {name}, or failed" for name in "mn"}
+    assert left_out == {
+        ("letters", "a", why["m"]): 1,
+        ("letters", "b", why["m"]): 1,
+        ("letters", "a", why["n"]): 2,
+        ("letters", "b", why["n"]): 1,
+        ("order", "b", why["m"]): 1,
+    }
+    assert [said for said in found.record["verdicts"] if "left out" in said] == [
+        "m, by the published letters: 2 sessions of a and b left out, cut by the context window or failed; "
+        "see --max_length",
+        "n, by the published letters: 3 sessions of a and b left out, cut by the context window or failed; "
+        "see --max_length",
+        "m, by the published order: 1 session of b left out, cut by the context window or failed; see --max_length",
+    ]
+    table = found.tables["contamination.csv"].query("study == 'all studies'").set_index(["test", "model"])["small"]
+    assert table["letters", "m"] == table["order", "m"] == 0
+    assert math.isnan(table["both", "m"])
+    with pytest.raises(UserError, match="cuts every session; raise --max_length"):
+        find_contamination({"letters": {"n": run("p", 0)}}, places, 19, refused, asked, membership_table({}))
 
 
 def test_one_of_many_models_and_tests_is_judged_by_a_p_that_counts_them_all() -> None:

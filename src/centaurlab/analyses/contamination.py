@@ -5,7 +5,8 @@ combined by study, over all of them, and over both tests.
 """
 
 import math
-from collections.abc import Hashable, Mapping
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,7 @@ from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.estimate import Estimate, FloatArray
 from centaurlab.stats.fidelity import holm
 from centaurlab.stats.permutation import fisher, permutation_p
-from centaurlab.stats.words import Quantity, in_words, number
+from centaurlab.stats.words import Quantity, in_words, listed, number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -97,14 +98,15 @@ def find_contamination(
     ``tests``: the runs by test and model. ``places``: of each test and session the number of the first stretch that is
     scored, and how many each text has. ``membership``: as ``membership_table`` gives it.
     """
-    sessions = pd.concat(
-        [
-            session_table(run, model, places[test], n_drawn).assign(test=test)
-            for test, runs in tests.items()
-            for model, run in runs.items()
-        ],
-        ignore_index=True,
-    )
+    ranked = {
+        (test, model): session_table(run, model, places[test], n_drawn).assign(test=test)
+        for test, runs in tests.items()
+        for model, run in runs.items()
+    }
+    sessions = pd.concat([of for of in ranked.values() if len(of)] or [*ranked.values()][:1], ignore_index=True)
+    if not len(sessions):
+        raise UserError("the context window cuts every session; raise --max_length, or take a model that reads more")
+    cut = cut_table({of: places[of[0]].keys() - _keys(rows) for of, rows in ranked.items()})
     sessions = sessions.merge(membership, how="left", on=["model", *SESSION])
     tables = [
         study_table(of, model, estimates).assign(test=str(test))
@@ -112,9 +114,13 @@ def find_contamination(
     ]
     table = pd.concat([*tables, both_tests(sessions)] if len(tests) > 1 else tables, ignore_index=True)
     table = table[["test", *table.columns.drop("test")]]
-    if 1 / (n_drawn + 1) > _SMALL:  # of so few, no p is that small
+    least = 1 / (n_drawn + 1)  # of so few, no p is that small, nor twice the smaller of two
+    if least > _SMALL:
         table["small"] = math.nan
-    said = verdicts(table)
+    elif 2 * least > _SMALL and sessions.duplicated(["model", *SESSION]).any():
+        table.loc[table["test"] == BOTH, "small"] = math.nan
+    said = [*verdicts(table), *cut_in_words(cut)]
+    refused = pd.concat([refused, cut.drop(columns="model")] if len(cut) else [refused], ignore_index=True)
     first = next(iter(tests.values()))
     runs = {model: run for of in tests.values() for model, run in of.items()}
     return Finding(
@@ -130,12 +136,45 @@ def find_contamination(
             "data": {key: next(iter(first.values())).about["data"][key] for key in ("name", "fingerprint", "studies")},
             "models": scored_models(runs),
         },
-        figures={f"advantage_{test}": advantage_figure(table[table["test"] == test], test) for test in tests},
+        figures={
+            f"advantage_{test}": advantage_figure(table[table["test"] == test], test)
+            for test in tests
+            if test in set(table["test"])
+        },
         metrics=[
             (None, {f"p_{row['test']}/{row['model']}": row["p"] for row in _overall(table)}),
         ],
         shown=[shown_table(table), *([table_of("Left out", refused)] if len(refused) else []), *said],
     )
+
+
+def _keys(sessions: pd.DataFrame) -> set[tuple[str, ...]]:
+    return set(sessions[list(SESSION)].itertuples(index=False, name=None))
+
+
+def cut_table(cut: Mapping[tuple[str, str], Iterable[tuple[str, ...]]]) -> pd.DataFrame:
+    """A row per test, model and study of sessions that a model did not score whole, in the columns of those refused."""
+    rows = [
+        {
+            "test": test,
+            "study": study,
+            "why": f"cut by the context window of {model_label(model)}, or failed",
+            "sessions": n,
+            "model": model,
+        }
+        for (test, model), keys in cut.items()
+        for study, n in sorted(Counter(study for study, *_ in keys).items())
+    ]
+    return pd.DataFrame(rows, columns=["test", "study", "why", "sessions", "model"])
+
+
+def cut_in_words(cut: pd.DataFrame) -> list[str]:
+    """Of each model and test how many sessions are left out, in a sentence each."""
+    return [
+        f"{model_label(str(model))}, by the published {test}: {counted(int(of['sessions'].sum()), 'session')} of "
+        f"{listed(list(of['study']))} left out, cut by the context window or failed; see --max_length"
+        for (model, test), of in cut.groupby(["model", "test"], sort=False)
+    ]
 
 
 def membership_table(by_model: Mapping[str, Mapping[SessionKey, Mapping[str, float]]]) -> pd.DataFrame:
