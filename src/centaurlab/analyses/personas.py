@@ -1,9 +1,9 @@
 """Runs with and without personas: figures, and the section of a report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.contexts import (
@@ -121,28 +121,38 @@ def persona_figures(comparisons: Sequence[Comparison], others: Sequence[Comparis
 
 def section(run: Run) -> Section:
     """What it brings to know who the participant is."""
-    people = run.about["personas"]
-    fields = ", ".join(f"{name} ({n:,})" for name, n in people["fields"].items())
-    kept = len(people["kept_their_own"])
     return _contexts(
         run,
         "Personas",
         "Are people predicted better when the model is told who they are?",
         tuple(name for name in ("persona", "own_or_anothers", "own_or_unlike") if name in run.about["overall"]),
         (
-            f"{people['participants']:,} people have metadata; how many answer what: {fields}. Everybody is scored "
-            "without a persona, with one, and with that of another participant of the study, on the same responses."
-            + (
-                f" {kept:,} found no other persona in their study and kept their own; 'another's unlike' is of the "
-                "others alone, as those dilute the difference."
-                if kept
-                else ""
-            ),
+            whose(run.about["personas"]),
             "d(a − b) is the mean NLL in a minus that in b, in standard deviations of NLLs over responses; above "
             "zero, people are predicted worse in a. Own against another's persona says whether it helps by what it "
             "says of this person.",
         ),
     )
+
+
+def whose(personas: Mapping[str, Any]) -> str:
+    """How many people have metadata and a persona of somebody else, from ``run.json``.
+
+    Older versions counted sessions, which most people have one of.
+    """
+    fields = ", ".join(f"{name} ({n:,})" for name, n in personas["fields"].items())
+    kept = personas.get("people_kept_their_own", len(personas["kept_their_own"]))
+    said = (
+        f"{personas.get('people', personas['participants']):,} people have metadata; how many answer what: {fields}. "
+        "Everybody is scored without a persona, with one, and with that of another participant of the study, on the "
+        "same responses."
+    )
+    if kept:
+        said += (
+            f" {kept:,} found no other persona in their study and kept their own; 'another's unlike' is of the others "
+            "alone, as those dilute the difference."
+        )
+    return said
 
 
 ANALYSIS = Analysis("personas", DESCRIPTION, PersonaArguments, section)

@@ -1,5 +1,6 @@
 """Metadata into the contexts in which models are scored: no persona, a person's own, another's; and these compared."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, replace
 from functools import partial
 
@@ -8,6 +9,7 @@ from centaurlab.analyses.contexts import compare_contexts
 from centaurlab.analyses.personas import ANALYSIS, PersonaArguments, find_persona_effects
 from centaurlab.analyses.unmatched import compare_unmatched
 from centaurlab.data.source import DataArguments, open_source
+from centaurlab.data.transcripts import SessionKey
 from centaurlab.jobs.job import Asked, Plan, Round, Scored, everywhere, job
 from centaurlab.prompts.context import PlainContext
 from centaurlab.prompts.personas import (
@@ -84,14 +86,7 @@ def plan(asked: Asked[PersonaArguments]) -> Plan:
         title = f"personas on {data.data}"
         found = find_persona_effects(comparisons, title, changed=changed, alone=alone, published=published)
         first = next(iter(runs["without"].values()))
-        about = {
-            "participants": len(chosen),
-            "people": len(personas.persons.by_person(chosen)),
-            "fields": {name: sum(name in personas.answers[key] for key in chosen) for name in personas.found_fields},
-            "kept_their_own": sorted(map(str, kept)),
-            "refused": personas.refused,
-            "table": [asdict(one) for one in personas.fields],
-        }
+        about = about_people(personas, chosen, kept)
         record = {
             "personas": about,
             "data": {key: first.about["data"][key] for key in ("name", "fingerprint", "studies")},
@@ -100,11 +95,32 @@ def plan(asked: Asked[PersonaArguments]) -> Plan:
         }
         notes = [f"left out {reason}" for reason in personas.refused]
         if kept:
-            n_kept, n = (len(personas.persons.by_person(of)) for of in (kept, chosen))
-            notes.insert(0, f"note: {n_kept} of {n} people found no other persona in their study and kept their own")
+            n_kept, n_people = about["people_kept_their_own"], about["people"]
+            notes.insert(
+                0, f"note: {n_kept} of {n_people} people found no other persona in their study and kept their own"
+            )
         return replace(found, record={**found.record, **record}, shown=[*found.shown, *notes])
 
     return Plan(rounds, compute)
+
+
+def about_people(personas: Personas, chosen: Collection[SessionKey], kept: Collection[SessionKey]) -> dict[str, object]:
+    """What ``run.json`` says of those who have metadata; ``participants`` are sessions, and the other counts people."""
+
+    def n_people(of: Iterable[SessionKey]) -> int:
+        return len(personas.persons.by_person(of))
+
+    return {
+        "participants": len(chosen),
+        "people": n_people(chosen),
+        "fields": {
+            name: n_people(key for key in chosen if name in personas.answers[key]) for name in personas.found_fields
+        },
+        "kept_their_own": sorted(map(str, kept)),
+        "people_kept_their_own": n_people(kept),
+        "refused": personas.refused,
+        "table": [asdict(one) for one in personas.fields],
+    }
 
 
 def between(first: str, second: str) -> Contrast:
