@@ -8,13 +8,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from centaurlab.analyses.shortcuts import NAMED, OTHERS, WORDS, ShortcutArguments, find_shortcuts, verdicts
+from centaurlab.analyses.shortcuts import (
+    NAMED,
+    OTHERS,
+    WORDS,
+    ShortcutArguments,
+    find_shortcuts,
+    shortcut_table,
+    shown_tables,
+    verdicts,
+)
 from centaurlab.jobs.shortcuts import Battery, battery
 from centaurlab.prompts.prompt import Prompt, session_prompt
 from centaurlab.results.run import ScoreRun, read_run
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.arguments import EstimateArguments
-from centaurlab.stats.shortcuts import ToldTwice, costs
+from centaurlab.stats.shortcuts import Cost, ToldTwice, costs
 from helpers.score_folders import table_folder
 from helpers.shortcut_readers import LETTERS, Reader, by_history, by_instructions, by_nothing, by_stimulus, trips
 
@@ -110,7 +119,7 @@ def test_why_no_share_is_given_is_the_true_reason() -> None:
 
     def said(person_R: list[int], n_options: float, told_MR: np.ndarray = told_MR) -> str:
         both = ToldTwice(np.array(person_R), np.full(4, math.log(n_options)), told_MR, told_MR + 0.1)
-        (sentence,) = verdicts({"no history": {"m": costs({"a": both}, 200)[0]}})
+        (sentence,) = verdicts({"no history": {"m": costs({"a": both}, 200)[0]}}, 1)
         return sentence
 
     assert "what is left with no history: share = 0.797" in said([0, 1, 2, 3], 2)  # (log 2 - 0.3) / (log 2 - 0.2)
@@ -146,3 +155,27 @@ def test_a_folder_of_scores_is_refused(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     with pytest.raises(UserError, match="is a folder of scores"):
         ShortcutArguments([str(tmp_path)], "out")
+
+
+def test_a_condition_that_does_not_apply_to_all_studies_says_to_which() -> None:
+    draw = np.random.default_rng(0)
+
+    def costs_in(*studies: str) -> dict[str, list[Cost]]:
+        told_MR = 0.3 + 0.1 * draw.random((2, 80))
+        one = ToldTwice(np.repeat(np.arange(8), 10), np.full(80, math.log(2)), told_MR, told_MR + 0.1)
+        return dict(zip("ab", costs(dict.fromkeys(studies, one), 50), strict=True))
+
+    found = {
+        "no instructions": costs_in("r", "s", "t", "u"),
+        "no history": costs_in("r"),
+        "answers only": costs_in("r", "s"),
+        "options swapped": costs_in("s"),
+    }
+    said, _, less = verdicts(found, 4)
+    assert "what is left with no instructions: share" in said
+    assert "what is left with no history in r alone: share" in said
+    assert "what is left with answers only (2 of 4 studies): share" in said
+    assert "options swapped in s alone, task use" in said
+    assert less.startswith("task use of b minus that of a in s alone: ")
+    (shown, _) = shown_tables(shortcut_table(found))
+    assert [row[-1].text for row in shown.rows][::2] == ["4", "1", "2", "1"]

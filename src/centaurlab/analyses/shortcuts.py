@@ -128,7 +128,8 @@ def find_shortcuts(
                 of_models = costs(_told_twice(rows, len(told)), estimates.resamples, estimates.seed)
                 found[words] = dict(zip(as_told, of_models, strict=True))
     table = shortcut_table(found)
-    said = verdicts(found)
+    n_studies = next(iter(told.values()))["study"].nunique()
+    said = verdicts(found, n_studies)
     first = next(iter(as_told.values()))
     return Finding(
         tables={"shortcuts.csv": table},
@@ -142,7 +143,7 @@ def find_shortcuts(
                 for name, runs in {"as_told": as_told, **conditions}.items()
             },
         },
-        figures=figures_of(found),
+        figures=figures_of(found, n_studies),
         metrics=[(None, _metrics(found))],
         shown=[*shown_tables(table), *said],
     )
@@ -205,8 +206,11 @@ def _flat(name: str, estimate: Estimate, these: Estimate) -> dict[str, float]:
     return ends | {f"{name}_low_these": these.low, f"{name}_high_these": these.high}
 
 
-def verdicts(found: Found) -> list[str]:
-    """Of each model its task use and the largest shares, and what it loses more than the first one, in sentences."""
+def verdicts(found: Found, n_studies: int) -> list[str]:
+    """Of each model its task use and the largest shares, and what it loses more than the first one, in sentences.
+
+    A condition that does not apply to all of the ``n_studies`` of the data says to how many, or to which.
+    """
     said = []
     models = list(next(iter(found.values())))
     for model in models:
@@ -214,12 +218,16 @@ def verdicts(found: Found) -> list[str]:
         parts = []
         if _SWAPPED in overall:
             one = overall[_SWAPPED]
-            parts.append(f"options swapped, {_size(one.cost, one.cost_these, TASK_USE, of=found[_SWAPPED][model])}")
+            where = _where(found[_SWAPPED][model], n_studies)
+            parts.append(
+                f"options swapped{where}, {_size(one.cost, one.cost_these, TASK_USE, of=found[_SWAPPED][model])}"
+            )
         for words, one in overall.items():
             if words != _SWAPPED and one.share.is_defined:
                 rows = found[words][model]
                 these = None if len(rows) == 2 else one.share_these
-                parts.append(f"what is left with {words}: {in_words(one.share, SHARE, _units(rows), these)}")
+                where = _where(rows, n_studies)
+                parts.append(f"what is left with {words}{where}: {in_words(one.share, SHARE, _units(rows), these)}")
         if overall and not any(one.share.is_defined for one in overall.values()):
             beyond = next(iter(overall.values())).beyond
             why = "as it is not known what could have been answered"
@@ -233,13 +241,22 @@ def verdicts(found: Found) -> list[str]:
             rows = found[_SWAPPED][model]
             one = _one(rows)
             size = _size(one.more, one.more_these, MORE, of=rows)
-            said.append(f"task use of {model_label(model)} minus that of {model_label(models[0])}: {size}")
+            names = f"{model_label(model)} minus that of {model_label(models[0])}{_where(rows, n_studies)}"
+            said.append(f"task use of {names}: {size}")
     return said
 
 
 def _one(rows: Sequence[Cost]) -> Cost:
     """Over all studies; of one study, that study, whose interval is of its people."""
     return rows[1] if len(rows) == 2 else rows[0]
+
+
+def _where(rows: Sequence[Cost], n_studies: int) -> str:
+    """To which of the data's studies a condition applies, or to how many; nothing where to all."""
+    n = len(rows) - 1
+    if n == n_studies:
+        return ""
+    return f" in {rows[1].study} alone" if n == 1 else f" ({n} of {n_studies} studies)"
 
 
 def _units(rows: Sequence[Cost]) -> str:
@@ -260,14 +277,14 @@ def _metrics(found: Found) -> dict[str, float]:
     }
 
 
-def figures_of(found: Found) -> "dict[str, Figure]":
+def figures_of(found: Found, n_studies: int) -> "dict[str, Figure]":
     """Costs and shares of each condition by model, and task use by study."""
     models = list(next(iter(found.values())))
     names = list(map(model_label, models))
 
     def rows(what: str) -> list[Row]:
         return [
-            Row(words, getattr(one, what), m, these=getattr(one, f"{what}_these"))
+            Row(words + _where(of[model], n_studies), getattr(one, what), m, these=getattr(one, f"{what}_these"))
             for words, of in found.items()
             if what == "cost" or words not in (NAMED, OTHERS)
             for m, model in enumerate(models)
@@ -304,6 +321,9 @@ def shown_tables(table: pd.DataFrame) -> list[Table]:
     overall = overall.assign(model=overall["model"].map(model_label))
     columns = {"condition": "condition", "model": "model", "nll_as_told": "NLL as told", "nll_condition": "NLL"}
     columns |= {"cost": "cost", "share": "share", "responses": "responses", "people": "people"}
+    studies = table[table["study"] != ALL_STUDIES].groupby("condition")["study"].nunique()
+    if studies.nunique() > 1:  # a condition that does not apply everywhere
+        overall, columns = overall.assign(studies=overall["condition"].map(studies)), columns | {"studies": "studies"}
     tables = [table_of("Conditions (nats per response)", overall, columns, signed=["cost"])]
     if overall["more"].notna().any():
         more = {"condition": "condition", "model": "model", "more": "more than the first model"}
