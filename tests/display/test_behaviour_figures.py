@@ -7,8 +7,16 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from centaurlab.display.figures.behaviour import curves_figure, effects_figure, marginals_figure, stay_figure
+from centaurlab.analyses.fidelity import _said_of_gap
+from centaurlab.display.figures.behaviour import (
+    curves_figure,
+    effects_figure,
+    gap_figure,
+    marginals_figure,
+    stay_figure,
+)
 from centaurlab.display.figures.style import look
+from centaurlab.stats.estimate import Estimate
 
 SHARES = {"A": 0.2, "B": 0.7}
 
@@ -71,3 +79,11 @@ def test_no_two_of_many_series_look_alike() -> None:
     looks = [look(number) for number in range(36)]
     assert len(set(looks)) == 36
     assert len({to_hex(colour) for colour, _ in looks[:6]}) == len({marker for _, marker in looks[:6]}) == 6
+
+
+def test_a_rank_correlation_that_is_not_zero_is_not_written_as_zero() -> None:
+    agreement = Estimate(0.4, 0.003, 0.8, p=0.01)
+    gap = pd.DataFrame({"study": "s", "system": ["A", "B"], "nll": [1.0, 1.2], "ratio": [1.5, 2.0]})
+    (axes,) = gap_figure(gap, agreement).axes
+    for said in (axes.get_title(), _said_of_gap(agreement)):
+        assert "rank correlation 0.40 [0.003, 0.80]" in said

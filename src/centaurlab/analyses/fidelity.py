@@ -211,7 +211,8 @@ def _gap(
 def _said_of_gap(agreement: Estimate) -> str:
     if not agreement.has_interval:
         return "NLL and distance cannot be compared over so few models and studies"
-    bounds = f"rank correlation {agreement.value:.2f} [{agreement.low:.2f}, {agreement.high:.2f}] within studies"
+    value, low, high = (number(one, decimals=2) for one in (agreement.value, agreement.low, agreement.high))
+    bounds = f"rank correlation {value} [{low}, {high}] within studies"
     bounds += f", p = {number(agreement.p)} of models exchanged in each"
     if agreement.excludes_zero and agreement.p < ALPHA:
         more = "more" if agreement.value > 0 else "less"

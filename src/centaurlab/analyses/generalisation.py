@@ -265,7 +265,7 @@ def novelty_tables(novelty: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
             [
                 *(one["study"], one["training_study"]),
                 *(f"{one[f'shared_{what}']:,} of {one[what]:,}" for what in ("people", "items")),
-                *(f"{one['instructions']:.2f}", one["catalog"] or None, "yes" if one["sibling"] else "no"),
+                *(number(one["instructions"], decimals=2), one["catalog"] or None, "yes" if one["sibling"] else "no"),
             ]
             for one in novelty
         ]

@@ -10,6 +10,7 @@ import pandas as pd
 
 from centaurlab.display.figures.style import GREY, INK, look, new_figure, short, styled
 from centaurlab.stats.estimate import Estimate
+from centaurlab.stats.words import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -200,8 +201,9 @@ def gap_figure(gap: pd.DataFrame, agreement: Estimate) -> Figure:
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("NLL of people's answers, nats per response")
     axes.set_ylabel("distance / floor of simulated behaviour")
-    bounds = f" [{agreement.low:.2f}, {agreement.high:.2f}]" if agreement.has_interval else ""
-    axes.set_title(f"Within studies, rank correlation {agreement.value:.2f}{bounds}")
+    value, low, high = (number(one, decimals=2) for one in (agreement.value, agreement.low, agreement.high))
+    bounds = f" [{low}, {high}]" if agreement.has_interval else ""
+    axes.set_title(f"Within studies, rank correlation {value}{bounds}")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
