@@ -30,6 +30,14 @@ def test_folders_are_shown_with_their_nll_and_only_the_settings_that_differ(runs
     assert table["nll/mean"].tolist() == [1.5, 1.25]
 
 
+def test_runs_that_scored_other_responses_say_how_many(runs: Path) -> None:
+    for name, n_scored in (("base", 40.0), ("post", 40.0), ("cut", 25.0)):
+        make_run(runs / name, name, 1.5).log({"coverage/scored": n_scored})
+    assert "coverage/scored" not in compare_runs(read_folders([runs / "base", runs / "post"]))
+    table = compare_runs(read_folders([runs]))
+    assert table.set_index("model_name_or_path")["coverage/scored"].to_dict() == {"base": 40, "post": 40, "cut": 25}
+
+
 def test_settings_are_compared_among_runs_of_one_job(runs: Path) -> None:
     effect = RunFolder(runs / "effect", "misalignment")
     effect.write_json("config.json", {"base": "base", "data": "other"})

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Format = Literal["table", "csv", "markdown"]
 
 _SHOWN = ("nll/", "eval/nll", "effect/", "d/overall", "d/domain")
+_SCORED = "coverage/scored"
 _FIRST = ("nll/mean", "effect/d", "effect/d_low", "effect/d_high")
 _NOT_A_DIFFERENCE = ("output_dir", "command", "time", "folder", "run_name", "logging_dir")
 
@@ -137,6 +138,8 @@ def compare_runs(
 ) -> "pd.DataFrame":
     """One row per run: name, job, NLLs and effects, then the configuration that differs among runs of the same job.
 
+    How many responses were scored stands there where that differs: NLLs are then over others.
+
     ``sort`` is a column, ascending, or with a leading '-' descending; ``UserError`` where there is no such column.
     """
     import pandas as pd
@@ -146,6 +149,8 @@ def compare_runs(
         raise UserError("no run is left to compare; widen --job and --name")
     names = sorted({name for run in kept for name in run.metrics if name.startswith(_SHOWN)})
     names.sort(key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
+    if len({run.metrics[_SCORED] for run in kept if _SCORED in run.metrics}) > 1:
+        names.append(_SCORED)  # their NLLs are over other responses
     settings = sorted({name for run in kept for name in run.config})
     jobs = [[run.config for run in kept if run.job == name] for name in {run.job for run in kept}]
     differing = [
