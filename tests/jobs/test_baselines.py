@@ -113,6 +113,35 @@ def test_of_the_test_half_of_a_split_everybody_is_predicted_and_that_is_said(
     )
 
 
+def adapter_of(folder: Path, train: list[str], **about: object) -> str:
+    folder.mkdir()
+    people = {"train": [["keys/exp1.csv", one] for one in train], "test": [["keys/exp1.csv", "0"]]}
+    known = {"eval_data": None, "novel_studies": [], "split_seed": 0, "base_fingerprint": "", "held_out_by": "person"}
+    (folder / "split.json").write_text(json.dumps(known | {"studies": {"keys": people}} | about))
+    return str(folder)
+
+
+def test_people_trained_on_are_learned_from_where_they_are(data: Path, tmp_path: Path) -> None:
+    """In another split of the data, or in other data; and they are missed where they are not found."""
+    sessions = pd.read_json(data, lines=True)
+    halves = tmp_path / "halves"
+    halves.mkdir()
+    sessions[:8].to_parquet(halves / "train-00000-of-00001.parquet")
+    sessions[8:].to_parquet(halves / "test-00000-of-00001.parquet")
+    train = sessions["participant"][:8].astype(str).tolist()
+    part = {"data": str(halves), "data_split": "train", "data_revision": None}
+    adapter = adapter_of(tmp_path / "new", train, **part)
+    asked = DataArguments(str(halves), data_split="test")
+    people = find_people(asked, adapter, [], {})
+    assert sorted(key.participant for key in people.training["keys"]) == sorted(train)
+    assert {key.participant for key in people.predicted["keys"]} == set(sessions["participant"][8:].astype(str))
+    older = adapter_of(tmp_path / "older", train, data=str(halves))
+    with pytest.raises(UserError, match="lacks 8 of 8 people whom the adapter"):
+        find_people(asked, older, [], {})
+    elsewhere = adapter_of(tmp_path / "elsewhere", train, data=str(data))
+    assert len(find_people(asked, elsewhere, [], {}).training["keys"]) == 8
+
+
 def test_a_folder_of_another_job_is_kept(rows: Path, data: Path) -> None:
     done = centaurlab("baselines", "--data", str(data), "--output_dir", str(rows / "uniform"), *UNTRACKED)
     assert "holds a run of score" in done.error

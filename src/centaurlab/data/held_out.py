@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from centaurlab.data.transcripts import SessionKey
 from centaurlab.runs.integrity import check_asked, read_json
 from centaurlab.runtime.errors import UserError
 
+PART = ("data_split", "data_revision")
 KINDS = {"held_out": "held-out participants", "novel": "novel studies"}
 
 
@@ -23,6 +24,7 @@ class Split:
 
     ``train``: the sessions that it was trained on, of ``data``. ``test``: those of the held-out people of the same
     studies, who are in ``eval_data`` where that is given. ``base_fingerprint`` is that of the model that it adapts.
+    ``part``: which split and revision of ``data``; empty of older versions, which did not write it.
     ``held_out_by``: "person", or "session" of adapters trained by older versions, where somebody with sessions of
     several experiments may be on both sides.
     """
@@ -35,6 +37,7 @@ class Split:
     split_seed: int
     base_fingerprint: str
     held_out_by: str = "session"
+    part: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, about: Mapping[str, Any]) -> "Split":
@@ -48,12 +51,30 @@ class Split:
             split_seed=int(about["split_seed"]),
             base_fingerprint=about["base_fingerprint"],
             held_out_by=str(about.get("held_out_by", "session")),
+            part={name: about[name] for name in PART if name in about},
         )
+
+    def trained_data(self, data: DataArguments) -> DataArguments:
+        """All sessions of the data that it was trained on, read as ``data``; of older versions, as far as known."""
+        whole = replace(data, participants="all", max_participants=None, studies=None, domains=None)
+        if is_same(self.data, data.data):
+            return replace(whole, **self.part)
+        return replace(whole, data=self.data, **{**dict.fromkeys(PART), **self.part})
+
+    @property
+    def named(self) -> str:
+        """The data that it was trained on, as one would give them."""
+        return " ".join([f"--data {self.data}", *(f"--{name} {value}" for name, value in self.part.items() if value)])
 
     def on_both_sides(self, persons: Persons) -> frozenset[SessionKey]:
         """The sessions of ``test`` whose people were trained on in other sessions."""
         trained = {persons.unit(key) for key in self.train}
         return frozenset(key for key in self.test if persons.unit(key) in trained)
+
+
+def is_same(one: str, other: str) -> bool:
+    """Whether two names are of the same data, however their path is written."""
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def people_of(study: str, train: Iterable[SessionKey], test: Iterable[SessionKey], persons: Persons) -> dict[str, Any]:
@@ -133,13 +154,14 @@ def check_held_out(models: Iterable[str | None], data: DataArguments, source: Tr
         if data.participants != "test" or not split:
             continue
         check_asked(folder)
-        if os.path.realpath(str(split.get("data"))) != os.path.realpath(data.data):
+        if not is_same(str(split.get("data")), data.data):
             continue
-        if split["eval_data"]:
+        is_part = split.get("data_split", data.data_split) == data.data_split
+        if split["eval_data"] and is_part:
             raise UserError(
                 f"{model} was trained on everybody in {data.data}; its held-out people: --data {split['eval_data']}"
             )
-        if split["split_seed"] != data.data_seed:
+        if split["split_seed"] != data.data_seed and is_part:
             raise UserError(
                 f"{model} was trained with --split_seed {split['split_seed']}, which held out other people than "
                 f"--participants test with --data_seed {data.data_seed}; give the same seed"
@@ -152,6 +174,15 @@ def check_held_out(models: Iterable[str | None], data: DataArguments, source: Tr
                 f"{known[0]}: an older version held out other people (by session, or with spaces that counted in "
                 "ids); train it again, or judge it with 'centaurlab generalisation', which says whom it knows"
             )
+
+
+def check_people(people: frozenset[SessionKey], source: TranscriptSource, remedy: str) -> None:
+    """Raise ``UserError`` when some of the people whom an adapter was trained on, or held out, are not in the data."""
+    if missing := people.difference(source.ranked_keys()):
+        raise UserError(
+            f"{source.name} lacks {len(missing)} of {len(people)} people whom the adapter's split.json names, such as "
+            f"{min(missing, key=str)}; give {remedy}, as in training"
+        )
 
 
 def keep_split(trained: Path, folder: Path) -> None:

@@ -15,12 +15,11 @@ from centaurlab.analyses.generalisation import (
     study_gains,
 )
 from centaurlab.catalog.studies import load_studies
-from centaurlab.data.held_out import KINDS, Split, read_split
+from centaurlab.data.held_out import KINDS, Split, check_people, read_split
 from centaurlab.data.novelty import Likeness, nearest, study_prints
 from centaurlab.data.persons import Persons, find_persons
-from centaurlab.data.source import DataArguments, TranscriptSource, open_source
+from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.splits import first_people
-from centaurlab.data.transcripts import SessionKey
 from centaurlab.jobs.job import Asked, Plan, Round, Scored, everywhere, job
 from centaurlab.models.arguments import DTYPES, ModelArguments
 from centaurlab.models.identity import identify, quantization
@@ -56,9 +55,9 @@ def plan(asked: Asked[GeneralisationArguments]) -> Plan:
         held_out = replace(trained, data=eval_data, data_split=None, data_revision=None) if eval_data else trained
         sources = [open_source(trained), *([open_source(held_out)] if eval_data else [])]
         persons = find_persons(chain.from_iterable(source.everybody() for source in sources))
-        check_people(split.train, sources[0], f"--data {split.data}")
+        check_people(split.train, sources[0], split.named)
         people = first_people(test, persons, asked.data.max_participants, split.split_seed)
-        check_people(people, sources[-1], f"--eval_data {split.eval_data}" if eval_data else f"--data {split.data}")
+        check_people(people, sources[-1], f"--eval_data {split.eval_data}" if eval_data else split.named)
         kinds["held_out"] = held_out, PlainContext(people)
         notes += known_people(replace(split, test=people), persons, adapter)
     if novel_studies:
@@ -124,15 +123,6 @@ def find_novelty(split: Split, data: DataArguments, novel: Collection[str]) -> l
     trained = {key.study for key in split.train}
     prints = study_prints(source.everybody(), source, source.persons, trained.union(novel))
     return nearest(novel, trained, prints)
-
-
-def check_people(people: frozenset[SessionKey], source: TranscriptSource, remedy: str) -> None:
-    """Raise ``UserError`` when some of the people whom an adapter was trained on, or held out, are not in the data."""
-    if missing := people.difference(source.ranked_keys()):
-        raise UserError(
-            f"{source.name} lacks {len(missing)} of {len(people)} people whom the adapter's split.json names, such as "
-            f"{min(missing, key=str)}; give {remedy}, as in training"
-        )
 
 
 def known_people(split: Split, persons: Persons, adapter: Path) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from centaurlab.catalog.studies import Study
 from centaurlab.cognitive.folder import Asked
-from centaurlab.data.held_out import read_split
+from centaurlab.data.held_out import check_people, read_split
 from centaurlab.data.options import LabelsSeen
 from centaurlab.data.persons import Persons, find_persons
 from centaurlab.data.source import DataArguments, open_source
@@ -153,10 +153,11 @@ def find_people(
     else:
         split = read_split(Path(adapter))
         seed = split.split_seed
-        if split.data != data.data:
-            trained = replace(everything, data=split.data, data_split=None, studies=None, domains=None)
-            sources = (trained, everything)
+        trained = split.trained_data(data)
+        if trained != replace(everything, studies=None, domains=None):
+            sources = (everything, trained)
             persons = find_persons(chain(open_source(trained).everybody(), everybody.everybody()))
+        check_people(split.train, open_source(trained), split.named)
         novel = frozenset(studies) - {key.study for key in split.train}
         others = partition((key for key, _ in everybody.everybody()), persons, seed).train
         chosen = split.train | {key for key in others if key.study in novel}
@@ -170,6 +171,8 @@ def find_people(
     training -= lost
     n_both = len(training.intersection(predicted))
     said = f"learned from {whom}, {len(training):,} sessions"
+    if lost:
+        said += f", and none of {len(lost):,} more, whose sessions are malformed"
     if n_both:
         said += f"; {n_both:,} of them are predicted too, by the training people of the other folds"
     asked = Asked(

@@ -12,7 +12,7 @@ from typing import Any
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerFast
 from trl import ModelConfig, SFTConfig, pack_dataset
 
-from centaurlab.data.held_out import as_by_session
+from centaurlab.data.held_out import PART, as_by_session
 from centaurlab.display.terminal import show
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import BASE_WEIGHTS
@@ -202,7 +202,9 @@ def _begin(
     if checkpoint:
         before = folder.read_json("split.json")
         known = before | _fixed(folder.read_json("config.json"))
-        asked = split if "held_out_by" in before else as_by_session(split)
+        asked = dict(split if "held_out_by" in before else as_by_session(split))
+        for name in PART:  # older versions did not write it, and the texts have fingerprints
+            asked.pop(name)
         for name, value in as_read_back(asked | _fixed(settings)).items():
             if known.get(name) != value:
                 raise UserError(

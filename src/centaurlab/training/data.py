@@ -16,7 +16,7 @@ import pyarrow as pa
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from centaurlab.data.held_out import people_of
+from centaurlab.data.held_out import PART, people_of
 from centaurlab.data.novelty import Prints, families, nearest, study_prints
 from centaurlab.data.persons import Persons, find_persons
 from centaurlab.data.records import Problem
@@ -118,6 +118,7 @@ def prepare_data(
         order = balanced_order([row.key.study for row in train_rows], seed)
     split = {
         "data": args.data,
+        **{name: getattr(args, name) for name in PART},
         "eval_data": args.eval_data,
         "split_seed": args.split_seed,
         "held_out_by": "person",
