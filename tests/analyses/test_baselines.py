@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from centaurlab.analyses.baselines import find_baselines
+from centaurlab.analyses.baselines import find_baselines, model_table
 from centaurlab.analyses.standing import Standings
+from centaurlab.cognitive.rows import ModelResult
+from centaurlab.data.transcripts import SessionKey
 from centaurlab.results.run import read_run
 from centaurlab.results.table import N_OPTIONS, NLL, OPTION_NLL
 from centaurlab.stats.arguments import EstimateArguments
@@ -36,3 +38,15 @@ def test_a_row_is_the_best_on_the_responses_that_all_rows_have(tmp_path: Path) -
     rows = {row: run.table([NLL, OPTION_NLL, N_OPTIONS]) for row, run in runs.items()}
     found = find_baselines(runs, {}, [], Standings(rows, {}, [], []), EstimateArguments(resamples=200))
     assert ", adaptive predicts best" in found.record["verdict"]
+
+
+def test_people_of_several_sessions_are_counted_once() -> None:
+    """Two people on two days, of five responses each."""
+    nlls = {"shared": 3.0, "adaptive": 2.0, "own": 1.0}
+    results = [
+        ModelResult("delta", SessionKey("s", f"day{day}", person), ("s", person), 5, nlls)
+        for day in range(2)
+        for person in "ab"
+    ]
+    (row,) = model_table(results).to_dict("records")
+    assert (row["people"], row["responses"], row["nll_shared"]) == (2, 20, 0.6)

@@ -133,7 +133,7 @@ def model_table(models: Sequence[ModelResult]) -> pd.DataFrame:
         of_model = [one for one in models if (one.key.study, one.model) == (study, model)]
         n = sum(one.n for one in of_model)
         nlls = [sum(one.nll_sum[row] for one in of_model) / n for row in ("shared", "adaptive", "own")]
-        rows.append((study, model, *nlls, n, len(of_model)))
+        rows.append((study, model, *nlls, n, len({one.person for one in of_model})))
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -19,7 +19,7 @@ from centaurlab.cognitive.particles import Fitted, Told, fit
 from centaurlab.cognitive.prediction import OptionLogs, Prediction
 from centaurlab.cognitive.session import Session, is_predictable
 from centaurlab.cognitive.training_people import lessons
-from centaurlab.data.persons import Persons
+from centaurlab.data.persons import Persons, Unit
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.stats.estimate import FloatArray
 
@@ -40,6 +40,7 @@ class ModelResult:
 
     model: str
     key: SessionKey
+    person: Unit
     n: int
     nll_sum: Mapping[str, float]
 
@@ -136,4 +137,5 @@ def _spoken_of(model: CognitiveModel, session: Session) -> Iterator[bool]:
 
 def _result(model: CognitiveModel, session: Session, told: Mapping[str, Told]) -> ModelResult:
     n = sum(_spoken_of(model, session))
-    return ModelResult(model.name, session.key, n, {row: -float(one.log_R.sum()) for row, one in told.items()})
+    nll_sum = {row: -float(one.log_R.sum()) for row, one in told.items()}
+    return ModelResult(model.name, session.key, session.person, n, nll_sum)
