@@ -195,6 +195,14 @@ def test_feedback_on_what_was_done_is_refused_or_labelled(tiny_llama_dir: Path, 
     assert "coins2026 tells people what followed from their own answers" in centaurlab(*ask).error
     assert centaurlab(*ask, "--yoked").returncode == 0
     assert run_json(tmp_path / "run")["studies"]["coins2026"]["feedback"] == "yoked"
+    first = module.read_text(encoding="utf-8")
+    module.write_text(
+        first + "# what is asked may hang on answers, which the person's session does not show\n", encoding="utf-8"
+    )
+    assert "holds sessions simulated with study_module" in centaurlab(*ask, "--yoked").error
+    assert "holds sessions simulated with study_module" in centaurlab(*ask[:-2], "--yoked").error
+    module.write_text(first, encoding="utf-8")
+    assert centaurlab(*ask, "--yoked").returncode == 0
 
 
 @pytest.mark.usefixtures("offline")

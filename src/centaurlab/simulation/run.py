@@ -105,7 +105,7 @@ def simulate(
         with state.main_process_first():
             identity = identify(model_arguments)
             notes = (*base_notes(model_arguments), *window_notes(model_config, arguments.max_length))
-            depends_on = {"model": identity.as_dict()} | asdict(settings) | _environment(arguments)
+            depends_on = {"model": identity.as_dict()} | asdict(settings) | _own_files(data_arguments, arguments)
             store = SimulationStore(folder.path / "store", depends_on, state.process_index)
         wait_for_all(state)
         known = store.read()
@@ -256,9 +256,10 @@ def _check_words(sessions: list[OpenLoop], tokenizer: PreTrainedTokenizerBase) -
         )
 
 
-def _environment(arguments: SimulateArguments) -> dict[str, str | None]:
-    """The digest of the user's own environments: with others, sessions would be others."""
-    return {"environment": own_digest(arguments.environment)}
+def _own_files(data: DataArguments, arguments: SimulateArguments) -> dict[str, str | None]:
+    """The digests of the user's own environments and studies: with others, sessions would be others."""
+    of_studies = {"study_module": own_digest(data.study_module)} if data.study_module else {}
+    return {"environment": own_digest(arguments.environment)} | of_studies
 
 
 def _say_fits(sessions: list[OpenLoop]) -> None:

@@ -94,11 +94,12 @@ class SimulationStore:
             temporary.write_text(json.dumps(sealed(identity), indent=2, sort_keys=True))
             replace_durably(temporary, path)
             return
-        for name, value in identity.items():
-            if known.get(name) != value:
+        for name in {**known, **identity}:
+            before, now = known.get(name), identity.get(name)
+            if before != now:
                 raise UserError(
-                    f"{self._folder.parent} holds sessions simulated with {name} {known.get(name)!r}, not {value!r}; "
-                    "give another --output_dir"
+                    f"{self._folder.parent} holds sessions simulated with {name} {before!r}, not {now!r}; give another "
+                    "--output_dir"
                 )
 
 
