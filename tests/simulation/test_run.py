@@ -139,6 +139,29 @@ def test_an_environment_of_ones_own_answers_what_the_model_did(
     assert "holds sessions simulated with environment" in centaurlab(*ask, "--environment", own).error
 
 
+@pytest.mark.usefixtures("offline")
+def test_arms_of_a_bandit_are_what_everybody_could_choose(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    """Whoever never chose one of three has three arms, too, of the same world, if these are known."""
+    own = tmp_path / "my_task.py"
+    own.write_text(BANDIT, encoding="utf-8")
+
+    def data(*chosen: str) -> Path:
+        texts = ["Win coins. You press " + " and win 1. You press ".join(f"<<{one}>>" for one in of) for of in chosen]
+        rows = [{"text": f"{text} and win 0.", "study": "coins2026", "participant": n} for n, text in enumerate(texts)]
+        return write_transcripts(tmp_path / f"{'-'.join(chosen)}.jsonl", rows)
+
+    simulate(tiny_llama_dir, data("JFKJFK", "JFJFJF", "JJJJJJ", "FKFKFK"), tmp_path / "run", "--environment", own)
+    table = pd.read_parquet(tmp_path / "run/simulated.parquet")
+    assert set(table["n_options"]) == {3}
+    ask = ("simulate", "--model", tiny_llama_dir, "--output_dir", tmp_path / "no", "--environment", own, *OPTIONS)
+    refused = centaurlab(*ask, "--data", data("JFKJFK", "ABABAB", "CDECDE"))
+    assert "people of coins2026 gave 2 to 3 different answers" in refused.error
+    refused = centaurlab(*ask, "--data", data("ABABAB", "JJJJJJ"))
+    assert "the answers do not show what could be chosen" in refused.error
+    own.write_text(BANDIT.replace("told=", "options=('J', 'F', 'K'), told="), encoding="utf-8")
+    simulate(tiny_llama_dir, data("JFKJFK", "JJJJJJ"), tmp_path / "named", "--environment", own)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -105,6 +105,13 @@ def open_loop(
     )
     known = study if options.rule == "module" else None
     if environment is not None:
+        if environment.of_options is not None:
+            if not options.sets:
+                raise UserError(
+                    f"{transcript.origin}: {transcript.key}: the answers do not show what could be chosen; name it in "
+                    f"the environment of {transcript.study}, such as options=('J', 'F')"
+                )
+            environment = environment.of_options(options.sets[0])
         loop = OpenLoop(transcript, known, options, environment.fit, environment)
         rng = np.random.default_rng(0)
         try:

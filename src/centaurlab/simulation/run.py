@@ -229,7 +229,15 @@ def _sessions(data: DataArguments, source: TranscriptSource, arguments: Simulate
             "it as its study is named there"
         )
     labels = shared_labels(transcripts, own_studies)
-    return [open_loop(one, labels, own_studies, arguments.yoked, environments) for one in transcripts]
+    sessions = [open_loop(one, labels, own_studies, arguments.yoked, environments) for one in transcripts]
+    for study in (study for study, environment in environments.items() if environment.of_options):
+        numbers = sorted({len(one.options.sets[0]) for one in sessions if one.transcript.study == study})
+        if len(numbers) > 1:
+            raise UserError(
+                f"people of {study} gave {numbers[0]} to {numbers[-1]} different answers, which does not show what "
+                "could be chosen; name it in its environment, such as options=('J', 'F')"
+            )
+    return sessions
 
 
 def _check_words(sessions: list[OpenLoop], tokenizer: PreTrainedTokenizerBase) -> None:

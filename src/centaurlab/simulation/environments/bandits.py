@@ -79,7 +79,9 @@ def bandit(
         The text after an answer, up to the next question, and after the last answer; ``{outcome}`` stands for what was
         paid. What comes before the first answer is the person's.
     options
-        What can be answered, as it stands between the markers; None: what the person answered.
+        What can be answered, as it stands between the markers; None: as the data show it, by the study's module, by
+        the labels that everybody used or, where letters are drawn per person, by what each answered, which has to be
+        as many options for all.
     words
         What is told of no reward and of a reward, which ``arms`` gives the probability of.
     sd
@@ -114,7 +116,10 @@ def bandit(
         found = [re.fullmatch(patterns[n == len(segments) - 1], text) for n, text in enumerate(segments) if n]
         return {"outcome": [match[1] for match in found if match]}
 
-    return Environment(study, play, happened if n_trials is None else None)
+    def of_options(offered: tuple[str, ...]) -> Environment:
+        return bandit(study, arms, told, last, offered, words, sd, n_trials)
+
+    return Environment(study, play, happened if n_trials is None else None, of_options=None if options else of_options)
 
 
 def two_step(

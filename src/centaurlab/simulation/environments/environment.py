@@ -22,12 +22,14 @@ class Environment:
     ``chance``, and what is told of it passes through ``chance.told``. ``happened(text)`` finds the same, by name and in
     order, in a person's session, so that the environment can be held against what people were told; None: not known.
     ``fit``: "environment", or "approximate" where others, who would have answered the answers, stay as they were.
+    ``of_options``: the same with the options that were offered in a session, where the environment does not name them.
     """
 
     study: str
     play: Callable[[Transcript, Chance], Play]
     happened: Callable[[str], Mapping[str, Sequence[object]]] | None = None
     fit: Literal["environment", "approximate"] = "environment"
+    of_options: "Callable[[tuple[str, ...]], Environment] | None" = None
 
 
 Retell: TypeAlias = Callable[[Ask, str, Sequence[Trial], str], str]
