@@ -229,6 +229,26 @@ def test_feedback_on_what_was_done_is_refused_or_labelled(tiny_llama_dir: Path, 
 
 
 @pytest.mark.usefixtures("offline")
+def test_what_is_said_of_a_study_is_said_of_all_its_sessions(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    """Two people on three days each; a third, whose text the study's module cannot read, in any place of the data."""
+    rating = 'Choose 1 to 6.\n\nStatement: "Am calm." You choose <<2>>.'
+    told = {"study": "revelle2010personality"}
+    rows = [told | {"text": rating, "experiment": f"day{day}", "participant": n} for n in "12" for day in range(3)]
+    rows.append(told | {"text": "Are you calm? <<yes>> And shy? <<no>>", "experiment": "day0", "participant": "3"})
+    found = []
+    for name, of in (("last", rows), ("first", rows[::-1])):
+        data = write_transcripts(tmp_path / f"{name}.jsonl", of)
+        simulate(tiny_llama_dir, data, tmp_path / name)
+        found.append(run_json(tmp_path / name))
+    for about in found:
+        known = about["studies"]["revelle2010personality"]
+        assert (known["people"], known["sessions"]) == (3, 7)
+        assert known["feedback"] == "exact (6), unknown (1)"
+        assert known["options"] == "module (6), own answers (1)"
+        assert "revelle2010personality: its module cannot read 1 of 7 sessions (" in str(about["notes"])
+
+
+@pytest.mark.usefixtures("offline")
 def test_sessions_that_do_not_fit_are_named_and_the_others_kept(tiny_llama_dir: Path, tmp_path: Path) -> None:
     texts = ["You press <<J>>, then <<F>>.", "A long story. " * 40 + "You press <<J>>, then <<F>>."]
     rows = [{"text": text, "study": "a", "experiment": "e", "participant": n} for n, text in enumerate(texts)]

@@ -3,7 +3,7 @@
 import gzip
 import json
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,9 @@ from typing import Any
 
 import pandas as pd
 
+from centaurlab.analyses.scores import rules_in_words
 from centaurlab.data.files import SIMULATED
+from centaurlab.data.persons import Persons
 from centaurlab.data.transcripts import SessionKey, data_fingerprint, study_fingerprint, text_digest, told
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.provenance import peak_memory, provenance
@@ -42,8 +44,10 @@ class Outcome:
         return f"{self.person.transcript.participant}#r{self.replicate}"
 
 
-def write_output(folder: RunFolder, data: str, outcomes: Sequence[Outcome], about: Mapping[str, Any]) -> None:
-    """Write transcripts, table and, last, ``run.json``; ``about`` joins it."""
+def write_output(
+    folder: RunFolder, data: str, persons: Persons, outcomes: Sequence[Outcome], about: Mapping[str, Any]
+) -> None:
+    """Write transcripts, table and, last, ``run.json``; ``about`` joins it. ``persons``: whose the sessions are."""
     done = [(outcome, outcome.simulated) for outcome in outcomes if outcome.simulated]
     _write_sessions(folder.path, done)
     rows = [
@@ -53,7 +57,7 @@ def write_output(folder: RunFolder, data: str, outcomes: Sequence[Outcome], abou
     ]
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"n_options": "Int32"})
     folder.write_table(ANSWERS, table)
-    studies = _studies(outcomes)
+    studies = _studies(outcomes, persons)
     fingerprints = _fingerprints(outcomes)
     of_studies = {study: {"fingerprint": fingerprint} for study, fingerprint in fingerprints.items()}
     seconds = about["speed"]["wall_seconds"]
@@ -89,20 +93,21 @@ def _write_sessions(folder: Path, done: Iterable[tuple[Outcome, Simulated]]) -> 
         replace_durably(temporary, path)
 
 
-def _studies(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
+def _studies(outcomes: Sequence[Outcome], persons: Persons) -> dict[str, dict[str, Any]]:
     """What was simulated of each study, and how."""
     by_study: dict[str, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         by_study[outcome.person.transcript.study].append(outcome)
     found = {}
     for study, of_study in sorted(by_study.items()):
+        own = {outcome.person.transcript.key: outcome.person for outcome in of_study}
         done = [outcome.simulated for outcome in of_study if outcome.simulated]
         answers = [answer for simulated in done for answer in simulated.answers]
         chosen = [answer.off_option_nats for answer in answers if answer.n_options is not None]
         found[study] = {
-            "feedback": of_study[0].person.fit,
-            "options": of_study[0].person.options.rule,
-            "people": len({outcome.person.transcript.key for outcome in of_study}),
+            "feedback": rules_in_words(Counter(one.fit for one in own.values())),
+            "options": rules_in_words(Counter(one.options.rule for one in own.values())),
+            "people": len(set(map(persons.unit, own))),
             "sessions": len(done),
             "failed": len(of_study) - len(done),
             "answers": len(answers),

@@ -17,7 +17,7 @@ from centaurlab.simulation.play import Chance, Play, Question, rehearse, watched
 
 Fit = Literal["exact", "environment", "approximate", "yoked", "unknown"]
 """Whether what a model is told answers what the model did: nothing does; an environment's does; it does, but others
-stay as they were; the person's feedback instead; nobody has said."""
+stay as they were; the person's feedback instead; nobody has said, or the module that would does not read the text."""
 _MOST_QUESTIONS = 200
 """A session that is this much longer than ten times the person's does not end."""
 _TOKENS_OF_WORDS = 8
@@ -123,7 +123,7 @@ def open_loop(
                 "--studies"
             ) from error
         return loop
-    fit: Fit = "unknown" if study is None else "exact"
+    fit: Fit = "unknown" if known is None else "exact"
     if study is not None and study.feedback in ("contingent", "branching"):
         if not yoked:
             raise UserError(

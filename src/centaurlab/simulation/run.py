@@ -104,7 +104,8 @@ def simulate(
         settings = Settings(arguments.seed, arguments.temperature, max_tokens, arguments.n_new_tokens)
         with state.main_process_first():
             identity = identify(model_arguments)
-            notes = (*base_notes(model_arguments), *window_notes(model_config, arguments.max_length))
+            notes = [*base_notes(model_arguments), *window_notes(model_config, arguments.max_length)]
+            notes += _unreadable(sessions)
             depends_on = {"model": identity.as_dict()} | asdict(settings) | _own_files(data_arguments, arguments)
             store = SimulationStore(folder.path / "store", depends_on, state.process_index)
         wait_for_all(state)
@@ -141,8 +142,12 @@ def simulate(
                     "tokens_computed_now": n_computed,
                     "wall_seconds": round(time.monotonic() - started, 2),
                 }
-                about = {"model": identity.as_dict(), "simulation": asdict(arguments) | asdict(settings)}
-                write_output(folder, data_arguments.data, outcomes, about | {"speed": speed, "notes": list(notes)})
+                about = {
+                    "model": identity.as_dict(),
+                    "simulation": asdict(arguments) | asdict(settings),
+                    "speed": speed,
+                }
+                write_output(folder, data_arguments.data, source.persons, outcomes, {**about, "notes": notes})
         wait_for_all(state)
     if failures:
         why = next(
@@ -271,15 +276,28 @@ def _own_files(data: DataArguments, arguments: SimulateArguments) -> dict[str, s
 
 
 def _say_fits(sessions: list[OpenLoop]) -> None:
-    studies = {session.transcript.study: session.fit for session in sessions}
+    studies = sorted({(session.transcript.study, session.fit) for session in sessions})
     said = {
         "approximate": "what others did stays what they did in the person's session",
         "yoked": "what is told after an answer is what followed from the person's answer, not the model's (--yoked)",
         "unknown": "no module of the study says whether its text answers what was done; what is told is the person's",
     }
     for fit, words in said.items():
-        if named := [study for study, of_study in studies.items() if of_study == fit]:
+        if named := [study for study, of_study in studies if of_study == fit]:
             say(f"note: {', '.join(named)}: {words}")
+
+
+def _unreadable(sessions: list[OpenLoop]) -> list[str]:
+    """Which studies have sessions that their modules cannot read, and why one could not be."""
+    of_study: dict[str, list[str | None]] = {}
+    for session in sessions:
+        of_study.setdefault(session.transcript.study, []).append(session.options.problem)
+    return [
+        f"{study}: its module cannot read {len(known):,} of {len(problems):,} sessions ({known[0]}); their options are "
+        "their own answers"
+        for study, problems in of_study.items()
+        if (known := [problem for problem in problems if problem])
+    ]
 
 
 def _missing(session: OpenLoop, replicates: int, known: Collection[str]) -> Person:
