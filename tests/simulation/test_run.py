@@ -229,6 +229,22 @@ def test_feedback_on_what_was_done_is_refused_or_labelled(tiny_llama_dir: Path, 
 
 
 @pytest.mark.usefixtures("offline")
+def test_what_leaves_no_choice_is_not_in_the_mean_off_the_options(
+    tiny_llama_dir: Path, coins: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "my_task.py"
+    own.write_text(
+        RAISES.replace('raise KeyError("the second answer")', 'yield Question(" and then ", ("left the game",))'),
+        encoding="utf-8",
+    )
+    simulate(tiny_llama_dir, coins, tmp_path / "run", "--environment", own)
+    table = pd.read_parquet(tmp_path / "run/simulated.parquet").set_index("n_options")["off_option_nats"]
+    assert table.loc[1].mean() > table.loc[2].mean() + 1
+    mean = run_json(tmp_path / "run")["studies"]["coins2026"]["off_option_nats"]
+    assert mean == pytest.approx(table.loc[2].mean())
+
+
+@pytest.mark.usefixtures("offline")
 def test_what_is_said_of_a_study_is_said_of_all_its_sessions(tiny_llama_dir: Path, tmp_path: Path) -> None:
     """Two people on three days each; a third, whose text the study's module cannot read, in any place of the data."""
     rating = 'Choose 1 to 6.\n\nStatement: "Am calm." You choose <<2>>.'
@@ -275,7 +291,23 @@ def test_answers_that_would_be_cut_where_people_said_more_are_refused_unless_ask
     assert refused.returncode == 2
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama_dir)
     n_tokens = len(tokenizer("by " + "colour and " * 20, add_special_tokens=False).input_ids)
+    n_tokens += len(tokenizer(">>", add_special_tokens=False).input_ids)  # without which an answer does not end
     assert f"answers of up to {n_tokens} tokens in why2026" in refused.error
     assert f"give --max_new_tokens {n_tokens}" in refused.error
+    lengths = {len(tokenizer("a" * n, add_special_tokens=False).input_ids): "a" * n for n in range(1, 200)}
+    for n, code in ((15, 0), (16, 2)):
+        text = f"You write: <<{lengths[n]}>>."
+        at_end = write_transcripts(tmp_path / f"{n}.jsonl", [{"text": text, "study": "why2026", "participant": 1}])
+        ask_again = (
+            "simulate",
+            "--model",
+            tiny_llama_dir,
+            "--data",
+            at_end,
+            "--output_dir",
+            tmp_path / f"{n}",
+            *OPTIONS,
+        )
+        assert centaurlab(*ask_again).returncode == code
     assert centaurlab(*ask, "--max_new_tokens", 4).returncode == 0
     assert not pd.read_parquet(tmp_path / "run/simulated.parquet")["is_complete"].all()

@@ -56,7 +56,7 @@ def _print(folder: Path) -> None:
     titles = ("study", *counted[:-1], "off-option (nats)")
     note = (
         "feedback: whether what is told answers what the model did; cut: beyond the context window; incomplete: words "
-        "that did not end; off-option: −log of the probability of all options together, mean"
+        "that did not end; off-option: −log of the probability of all options together, mean over choices"
     )
     title = f"{about['model']['name']} in the place of {about['data']['name']}"
     speed = about["speed"]

@@ -103,7 +103,7 @@ def _studies(outcomes: Sequence[Outcome], persons: Persons) -> dict[str, dict[st
         own = {outcome.person.transcript.key: outcome.person for outcome in of_study}
         done = [outcome.simulated for outcome in of_study if outcome.simulated]
         answers = [answer for simulated in done for answer in simulated.answers]
-        chosen = [answer.off_option_nats for answer in answers if answer.n_options is not None]
+        chosen = [answer.off_option_nats for answer in answers if (answer.n_options or 0) > 1]
         found[study] = {
             "feedback": rules_in_words(Counter(one.fit for one in own.values())),
             "options": rules_in_words(Counter(one.options.rule for one in own.values())),

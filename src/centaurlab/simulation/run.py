@@ -25,7 +25,7 @@ from centaurlab.catalog.studies import load_studies
 from centaurlab.data.held_out import check_held_out
 from centaurlab.data.options import cut_at_responses, shared_labels
 from centaurlab.data.source import DataArguments, TranscriptSource, open_source
-from centaurlab.data.transcripts import SessionKey, Transcript
+from centaurlab.data.transcripts import CLOSE, SessionKey, Transcript
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import base_notes
 from centaurlab.models.identity import identify
@@ -247,25 +247,27 @@ def _sessions(data: DataArguments, source: TranscriptSource, arguments: Simulate
 
 def _check_words(sessions: list[OpenLoop], tokenizer: PreTrainedTokenizerBase) -> None:
     """Raise ``UserError`` where people used more words than the model would be let say."""
+    n_closing = len(tokenizer(CLOSE, add_special_tokens=False)["input_ids"])
     said: dict[str, set[str]] = {}
     for session in sessions:
         _, answers = cut_at_responses(session.transcript.text)
         words = {
             answer
             for number, answer in enumerate(answers)
-            if session.options.of(number) is None and len(answer.encode()) > USUAL_NEW_TOKENS
+            if session.options.of(number) is None and len(answer.encode()) + n_closing > USUAL_NEW_TOKENS
         }
         said.setdefault(session.transcript.study, set()).update(words)
     longest = {
-        study: max(map(len, tokenizer(sorted(words), add_special_tokens=False)["input_ids"]))
+        study: n_closing + max(map(len, tokenizer(sorted(words), add_special_tokens=False)["input_ids"]))
         for study, words in said.items()
         if words
     }
     study = max(longest, key=longest.__getitem__, default=None)
     if study is not None and longest[study] > USUAL_NEW_TOKENS:
         raise UserError(
-            f"people gave answers of up to {longest[study]} tokens in {study}, and the model's would be cut off after "
-            f"{USUAL_NEW_TOKENS}; give --max_new_tokens {min(MAX_NEW_TOKENS, longest[study])}"
+            f"people gave answers of up to {longest[study]} tokens in {study}, with the '>>' that ends them, and the "
+            f"model's would be cut off after {USUAL_NEW_TOKENS}; give --max_new_tokens "
+            f"{min(MAX_NEW_TOKENS, longest[study])}"
         )
 
 
