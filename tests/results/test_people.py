@@ -16,7 +16,16 @@ from centaurlab.data.transcripts import SessionKey
 from centaurlab.library.comparing import estimate
 from centaurlab.results.joined import join_scores
 from centaurlab.results.run import ScoreRun, read_run
-from centaurlab.results.table import ITEM, PERSON, SCORE_SCHEMA, ResponseScores, by_person, read_scores, write_scores
+from centaurlab.results.table import (
+    ITEM,
+    PERSON,
+    SCORE_SCHEMA,
+    ResponseScores,
+    by_person,
+    person_names,
+    read_scores,
+    write_scores,
+)
 from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effects import estimate_effects
 from centaurlab.stats.estimate import Estimate
@@ -96,6 +105,19 @@ def test_the_responses_of_one_person_join_under_one_number(of_people, of_session
     for ours, theirs in zip(joined, plain, strict=True):
         assert (ours.nll_base_R == theirs.nll_base_R).all()
     assert (joined[1].participant_R == plain[1].participant_R).all()
+
+
+def test_a_person_is_nobody_whose_session_has_that_name_and_no_experiment(tmp_path: Path) -> None:
+    """1 and 2 are sessions of person "3", and 3 one of somebody with that session alone."""
+    keys = [SessionKey("s", "", name) for name in "123"]
+    named = {keys[0]: "3", keys[1]: "3"}
+    folder = table_folder(tmp_path / "run", pd.DataFrame({"study": ["s"]}))
+    write_scores(folder, ((key, random_scores(n, 2)) for n, key in enumerate(keys)), named.get)
+    table = read_scores(folder)
+    who = by_person(table).select(["study", "experiment", "participant"]).to_pylist()
+    assert len({tuple(row.values()) for row in who}) == 2
+    frame = table.to_pandas().astype(dict.fromkeys(("study", "experiment", "participant"), str))
+    assert frame.groupby(person_names(frame))["participant"].unique().map(list).tolist() == [["1", "2"], ["3"]]
 
 
 def width(one: Estimate) -> float:

@@ -259,7 +259,7 @@ def by_person(table: pa.Table) -> pa.Table:
         return table
     person = table.column(PERSON).cast(pa.string())
     is_joined = pc.is_valid(person)
-    for column, value in ((EXPERIMENT, pa.scalar("")), (PARTICIPANT, person)):
+    for column, value in ((EXPERIMENT, pa.scalar("\0")), (PARTICIPANT, person)):
         kept = pc.if_else(is_joined, value, table.column(column).cast(pa.string()))
         table = table.set_column(table.column_names.index(column), column, kept.dictionary_encode())
     return table
@@ -267,7 +267,7 @@ def by_person(table: pa.Table) -> pa.Table:
 
 def person_names(frame: "pd.DataFrame") -> "pd.Series":
     """Whose each row of a data frame is, within its study; the columns ``SESSION`` are strings."""
-    session = frame[EXPERIMENT] + "\0" + frame[PARTICIPANT]
+    session = "\1" + frame[EXPERIMENT] + "\0" + frame[PARTICIPANT]
     if PERSON in frame:
         person = frame[PERSON].astype(object)
         session = session.where(person.isna(), "\0" + person.astype(str))
