@@ -1,5 +1,6 @@
 """The difference of two models is split into parts that sum to it, each caused by what it is named after."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,26 @@ def test_probability_moved_outside_the_options_is_format(tmp_path: Path) -> None
     found = parts(diagnose(base, post, 200))
     assert found["format"] > 0.5
     assert abs(found["preference"]) < 0.1 * found["format"]
+
+
+def test_other_options_of_the_same_number_are_refused(tmp_path: Path) -> None:
+    """As of another module of the study; tables of older versions, which do not say what was offered, go on."""
+
+    def offered(name: str, *prints: str) -> ScoreRun:
+        scored = run(tmp_path / name, base_NV, answer_N)
+        data = scored.record.data
+        known = zip(data.studies.items(), prints, strict=True)
+        studies = {study: replace(about, options_fingerprint=digest) for (study, about), digest in known}
+        return replace(scored, record=replace(scored.record, data=replace(data, studies=studies)))
+
+    base_NV = logits()
+    answer_N = answers(base_NV)
+    base, other, older = offered("base", "1", "2"), offered("other", "1", "3"), offered("older", "", "")
+    with pytest.raises(
+        UserError, match=r"base and .*other were scored with different options for the sessions of beta"
+    ):
+        diagnose(base, other, 200)
+    assert diagnose(other, older, 200).rows[0].difference.value == 0
 
 
 def test_options_swapped_is_preference(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ from centaurlab.display.figures.intervals import Row, ends, part_rows
 from centaurlab.display.figures.style import model_label
 from centaurlab.display.section import INTERVALS, Section
 from centaurlab.display.tables import Table, table_of
-from centaurlab.results.run import ScoreRun, check_same, check_whole, names_apart
+from centaurlab.results.run import ScoreRun, check_options, check_same, check_whole, names_apart
 from centaurlab.results.table import (
     GREEDY_CORRECT,
     N_OPTIONS,
@@ -162,6 +162,7 @@ def diagnose(base: ScoreRun, post: ScoreRun, n_resamples: int = 2000, seed: int 
     Raises ``UserError`` for runs that cannot be compared, and where no response is a choice among known options.
     """
     check_same([base, post])
+    check_options([base, post])
     check_whole([base, post])
     other = _read(post.folder).drop(columns=PERSON, errors="ignore")
     both = _read(base.folder).merge(other, on=[*SESSION, RESPONSE], suffixes=("_base", "_post"))

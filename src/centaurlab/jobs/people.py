@@ -13,7 +13,7 @@ from centaurlab.data.persons import Persons, find_persons
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.splits import partition
 from centaurlab.data.transcripts import SessionKey, Transcript, study_fingerprint, text_digest, told
-from centaurlab.results.run import ScoreRun, check_engines, read_run
+from centaurlab.results.run import ScoreRun, check_engines, check_options, read_run
 from centaurlab.results.table import SESSION
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.survey import Survey
@@ -108,7 +108,9 @@ def language_models(given: Sequence[str]) -> list[LanguageModel]:
         ):
             raise UserError(f"--models: two folders of {name} hold {twice}; give each model a name of its own")
         models.append(LanguageModel(name, runs, frozenset.union(*keys)))
-    check_engines(run for model in models for run in model.runs)
+    of_all = [run for model in models for run in model.runs]
+    check_engines(of_all)
+    check_options(of_all)
     return models
 
 

@@ -16,7 +16,7 @@ from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.transcripts import SessionKey, Transcript, study_fingerprint, text_digest, told
 from centaurlab.display.view import INLINE_CHARACTERS, Measures, ViewedSession, chunks_of, view_page
 from centaurlab.jobs.command import Command
-from centaurlab.results.run import ScoreRun, check_same, read_run
+from centaurlab.results.run import ScoreRun, check_options, check_same, read_run
 from centaurlab.results.table import ENTROPY, N_TOKENS, NLL, OPTION_NLL, RESPONSE, SESSION
 from centaurlab.runs.folder import read_config
 from centaurlab.runs.integrity import check_asked
@@ -78,6 +78,7 @@ def viewed(
     if max_sessions is not None and max_sessions < 1:
         raise UserError(f"--max_sessions is {max_sessions}; it must be at least 1")
     check_same(runs)
+    check_options(runs)
     tables = [_by_session(run.table(_MEASURES)) for run in runs]
     shared = [key for key in tables[-1] if all(key in table for table in tables)]
     chosen = set(_evenly(shared, max_sessions))

@@ -183,6 +183,25 @@ def check_same(runs: Iterable[ScoreRun], same_context: bool = True) -> None:
             )
 
 
+def check_options(runs: Iterable[ScoreRun]) -> None:
+    """Check that runs which scored the same sessions of a study knew the same options for them, as far as they say.
+
+    Raises ``UserError`` that names two which did not: what one gives to the options is not held against what another
+    gives to others.
+    """
+    first: dict[tuple[str, str], tuple[ScoreRun, str]] = {}
+    for run in runs:
+        for study, about in run.record.data.studies.items():
+            if not about.options_fingerprint:
+                continue
+            one, known = first.setdefault((study, about.fingerprint), (run, about.options_fingerprint))
+            if known != about.options_fingerprint:
+                raise UserError(
+                    f"{one.folder} and {run.folder} were scored with different options for the sessions of {study}; "
+                    "score both with the same --study_module and version of centaurlab, into other folders"
+                )
+
+
 def check_engines(runs: Iterable[ScoreRun]) -> None:
     """Raise ``UserError`` where two of them were scored by different engines: a difference would hold these', too.
 
