@@ -1,15 +1,17 @@
 """Post-training with people's responses mixed in, kept near its base, resumed, and refused where it makes no sense."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from centaurlab.data.held_out import check_held_out, read_split
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.models.loading import load_model
 from centaurlab.prompts.chat import PLAIN_TEMPLATE, chat_tokenizer
-from centaurlab.runs.integrity import write_manifest
+from centaurlab.runs.integrity import read_json, write_manifest
 from centaurlab.runtime.errors import UserError
 from centaurlab.training.data import IGNORED
 from centaurlab.training.options import PostTrainArguments
@@ -53,6 +55,8 @@ def test_replay_mixes_in_training_participants_responses(tiny_llama_dir: Path, t
         learned = [token for token, label in zip(row["input_ids"], row["labels"], strict=True) if label != IGNORED]
         assert tokenizer.decode(learned) in ("JJJJJ", "FFFFF")
     assert run.about["replay"]["examples"] == 4
+    studies = read_json(tmp_path / "run" / "split.json")["studies"]
+    assert sum(len(known["train"]) for known in studies.values()) == 4, "none of those who were not replayed"
 
 
 def test_replay_leaves_out_whom_evaluations_call_held_out(tiny_llama_dir: Path, tmp_path: Path) -> None:
@@ -66,6 +70,13 @@ def test_replay_leaves_out_whom_evaluations_call_held_out(tiny_llama_dir: Path, 
     assert len(replayed) == 36
     assert len(held_out) == 4
     assert not replayed & held_out
+    split = read_split(tmp_path / "run")
+    assert {f"Person {key.participant}" for key in split.train} == replayed
+    assert {f"Person {key.participant}" for key in split.test} == held_out
+    for seed in (0, 1):  # those of another seed are other people
+        asked = DataArguments(str(data), participants="test", data_seed=seed)
+        with nullcontext() if seed == 0 else pytest.raises(UserError, match="held out other people"):
+            check_held_out([str(tmp_path / "run")], asked, open_source(asked))
 
 
 def test_kl_penalty_keeps_the_model_nearer_to_its_base(tiny_llama_dir: Path, tmp_path: Path) -> None:

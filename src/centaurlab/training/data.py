@@ -45,13 +45,14 @@ class TrainingData:
     """Examples to train on and to evaluate, and where they come from.
 
     ``train`` has columns ``input_ids`` and ``labels``; ``held_out`` also ``study`` (index into ``studies``) and
-    ``responses`` (number scored). ``held_out_keys``: one per row of ``held_out``; ``persons`` says whose sessions they
-    are. ``split``: for ``split.json``.
+    ``responses`` (number scored). ``train_keys`` and ``held_out_keys``: one per row of each; ``persons`` says whose
+    sessions they are. ``split``: for ``split.json``.
     """
 
     train: Dataset
     held_out: Dataset
     studies: tuple[str, ...]
+    train_keys: tuple[SessionKey, ...]
     held_out_keys: tuple[SessionKey, ...]
     persons: Persons
     split: dict[str, Any]
@@ -66,6 +67,15 @@ class TrainingData:
             "fingerprint": data_fingerprint({study: about["fingerprint"] for study, about in known}),
             "studies": {study: {"fingerprint": a["fingerprint"], "sessions": len(a["train"])} for study, a in known},
         }
+
+    def split_of(self, n_rows: int) -> dict[str, Any]:
+        """``split`` where the first ``n_rows`` of ``train`` alone are trained on."""
+        keys, studies = frozenset(self.train_keys[:n_rows]), {}
+        for study, known in self.split["studies"].items():
+            test = [SessionKey(study, *who) for who in known["test"]]
+            train = [who for who in known["train"] if SessionKey(study, *who) in keys]
+            studies[study] = known | {"train": train, "people": people_of(study, keys, test, self.persons)}
+        return {name: about for name, about in self.split.items() if name != "coverage"} | {"studies": studies}
 
 
 def prepare_data(
@@ -144,6 +154,7 @@ def prepare_data(
             responses=[row.n_responses for row in held_rows],
         ),
         studies=studies,
+        train_keys=tuple(train_rows[i].key for i in order),
         held_out_keys=tuple(row.key for row in held_rows),
         persons=persons,
         split=split,

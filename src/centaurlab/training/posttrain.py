@@ -92,20 +92,23 @@ def prepare_posttraining(args: PostTrainArguments, training_args: SFTConfig, mod
     encoded = encode_conversations(rows, args.method, tokenizer, max_length, args.on_malformed == "skip")
     rows = encoded.examples
     about: dict[str, Any] = {"conversations": len(rows), "data_digest": data_digest, "left_out": encoded.left_out}
+    split: dict[str, Any] = {}
     if args.method == "sft":
         about["learned_tokens"] = learned_tokens(rows)
         if args.replay_share:
             sessions = prepare_data(args.replay_arguments(), tokenizer, max_length, training_args.seed)
             rows = with_replay(rows, sessions.train, args.replay_share)
             about["replay"] = _replay(rows, about, sessions.split)
+            split = sessions.split_of(about["replay"]["examples"])
     check_tokens(config, tokenizer, rows)
     base = identify(base_args)
     settings = {"posttrain": asdict(args), "training": training_args.to_dict(), "model": asdict(model_args)}
     about_base = {"base_fingerprint": base.fingerprint}
+    split = split and split | about_base
     own = fixed_settings(settings) | settings["posttrain"]
     asked = as_read_back({"identity": about | about_base, "settings": own})
     run = run_digest(asked)
-    checkpoint = _begin(folder, asked, weights_fingerprint(base_args), settings, training_args, run)
+    checkpoint = _begin(folder, asked, split, weights_fingerprint(base_args), settings, training_args, run)
     packed = training_args.padding_free
     trainer = _build_trainer(args, training_args, model_args, base_args, tokenizer, rows)
     keep_in(folder, trainer, run)
@@ -205,12 +208,16 @@ def _ids(row: Mapping[str, Any]) -> list[int]:
 def _begin(
     folder: RunFolder,
     asked: Mapping[str, Any],
+    split: Mapping[str, Any],
     base_weights: str,
     settings: dict[str, Any],
     training_args: SFTConfig,
     run: str,
 ) -> Path | None:
-    """The checkpoint to go on from; a folder that holds a run with other settings is refused."""
+    """The checkpoint to go on from; a folder that holds a run with other settings is refused.
+
+    ``split``: which people's sessions are mixed in, empty where none are.
+    """
     checkpoint = last_complete_checkpoint(folder.path)
     if checkpoint:
         known = folder.read_json(_IDENTITY)
@@ -228,6 +235,9 @@ def _begin(
         check_same_run(checkpoint, run)
     if training_args.process_index == 0:
         folder.write_json(_IDENTITY, {**asked, BASE_WEIGHTS: base_weights})
+        (folder.path / "split.json").unlink(missing_ok=True)  # of an earlier run with others
+        if split:
+            folder.write_json("split.json", {**split, BASE_WEIGHTS: base_weights})
         folder.write_json(CONFIG if settings["model"]["use_peft"] else MODEL_RUN_CONFIG, settings)
         logged_until(folder.path / "metrics.jsonl", int(checkpoint.name.rpartition("-")[2]) if checkpoint else -1)
     return checkpoint
