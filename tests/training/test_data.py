@@ -105,6 +105,18 @@ def test_other_markers_and_another_order_of_people_are_read_as_elsewhere(tiny_ll
     assert {who for _, who in people["order"]["train"]} == expected
 
 
+def test_what_windows_train_on_and_evaluations_do_not_read_is_noted(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    tokenizer, path = load_tokenizer(named(tiny_llama_dir)), tmp_path / "sessions.jsonl"
+    write_transcripts(path, sessions_of(["alpha"], 20, lambda _, i: "Go.\n" + "You press <<J>>.\n" * 9))
+    once = len(tokenizer("Go.\n" + "You press <<J>>.\n" * 6)["input_ids"])
+    for how, n_rows in (("cut", 18), ("split", 36)):
+        data = prepare_data(CentaurArguments(data=str(path), long_sessions=how), tokenizer, once, seed=0)
+        assert len(data.train) == n_rows
+        scored, held_out = sum(data.held_out["responses"]), len(data.held_out) * 9
+        said = f"{held_out - scored} of {held_out} responses of held-out people lie beyond {once} tokens"
+        assert any(note.startswith(said) for note in data.notes) == (how == "split")
+
+
 def test_balanced_order_gives_every_study_the_same_share() -> None:
     studies = ["large"] * 90 + ["small"] * 10
     drawn = [studies[i] for i in balanced_order(studies, seed=0)]

@@ -123,6 +123,12 @@ def prepare_data(
     if not train_rows:
         raise UserError(f"{args.data}: nothing is left to train on; choose more studies or participants")
     held_rows = _encode_sessions(test_source, shown, args, tokenizer, max_length, split=False)
+    cut, held = (sum(getattr(row.coverage, name) for row in held_rows) for name in ("cut", "responses"))
+    if args.long_sessions == "split" and cut:
+        notes += (
+            f"{cut:,} of {held:,} responses of held-out people lie beyond {max_length:,} tokens and are in no "
+            "evaluation of this training, which reads the beginning of their sessions, not windows",
+        )
     order = list(range(len(train_rows)))
     if args.study_weighting == "balanced":
         order = balanced_order([row.key.study for row in train_rows], seed)
