@@ -63,6 +63,20 @@ def test_where_no_model_speaks_the_row_that_knows_nobody_has_the_item_marginal()
     assert found["shared"][keys[0]].log_p_R[-1] == found["item-marginal"][keys[0]].log_p_R[-1]
 
 
+def test_models_that_speak_of_different_answers_are_chosen_among_by_those_that_they_share() -> None:
+    """One with a bias for all answers against one of the hard item alone, which knows nothing and has few to miss."""
+    items = ["easy"] * 9 + ["hard"]
+    ignorant = replace(
+        COIN, name="ignorant", likelihood=lambda trials, knowledge: lambda theta: bias(trials, None)(0 * theta)
+    )
+    few = replace(ignorant, covers=lambda trial: trial.item == "hard")
+    people = [session_of(choices("aaaabaaaaa", "ab", items), f"p{i}") for i in range(8)]
+    sessions = {SessionKey("s", "e", str(i)): session for i, session in enumerate(people)}
+    keys = list(sessions)
+    found = study_rows(sessions, keys[:1], keys[1:], Persons(), 0, [COIN, few]).predictions["shared"][keys[0]]
+    assert np.exp(found.log_p_R) == pytest.approx([0.1 if said == "b" else 0.9 for said in "aaaabaaaaa"], abs=1e-3)
+
+
 def test_a_response_is_predicted_by_earlier_ones_alone() -> None:
     fitted = fit(COIN, [session_of(choices("aabb", "ab"), f"p{i}") for i in range(3)], n_particles=64)
     first, other = (fitted.tell(session_of(choices(said, "ab")))["adaptive"] for said in ("aaab", "aaaa"))

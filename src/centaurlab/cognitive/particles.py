@@ -97,7 +97,7 @@ class Fitted:
     @property
     def bic(self) -> float:
         """Schwarz's criterion of the shared fit, in nats: lower is better."""
-        return -2 * self.fit + len(self.theta_P) * float(np.log(max(self.n_answers, 1)))
+        return bic(self.fit, len(self.theta_P), self.n_answers)
 
     def tell(self, session: Session) -> dict[str, Told]:
         """What ``shared``, ``adaptive`` and ``own`` say of a session."""
@@ -109,6 +109,11 @@ class Fitted:
         own = Told(log_MRO[best].copy(), log_MR[best].copy())  # views would keep all values of θ in memory
         shared = Told(shared_MRO[0], shared_MR[0])
         return {"shared": shared, "adaptive": adaptive, "own": max(own, shared, key=lambda one: one.log_R.sum())}
+
+
+def bic(log_likelihood: float, n_parameters: int, n_answers: int) -> float:
+    """Schwarz's criterion, in nats: lower is better; only of the same answers."""
+    return -2 * log_likelihood + n_parameters * float(np.log(max(n_answers, 1)))
 
 
 def prequential(log_MRO: FloatArray, log_MR: FloatArray, log_weight_M: FloatArray) -> Told:

@@ -2,9 +2,9 @@
 
 Cognitive models speak of the studies that they are models of. Where several speak of a session, the row ``adaptive``
 weighs them by how well each has predicted the person so far, which is exact Bayes with equal weights at the start;
-``shared`` is the one with the best BIC on the training people, ``own`` the best in hindsight. Responses that no
-cognitive model speaks of get, in ``adaptive`` and ``own``, what other people and the person's own history give, weighed
-likewise, and in ``shared``, which knows nobody, the item marginal.
+``shared`` is the one with the best BIC on the answers of training people that all of them speak of, ``own`` the best in
+hindsight. Responses that no cognitive model speaks of get, in ``adaptive`` and ``own``, what other people and the
+person's own history give, weighed likewise, and in ``shared``, which knows nobody, the item marginal.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ import numpy as np
 from centaurlab.cognitive.history import OWN_HISTORY
 from centaurlab.cognitive.marginals import ITEM_MARGINAL, ROLE_MARGINAL, UNIFORM
 from centaurlab.cognitive.model import CognitiveModel
-from centaurlab.cognitive.particles import Fitted, Told, fit
+from centaurlab.cognitive.particles import FITTED_ON, Fitted, Told, answers_of, bic, fit
 from centaurlab.cognitive.prediction import OptionLogs, Prediction
 from centaurlab.cognitive.session import Session, is_predictable
 from centaurlab.cognitive.training_people import lessons
@@ -73,12 +73,17 @@ def study_rows(
         learned = {baseline.name: baseline.learn(learned_from) for baseline in TASK_FREE}
         fitted = [fit(model, learned_from, start_P=starts.get(model.name)) for model in models]
         starts |= {one.model.name: one.z_P for one in fitted}
+        best: dict[tuple[str, ...], int] = {}
         for key in lesson.predicted:
             free = {name: predict(sessions[key]) for name, predict in learned.items()}
             speaking = [one for one in fitted if any(_spoken_of(one.model, sessions[key]))]
             told = {one.model.name: one.tell(sessions[key]) for one in speaking}
             results += [_result(one.model, sessions[key], told[one.model.name]) for one in speaking]
-            for name, found in (free | _cognitive(sessions[key], speaking, told, free)).items():
+            names = tuple(told)
+            if len(names) > 1 and names not in best:
+                best[names] = _best(speaking, learned_from[:FITTED_ON])
+            said = _cognitive(sessions[key], speaking, told, free, best.get(names, 0))
+            for name, found in (free | said).items():
                 rows[name][key] = found
     return StudyRows(rows, results)
 
@@ -106,8 +111,9 @@ def _cognitive(
     speaking: Sequence[Fitted],
     told: Mapping[str, Mapping[str, Told]],
     free: Mapping[str, Prediction],
+    best: int,
 ) -> dict[str, Prediction]:
-    """The rows ``shared``, ``adaptive`` and ``own`` of one session."""
+    """The rows ``shared``, ``adaptive`` and ``own`` of one session; ``best`` of those speaking is ``shared``."""
     others = mixture([free[one.name] for one in (ROLE_MARGINAL, ITEM_MARGINAL, OWN_HISTORY)])
     elsewhere = {"shared": free[ITEM_MARGINAL.name], "adaptive": others, "own": others}
     if not speaking:
@@ -116,9 +122,25 @@ def _cognitive(
         row: [_completed(session, one.model, told[one.model.name][row], elsewhere[row]) for one in speaking]
         for row in COGNITIVE
     }
-    best = min(range(len(speaking)), key=lambda i: speaking[i].bic)
     own = max(said["own"], key=lambda one: float(np.nansum(one.log_p_R)))
     return {"shared": said["shared"][best], "adaptive": mixture(said["adaptive"]), "own": own}
+
+
+def _best(models: Sequence[Fitted], training: Sequence[Session]) -> int:
+    """Which has the lowest BIC of the answers that all speak of; where there are none, who speaks of the most."""
+    spoken_CR = np.array([[is_so for one in training for is_so in _spoken_of(of.model, one)] for of in models], bool)
+    common_R = spoken_CR.all(axis=0)
+    if not common_R.any():
+        return int(np.argmax(spoken_CR.sum(axis=1)))
+    if (spoken_CR == common_R).all():
+        return int(np.argmin([of.bic for of in models]))
+    bics = []
+    for of in models:
+        log_R = np.concatenate(
+            [answers_of(of.model, one, of.knowledge).log_p(of.theta_P[None])[1][0] for one in training]
+        )
+        bics.append(bic(float(log_R[common_R].sum()), len(of.theta_P), int(common_R.sum())))
+    return int(np.argmin(bics))
 
 
 def _completed(session: Session, model: CognitiveModel, told: Told, others: Prediction) -> Prediction:
