@@ -121,6 +121,23 @@ def test_what_is_doubtful_in_other_markers_is_refused_with_its_line(text, said, 
     assert "s.jsonl:1" in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["s.jsonl", "s.parquet"])
+def test_a_doubtful_session_is_somebodys_and_of_its_own_study(name, tmp_path):
+    """Who is held out is the same whatever is wrong with a text; and what is wrong elsewhere is nobody's."""
+    told = f"You press {OPEN}A{CLOSE}."
+    rows = [{"text": told, "experiment": "me2026", "participant": f"p{i}"} for i in range(20)]
+    test = {"markers": "human_response", "participants": "test"}
+    held_out = {t.participant for t in read(data=str(write_transcripts(tmp_path / name, rows)), **test)}
+    (first, *_) = held_out
+    rows = [row | {"text": f"<< {told}"} if row["participant"] == first else row for row in rows]
+    path = write_transcripts(tmp_path / name, [*rows, {"text": f"<< {told}", "experiment": "o", "participant": "q"}])
+    assert len(held_out) == 2
+    found = {t.participant for t in read(data=str(path), studies="me2026", on_malformed="skip", **test)}
+    assert found == held_out - {first}
+    path = write_transcripts(tmp_path / name, [{**rows[0], "text": told}, {**rows[1], "text": told, "experiment": "o"}])
+    assert len(read(data=str(path), studies="o", markers="human_response")) == 1
+
+
 def test_both_markers_in_a_text_are_refused(tmp_path):
     row = {"text": f"a <<J>> {OPEN}F{CLOSE}", "experiment": "e", "participant": 1}
     with pytest.raises(UserError, match=r"the text has .* beside '<<…>>'"):

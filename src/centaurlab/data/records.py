@@ -50,11 +50,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class Record:
-    """One session as contributed. ``places``: where it was read, innermost (archive member) first."""
+    """One session as contributed. ``places``: where it was read, innermost (archive member) first.
+
+    ``problem``: why its text cannot be used, where its reader knows; the session is named nonetheless.
+    """
 
     fields: Mapping[str, object]
     origin: str
     places: tuple[Place, ...] = ()
+    problem: str | None = None
 
 
 class Reader(Protocol):
@@ -114,7 +118,7 @@ def examine(records: Iterable[Record | Problem]) -> Iterator[Examined]:
         if isinstance(record, Problem):
             yield Examined(None, record)
             continue
-        reason = _unreadable(record.fields)
+        reason = record.problem or _unreadable(record.fields)
         if reason:
             yield Examined(None, Problem(record.origin, reason))
             continue

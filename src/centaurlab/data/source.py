@@ -240,16 +240,16 @@ def marked(read: Reader, markers: str) -> Reader:
 
 def _in_angles(read: Reader, *, keys_only: bool = False) -> Iterator[Record | Problem]:
     """The same sessions with the markers that are read everywhere."""
-    for record in read(keys_only=keys_only):
+    if keys_only:
+        yield from read(keys_only=True)
+        return
+    for record in read():
         text = record.fields.get("text") if isinstance(record, Record) else None
         if isinstance(record, Problem) or not isinstance(text, str):
             yield record
             continue
         told, reason = in_angles(text)
-        if reason:
-            yield Problem(record.origin, reason, record.places)
-        else:
-            yield replace(record, fields={**record.fields, "text": told})
+        yield replace(record, fields={**record.fields, "text": told}, problem=reason)
 
 
 def _select(args: DataArguments, read: Reader, half: str | None) -> tuple[_Selection, Persons | None]:
