@@ -4,7 +4,15 @@ import pandas as pd
 import pytest
 
 from centaurlab.catalog.pairs import model_pairs
-from centaurlab.catalog.tables import domains, published_accuracy, published_effects, published_nll, study_domains
+from centaurlab.catalog.studies import catalog_studies
+from centaurlab.catalog.tables import (
+    domains,
+    domains_of,
+    published_accuracy,
+    published_effects,
+    published_nll,
+    study_domains,
+)
 from helpers.commands import run_python
 
 
@@ -17,7 +25,12 @@ def nll_of_models(figure: str) -> dict[str, float]:
 def test_studies_have_at_most_one_of_eleven_domains() -> None:
     assert len(domains()) == 11
     studies = study_domains()
-    assert len(studies) == 157 + 8 + 4  # the paper's, and those of the starter sets
+    others = {name for study in catalog_studies().values() for name in study.also_called}
+    assert len(studies.keys() - others) == 157 + 8 + 4  # the paper's, and those of the starter sets
+    assert {domains_of(name) for name in ("thoma2025riskychoice", "Thoma_et_al_2025_risky_choice")} == {
+        ("Risky Choice",)
+    }
+    assert all(domains_of(name) == domains_of(study.name) for name, study in catalog_studies().items())
     assert all(len(names) <= 1 and set(names) <= set(domains()) for names in studies.values())
     assert studies["badham2017deficits"] == ("Categorization",)
     assert {name for names in studies.values() for name in names} == set(domains())

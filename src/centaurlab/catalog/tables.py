@@ -16,10 +16,14 @@ _COLOUR_BAR_END = 0.23  # of Fig. 4; the file marks no cell, those beyond the en
 
 @cache
 def study_domains() -> dict[str, tuple[str, ...]]:
-    """The domains of every study of Psych-101 and Psych-201; a study may have none."""
-    return {
+    """The domains of every study of Psych-101 and Psych-201, by each of its names; a study may have none."""
+    from centaurlab.catalog.studies import catalog_studies  # here, as it reads all modules
+
+    known = {
         row["experiment"]: tuple(domain for domain in domains() if row[domain] == "1") for row in _rows("study_domains")
     }
+    others = {name: known[study.name] for name, study in catalog_studies().items() if study.name in known}
+    return others | known
 
 
 @dataclass(frozen=True)
