@@ -153,8 +153,9 @@ def test_an_adapter_is_known_by_the_texts_it_learned_from_and_not_by_the_process
     data = DataArguments(str(tmp_path / "people.jsonl"))
     asked = Asked(own, LoadArguments("float32"), data, ScoringArguments(), EstimateArguments(), tmp_path)
 
-    def train_again(texts: dict[str, str], asked: Asked[RealignmentArguments] = asked) -> None:
-        adapters.train_adapter(asked, texts, 8, 0, tmp_path / "adapter", TrackingArguments(["none"]))
+    def train_again(texts: dict[str, str], asked: Asked[RealignmentArguments] = asked, n_sessions: int = 8) -> None:
+        folder = tmp_path / ("adapter" if n_sessions == 8 else "several")
+        adapters.train_adapter(asked, texts, 8, 0, n_sessions, folder, TrackingArguments(["none"]))
 
     monkeypatch.setattr(CentaurConfig, "world_size", 4)
     train_again({"a2020": "1f"})
@@ -165,6 +166,9 @@ def test_an_adapter_is_known_by_the_texts_it_learned_from_and_not_by_the_process
         train_again({"a2020": "2e"})
     with pytest.raises(UserError, match="trained otherwise"):
         train_again({"a2020": "1f"}, replace(asked, own=replace(own, passes=2.0)))
+    (tmp_path / "several").mkdir()
+    train_again({"a2020": "1f"}, replace(asked, own=replace(own, passes=0.125)), n_sessions=24)
+    assert trained == [1, 2]  # people of three sessions each: an eighth of 24, two at once
 
 
 def test_a_baseline_is_made_anew_where_the_study_module_was_changed(tmp_path: Path) -> None:

@@ -33,12 +33,14 @@ def train_adapter(
     texts: Mapping[str, str],
     n: int,
     order: int,
+    n_sessions: int,
     folder: Path,
     tracking: TrackingArguments,
 ) -> None:
     """Train on the first ``n`` people of each study in an order, unless ``folder`` holds that adapter already.
 
-    ``texts``: the fingerprint of these people's texts, by study; with others the adapter would be another. With how
+    ``texts``: the fingerprint of these people's texts, by study; with others the adapter would be another.
+    ``n_sessions``: of all these people, which is what a pass goes over. With how
     many processes it was trained does not count, since machines may share the work. The YAML that it is trained by
     stands beside the folder. Call it on every process of the launch. Raises ``UserError`` where the folder holds
     another adapter.
@@ -69,9 +71,13 @@ def train_adapter(
     settings = _parsed(options, told)[1]
     known = {name: value for name, value in options.items() if name != "output_dir"}
     known |= {"passes": own.passes, "texts": dict(texts)}
+    if n_sessions != n * len(texts):  # older versions counted one session of each, and trained for shorter
+        known["sessions"] = n_sessions
     known["base"] = identify(asked.load.of(own.model_name_or_path)).fingerprint
     at_once = settings.per_device_train_batch_size * settings.gradient_accumulation_steps * settings.world_size
-    steps = math.ceil(own.passes * n * len(texts) / at_once)
+    if settings.packing:
+        raise UserError("--train_config: with packing the steps of --passes cannot be counted; leave packing out")
+    steps = math.ceil(own.passes * n_sessions / at_once)
     steps = min(steps, settings.max_steps) if settings.max_steps > 0 else steps
     options |= {"max_steps": steps, "save_steps": steps}
     if read_sound_json(folder / "run.json"):

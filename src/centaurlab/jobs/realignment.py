@@ -136,8 +136,10 @@ def plan(asked: Asked[RealignmentArguments]) -> Plan:
 
         if "lora" in own.methods:
             for name, (n, order) in lora.items():
-                texts = crowd.people.fingerprints(crowd.first(n, order))
-                train_adapter(asked, texts, n, order, adapters / name, tracking)
+                first = crowd.first(n, order)
+                n_sessions = sum(map(len, first.values()))
+                texts = crowd.people.fingerprints(first)
+                train_adapter(asked, texts, n, order, n_sessions, adapters / name, tracking)
                 gc.collect()
         found = score_rounds(rounds, asked.scoring, tracking)
         missing = act(asked, weights, held_out, crowd.held_out, tracking) if own.simulate else []
