@@ -13,6 +13,7 @@ from centaurlab.data.persons import SEPARATE, find_persons
 from centaurlab.data.transcripts import SessionKey, Transcript
 from centaurlab.prompts.personas import (
     PersonaContext,
+    PersonaField,
     field_context,
     own_context,
     persona_fields,
@@ -334,3 +335,18 @@ def test_contexts_are_told_apart_by_kind_table_and_seed(tmp_path: Path) -> None:
         own_context(personas, keys).identity
         == own_context(read_personas(people, persona_fields(), SEPARATE), keys).identity
     )
+
+
+@pytest.mark.parametrize(
+    ("answer", "value", "said"),
+    [
+        ("{:,}.", 35, "35."),
+        ("{:,}.", "25000.0", "25,000."),
+        ("{:,}.", 0.5, "0.5."),
+        ("{:.2f} of 5.", 3, "3.00 of 5."),
+        ("{:.2}.", 3, "3.0."),
+        ("{:e}.", 10, "1.000000e+01."),
+    ],
+)
+def test_whole_numbers_are_said_as_such(answer: str, value: object, said: str) -> None:
+    assert PersonaField("x", (), "How?", answer).turn(value) == f"Interviewer: How?\nInterviewee: {said}\n\n"

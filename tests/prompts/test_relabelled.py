@@ -67,6 +67,7 @@ def test_who_has_no_letters_of_their_own_is_left_out_with_the_reason() -> None:
         *(keys("XT", "1", "u2020same"), keys("XT", "2", "u2020same"), keys("XT", "1", "w2020alone")),
         Transcript("Say a word.\nYou say <<dog>>.\nYou say <<cat>>.", "v2020words", "e", "1"),
     ]
+    people.append(Transcript("Press K or M.\nYou press <<K>>.\nYou press <<K>>.", "x2020one", "e", "1"))
     lettered, refused = find_lettered(people)
     assert {(key.study, key.participant) for key in lettered} == {("s2020keys", "1"), ("s2020keys", "2")}
     assert lettered[people[0].key] == Lettered(("X", "T"), ("B", "K", "T", "X"), 4, 2)
@@ -76,6 +77,7 @@ def test_who_has_no_letters_of_their_own_is_left_out_with_the_reason() -> None:
         ("u2020same", "everybody has the same letters, so that they were not drawn"): 2,
         ("v2020words", "options are no letters"): 1,
         ("w2020alone", "a session alone does not show whether its letters were drawn"): 1,
+        ("x2020one", "it is not known of each answer what else could be said"): 1,
     }
 
 

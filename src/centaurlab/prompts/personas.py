@@ -57,7 +57,7 @@ class PersonaField:
         if OPEN in text or CLOSE in text or _BREAKS.search(text):
             raise ValueError(f"{text[:80]!r} holds '<<', '>>' or a line break")
         try:
-            answer = self.answer.format(float(text) if _number_format(self.answer) else text)
+            answer = self.answer.format(_number(text, spec) if (spec := _number_format(self.answer)) else text)
         except ValueError as error:
             raise ValueError(f"{text[:80]!r} does not fit the answer {self.answer!r} ({error})") from error
         if text.endswith(".") and answer.endswith(f"{text}."):
@@ -287,6 +287,12 @@ def _field(row: Mapping[str | None, Any], place: str) -> PersonaField:
 
 def _number_format(answer: str) -> str:
     return "".join(spec or "" for _, _, spec, _ in string.Formatter().parse(answer))
+
+
+def _number(text: str, spec: str) -> float:
+    """Whole numbers as such, which have no precision."""
+    number = float(text)
+    return int(number) if number.is_integer() and "." not in spec else number
 
 
 def _is_answer_format(answer: str) -> bool:

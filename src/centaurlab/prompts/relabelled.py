@@ -59,8 +59,11 @@ def find_lettered(
     for one in transcripts:
         options = session_options(one, {}, own)
         names = {option for offered in options.sets for option in offered}
-        if not names or (options.set_R < 0).any() or not all(_CAPITAL.fullmatch(name) for name in names):
+        if not all(_CAPITAL.fullmatch(name) for name in names):
             refused[one.study, "options are no letters"] += 1
+            continue
+        if not names or (options.set_R < 0).any():
+            refused[one.study, "it is not known of each answer what else could be said"] += 1
             continue
         of_study[one.study].add(frozenset(names))
         text = protocol_text(one.text, protocol)
