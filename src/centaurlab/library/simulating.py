@@ -82,7 +82,7 @@ def simulate(
     Examples
     --------
     >>> acted = cl.simulate(model, sessions, replicates=2)
-    note: slots: no module of the study says whether its text answers what was done; what is told is the person's
+    note: slots: no module that reads the text says whether it answers what was done; what is told is the person's
     >>> acted.people
     People('simulated.jsonl.gz': 1 studies, 4 sessions, 8 responses)
     >>> acted.table()[["participant", "response", "n_options"]].head(2).to_dict("records")
@@ -164,7 +164,7 @@ def fidelity(
     Examples
     --------
     >>> cl.fidelity(sessions, cl.simulate(model, sessions), permutations=19, resamples=20).table()["axis"].tolist()
-    note: slots: no module of the study says whether its text answers what was done; what is told is the person's
+    note: slots: no module that reads the text says whether it answers what was done; what is told is the person's
     ['marginal', 'dynamics', 'individuals']
     """
     from centaurlab.analyses.fidelity import FidelityArguments, find_fidelity

@@ -282,7 +282,7 @@ def _say_fits(sessions: list[OpenLoop]) -> None:
     said = {
         "approximate": "what others did stays what they did in the person's session",
         "yoked": "what is told after an answer is what followed from the person's answer, not the model's (--yoked)",
-        "unknown": "no module of the study says whether its text answers what was done; what is told is the person's",
+        "unknown": "no module that reads the text says whether it answers what was done; what is told is the person's",
     }
     for fit, words in said.items():
         if named := [study for study, of_study in studies if of_study == fit]:
