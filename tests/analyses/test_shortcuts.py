@@ -179,3 +179,22 @@ def test_a_condition_that_does_not_apply_to_all_studies_says_to_which() -> None:
     assert less.startswith("task use of b minus that of a in s alone: ")
     (shown, _) = shown_tables(shortcut_table(found))
     assert [row[-1].text for row in shown.rows][::2] == ["4", "1", "2", "1"]
+
+
+def test_a_condition_that_the_window_cuts_whole_is_named(tmp_path: Path) -> None:
+    def run(name: str, *responses: int) -> dict[str, ScoreRun]:
+        rows = pd.DataFrame(
+            {"study": "s", "experiment": "e", "participant": str(person), "response": r, "nll": 0.5, "n_options": 2}
+            for person in range(2)
+            for r in responses
+        )
+        table = rows.astype({"response": "int32", "n_options": "int32", "nll": "float32"})
+        return {"m": read_run(table_folder(tmp_path / name, table))}
+
+    told, cut = run("told", 0, 1), {"foreign_history": run("cut", 7)}
+    found = find_shortcuts(told, {"no_history": run("kept", 1), **cut}, EstimateArguments(resamples=20))
+    assert found.record["verdicts"][-1] == (
+        "no response was scored by every model as told and with another's history; see --max_length"
+    )
+    with pytest.raises(UserError, match="as told and with another's history; raise --max_length"):
+        find_shortcuts(told, cut, EstimateArguments(resamples=20))

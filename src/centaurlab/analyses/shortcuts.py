@@ -26,7 +26,7 @@ from centaurlab.runtime.errors import UserError
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.estimate import Estimate
 from centaurlab.stats.shortcuts import ALL_STUDIES, Cost, ToldTwice, costs
-from centaurlab.stats.words import Quantity, in_words
+from centaurlab.stats.words import Quantity, in_words, listed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -127,9 +127,14 @@ def find_shortcuts(
             if len(rows):
                 of_models = costs(_told_twice(rows, len(told)), estimates.resamples, estimates.seed)
                 found[words] = dict(zip(as_told, of_models, strict=True))
-    table = shortcut_table(found)
     n_studies = next(iter(told.values()))["study"].nunique()
+    cut = [WORDS[name] for name in conditions if WORDS[name] not in found]
+    if not found:
+        raise UserError(f"no response was scored by every model as told and with {listed(cut)}; raise --max_length")
     said = verdicts(found, n_studies)
+    if cut:
+        said.append(f"no response was scored by every model as told and with {listed(cut)}; see --max_length")
+    table = shortcut_table(found)
     first = next(iter(as_told.values()))
     return Finding(
         tables={"shortcuts.csv": table},
