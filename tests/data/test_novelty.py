@@ -30,7 +30,7 @@ def study(name: str, seed: int, n_people: int = 12, first_person: int = 0) -> li
         yes, no = of_person.sample(string.ascii_uppercase, 2)
         lines = [f"Press {yes} for yes and {no} for no. {told}."]
         lines += [f"{item}. You press <<{of_person.choice((yes, no))}>>." for item in of_person.sample(stimuli, 20)]
-        metadata = {"age": 20 + of_person.randrange(50), "score": of_person.random()}
+        metadata = {"age": 20 + of_person.randrange(50), "BDI score": of_person.random()}
         people.append(Transcript("\n".join(lines), name, name, f"{seed}-{person}", metadata))
     return people
 

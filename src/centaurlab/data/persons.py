@@ -39,37 +39,12 @@ ANEW, OTHER_METADATA = "another person in each experiment by the catalog", "seve
 """Whether an id of several sessions counts as one person, and why."""
 
 _OF_A_SESSION = {
-    *("accuracy", "block", "blocks", "bonus", "comment", "comments", "completed", "condition", "conditions", "correct"),
-    *("counterbalance", "counterbalancing", "date", "day", "duration", "earned", "earnings", "end", "errors"),
-    *(
-        "feedback",
-        "file",
-        "filename",
-        "latency",
-        "list",
-        "order",
-        "origin",
-        "payment",
-        "payoff",
-        "performance",
-        "phase",
-    ),
-    *(
-        "points",
-        "reward",
-        "rewards",
-        "round",
-        "rt",
-        "rts",
-        "run",
-        "seed",
-        "session",
-        "sessions",
-        "set",
-        "start",
-        "task",
-    ),
-    *("time", "times", "timestamp", "trial", "trials", "version", "wave", "winnings"),
+    *("accuracy", "block", "blocks", "bonus", "comment", "comments", "completed", "condition", "conditions"),
+    *("correct", "counterbalance", "counterbalancing", "date", "day", "duration", "earned", "earnings", "end"),
+    *("errors", "feedback", "file", "filename", "latency", "list", "order", "origin", "payment", "payoff"),
+    *("performance", "phase", "points", "reward", "rewards", "round", "rt", "rts", "run", "seed", "session"),
+    *("sessions", "set", "start", "task", "time", "times", "timestamp", "trial", "trials", "version", "wave"),
+    "winnings",
 }
 """Words in the names of fields that tell of a session and not of the person."""
 _SCORE = {"average", "final", "mean", "score", "scores", "sum", "total"}
