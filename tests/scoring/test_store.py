@@ -234,6 +234,17 @@ def test_what_the_disk_changes_under_an_open_store_is_said(tmp_path: Path) -> No
     store.close()
 
 
+def test_a_file_whose_table_lost_a_column_is_put_aside(tmp_path: Path) -> None:
+    filled(tmp_path, 2)
+    content = (tmp_path / "process-0.sqlite").read_bytes()
+    assert content.count(b"about TEXT, scores BLOB") == 1
+    lost = content.replace(b"about TEXT, scores BLOB", b"about TEXT\x20 scores BLOB")
+    (tmp_path / "process-0.sqlite").write_bytes(lost)
+    store = ScoreStore(tmp_path, IDENTITY)
+    assert "process-0.sqlite is damaged" in store.damaged[0]
+    store.close()
+
+
 def test_a_file_that_is_no_store_is_put_aside(tmp_path: Path) -> None:
     filled(tmp_path, 2, writer=1)
     (tmp_path / "process-0.sqlite").write_bytes(b"not a database, but long enough to be read as one" * 100)

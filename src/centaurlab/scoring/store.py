@@ -16,7 +16,7 @@ import json
 import os
 import sqlite3
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -144,7 +144,7 @@ class ScoreStore:
                 raise UserError(f"{path} cannot be read ({error}); give the same command again") from error
             if row is None:
                 continue
-            if not _is_intact(*row):
+            if not _is_intact(row):
                 raise UserError(f"{path} is damaged (result {digest[:12]}); give the same command again")
             coverage, *numbers = json.loads(row[1])  # older versions wrote three
             return SessionResult(_from_bytes(row[2]), Coverage(**coverage), *numbers)
@@ -252,7 +252,7 @@ def _sound_digests(part: sqlite3.Connection) -> list[str]:
         raise _DamageError(problem)
     digests = []
     for row in part.execute("SELECT * FROM results"):
-        if not _is_intact(*row):
+        if not _is_intact(row):
             raise _DamageError(f"result {str(row[0])[:12]!r} fails its checksum")
         digests.append(row[0])
     return digests
@@ -294,8 +294,9 @@ def _from_bytes(blob: bytes) -> ResponseScores:
     return ResponseScores(*(np.ascontiguousarray(rows[name]) for name in _ROW.names or ()))
 
 
-def _is_intact(digest: str, about: str, blob: bytes, checksum: int) -> bool:
-    return isinstance(blob, bytes) and checksum == _checksum(digest, about, blob)
+def _is_intact(row: Sequence[Any]) -> bool:
+    """Whether a result is as it was written; a flipped bit may have taken a column from its table, too."""
+    return len(row) == 4 and isinstance(row[2], bytes) and row[3] == _checksum(*row[:3])
 
 
 def _checksum(digest: str, about: str, blob: bytes) -> int:
