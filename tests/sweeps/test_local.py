@@ -137,6 +137,8 @@ def test_what_a_trial_lacked_is_run_again_though_it_wrote_its_record(tmp_path: P
         ({"job": "score"}, 0),
         ({"job": "score", "failed_sessions": ["a: no memory"]}, 1),
         ({"job": "effect", "models": [{"failed": 0}, {"failed": 2}]}, 1),
+        ({"job": "interpolate", "models": {"0.5": "alpha-0.5"}}, 0),
+        ({"models": ["of another program"]}, 0),
     ],
 )
 def test_what_outlived_its_worker_is_run_again_only_where_it_lacks_something(

@@ -267,7 +267,9 @@ def _run_trial(
 def _is_done(folder: Path) -> bool:
     """Whether a trial wrote its ``run.json``, and that tells of nothing that failed."""
     about = read_json(folder / "run.json")
-    return is_complete(about) and not any(model.get("failed") for model in about.get("models", ()))
+    models = about.get("models")  # of a comparison; other programs may write anything
+    of_each = [one for one in models if isinstance(one, dict)] if isinstance(models, list) else []
+    return is_complete(about) and not any(one.get("failed") for one in of_each)
 
 
 def _history(sweep: Sweep, folder: Path) -> list[float]:
