@@ -84,7 +84,8 @@ def prepare_run(args: CentaurArguments, training_args: SFTConfig, model_args: Mo
     identity = identify(base_args)
     settings = {"data": asdict(args), "training": training_args.to_dict(), "model": asdict(model_args)}
     split = data.split | {"base_fingerprint": identity.fingerprint}
-    run = run_digest(as_read_back(split | _fixed(settings)))
+    known = {name: value for name, value in split.items() if name not in PART}  # older versions did not write it
+    run = run_digest(as_read_back(known | _fixed(settings)))
     checkpoint = _begin(folder, split, weights_fingerprint(base_args), settings, training_args, run)
     trainer = build_trainer(args, training_args, model_args, base_args, tokenizer, data, max_length)
     keep_in(folder, trainer, run)
