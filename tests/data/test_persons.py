@@ -80,7 +80,7 @@ def test_sessions_of_one_id_are_one_persons_unless_something_tells_them_apart(
     assert find_persons(sessions).how == ({"casino2024": {why: 1}} if why else {})
 
 
-@pytest.mark.parametrize("name", ["RTs", "meanRT", "RTms", "response_times", "reaction time", "choices"])
+@pytest.mark.parametrize("name", ["RTs", "RTs_mean", "meanRT", "RTms", "response_times", "reaction time", "choices"])
 def test_what_a_session_lists_says_nothing_of_the_person(name: str) -> None:
     assert not traits_of({name: "[512, 430]"})
 

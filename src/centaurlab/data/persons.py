@@ -39,17 +39,17 @@ ANEW, OTHER_METADATA = "another person in each experiment by the catalog", "seve
 """Whether an id of several sessions counts as one person, and why."""
 
 _OF_A_SESSION = {
-    *("accuracy", "block", "blocks", "bonus", "comment", "comments", "completed", "condition", "conditions"),
-    *("correct", "counterbalance", "counterbalancing", "date", "day", "duration", "earned", "earnings", "end"),
-    *("errors", "feedback", "file", "filename", "latency", "list", "order", "origin", "payment", "payoff"),
-    *("performance", "phase", "points", "reward", "rewards", "round", "rt", "rts", "run", "seed", "session"),
+    *("accuracy", "block", "blocks", "bonus", "comment", "comments", "condition", "conditions", "correct"),
+    *("counterbalance", "counterbalancing", "date", "day", "duration", "earned", "earnings", "end"),
+    *("errors", "file", "filename", "latency", "list", "order", "origin", "payment", "payoff"),
+    *("phase", "points", "reward", "rewards", "round", "rt", "rts", "run", "seed", "session"),
     *("sessions", "set", "start", "task", "time", "times", "timestamp", "trial", "trials", "version", "wave"),
     "winnings",
 }
 """Words in the names of fields that tell of a session and not of the person."""
-_SCORE = {"average", "final", "mean", "score", "scores", "sum", "total"}
+_SCORE = {"average", "completed", "feedback", "final", "mean", "performance", "score", "scores", "sum", "total"}
 """Words that tell of a session where there is no other; a score of a questionnaire is the person's."""
-_WORD = re.compile(r"[A-Z]+s\b|[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # RTs is a word
+_WORD = re.compile(r"[A-Z]+s(?![a-z])|[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # RTs is a word
 
 _Traits = tuple[tuple[str, str], ...]
 _Digested = tuple[tuple[str, bytes], ...]
