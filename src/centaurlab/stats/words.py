@@ -177,13 +177,13 @@ def percent(share: float, signed: bool = False, decimals: int = 0) -> str:
 
     Examples
     --------
-    >>> percent(0.75), percent(0.9996), percent(-0.004, signed=True), percent(-1e-17)
-    ('75 %', '99.96 %', '-0.4 %', '0 %')
+    >>> percent(0.75), percent(0.9996), percent(-0.997), percent(-0.004, signed=True), percent(-1e-17)
+    ('75 %', '99.96 %', '-99.7 %', '-0.4 %', '0 %')
     """
     if not math.isfinite(share):
         return NOTHING
     value = 100 * share
-    gap = min(abs(value), abs(value - 100))
+    gap = min(abs(value), abs(abs(value) - 100))
     if _ZERO < gap <= 10.0**-decimals / 2:
         decimals = -math.floor(math.log10(gap))
     return f"{value if abs(value) > _ZERO else 0:{'+' if signed and abs(value) > _ZERO else ''}.{decimals}f} %"
