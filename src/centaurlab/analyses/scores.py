@@ -5,7 +5,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 
 from centaurlab.analyses.finished import (
     Run,
@@ -128,8 +127,14 @@ def scores_section(runs: Sequence[Run], is_compared: bool = False) -> Section:
     check_same(scored)
     names = _labels(scored)
     common = CommonResponses(run.folder for run in scored)
-    shared = [common.of_table(run.table(MEAN_COLUMNS, ANSWER_COLUMNS)) for run in scored]
-    means = [mean_nlls(table) for table in shared]
+    cut = {study for run in scored for study, coverage in run.record.coverage.items() if coverage.cut}
+    means, answers, curves = [], [], []
+    for run in scored:  # one table after the other is in memory
+        table = common.of_table(run.table(MEAN_COLUMNS, ANSWER_COLUMNS))
+        means.append(mean_nlls(table))
+        answers.append(answer_kinds(table))
+        frame = table.select([*SESSION, RESPONSE, NLL]).to_pandas()
+        curves.append(nll_by_tenth(frame[~frame[STUDY].isin(cut)]))
     data = scored[0].record.data.name
     rows = [
         Row("mean over studies", mean.nll, i, is_summary=True, these=mean.nll_these)
@@ -143,7 +148,6 @@ def scores_section(runs: Sequence[Run], is_compared: bool = False) -> Section:
         caption += f"; of the mean, thin: {STUDIES_LIKE_THESE}, thick: {NEW_PEOPLE}"
     if common.left_out:
         caption += f", over the {common.n:,} responses that all models scored"
-    answers = [answer_kinds(table) for table in shared]
     said = [f"{_mean_answer(name, of_run)}." for name, of_run in zip(names, means, strict=True)]
     said += [f"{name}: {note}." for name, of_run in zip(names, answers, strict=True) for note in tail_notes(of_run)]
     if common.note:
@@ -160,7 +164,7 @@ def scores_section(runs: Sequence[Run], is_compared: bool = False) -> Section:
         question=f"How well {'do models' if len(runs) > 1 else f'does {names[0]}'} predict what people did in {data}?",
         answers=tuple(said),
         explanation=(NLL_IN_WORDS, INTERVALS),
-        figures=(figure, *_over_sessions(names, scored, shared), *folder_pictures(runs, _OWN_of_jobs)),
+        figures=(figure, *_over_sessions(names, curves, bool(cut)), *folder_pictures(runs, _OWN_of_jobs)),
         tables=(
             *([side_by_side(names, means, common.note)] if len(runs) > 1 else []),
             *map(nll_table, names, means),
@@ -202,22 +206,20 @@ def side_by_side(names: Sequence[str], means: Sequence[Sequence[MeanNll]], note:
     return table_of("Models side by side: NLL", pd.DataFrame(rows), columns, note, n_summary=1)
 
 
-def _over_sessions(names: Sequence[str], scored: Sequence[ScoreRun], tables: Sequence[pa.Table]) -> list[ReportFigure]:
+def _over_sessions(names: Sequence[str], curves: Sequence[list[float] | None], any_cut: bool) -> list[ReportFigure]:
     """The NLL along the session of each model; none where no study has whole sessions of ten responses.
 
-    ``tables``: of the responses that all have. Of a session that was cut nobody knows here where its tenths are.
+    Of a session that was cut nobody knows here where its tenths are.
     """
-    frames = [table.select([*SESSION, RESPONSE, NLL]).to_pandas() for table in tables]
-    cut = {study for run in scored for study, coverage in run.record.coverage.items() if coverage.cut}
-    curves = [nll_by_tenth(frame[~frame[STUDY].isin(cut)]) for frame in frames]
-    if any(curve is None for curve in curves):
+    known = [curve for curve in curves if curve]
+    if len(known) < len(curves):
         return []
     caption = (
         "Mean NLL in each tenth of a person's session, averaged over the studies whose sessions have ten responses or "
-        f"more{' and were not cut' if cut else ''}, which are the same at every point. 'centaurlab learning' gives "
+        f"more{' and were not cut' if any_cut else ''}, which are the same at every point. 'centaurlab learning' gives "
         "intervals, and what is learned."
     )
-    return [_figure("session", caption, session_curves(names, [curve for curve in curves if curve]))]
+    return [_figure("session", caption, session_curves(names, known))]
 
 
 def nll_by_tenth(scores: pd.DataFrame) -> list[float] | None:
