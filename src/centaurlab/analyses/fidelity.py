@@ -201,7 +201,7 @@ def _gap(
         if (system, study) in ratio.index
     ]
     if not rows:
-        raise UserError("--scores and --simulated have no study in common; score the sessions that were simulated")
+        raise UserError("--scores and --simulated have no response in common; score the sessions that were simulated")
     gap = pd.DataFrame(rows)
     gap["ratio"] = [ratio[key] for key in zip(gap["system"], gap["study"], strict=True)]
     nll, distance = (gap.pivot(index="study", columns="system", values=of).to_numpy(float) for of in ("nll", "ratio"))

@@ -97,8 +97,9 @@ class SimulationStore:
         for name in {**known, **identity}:
             before, now = known.get(name), identity.get(name)
             if before != now:
+                unknown = f"{before!r}" if name in known else "none, or by a version that did not note it"
                 raise UserError(
-                    f"{self._folder.parent} holds sessions simulated with {name} {before!r}, not {now!r}; give another "
+                    f"{self._folder.parent} holds sessions simulated with {name} {unknown}, not {now!r}; give another "
                     "--output_dir"
                 )
 
