@@ -37,7 +37,7 @@ def score_run(folder: Path, model: str, studies: list[str], seed: int = 0, data:
     table = pd.DataFrame(rows, columns=["study", "experiment", "participant", "response"])
     table["nll"] = rng.gamma(2, 1, len(table)).astype(np.float32)
     table["greedy_correct"] = pd.array(rng.integers(0, 2, len(table)) > 0, dtype="boolean")
-    nll = table.groupby("study")["nll"].mean()
+    nll = table.astype({"nll": float}).groupby("study")["nll"].mean()
     covered = {"responses": 20, "scored": 20, "cut": 0, "empty": 0, "malformed": 0, "straddling": 0, "failed": 3}
     known = about("score", "/somewhere/eval/score.py", "--model_name_or_path", model)
     known |= {

@@ -22,8 +22,8 @@ def study_domains() -> dict[str, tuple[str, ...]]:
     known = {
         row["experiment"]: tuple(domain for domain in domains() if row[domain] == "1") for row in _rows("study_domains")
     }
-    others = {name: known[study.name] for name, study in catalog_studies().items() if study.name in known}
-    return others | known
+    others = {name: study.name for name, study in catalog_studies().items() if name not in known}
+    return known | {name: known[own] for name, own in others.items() if own in known}
 
 
 @dataclass(frozen=True)
