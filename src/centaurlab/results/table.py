@@ -267,7 +267,7 @@ def by_person(table: pa.Table) -> pa.Table:
 
 def person_names(frame: "pd.DataFrame") -> "pd.Series":
     """Whose each row of a data frame is, within its study; the columns ``SESSION`` are strings."""
-    session = "\1" + frame[EXPERIMENT] + "\0" + frame[PARTICIPANT]
+    session = frame[EXPERIMENT].where(frame[EXPERIMENT] != "", "\1") + "\0" + frame[PARTICIPANT]
     if PERSON in frame:
         person = frame[PERSON].astype(object)
         session = session.where(person.isna(), "\0" + person.astype(str))
