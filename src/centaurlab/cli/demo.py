@@ -41,7 +41,7 @@ examples:
   centaurlab demo --quick
   centaurlab demo --model Qwen/Qwen3-0.6B-Base --data my-studies/ --novel_studies stroop --output_dir runs/mine
 
-Nine minutes on two CPU cores, three with --quick. Every step is a command of its own and is printed before it runs.
+Ten minutes on two CPU cores, four with --quick. Every step is a command of its own and is printed before it runs.
 """
 
 
@@ -223,7 +223,7 @@ def run_demo(settings: Settings) -> None:
     finished: list[list[str]] = known.get("finished", [])
     settings.output_dir.mkdir(parents=True, exist_ok=True)
     console = Console(highlight=False)
-    minutes = "about 3 minutes" if settings.quick else "about 10 minutes"
+    minutes = "about 4 minutes" if settings.quick else "about 10 minutes"
     console.print(
         f"{len(steps(settings))} steps and a report: {minutes} on two CPU cores. Interrupted, the same command goes on."
     )
