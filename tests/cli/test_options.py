@@ -58,7 +58,7 @@ def test_the_table_and_examples_are_printed(path, capsys):
     printed = capsys.readouterr().out
     (row,) = [line for line in printed.splitlines() if "│ mine2026" in line]
     assert [cell.strip() for cell in row.strip("│").split("│")] == [
-        *("mine2026", "own answers", "2", "4", "100%", "2", "0.693", "0")
+        *("mine2026", "own answers", "2", "4", "100 %", "2", "0.693", "0")
     ]
     assert "revelle2010personality, for example: " in printed
     assert "<<2>>, of 6: 1 | 2 | 3 | 4 | 5 | 6" in printed

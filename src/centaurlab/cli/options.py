@@ -25,6 +25,7 @@ from centaurlab.jobs.command import Command
 from centaurlab.runtime import terminal
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.names import shown
+from centaurlab.stats.words import percent
 
 DESCRIPTION = """Print what could have been answered, per study: by which rule, with examples and contradictions.
 
@@ -169,7 +170,7 @@ def _table(studies: Iterable[StudyOptions]) -> Table:
             Text(shown(rules)),
             f"{counts.sessions:,}",
             f"{counts.responses:,}",
-            f"{counts.share_with_options:.0%}",
+            percent(counts.share_with_options),
             f"{len(counts.sets):,}",
             f"{counts.chance_nll:.3f}" if counts.with_options else "-",
             f"{counts.n_outside:,}",

@@ -12,6 +12,7 @@ from centaurlab.runtime.arguments import as_typed
 from centaurlab.scoring.cost import _HOUR, CPU, USABLE_MEMORY, Plan, PlanArguments
 from centaurlab.scoring.plan import SAMPLED_PER_STUDY
 from centaurlab.scoring.scorer import WHOLE_SEQUENCE_TOKENS
+from centaurlab.stats.words import percent
 
 _GIB = 2**30
 
@@ -49,7 +50,8 @@ def _rows(plan: Plan) -> Iterable[tuple[str, str]]:
     reused = 1 - work.n_computed / work.n_tokens if work.n_tokens else 0.0
     yield (
         "tokens",
-        f"{_short(work.n_tokens)}, {reused:.1%} of them in shared prefixes; {work.longest_tokens:,.0f} the longest",
+        f"{_short(work.n_tokens)}, {percent(reused, decimals=1)} of them in shared prefixes; "
+        f"{work.longest_tokens:,.0f} the longest",
     )
     yield "response tokens", _short(work.n_response_tokens)
     is_sparse = shape.body_weights < shape.matrix_parameters
@@ -74,7 +76,7 @@ def _shares(plan: Plan) -> str:
     head = 2 * plan.shape.head_weights * plan.work.n_response_tokens
     body = 2 * plan.shape.body_weights * plan.work.n_computed
     parts = {"weights": body, "attention": plan.work.flops - head - body, "LM head": head}
-    return ", ".join(f"{name} {part / plan.work.flops:.0%}" for name, part in parts.items())
+    return ", ".join(f"{name} {percent(part / plan.work.flops)}" for name, part in parts.items())
 
 
 def _duration(hours: float) -> str:
