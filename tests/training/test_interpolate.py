@@ -18,7 +18,7 @@ from helpers.adapters import save_adapter
 from helpers.commands import UNTRACKED, Done, run_script
 from helpers.json_files import edit_json, write_json
 from helpers.paths import RECIPES
-from helpers.tiny_models import in_float32, named, save_tiny_gemma
+from helpers.tiny_models import in_float32, logits, named, save_tiny_gemma
 
 SESSION = "You will be shown two slot machines, J and F.\n" + "You choose <<J>> and win 3 points. You say <<F>>.\n" * 8
 
@@ -114,9 +114,31 @@ def test_mistakes(adapter: Path, whole: Path, tiny_gemma_dir: Path, tmp_path: Pa
         interpolate(str(adapter), None, float("nan"), tmp_path / "c")
     with pytest.raises(UserError, match=r"holds something else; leave 0.5 out of --alpha"):
         interpolate(str(adapter), None, 0.5, adapter)
-    edit_json(adapter / "adapter_config.json", use_dora=True)
-    with pytest.raises(UserError, match=r"not a plain LoRA adapter \(use_dora\)"):
-        interpolate(str(adapter), None, 0.5, tmp_path / "d")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"use_dora": True},
+        {"kasa_config": {"beta": 1e-4}},
+        {"layer_replication": [[0, 1], [0, 2]]},
+        *({"init_lora_weights": start} for start in ("pissa", "pissa_niter_4", "olora", "corda", "loftq", "lora_ga")),
+    ],
+    ids=str,
+)
+def test_an_adapter_without_which_its_model_is_not_the_base_is_refused(
+    setting: dict[str, object], adapter: Path, tmp_path: Path
+) -> None:
+    edit_json(adapter / "adapter_config.json", **setting)
+    with pytest.raises(UserError, match=rf"not a plain LoRA adapter \({next(iter(setting))}.*; merge it first"):
+        interpolate(str(adapter), None, 0.5, tmp_path / "middle")
+
+
+@pytest.mark.parametrize("start", ["gaussian", "orthogonal", "mica"])
+def test_zero_is_the_base_however_the_adapter_began(start: str, tiny_llama_dir: Path, tmp_path: Path) -> None:
+    save_adapter(tiny_llama_dir, tmp_path / "adapter", std=0.2, init_lora_weights=start)
+    zero = interpolate(str(tmp_path / "adapter"), None, 0.0, tmp_path / "zero")
+    torch.testing.assert_close(logits(load_model(in_float32(zero))), logits(load_model(in_float32(tiny_llama_dir))))
 
 
 def test_the_recipe_given_again_makes_what_is_missing(adapter: Path, tmp_path: Path) -> None:

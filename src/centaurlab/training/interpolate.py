@@ -23,7 +23,15 @@ from centaurlab.runtime.errors import UserError
 
 _ADAPTER = "adapter_model.safetensors"
 _MADE_OF = "made_of.json"  # the last file that a model gets
-_NOT_LINEAR = ("use_dora", "modules_to_save", "trainable_token_indices", "lora_bias")
+_NOT_LINEAR = (
+    "use_dora",
+    "modules_to_save",
+    "trainable_token_indices",
+    "lora_bias",
+    "kasa_config",
+    "layer_replication",
+)
+_BASE_KEPT = (None, True, False, "gaussian", "orthogonal", "eva", "mica")  # others subtract their start from the base
 
 
 def interpolate(post: str, base: str | None, alpha: float, output_dir: Path) -> Path:
@@ -78,6 +86,8 @@ def _made_of(post: str, base: str | None, alpha: float) -> dict[str, object]:
 def _scale_adapter(post: Checkpoint, alpha: float, folder: Path) -> None:
     config = post.config()
     more = [name for name in _NOT_LINEAR if config.get(name)]
+    if (start := config.get("init_lora_weights")) not in _BASE_KEPT:
+        more.append(f"init_lora_weights: {start}")
     if config.get("peft_type") != "LORA" or more or config.get("bias", "none") != "none":
         kind = more[0] if more else config.get("peft_type")
         raise UserError(f"{post.source} is not a plain LoRA adapter ({kind}); merge it first: centaurlab merge")
