@@ -1,5 +1,6 @@
 """Losses, rewards and gradients of the post-trainers are those of TRL's own, and the penalty is SciPy's KL."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,11 @@ from centaurlab.training.conversations import (
 )
 from centaurlab.training.options import PostTrainArguments
 from centaurlab.training.posttrain import posttrain
-from centaurlab.training.posttrainers import kl_divergence
+from centaurlab.training.posttrainers import kl_divergence, stop_dropout
 from centaurlab.training.trainer import SessionCollator, sequence_nll
-from helpers.json_files import metrics
-from helpers.tiny_models import in_float32
+from helpers.architectures import class_of, config_of
+from helpers.json_files import edit_json, metrics
+from helpers.tiny_models import in_float32, logits
 from helpers.trainings import lora_on, on_cpu, start_posttraining
 
 
@@ -81,6 +83,34 @@ def test_kl_is_scipys() -> None:
     logits, base = torch.randn(2, 7, 30, generator=torch.Generator().manual_seed(0)) * 3
     p, q = (torch.softmax(x.double(), -1).numpy() for x in (logits, base))
     np.testing.assert_allclose(kl_divergence(logits, base), entropy(p, q, axis=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "opt", "gpt_neo", "bloom", "starcoder2", "mixtral"])
+def test_a_model_without_dropout_is_in_training_what_it_is_in_use(name: str) -> None:
+    config = config_of(name)
+    for noise in [one for one in vars(config) if "drop" in one or "jitter" in one]:
+        setattr(config, noise, 0.5)
+    model = class_of(config).from_config(config).eval()
+    in_use = logits(model)
+    assert not torch.allclose(logits(model.train()), in_use)
+    stop_dropout(model)
+    torch.testing.assert_close(logits(model), in_use)
+
+
+@pytest.mark.parametrize(("method", "weight"), [("sft", 1.0), ("dpo", 0.0)])
+def test_a_model_that_learned_nothing_has_not_left_its_base(
+    method: str, weight: float, tiny_llama_dir: Path, tmp_path: Path
+) -> None:
+    base = Path(shutil.copytree(tiny_llama_dir, tmp_path / "base"))
+    edit_json(base / "config.json", attention_dropout=0.5)
+    options = {"method": method, "kl_to_base": weight, "max_steps": 1, "learning_rate": 1e-12, "save_strategy": "no"}
+    trainer = start_posttraining(base, tmp_path / "run", **options).trainer
+    trainer.train()
+    logged = trainer.state.log_history[0]
+    if method == "sft":
+        assert logged["kl_to_base"] == pytest.approx(0, abs=1e-6)
+    else:
+        assert (logged["rewards/margins"], logged["loss"]) == pytest.approx((0, np.log(2)), abs=1e-4)
 
 
 def test_dpo_raises_the_margin_of_chosen_over_rejected(tiny_llama_dir: Path, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ from centaurlab.training.conversations import (
 from centaurlab.training.data import prepare_data
 from centaurlab.training.model_card import card_data, how_to_load, published
 from centaurlab.training.options import PostTrainArguments
-from centaurlab.training.posttrainers import PreferenceCollator, PreferenceTrainer, SupervisedTrainer
+from centaurlab.training.posttrainers import PreferenceCollator, PreferenceTrainer, SupervisedTrainer, stop_dropout
 from centaurlab.training.progress import show_progress
 from centaurlab.training.resume import (
     as_read_back,
@@ -173,6 +173,9 @@ def _build_trainer(
     if not model_args.use_peft:
         model.requires_grad_(True)
         reference = load_base(base_args, training_args.device, training_args, packed) if args.method == "dpo" else None
+    if args.method == "dpo" or args.kl_to_base:
+        for one in filter(None, (model, reference)):
+            stop_dropout(one)
     peft_config = lora_config(model_args, model)
     collator = SessionCollator(tokenizer.pad_token_id, packed)
     training_args.padding_free = False  # the collator does it, on every attention kernel

@@ -24,6 +24,19 @@ from centaurlab.training.trainer import (
 _BLOCK_LOGITS = 1 << 24  # float32 logits of each model at once: 64 MiB
 
 
+def stop_dropout(model: torch.nn.Module) -> None:
+    """Set every dropout of a model, and what else is drawn at random in training, to 0.
+
+    Or a model would differ from itself: a penalty for leaving the base would be one for nothing that was learned.
+    """
+    for module in model.modules():
+        for owner in (module, getattr(module, "config", None)):
+            for name, value in vars(owner).items() if owner else ():
+                is_p = name == "p" and isinstance(owner, torch.nn.Dropout)
+                if type(value) is float and (is_p or "drop" in name or "jitter" in name):
+                    setattr(owner, name, 0.0)
+
+
 class SupervisedTrainer(CentaurTrainer):
     """``CentaurTrainer`` on conversations, with the KL divergence from the base model as a penalty.
 
