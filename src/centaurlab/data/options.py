@@ -21,7 +21,7 @@ import numpy.typing as npt
 from centaurlab.catalog.studies import Study, Trial, UnreadableError, find_study, read_trials
 from centaurlab.data.transcripts import Transcript, find_responses, is_blank
 
-Rule = Literal["module", "labels of the study", "own answers"]
+Rule = Literal["module", "labels of the study", "own answers", "simulator"]
 
 MAX_LABELS = 10
 """Rules (b) and (c) take so many different answers, and no more, for a choice among them."""

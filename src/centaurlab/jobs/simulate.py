@@ -22,6 +22,8 @@ examples:
   accelerate launch -m centaurlab simulate --model Qwen/Qwen3-8B-Base --data marcelbinz/Psych-201-test \\
       --studies guenther2020TS,little2024 --output_dir runs/sim-qwen3
   centaurlab simulate --model gemma-3-270m --data my_sessions.jsonl --temperature 0.7 --output_dir runs/sim-mine
+  centaurlab simulate --model gemma-3-270m --simulators kool_2016_when --allow_simulators --max_participants 20 \\
+      --output_dir runs/sim-kool
 
 Answers are drawn from the options offered; what probability the model gave to anything else is in the table. The same
 command again simulates only what is missing. Output: simulated.jsonl.gz, which every command reads as --data,

@@ -41,8 +41,8 @@ CONFIG = "config.json"
 MODEL_RUN_CONFIG = "run_config.json"
 """Instead, in a folder that is also that of a whole model, whose ``config.json`` is the model's."""
 
-_READ_LATER = ("*", "figures/*", "alpha-*/*")
-"""Where the files of a run lie that others read: tables, figures, and models between two."""
+_READ_LATER = ("*", "figures/*", "alpha-*/*", "experiments/*/*/*")
+"""Where the files of a run lie that others read: tables, figures, models between two, and tables of simulators."""
 
 _CHECKSUM = re.compile(rb', "crc": "([0-9a-f]{8})"\}$')
 

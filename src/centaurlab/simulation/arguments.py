@@ -29,6 +29,11 @@ class SimulateArguments:
         default=None,
         metadata={"help": "a Python file of your own with ENVIRONMENTS, what follows from answers (it is run)"},
     )
+    simulators: list[str] | None = field(
+        default=None,
+        metadata={"help": "published simulators in the place of --data: files simulate<i>.py, or folders with such"},
+    )
+    allow_simulators: bool = field(default=False, metadata={"help": "run --simulators, which are programs of others"})
     max_new_tokens: int | None = field(
         default=None,
         metadata={"help": f"of an answer of free words (default: {USUAL_NEW_TOKENS}); at most {MAX_NEW_TOKENS}"},
@@ -46,6 +51,12 @@ class SimulateArguments:
         return USUAL_NEW_TOKENS if self.max_new_tokens is None else self.max_new_tokens
 
     def __post_init__(self) -> None:
+        if self.simulators and not self.allow_simulators:
+            raise UserError(
+                "--simulators are programs of others, which would be run; read them, and give --allow_simulators"
+            )
+        if self.simulators and (self.yoked or self.environment):
+            raise UserError("--simulators tell what follows from answers; leave --yoked and --environment away")
         counts = {"replicates": self.replicates, "sessions_at_once": self.sessions_at_once or 1}
         for name, count in (counts | {"max_new_tokens": self.n_new_tokens}).items():
             if count < 1:

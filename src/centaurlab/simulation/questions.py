@@ -29,6 +29,7 @@ class OpenLoop:
 
     ``options`` are those of the person's session, for studies without a module. With one, ``study``, what can be
     answered is asked of the module after each answer, since it may depend on it. An ``environment`` asks instead.
+    ``program``: the digest of the simulator that asks, whose session answered by chance is the ``transcript``.
     """
 
     transcript: Transcript
@@ -36,6 +37,7 @@ class OpenLoop:
     options: SessionOptions
     fit: Fit
     environment: Environment | None = None
+    program: str = ""
 
     @property
     def n_answers(self) -> int:

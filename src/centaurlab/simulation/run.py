@@ -9,10 +9,11 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Collection
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from transformers import PreTrainedTokenizerBase
 from centaurlab.catalog.studies import load_studies
 from centaurlab.data.held_out import check_held_out
 from centaurlab.data.options import cut_at_responses, shared_labels
+from centaurlab.data.persons import find_persons
 from centaurlab.data.source import DataArguments, TranscriptSource, open_source
 from centaurlab.data.transcripts import CLOSE, SessionKey, Transcript
 from centaurlab.models.arguments import ModelArguments
@@ -42,6 +44,7 @@ from centaurlab.scoring.order import divide
 from centaurlab.scoring.scorer import is_out_of_memory
 from centaurlab.simulation.arguments import MAX_NEW_TOKENS, USUAL_NEW_TOKENS, SimulateArguments
 from centaurlab.simulation.environments.find import load_environments
+from centaurlab.simulation.experiments import Run, designs, play_runs, write_tables
 from centaurlab.simulation.output import Outcome, write_output
 from centaurlab.simulation.packed import PackedModel
 from centaurlab.simulation.play import AnswerError, PlayError
@@ -95,10 +98,17 @@ def simulate(
     folder = RunFolder(Path(arguments.output_dir), "simulate")
     with folder.lock() if state.is_main_process else nullcontext():
         wait_for_all(state)
-        source = open_source(data_arguments, chosen)
-        models = (model_arguments.model_name_or_path, model_arguments.adapter_name_or_path)
-        check_held_out(models, data_arguments, source)
-        sessions, tokenizer = _questions(model_arguments, data_arguments, source, arguments)
+        if asked := designs(arguments, data_arguments):
+            data_arguments = replace(data_arguments, data=" ".join(arguments.simulators or ()))
+            sessions = [session for one in asked for session in one.sessions]
+            tokenizer: PreTrainedTokenizerBase = load_tokenizer(model_arguments)
+            persons = find_persons((session.transcript.key, {}) for session in sessions)
+        else:
+            source = open_source(data_arguments, chosen)
+            models = (model_arguments.model_name_or_path, model_arguments.adapter_name_or_path)
+            check_held_out(models, data_arguments, source)
+            sessions, tokenizer = _questions(model_arguments, data_arguments, source, arguments)
+            persons = source.persons
         model_config = load_config(model_arguments)
         max_tokens = usable_window(model_config, arguments.max_length)
         settings = Settings(arguments.seed, arguments.temperature, max_tokens, arguments.n_new_tokens)
@@ -118,24 +128,44 @@ def simulate(
                 say(f"note: {note}")
             _say_fits(sessions)
         with Tracker(folder, tracking, config) if tracking else nullcontext():
-            people = [_missing(session, arguments.replicates, known.keys()) for session in sessions]
-            mine = _share([person for person in people if person.replicates], state)
             work = _Work(store, model_arguments.model_name_or_path, {})
+            people = [_missing(session, arguments.replicates, known.keys()) for session in sessions]
+            runs = [
+                Run(one, n, [known.get(_digest(session, n)) for session in one.sessions])
+                for one in asked
+                for n in range(1, arguments.replicates + 1)
+            ]
+            mine = _share([] if runs else [person for person in people if person.replicates], state)
+            costs = [float(sum(map(_cost, one.design.sessions))) for one in runs]
+            my_runs = [runs[i] for i in divide(costs, state.num_processes)[state.process_index]]
+            for one in my_runs:
+                one.begin(settings.seed)
             n_computed = 0
-            if mine:
+            if mine or any(one.next_session for one in my_runs):
                 model = PackedModel(load_model(model_arguments, state.device))
                 at_once = arguments.sessions_at_once or _SESSIONS_AT_ONCE.get(state.device.type, _SESSIONS_AT_ONCE_GPU)
-                _play(Player(model, tokenizer, settings, at_once), mine, work, at_once, state)
+                player = Player(model, tokenizer, settings, at_once)
+                total = sum(person.session.n_answers * len(person.replicates) for person in mine)
+                with _bar(total + sum(one.n_missing for one in my_runs), at_once, state) as bar:
+                    keep = partial(work.keep, bar)
+                    player.play(mine, keep)
+                    play_runs(player, my_runs, keep)
                 n_computed = model.tokens_computed
+            for one in my_runs:
+                work.failures.update({_digest(session, one.number): why for session, why in one.not_asked()})
             failures = {name: why for part in gather_object([work.failures]) for name, why in part.items()}
             n_computed = sum(gather_object([n_computed]))
+            ended = [one for part in gather_object([[one.ended for one in my_runs if one.ended]]) for one in part]
             if state.is_main_process:
                 found = store.read()
+                write_tables(folder, ended)
+                whole = {(key, one.number): text for one in ended for key, text in one.texts.items()}
                 outcomes = [
-                    Outcome(session, number, found.get(digest), str(failures[digest]) if digest in failures else None)
+                    Outcome(session, number, simulated, str(failures[digest]) if digest in failures else None)
                     for session in sessions
                     for number in range(1, arguments.replicates + 1)
                     for digest in [_digest(session, number)]
+                    for simulated in [_whole(found.get(digest), whole.get((session.transcript.key, number)))]
                 ]
                 speed = {
                     "processes": state.num_processes,
@@ -147,7 +177,7 @@ def simulate(
                     "simulation": asdict(arguments) | asdict(settings),
                     "speed": speed,
                 }
-                write_output(folder, data_arguments.data, source.persons, outcomes, {**about, "notes": notes})
+                write_output(folder, data_arguments.data, persons, outcomes, {**about, "notes": notes})
         wait_for_all(state)
     if failures:
         why = next(
@@ -158,7 +188,8 @@ def simulate(
             f"others; {why}"
         )
         if isinstance(why, PlayError):
-            raise UserError(f"{said}; correct the environment, and give another --output_dir")
+            what = "simulator" if asked else "environment"
+            raise UserError(f"{said}; correct the {what}, and give another --output_dir")
         raise IncompleteError(said)
     return folder.path
 
@@ -194,8 +225,9 @@ class _Work:
     model: str
     failures: dict[str, AnswerError]
 
-    def keep(self, person: Person, replicate: int, ended: Simulated | AnswerError) -> None:
+    def keep(self, bar: "tqdm[object]", person: Person, replicate: int, ended: Simulated | AnswerError) -> None:
         digest = _digest(person.session, replicate)
+        bar.update(person.session.n_answers)
         if isinstance(ended, Simulated):
             self.store.add(digest, ended)
             return
@@ -204,16 +236,12 @@ class _Work:
         tqdm.write(f"not simulated: {self.failures[digest]}", file=sys.stderr)
 
 
-def _play(player: Player, people: list[Person], work: _Work, at_once: int, state: PartialState) -> None:
-    total = sum(person.session.n_answers * len(person.replicates) for person in people)
+@contextmanager
+def _bar(total: int, at_once: int, state: PartialState) -> Iterator["tqdm[object]"]:
+    """A progress bar over answers, around what may need more memory than there is."""
     with tqdm(desc="simulating", total=total, unit="answer", disable=not state.is_main_process) as bar:
-
-        def keep(person: Person, replicate: int, ended: Simulated | AnswerError) -> None:
-            work.keep(person, replicate, ended)
-            bar.update(person.session.n_answers)
-
         try:
-            player.play(people, keep)
+            yield bar
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -221,6 +249,11 @@ def _play(player: Player, people: list[Person], work: _Work, at_once: int, state
                 f"memory does not suffice for {at_once} sessions at once; give --sessions_at_once "
                 f"{max(1, at_once // 4)}: what is simulated is kept, and answers do not depend on it"
             ) from error
+
+
+def _whole(simulated: Simulated | None, text: str | None) -> Simulated | None:
+    """A session with what a simulator told after its last answer."""
+    return replace(simulated, text=text) if simulated and text else simulated
 
 
 def _sessions(data: DataArguments, source: TranscriptSource, arguments: SimulateArguments) -> list[OpenLoop]:
@@ -322,4 +355,5 @@ def _digest(session: OpenLoop, replicate: int) -> str:
     """What a simulated session depends on beside the store's identity: who, whose text, which options, which run."""
     told = session.transcript
     named = [told.study, told.experiment, told.participant, told.text, session.options.digest(), session.fit, replicate]
+    named += [session.program] if session.program else []
     return hashlib.sha256(json.dumps(named).encode()).hexdigest()
