@@ -69,6 +69,21 @@ def test_windows_keep_the_instructions_and_each_response_once(tiny_gemma_dir: Pa
     assert (labelled == whole(encoding).labels_T[whole(encoding).labels_T != IGNORED]).all()
 
 
+def test_instructions_longer_than_a_window_begin_the_first_one_too(tiny_gemma_dir: Path) -> None:
+    """The first half of it is their beginning, the rest the tokens up to the first response."""
+    text = "You will see two machines. " * 40 + "\n" + "You choose <<J>>.\n" * 30
+    encoding = encode(text, load_tokenizer(named(tiny_gemma_dir)))
+    ids_T, first_end = encoding.input_ids_T, int(encoding.end_R[0])
+    assert first_end > 120
+    pieces = windows(encoding, text, max_length=120)
+    assert pieces[0].input_ids_T.tolist() == [*ids_T[:60], *ids_T[first_end - 60 : first_end]]
+    assert all(piece.input_ids_T[:60].tolist() == ids_T[:60].tolist() for piece in pieces)
+    labelled = np.concatenate([piece.labels_T[piece.labels_T != IGNORED] for piece in pieces])
+    assert labelled.tolist() == [
+        token for start, end in zip(encoding.start_R, encoding.end_R, strict=True) for token in ids_T[start:end]
+    ]
+
+
 @pytest.mark.parametrize("room", [0, 1, 500])
 def test_a_session_that_fits_is_one_window_and_read_once(tiny_gemma_dir: Path, room: int) -> None:
     text = two_keys(0)

@@ -183,10 +183,10 @@ def windows(encoding: Encoding, text: str, max_length: int) -> list[Example]:
     pieces: list[Example] = []
     start = 0
     while start < n_tokens:
-        prefix_T = instructions_T if start else instructions_T[:0]
-        room = max_length - len(prefix_T)
         ahead_R = encoding.end_R > start
         first, last = int(encoding.start_R[ahead_R][0]), int(encoding.end_R[ahead_R][0])
+        prefix_T = instructions_T if start or last > max_length else instructions_T[:0]
+        room = max_length - len(prefix_T)
         if last - start > room and last - first >= room:
             start = last
             continue
