@@ -125,3 +125,14 @@ def test_a_merge_that_changes_the_logits_is_refused(
     with pytest.raises(UserError, match="the logits would differ by"):
         merge(str(tmp_path / "adapter"), None, str(tmp_path / "merged"))
     assert not list((tmp_path / "merged").iterdir())
+
+
+@pytest.mark.parametrize("std", [0.001, 0.1])
+def test_a_merge_says_what_rounding_loses_of_the_adapter(std: float, tiny_llama_dir: Path, tmp_path: Path) -> None:
+    adapter, notes = tmp_path / "adapter", []
+    save_adapter(tiny_llama_dir, adapter, std=std)
+    folder = merge(str(adapter), None, str(tmp_path / "merged"), tell=notes.append)
+    merged, whole, base = (logits(load_model(in_float32(path))) for path in (folder, adapter, tiny_llama_dir))
+    lost = float((merged - whole).std() / (whole - base).std())
+    assert lost > 0.5 or lost < 0.05
+    assert [note.startswith("rounding to bfloat16 changes") for note in notes] == [True] * (lost > 0.5)

@@ -33,16 +33,21 @@ def run(asked: MergeArguments, tracking: TrackingArguments) -> None:
     """Merge, and note in the model's folder what it was made of."""
     from centaurlab.training.merge import merge  # here: it imports torch, and --help answers without it
 
-    notes = base_notes(ModelArguments(asked.base, adapter_name_or_path=asked.adapter)) if asked.base else ()
-    for note in notes:
-        say(f"note: {note}")
-    model = merge(asked.adapter, asked.base, asked.output_dir)
+    notes = []
+
+    def note(text: str) -> None:
+        notes.append(text)
+        say(f"note: {text}")
+
+    for text in base_notes(ModelArguments(asked.base, adapter_name_or_path=asked.adapter)) if asked.base else ():
+        note(text)
+    model = merge(asked.adapter, asked.base, asked.output_dir, tell=note)
     folder = RunFolder(model, "merge")
     with folder.lock():
         folder.write_json(MODEL_RUN_CONFIG, asdict(asked))
         with Tracker(folder, tracking, asdict(asked)):
             about = {"job": folder.job, "model": identify(ModelArguments(str(model))).as_dict()}
-            about |= {"notes": list(notes)}
+            about |= {"notes": notes}
             folder.finish(provenance() | about)
     say(f"model: {model}")
     say_where(model, tracking)

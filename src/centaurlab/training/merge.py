@@ -1,6 +1,8 @@
 """An adapter and its base model into one model folder: to serve it, or to train on from there."""
 
+import math
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +19,12 @@ from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.integrity import read_json, write_manifest
 from centaurlab.runtime.errors import UserError, failure
 from centaurlab.runtime.quiet import quiet_transformers
+from centaurlab.runtime.terminal import say
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+_SAID_ROUNDING = 0.2  # of what the adapter changes
 _LARGEST_DIFFERENCE = 1e-3  # of logits, in float32; a base that is quantised anew, or tied weights, give 0.1 and more
 _TEXT = "You will see two slot machines, J and F. You choose <<J>> and win 7 points. You choose <<F>> and win 3 points."
 
@@ -39,7 +43,7 @@ def merged_if_adapter(args: ModelArguments, run: Path) -> ModelArguments:
     origin = {"adapter": args.model_name_or_path, "fingerprint": identify(adapter).fingerprint}
     if not folder.exists():
         shutil.rmtree(unfinished, ignore_errors=True)
-        merge(args.model_name_or_path, None, str(unfinished), args.model_revision)
+        merge(args.model_name_or_path, None, str(unfinished), args.model_revision, lambda note: say(f"note: {note}"))
         RunFolder(unfinished, "merge").write_json(_MERGED_FROM, origin)
         write_manifest(unfinished)
         unfinished.rename(folder)
@@ -50,11 +54,18 @@ def merged_if_adapter(args: ModelArguments, run: Path) -> ModelArguments:
     return replace(args, model_name_or_path=str(folder), model_revision=None)
 
 
-def merge(adapter: str, base: str | None, output_dir: str, revision: str | None = None) -> Path:
+def merge(
+    adapter: str,
+    base: str | None,
+    output_dir: str,
+    revision: str | None = None,
+    tell: Callable[[str], object] = lambda _: None,
+) -> Path:
     """Add the adapter's weights to the base model's in float32, save the sum in bfloat16 and return the folder.
 
-    Raises ``UserError`` when ``adapter`` is none or does not fit ``base``, ``output_dir`` is not empty, or what was
-    merged gives other logits than what it was merged from.
+    ``tell`` gets a sentence where rounding the sum loses a good part of what the adapter changed. Raises ``UserError``
+    when ``adapter`` is none or does not fit ``base``, ``output_dir`` is not empty, or what was merged gives other
+    logits than what it was merged from.
     """
     folder = RunFolder(Path(output_dir), "merge").path
     if any(folder.iterdir()):
@@ -65,15 +76,26 @@ def merge(adapter: str, base: str | None, output_dir: str, revision: str | None 
     check_known(model, ids_BT[0].numpy())
     with evaluating(model):
         expected_TV = logits_of(model, ids_BT)[0]
+        _enable_adapters(model, False)
+        effect_TV = expected_TV - logits_of(model, ids_BT)[0]
+        _enable_adapters(model, True)
         try:
             _merge_layers(model, adapter)
         except (RuntimeError, ValueError, AttributeError, TypeError) as error:  # PEFT's, by kind
             raise UserError(f"{adapter} cannot be merged: {failure(error)}; use it as an adapter") from error
         difference = _relative_difference(logits_of(model, ids_BT)[0], expected_TV)
-    if not difference <= _LARGEST_DIFFERENCE:
-        raise UserError(
-            f"{adapter} cannot be merged: the logits would differ by {difference:.1%} of their spread; use it as an "
-            "adapter, or merge it into a base that is not quantised (--base)"
+        if not difference <= _LARGEST_DIFFERENCE:
+            raise UserError(
+                f"{adapter} cannot be merged: the logits would differ by {difference:.1%} of their spread; use it as "
+                "an adapter, or merge it into a base that is not quantised (--base)"
+            )
+        for parameter in filter(torch.is_floating_point, model.parameters()):
+            parameter.data = parameter.data.bfloat16().float()
+        lost = float((logits_of(model, ids_BT)[0] - expected_TV).norm() / effect_TV.norm())
+    if _SAID_ROUNDING < lost < math.inf:  # of an adapter that changes nothing it is infinite
+        tell(
+            f"rounding to bfloat16 changes the merged model's logits by {lost:.0%} of what the adapter changes them "
+            f"by; to measure what it learned, use {adapter} as an adapter"
         )
     model._hf_peft_config_loaded = False
     trained = find_checkpoint(adapter, revision, False, False).folder
@@ -91,15 +113,27 @@ def merge(adapter: str, base: str | None, output_dir: str, revision: str | None 
     return folder
 
 
+def _adapted(model: "PreTrainedModel") -> dict[str, Any]:
+    """The modules that are an adapter's layers, by name."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
+    return {n: m for n, m in model.named_modules() if isinstance(m, BaseTunerLayer | AuxiliaryTrainingWrapper)}
+
+
+def _enable_adapters(model: "PreTrainedModel", enabled: bool) -> None:
+    for module in _adapted(model).values():
+        module.enable_adapters(enabled)
+
+
 def _merge_layers(model: "PreTrainedModel", adapter: str) -> None:
     """Replace every module that the adapter changed by one with its weights.
 
     Embeddings and LM head that were one matrix become two where the adapter changes one of them or each in its way.
     """
-    from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils.other import AuxiliaryTrainingWrapper
 
-    adapted = {n: m for n, m in model.named_modules() if isinstance(m, BaseTunerLayer | AuxiliaryTrainingWrapper)}
+    adapted = _adapted(model)
     outermost = {n: m for n, m in adapted.items() if not any(n.startswith(f"{other}.") for other in adapted)}
     if not outermost:
         raise UserError(f"{adapter} is not an adapter; give the folder that 'centaurlab train' wrote")
