@@ -26,6 +26,8 @@ from centaurlab.models.loading import load_model, load_tokenizer
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.quiet import quiet_transformers
 from centaurlab.training.base_model import name_published_base
+from centaurlab.training.interpolate import interpolate
+from centaurlab.training.merge import merge
 from helpers.adapters import save_adapter
 from helpers.architectures import save
 from helpers.hub_cache import put_into_hub_cache
@@ -99,6 +101,40 @@ class TestAdapter:
         edit_json(folder / "adapter_config.json", revision="main")
         assert base_notes(args) == ()
         assert base_notes(named(tiny_llama_dir, adapter_name_or_path=str(adapter[0]))) == ()
+
+    @pytest.mark.parametrize("kept_in", ["adapter", "checkpoint-2", "alpha-0.5"])
+    @pytest.mark.parametrize(
+        ("trained", "asked", "said"),
+        [
+            ("load_in_4bit", None, "a 4-bit base (load_in_4bit); it is used on an unquantised base"),
+            ("load_in_8bit", "load_in_4bit", "an 8-bit base (load_in_8bit); it is used on a 4-bit base (load_in_4bit)"),
+            (None, "load_in_8bit", "an unquantised base; it is used on an 8-bit base (load_in_8bit)"),
+            ("load_in_4bit", "load_in_4bit", None),
+            (None, None, None),
+        ],
+    )
+    def test_on_a_base_quantised_otherwise_than_in_training_is_used_with_a_note(
+        self,
+        kept_in: str,
+        trained: str | None,
+        asked: str | None,
+        said: str | None,
+        tiny_llama_dir: Path,
+        tmp_path: Path,
+    ) -> None:
+        folder = tmp_path / "adapter"
+        save_adapter(tiny_llama_dir, folder)
+        write_json(folder / "config.json", {"model": {n: n == trained for n in ("load_in_4bit", "load_in_8bit")}})
+        if kept_in == "alpha-0.5":
+            folder = interpolate(str(folder), None, 0.5, tmp_path / "other" / kept_in)
+        elif kept_in == "checkpoint-2":
+            save_adapter(tiny_llama_dir, folder := folder / kept_in)
+        expected = (f"adapter {folder} was trained on {said}",) if said else ()
+        assert base_notes(named(folder, **({asked: True} if asked else {}))) == expected
+        if not asked and kept_in == "adapter":
+            notes: list[str] = []
+            merge(str(folder), None, str(tmp_path / "merged"), tell=notes.append)
+            assert tuple(notes) == expected
 
     def test_on_other_weights_than_it_was_trained_on_is_refused_or_said(
         self, tiny_llama_dir: Path, tmp_path: Path

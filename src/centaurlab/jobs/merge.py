@@ -4,7 +4,6 @@ from dataclasses import asdict, dataclass, field
 
 from centaurlab.jobs.command import Command
 from centaurlab.models.arguments import ModelArguments
-from centaurlab.models.checkpoints import base_notes
 from centaurlab.models.identity import identify
 from centaurlab.runs.addresses import say_where
 from centaurlab.runs.folder import MODEL_RUN_CONFIG, RunFolder
@@ -39,8 +38,6 @@ def run(asked: MergeArguments, tracking: TrackingArguments) -> None:
         notes.append(text)
         say(f"note: {text}")
 
-    for text in base_notes(ModelArguments(asked.base, adapter_name_or_path=asked.adapter)) if asked.base else ():
-        note(text)
     model = merge(asked.adapter, asked.base, asked.output_dir, tell=note)
     folder = RunFolder(model, "merge")
     with folder.lock():

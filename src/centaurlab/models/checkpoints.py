@@ -25,13 +25,15 @@ from centaurlab.models.gguf import (
 from centaurlab.models.sizes import check_config
 from centaurlab.runs.folder import CONFIG
 from centaurlab.runs.found import BASE_WEIGHTS as BASE_WEIGHTS
-from centaurlab.runs.found import base_weights
+from centaurlab.runs.found import MADE_OF, base_weights
 from centaurlab.runs.integrity import MANIFEST, RECORD, check_file, check_there, read_sound_json
 from centaurlab.runs.mlflow_model import SCHEME, model_folder
 from centaurlab.runtime.errors import UserError, failure
 from centaurlab.runtime.unique_keys import once_each
 
 ALIASES = (GEMMA,)
+
+QUANTISED = {"load_in_4bit": "a 4-bit base (load_in_4bit)", "load_in_8bit": "an 8-bit base (load_in_8bit)"}
 
 _SAFETENSORS, _PICKLED = "model.safetensors", "pytorch_model.bin"
 _ADAPTER_SAFETENSORS, _ADAPTER_PICKLED = "adapter_model.safetensors", "adapter_model.bin"
@@ -132,6 +134,12 @@ class Checkpoint:
     def base_weights(self) -> str | None:
         """The ``weights_fingerprint`` of the base that an adapter was trained on; None where nobody noted it."""
         return base_weights(self.folder)
+
+    def asked_of_base(self) -> dict[str, Any]:
+        """Which base the run of an adapter or of its checkpoint asked for, and how loaded; empty: unknown."""
+        files = (folder / name for folder in (self.folder, self.folder.parent) for name in (CONFIG, MADE_OF))
+        found = (read_sound_json(file).get("model") for file in files)
+        return next((asked for asked in found if isinstance(asked, dict)), {})
 
 
 def find_checkpoint(name: str, revision: str | None, weights: bool, allow_pickle: bool) -> Checkpoint:
@@ -236,12 +244,29 @@ def _find(args: ModelArguments, weights: bool) -> _Found:
 
 
 def base_notes(args: ModelArguments) -> tuple[str, ...]:
-    """A sentence where an adapter is put on another base than it was trained on, as is asked for.
+    """Sentences where an adapter is put on another base than it was trained on, or on one quantised otherwise.
 
-    By the weights where its training noted them, else by the name and its revision; so too where the copy of a model
-    that the alias stands for is all there is of it.
+    Another by the weights where its training noted them, else by the name and its revision; so too where the copy of a
+    model that the alias stands for is all there is of it.
     """
     found = _find(args, weights=False)
+    return (*_other_base(args, found), *_otherwise_quantised(args, found))
+
+
+def _otherwise_quantised(args: ModelArguments, found: _Found) -> tuple[str, ...]:
+    asked = found.adapter.asked_of_base() if found.adapter else {}
+    if not found.adapter or not asked.keys() >= QUANTISED.keys() or found.base.config().get("quantization_config"):
+        return ()
+    trained, used = (
+        next((kind for name, kind in QUANTISED.items() if about[name]), "an unquantised base")
+        for about in (asked, vars(args))
+    )
+    if trained == used:
+        return ()
+    return (f"adapter {found.adapter.source} was trained on {trained}; it is used on {used}",)
+
+
+def _other_base(args: ModelArguments, found: _Found) -> tuple[str, ...]:
     adapter = found.adapter
     if not adapter or not (args.adapter_name_or_path or found.base.source == GEMMA):
         return ()
@@ -283,10 +308,8 @@ def _trained_on(adapter: Checkpoint) -> str | None:
     """
     name = adapter.config().get("base_model_name_or_path")
     if name == GEMMA_ON_HUB:
-        for folder in (adapter.folder, adapter.folder.parent):
-            asked = read_sound_json(folder / CONFIG).get("model")
-            if isinstance(asked, dict) and asked.get("model_name_or_path") == GEMMA:
-                return GEMMA
+        if adapter.asked_of_base().get("model_name_or_path") == GEMMA:
+            return GEMMA
         known = adapter.base_weights()
         if known and gemma_is_installed() and known == Checkpoint(GEMMA, gemma_folder()).weights_fingerprint():
             return GEMMA

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from centaurlab.data.held_out import keep_split
 from centaurlab.models.arguments import ModelArguments
-from centaurlab.models.checkpoints import BASE_WEIGHTS, Checkpoint, find_checkpoint
+from centaurlab.models.checkpoints import BASE_WEIGHTS, QUANTISED, Checkpoint, find_checkpoint
 from centaurlab.models.identity import identify
 from centaurlab.models.loading import load_model, load_tokenizer
 from centaurlab.runs.folder import RunFolder
@@ -59,7 +59,10 @@ def interpolate(post: str, base: str | None, alpha: float, output_dir: Path) -> 
     if template.is_file():
         shutil.copyfile(template, folder / template.name)
     keep_split(found.folder, folder)
-    about_base = {BASE_WEIGHTS: found.base_weights()} if found.is_adapter else {}
+    about_base: dict[str, object] = {}
+    if found.is_adapter:
+        asked = found.asked_of_base()
+        about_base = {BASE_WEIGHTS: found.base_weights(), "model": {n: asked[n] for n in QUANTISED if n in asked}}
     RunFolder(folder, "interpolate").write_json(_MADE_OF, _made_of(post, base, alpha) | about_base)
     folder.rename(output_dir)
     return output_dir
@@ -70,8 +73,7 @@ def is_there(post: str, base: str | None, alpha: float, output_dir: Path) -> boo
     if not output_dir.exists() or not any(output_dir.iterdir()):
         return False
     known = read_json(output_dir / _MADE_OF)
-    known.pop(BASE_WEIGHTS, None)
-    if known != _made_of(post, base, alpha):
+    if {name: known.get(name) for name in ("alpha", "post", "base")} != _made_of(post, base, alpha):
         raise UserError(
             f"{output_dir} holds something else; leave {alpha:g} out of --alpha, or give another --output_dir"
         )

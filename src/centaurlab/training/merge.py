@@ -11,7 +11,7 @@ import torch
 
 from centaurlab.data.held_out import keep_split
 from centaurlab.models.arguments import ModelArguments
-from centaurlab.models.checkpoints import find_checkpoint
+from centaurlab.models.checkpoints import base_notes, find_checkpoint
 from centaurlab.models.identity import identify
 from centaurlab.models.loading import load_model, load_tokenizer
 from centaurlab.models.passes import check_known, evaluating, logits_of
@@ -63,14 +63,16 @@ def merge(
 ) -> Path:
     """Add the adapter's weights to the base model's in float32, save the sum in bfloat16 and return the folder.
 
-    ``tell`` gets a sentence where rounding the sum loses a good part of what the adapter changed. Raises ``UserError``
-    when ``adapter`` is none or does not fit ``base``, ``output_dir`` is not empty, or what was merged gives other
-    logits than what it was merged from.
+    ``tell`` gets a sentence where the base is not as the adapter was trained on it, and where rounding the sum loses a
+    good part of what the adapter changed. Raises ``UserError`` when ``adapter`` is none or does not fit ``base``,
+    ``output_dir`` is not empty, or what was merged gives other logits than what it was merged from.
     """
     folder = RunFolder(Path(output_dir), "merge").path
     if any(folder.iterdir()):
         raise UserError(f"{folder} is not empty; give another --output_dir")
     args = ModelArguments(base or adapter, revision, adapter_name_or_path=adapter if base else None, dtype="float32")
+    for note in base_notes(args):
+        tell(note)
     model, tokenizer = load_model(args), load_tokenizer(args)
     ids_BT = tokenizer(_TEXT, return_tensors="pt").input_ids
     check_known(model, ids_BT[0].numpy())
