@@ -5,6 +5,7 @@ import importlib.util
 import io
 import itertools
 import json
+import random
 from pathlib import Path
 
 import pandas as pd
@@ -187,6 +188,12 @@ FORMS = {
         "returns another session than it told",
     ),
     "asks nothing": ("return pd.DataFrame(), ['Hello.']", "asked 0"),
+    "tells a marker": ('agent("Press <<", ["J"]); agent("Press <<J>> and << or <<", ["J"])', "words without markers"),
+    "tells nothing": ('agent("Press <<", ["J"]); agent("Press <<J>><<", ["J"])', "words without markers"),
+    "ends in a marker": ('agent("Press <<", ["J"]); return pd.DataFrame(), ["Press <<J>> <<"]', "with a marker"),
+    "offers nothing": ('agent("Press <<", [])', "offers []; choice_options has to be a list"),
+    "offers a blank": ('agent("Press <<", ["", "J"])', "choice_options has to be a list"),
+    "offers a number": ('agent("Press <<", 7)', "offers 7; choice_options has to be a list"),
     "never ends": (
         'p = "Go on: <<"\n        while True: p += agent(p, ["J"]) + ">> <<"',
         "has asked 200 questions and does not end",
@@ -203,10 +210,65 @@ def test_a_simulator_of_another_form_is_refused_in_a_sentence(
     text = f"import pandas as pd\nclass Task:\n    def simulate(self, agent, num_simulations):\n        {body}\n"
     path = write(tmp_path, "exp0", text)
     (simulator,) = load_simulators([str(path)])
-    assert (simulator.study, simulator.experiment) == (tmp_path.name, "simulate0")
+    assert (simulator.study, simulator.experiment) == (tmp_path.name, "exp0")
     with pytest.raises(UserError, match=r"simulate0\.py") as refused:
         participants(simulator, 1)
     assert said in str(refused.value)
+
+
+def test_a_program_may_have_data_classes_a_base_class_and_an_option_twice(tmp_path: Path) -> None:
+    text = """
+from __future__ import annotations
+from dataclasses import dataclass
+import pandas as pd
+
+@dataclass
+class Arm:
+    name: str
+
+class Task:
+    def simulate(self, agent, n): raise NotImplementedError
+
+class Arms(Task):
+    def simulate(self, agent, n):
+        arms = [Arm(name) for name in "JFJ"]
+        return pd.DataFrame(), [f"Press <<{agent('Press <<', [arm.name for arm in arms])}>>." for _ in range(n)]
+"""
+    (simulator,) = load_simulators([str(write(tmp_path / "arms2026", "exp3", text))])
+    assert (simulator.study, simulator.experiment) == ("arms2026", "exp3")
+    assert participants(simulator, 1)[0].options.sets == (("J", "F"),)
+    outside = write(
+        tmp_path / "s", "exp0", text.replace("class Arms(Task):", "class Arms(Task):\n    name = '.._exp0'")
+    )
+    with pytest.raises(UserError, match="cannot name a study"):
+        load_simulators([str(outside)])
+
+
+@pytest.mark.usefixtures("offline")
+def test_what_a_run_changes_in_its_program_no_other_sees(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    """A generator that a program makes once, with a seed, begins anew in every run, whatever ran before or beside."""
+    own = SLOTS.replace("{{", "{").replace("}}", "}").replace("{luck}", "self.luck")
+    own = own.replace("self.name = ", "self.luck = random.Random(7)\n        self.name = ")
+    study = write(tmp_path / "state2026", "exp0", own.replace("{name}", "state2026_exp0")).parent
+    luck = random.Random(7)
+    expected = [int(luck.random() < 0.5) for sim in range(N) for _ in range(2 + sim)]
+    simulate(tiny_llama_dir, study, tmp_path / "run", "--replicates", 2)
+    for replicate in (1, 2):
+        table = pd.read_csv(tmp_path / f"run/experiments/state2026/r{replicate}/exp0.csv")
+        assert table["reward"].tolist() == expected
+    simulate(tiny_llama_dir, study, tmp_path / "run")
+    assert run_json(tmp_path / "run")["speed"]["tokens_computed_now"] == 0
+    assert not (tmp_path / "run/experiments/state2026/r2").exists(), "its sessions are not in this output either"
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_program_without_a_seed_is_not_continued(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    study = write(tmp_path / "free2026", "exp0", luck="random.SystemRandom()").parent
+    simulate(tiny_llama_dir, study, tmp_path / "run")
+    asked = ("--simulators", study, "--output_dir", tmp_path / "run", *OPTIONS)
+    again = centaurlab("simulate", "--model", tiny_llama_dir, *asked)
+    assert again.returncode == 2
+    assert "draws from a generator that --seed does not set" in again.error
 
 
 def test_what_is_no_simulator_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ An experiment that was broken off is gone through again with the answers that ar
 sessions.
 """
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 
@@ -162,9 +163,11 @@ def play_runs(player: Player, runs: Sequence[Run], keep: Keep) -> None:
 
 
 def write_tables(folder: RunFolder, ended: Sequence[Ended]) -> None:
-    """Write what simulators returned as ``experiments/<study>/r<replicate>/<experiment>.csv``, as they would."""
+    """Write what simulators returned as ``experiments/<study>/r<replicate>/<experiment>.csv``, and no more there."""
+    tables = folder.path / "experiments"
+    shutil.rmtree(tables, ignore_errors=True)
     for one in ended:
-        path = folder.path / "experiments" / one.study / f"r{one.number}" / f"{one.experiment}.csv"
+        path = tables / one.study / f"r{one.number}" / f"{one.experiment}.csv"
         with disk_errors(folder.path):
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_name(f".{path.name}.tmp")

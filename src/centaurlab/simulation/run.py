@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
@@ -136,7 +136,8 @@ def simulate(
                 for n in range(1, arguments.replicates + 1)
             ]
             mine = _share([] if runs else [person for person in people if person.replicates], state)
-            costs = [float(sum(map(_cost, one.design.sessions))) for one in runs]
+            # A simulator without seeds costs otherwise in each process, and all have to divide alike.
+            costs = broadcast_object_list([float(sum(map(_cost, one.design.sessions))) for one in runs])
             my_runs = [runs[i] for i in divide(costs, state.num_processes)[state.process_index]]
             for one in my_runs:
                 one.begin(settings.seed)
@@ -352,8 +353,11 @@ def _cost(session: OpenLoop) -> int:
 
 
 def _digest(session: OpenLoop, replicate: int) -> str:
-    """What a simulated session depends on beside the store's identity: who, whose text, which options, which run."""
+    """What a simulated session depends on beside the store's identity: who, whose text, which options, which run.
+
+    Of a simulator it is the program; what that told when answered by chance may be other each time.
+    """
     told = session.transcript
-    named = [told.study, told.experiment, told.participant, told.text, session.options.digest(), session.fit, replicate]
-    named += [session.program] if session.program else []
+    asked = [session.program] if session.program else [told.text, session.options.digest()]
+    named = [told.study, told.experiment, told.participant, *asked, session.fit, replicate]
     return hashlib.sha256(json.dumps(named).encode()).hexdigest()

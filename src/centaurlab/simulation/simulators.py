@@ -11,6 +11,7 @@ import importlib.util
 import inspect
 import random
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from centaurlab.data.options import SessionOptions
-from centaurlab.data.transcripts import CLOSE, HUMAN_RESPONSE, OPEN, Transcript
+from centaurlab.data.transcripts import CLOSE, HUMAN_RESPONSE, OPEN, Transcript, check_study_name
 from centaurlab.runtime.errors import UserError, one_line
 from centaurlab.runtime.limits import OutOfTimeError, time_limit
 from centaurlab.simulation.environments.environment import Environment
@@ -43,13 +44,16 @@ _ANY_WORDS = "1"
 
 @dataclass(frozen=True)
 class Simulator:
-    """An experiment as a program: ``call(agent, n)`` runs it with n participants. ``digest``: SHA-256 of its file."""
+    """An experiment as a program. ``digest``: SHA-256 of its file."""
 
     path: Path
     study: str
     experiment: str
     digest: str
-    call: Callable[[Agent, int], Any]
+
+    def call(self, agent: Agent, n: int) -> Any:
+        """Run it with n participants, from its file anew: what one run changes in the program, no other sees."""
+        return _task(self.path).simulate(agent, n)
 
 
 def load_simulators(paths: Sequence[str]) -> list[Simulator]:
@@ -73,18 +77,31 @@ def _files(path: Path) -> list[Path]:
 
 
 def _load(path: Path) -> Simulator:
-    spec = importlib.util.spec_from_file_location(f"_simulator_{path.stem}", path)
+    named = _NAME.fullmatch(str(getattr(_task(path), "name", "")))
+    study = check_study_name(named["study"] if named else path.resolve().parent.name, str(path))
+    experiment = named["experiment"] if named else path.stem.replace("simulate", "exp", 1)
+    return Simulator(path, study, experiment, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _task(path: Path) -> Any:
+    """An instance of the one class that simulates, of a module that nobody else has."""
+    name = f"_simulator_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UserError(f"{path} is no Python file; name a file simulate<i>.py")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where a data class looks for what its annotations name
     try:
         spec.loader.exec_module(module)
         own = [one for one in vars(module).values() if inspect.isclass(one) and one.__module__ == module.__name__]
+        own = [one for one in own if not any(one in other.__mro__[1:] for other in own)]
         tasks: list[Any] = [one() for one in own if callable(getattr(one, "simulate", None))]
     except Exception as error:  # a program of others may fail in any way
         raise UserError(
             f"{path} fails when it is run: {type(error).__name__}: {one_line(error)}; correct it, or leave it out"
         ) from error
+    finally:
+        sys.modules.pop(name, None)
     if len(tasks) != 1:
         raise UserError(
             f"{path} has {len(tasks) or 'no'} class{'es' * (len(tasks) > 1)} with simulate(agent, num_simulations); "
@@ -92,10 +109,7 @@ def _load(path: Path) -> Simulator:
         )
     if "tqdm" in vars(module):
         vars(module)["tqdm"] = _without_bar  # its bars would be drawn over ours
-    named = _NAME.fullmatch(str(getattr(tasks[0], "name", "")))
-    study = named["study"] if named else path.resolve().parent.name
-    experiment = named["experiment"] if named else path.stem
-    return Simulator(path, study, experiment, hashlib.sha256(path.read_bytes()).hexdigest(), tasks[0].simulate)
+    return tasks[0]
 
 
 def _without_bar(participants: Any, **_: object) -> Any:
@@ -188,8 +202,12 @@ class Experiment:
             self.told.append("")
             if self.number == self._n:
                 raise PlayError(f"its simulator begins another session after those of its {self._n} participants")
-        options = None if said.options is None else tuple(map(str, said.options))
-        self.question = Question(prompt.removeprefix(self.told[-1]).removesuffix(OPEN), options)
+        text = prompt.removeprefix(self.told[-1]).removesuffix(OPEN)
+        if not text or OPEN in text or CLOSE in text:
+            raise PlayError(
+                f"its simulator tells {text[-40:]!r} before an answer; it has to tell words without markers"
+            )
+        self.question = Question(text, _options(said.options))
         self.told[-1] = prompt
 
     def _results(self, result: Any) -> tuple[pd.DataFrame, list[str]]:
@@ -207,7 +225,10 @@ class Experiment:
                 raise PlayError(
                     f"its simulator returns another session than it told, with {_difference(text, [told])!r}"
                 )
-            whole.append(told + text.lstrip().removeprefix(told.lstrip()))
+            end = text.lstrip().removeprefix(told.lstrip())
+            if OPEN in end or CLOSE in end:
+                raise PlayError(f"its simulator tells {end[:40]!r} after the last answer, with a marker")
+            whole.append(told + end)
         return table, whole
 
 
@@ -244,6 +265,21 @@ class _Globals:
             self._states = random.getstate(), np.random.get_state()
             random.setstate(outer[0])
             np.random.set_state(outer[1])
+
+
+def _options(offered: Any) -> tuple[str, ...] | None:
+    """What can be answered, each once; None: anything."""
+    if offered is None:
+        return None
+    try:
+        options = tuple(dict.fromkeys(map(str, offered)))
+    except TypeError:
+        options = ()
+    if not options or not all(options) or any(OPEN in option or CLOSE in option for option in options):
+        raise PlayError(
+            f"its simulator offers {str(offered)[:80]}; choice_options has to be a list of answers, or None"
+        )
+    return options
 
 
 def _in_angles(text: str) -> str:
