@@ -1,10 +1,17 @@
 """A card says what the hub reads, by the hub's own classes, and names nothing of the machine that wrote it."""
 
+import shutil
 from pathlib import Path
+from typing import Any
 
+import pytest
 from huggingface_hub import ModelCard
 
+from centaurlab.models.loading import load_model
+from centaurlab.runtime.quiet import quiet_transformers
 from centaurlab.training.model_card import HeldOutResult, card_data, how_to_load, published
+from helpers.adapters import save_adapter
+from helpers.tiny_models import named
 
 RESULTS = [
     HeldOutResult("shelf", 4, 80, 1.5, 1.25, -0.17, -0.3, -0.05),
@@ -48,3 +55,19 @@ def test_the_code_loads_the_base_by_its_name_on_the_hub() -> None:
     assert "copy of google/gemma-3-270m in four bits" in code
     assert "four bits" not in how_to_load("Qwen/Qwen3-0.6B-Base")
     assert "PeftModel" not in how_to_load("Qwen/Qwen3-0.6B-Base", is_adapter=False)
+
+
+@pytest.mark.parametrize("option", ["load_in_4bit", "load_in_8bit"])
+def test_the_code_quantises_the_base_as_it_was_trained_on(
+    option: str, tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_llama_dir, tmp_path / "base")
+    save_adapter(tiny_llama_dir, tmp_path / "THIS FOLDER OR REPOSITORY")
+    monkeypatch.chdir(tmp_path)
+    code = how_to_load("base", loading={option: True}).partition("```python")[2].partition("```")[0]
+    found: dict[str, Any] = {}
+    with quiet_transformers():  # PEFT 0.21 uses names that transformers 5.24 gave up
+        exec(code, found)
+    expected = load_model(named(tiny_llama_dir, **{option: True})).config.quantization_config
+    assert found["model"].config.quantization_config.to_dict() == expected.to_dict()
+    assert "quantised" not in how_to_load("base", loading={option: False})

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,13 @@ _LICENSES = {
     "allenai/olmo": "apache-2.0",
 }
 """Licences of families of base models by how their ids begin, the longer one first."""
+
+_QUANTISED = {
+    "load_in_4bit": 'load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, '
+    'bnb_4bit_compute_dtype="bfloat16"',
+    "load_in_8bit": "load_in_8bit=True",
+}
+"""What transformers is given where a base was trained on quantised."""
 
 _SHOWN = (
     ("training", ("learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "optim", "max_steps")),
@@ -130,7 +138,7 @@ responses alone. Text in the form it was trained on: instructions and trials in 
 Base model: `{published(base.name)}`, fingerprint `{base.fingerprint[:16]}`, {base.dtype}, quantisation
 {base.quantization}.
 
-{how_to_load(base.name)}
+{how_to_load(base.name, loading=settings["model"])}
 
 ## Data
 
@@ -213,13 +221,18 @@ def card_data(
     return ModelCardData(pipeline_tag="text-generation", tags=["centaurlab", *tags, *(["lora"] * is_adapter)], **about)
 
 
-def how_to_load(base: str, is_adapter: bool = True) -> str:
-    """Lines of Python that load the model from its folder or repository."""
+def how_to_load(base: str, is_adapter: bool = True, loading: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """Lines of Python that load the model from its folder or repository; ``loading``: how its base was in training."""
     name = published(base)
     lines = ["from transformers import AutoModelForCausalLM, AutoTokenizer", ""]
     if is_adapter:
+        given = next((kind for option, kind in _QUANTISED.items() if loading.get(option)), "")
+        if given:
+            lines[0] += ", BitsAndBytesConfig"
+            lines += [f"quantised = BitsAndBytesConfig({given})"]
         lines = ["from peft import PeftModel", *lines]
-        lines += [f'base = AutoModelForCausalLM.from_pretrained("{name}", dtype="bfloat16")']
+        more = ", quantization_config=quantised" if given else ""
+        lines += [f'base = AutoModelForCausalLM.from_pretrained("{name}", dtype="bfloat16"{more})']
         lines += ['model = PeftModel.from_pretrained(base, "THIS FOLDER OR REPOSITORY")']
         lines += [f'tokenizer = AutoTokenizer.from_pretrained("{name}")']
     else:

@@ -276,7 +276,7 @@ def _card(run: PostTrainRun) -> str:
 Post-trained with centaurlab to study what post-training does to human-likeness; not an assistant for use. Its chat
 template is in `chat_template.jinja`; checkpoints along the way are beside it.
 
-{how_to_load(run.base.name, is_adapter)}
+{how_to_load(run.base.name, is_adapter, run.settings["model"])}
 
 | setting | value |
 |---|---|
