@@ -244,6 +244,32 @@ class Arms(Task):
         load_simulators([str(outside)])
 
 
+def test_prints_and_bars_of_a_program_are_not_ours_nor_its_seeds(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = """
+import random, sys
+import pandas as pd
+import tqdm
+from tqdm.auto import trange
+
+random.seed(3)
+
+class Task:
+    def simulate(self, agent, n):
+        print("begins", file=sys.stderr)
+        with tqdm.tqdm(total=n, desc="bar") as bar:
+            texts = [f"Press <<{agent('Press <<', ['J'])}>>." for _ in trange(n) if not bar.update()]
+        print("ends")
+        return pd.DataFrame(), texts
+"""
+    outer = random.getstate()
+    (simulator,) = load_simulators([str(write(tmp_path / "loud2026", "exp0", text))])
+    assert len(participants(simulator, 2)) == 2
+    assert capfd.readouterr() == ("", "")
+    assert random.getstate() == outer
+
+
 @pytest.mark.usefixtures("offline")
 def test_what_a_run_changes_in_its_program_no_other_sees(tiny_llama_dir: Path, tmp_path: Path) -> None:
     """A generator that a program makes once, with a seed, begins anew in every run, whatever ran before or beside."""

@@ -9,11 +9,12 @@ divided: it runs in a thread of its own, which goes on whenever its next answer 
 import hashlib
 import importlib.util
 import inspect
+import io
 import random
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -22,6 +23,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+from tqdm.std import tqdm
 
 from centaurlab.data.options import SessionOptions
 from centaurlab.data.transcripts import CLOSE, HUMAN_RESPONSE, OPEN, Transcript, check_study_name
@@ -77,7 +79,9 @@ def _files(path: Path) -> list[Path]:
 
 
 def _load(path: Path) -> Simulator:
-    named = _NAME.fullmatch(str(getattr(_task(path), "name", "")))
+    with _Globals(0).in_place():
+        task = _task(path)
+    named = _NAME.fullmatch(str(getattr(task, "name", "")))
     study = check_study_name(named["study"] if named else path.resolve().parent.name, str(path))
     experiment = named["experiment"] if named else path.stem.replace("simulate", "exp", 1)
     return Simulator(path, study, experiment, hashlib.sha256(path.read_bytes()).hexdigest())
@@ -107,13 +111,7 @@ def _task(path: Path) -> Any:
             f"{path} has {len(tasks) or 'no'} class{'es' * (len(tasks) > 1)} with simulate(agent, num_simulations); "
             "a simulator has one"
         )
-    if "tqdm" in vars(module):
-        vars(module)["tqdm"] = _without_bar  # its bars would be drawn over ours
     return tasks[0]
-
-
-def _without_bar(participants: Any, **_: object) -> Any:
-    return participants
 
 
 class Experiment:
@@ -247,6 +245,31 @@ class _LeftError(BaseException):
     """Nobody asks for the next question any more; no ``except Exception`` of a simulator's own stops it."""
 
 
+class _Nowhere(io.TextIOBase):
+    """Takes what is written to it."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+_NOWHERE = _Nowhere()
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Have bars that begin here not be drawn, nor take the place of ours."""
+    begin = tqdm.__init__
+
+    def unseen(bar: Any, *args: Any, **options: Any) -> None:
+        begin(bar, *args, **{**options, "disable": True})
+
+    tqdm.__init__ = unseen
+    try:
+        yield
+    finally:
+        tqdm.__init__ = begin
+
+
 class _Globals:
     """The states of the global generators that belong to one simulator."""
 
@@ -255,12 +278,13 @@ class _Globals:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Have the global generators go on from the simulator's own states."""
+        """Have the global generators go on from the simulator's own states; its prints and bars are left aside."""
         outer = random.getstate(), np.random.get_state()
         random.setstate(self._states[0])
         np.random.set_state(self._states[1])
         try:
-            yield
+            with redirect_stdout(_NOWHERE), redirect_stderr(_NOWHERE), _without_bars():
+                yield
         finally:
             self._states = random.getstate(), np.random.get_state()
             random.setstate(outer[0])
