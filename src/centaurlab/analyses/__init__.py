@@ -18,6 +18,7 @@ ANALYSES = {
     "baselines": "chance, other people's answers, a person's own history: what a model has to clear",
     "ceiling": "how predictable people are: the NLL that no model can go below that does not know them",
     "fidelity": "simulated behaviour against people's: distances, effects that are lost",
+    "effects": "published effects of a study, as programs, where models took part in it",
     "shortcuts": "whether it is the task that a model makes use of: instructions, history, stimuli taken away",
     "contamination": "whether a model has seen the transcripts: published letters against letters drawn anew",
     "personas": "whether a person is predicted better when the model knows who it is",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _JOBS = "centaurlab.jobs"
 _CLI = "centaurlab.cli"
 _PLANNED = (
+    "effects",
     "fidelity",
     "misalignment",
     "generations",

@@ -19,6 +19,9 @@ from centaurlab.stats.estimate import CONFIDENCE, NAN, Estimate, FloatArray, Int
 Distance = Callable[[FloatArray, FloatArray], float]
 """Of two groups of sessions (N, K) and (M, K); NaN where it is not defined."""
 
+Mean = tuple[float, float, float]
+"""A mean, its standard error and degrees of freedom; NaN where there are none."""
+
 N_SPLITS = 200
 _SEES = 1.959964
 _ROUNDING = 1e-9  # of the largest value: what is less apart is equal, and no unit for distances
@@ -236,29 +239,32 @@ def effect_fidelity(people_N: FloatArray, model_NR: FloatArray, is_paired: bool)
     """
     with np.errstate(all="ignore"):
         model_N = np.nansum(model_NR, 1) / np.isfinite(model_NR).sum(1)
-    people, error_people, freedom_people = _mean(people_N)
-    model, error_model, freedom_model = _mean(model_N)
-    if is_paired:
-        value, error, freedom = _mean(model_N - people_N)
-    else:
-        value, error = model - people, math.hypot(error_people, error_model)
-        parts = [
-            (e**4 / f) if f > 0 else NAN for e, f in ((error_people, freedom_people), (error_model, freedom_model))
-        ]
-        freedom = error**4 / sum(parts) if sum(parts) > 0 else NAN
-    n = int(np.isfinite(people_N).sum())
-    margin = _SEES * 2 * error_people
+    people, model = _mean(people_N), _mean(model_N)
+    difference = _mean(model_N - people_N) if is_paired else _apart(people, model)
+    return _effect_fidelity(people, model, difference)
+
+
+def effect_of_groups(people: Mean, model: Mean) -> EffectFidelity:
+    """An effect of people, and of a model in the place of others, each with its standard error."""
+    return _effect_fidelity(people, model, _apart(people, model))
+
+
+def _apart(people: Mean, model: Mean) -> Mean:
+    """model − people of two groups, with Welch's degrees of freedom."""
+    (value_people, error_people, _), (value_model, error_model, _) = people, model
+    error = math.hypot(error_people, error_model)
+    parts = [(e**4 / f) if f > 0 else NAN for _, e, f in (people, model)]
+    return value_model - value_people, error, error**4 / sum(parts) if sum(parts) > 0 else NAN
+
+
+def _effect_fidelity(people: Mean, model: Mean, difference: Mean) -> EffectFidelity:
+    value, error, freedom = difference
+    margin = _SEES * 2 * people[1]
     bound = abs(value) + (float(stdtrit(freedom, CONFIDENCE)) * error if freedom > 0 else NAN)
-    return EffectFidelity(
-        _estimate(people, error_people, freedom_people),
-        _estimate(model, error_model, freedom_model),
-        _estimate(value, error, freedom),
-        margin if n > 1 else NAN,
-        bool(bound <= margin),
-    )
+    return EffectFidelity(_estimate(*people), _estimate(*model), _estimate(*difference), margin, bool(bound <= margin))
 
 
-def _mean(values_N: FloatArray) -> tuple[float, float, float]:
+def _mean(values_N: FloatArray) -> Mean:
     """Mean, its standard error and degrees of freedom."""
     known = values_N[np.isfinite(values_N)]
     if len(known) < 2:

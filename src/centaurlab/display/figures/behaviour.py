@@ -159,8 +159,11 @@ def _spread(known: pd.DataFrame, looks: Mapping[str, tuple[str, str]]) -> Figure
     return figure
 
 
-def effects_figure(effects: pd.DataFrame) -> Figure | None:
-    """Model − people of each effect over what two halves of the people stay within, which is grey; None: no effects."""
+def effects_figure(effects: pd.DataFrame, has_zero: bool = True) -> Figure | None:
+    """Model − people of each effect over what two halves of the people stay within, which is grey; None: no effects.
+
+    ``has_zero``: whether an effect of 0 is none, which is marked.
+    """
     known = effects[effects["margin"] > 0].copy()
     if known.empty:
         return None
@@ -169,17 +172,18 @@ def effects_figure(effects: pd.DataFrame) -> Figure | None:
     for end in ("", "_low", "_high"):
         known[f"relative{end}"] = known[f"difference{end}"] / known["margin"]
         known[f"people_relative{end}"] = known[f"people{end}"] / known["margin"]
-    return _effects(known, _looks(effects))
+    return _effects(known, _looks(effects), has_zero)
 
 
 @styled
-def _effects(known: pd.DataFrame, looks: Mapping[str, tuple[str, str]]) -> Figure:
+def _effects(known: pd.DataFrame, looks: Mapping[str, tuple[str, str]], has_zero: bool) -> Figure:
     people = known.drop_duplicates("place")["people_relative"]
     figure = new_figure(28 + 9 * len(people))
     axes = figure.subplots()
     axes.axvspan(-1, 1, color="#EEEEEE", zorder=0)
     axes.axvline(0, color=GREY, linewidth=0.8)
-    axes.plot(-people, range(len(people)), "|", color=INK, markersize=9, label="no effect at all")
+    if has_zero:
+        axes.plot(-people, range(len(people)), "|", color=INK, markersize=9, label="no effect at all")
     _rows(axes, known, looks, ("relative", "relative_low", "relative_high"))
     axes.set_xlabel("difference from people / margin\n(grey: halves of the people)")
     figure.suptitle("What becomes of effects")

@@ -1,0 +1,346 @@
+"""Effects that a study published, as programs: what becomes of them where models took part.
+
+The form is that of the collection Psych-301: an ``analysis.py`` with a list ``EFFECTS`` of functions of tables of
+trials, ``{"exp0": table}``, each of which says how large an effect is and whether it was reproduced. The tables are
+those that simulators returned (``centaurlab simulate --simulators``) and those of people.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from centaurlab.analyses.analysis import Analysis, Finding
+from centaurlab.analyses.effect_lists import LIST, EffectList, Key, Tables, load_lists
+from centaurlab.analyses.fidelity_study import ALPHA
+from centaurlab.analyses.finished import Run, command, facts_of, folder_pictures, read_table
+from centaurlab.display.figures.behaviour import effects_figure
+from centaurlab.display.figures.style import SERIES, model_label
+from centaurlab.display.section import Section
+from centaurlab.display.tables import Table, table_of
+from centaurlab.runs.integrity import check_file
+from centaurlab.runtime.errors import UserError, one_line
+from centaurlab.runtime.limits import OutOfTimeError, time_limit
+from centaurlab.stats.arguments import EstimateArguments
+from centaurlab.stats.estimate import CONFIDENCE, NAN
+from centaurlab.stats.fidelity import EffectFidelity, Mean, effect_of_groups, holm
+
+DESCRIPTION = """What becomes of a study's published effects where models took part in it?
+
+examples:
+  centaurlab effects --effects kool_2016_when/analysis.py --simulated runs/sim-base runs/sim-post --allow_simulators \\
+      --output_dir runs/effects
+  centaurlab effects --effects studies/ --simulated runs/sim-base --people studies/ --resamples 200 \\
+      --allow_simulators --output_dir runs/effects
+
+--effects are lists of the form of Psych-301 (an analysis.py with EFFECTS), which are run on the tables of 'centaurlab
+simulate --simulators' and on those of people (exp0.csv and so on), by default beside the list. Intervals are over
+participants, who are drawn anew --resamples times. Output: effects.csv, a figure, run.json.
+"""
+PERSON = "participant_id"
+SECONDS = 120.0
+COLUMNS = (
+    *("system", "study", "experiment", "effect", "original"),
+    *(f"{side}{end}" for side in ("people", "model", "difference") for end in ("", "_low", "_high")),
+    *("margin", "p", "p_holm", "verdict", "reproduced", "replicates", "reproduced_in_people", "note"),
+)
+
+
+@dataclass
+class EffectsArguments:
+    """Which lists of effects, and on whose trials."""
+
+    effects: list[str] = field(metadata={"help": f"files {LIST} of studies, or folders with such (they are run)"})
+    simulated: list[str] = field(metadata={"help": "folders of 'centaurlab simulate --simulators'"})
+    output_dir: str = field(metadata={"help": "folder for effects.csv, the figure and run.json"})
+    people: str | None = field(
+        default=None, metadata={"help": "folder with exp0.csv, or one such folder per study (default: beside the list)"}
+    )
+    allow_simulators: bool = field(default=False, metadata={"help": "run --effects, which are programs of others"})
+
+    def __post_init__(self) -> None:
+        if not self.allow_simulators:
+            raise UserError(
+                "--effects are programs of others, which would be run; read them, and give --allow_simulators"
+            )
+        names = [model_label(name) for name in self.simulated]
+        if len(set(names)) < len(names):
+            raise UserError("two of --simulated have the same last name; name folders that differ there")
+        if not 1 <= len(names) <= len(SERIES):
+            raise UserError(f"--simulated takes 1 to {len(SERIES)} folders, not {len(names)}")
+
+
+def find_effects(asked: EffectsArguments, estimates: EstimateArguments) -> Finding:
+    """Every effect in people and in each system."""
+    lists = load_lists(asked.effects)
+    sources = {name: _of_run(Path(name), lists) for name in asked.simulated}
+    people = {one.study: _of_people(one, asked.people) for one in lists}
+    total = sum(len(one.module.EFFECTS) * len(replicates) for of in sources.values() for one, replicates in of)
+    rows = []
+    with tqdm(desc="effects", total=total * (estimates.resamples + 1), unit="effect") as bar:
+        for name, of_run in sources.items():
+            for one, replicates in of_run:
+                for row in _of_list(one, replicates, people[one.study], estimates, bar.update):
+                    rows.append({"system": model_label(name), "study": one.study} | row)
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.concat([_judged(of) for _, of in table.groupby("system", sort=False)], ignore_index=True)
+    figure = effects_figure(table.assign(effect=table["effect"] + " " + table["experiment"]), has_zero=False)
+    verdict = _verdict(table)
+    drawn = {"effects": figure} if figure else {}
+    return Finding({"effects.csv": table}, {"verdict": verdict}, drawn, shown=[_shown(table), verdict])
+
+
+def _of_run(folder: Path, lists: Sequence[EffectList]) -> list[tuple[EffectList, list[dict[str, Path]]]]:
+    """The tables of each replicate of the experiments that a run simulated, and the list of their effects."""
+    found = []
+    for one in lists:
+        folders = sorted((folder / "experiments" / one.study).glob("r*"), key=lambda path: (len(path.name), path.name))
+        replicates = [{path.stem: path for path in sorted(of.glob("*.csv"))} for of in folders]
+        for path in (path for of in replicates for path in of.values()):
+            check_file(path)
+        if replicates:
+            found.append((one, replicates))
+    if not found:
+        there = sorted(path.name for path in (folder / "experiments").glob("*"))
+        said = f"it has those of {', '.join(there)}" if there else "'centaurlab simulate --simulators' makes such"
+        raise UserError(f"{folder} has no experiments of {', '.join(one.study for one in lists)}; {said}")
+    return found
+
+
+def _of_people(one: EffectList, folder: str | None) -> dict[str, Path]:
+    places = [Path(folder) / one.study, Path(folder)] if folder else [one.path.parent]
+    files = next((found for place in places if (found := sorted(place.glob("exp*.csv")))), [])
+    if folder and not files:
+        raise UserError(f"{folder} has no exp0.csv of {one.study}, nor a folder {one.study} with such")
+    return {path.stem: path for path in files}
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The tables of some participants, one or several replicates of the same; ``note``: why there are none."""
+
+    replicates: Sequence[Tables]
+    note: str = ""
+
+    @classmethod
+    def read(cls, one: EffectList, files: Sequence[Mapping[str, Path]]) -> "_Group":
+        try:
+            replicates = [one.load(of) for of in files]
+        except Exception as error:  # noqa: BLE001, a program of others
+            return cls((), f"{one.path.name} cannot load them: {_said(error)}")
+        lacks = any(PERSON not in table for of in replicates for table in of.values())
+        return cls((), f"a table has no {PERSON}") if lacks else cls(replicates)
+
+    def n(self, experiment: str) -> int:
+        """How many participants an effect of the experiment is over, at least."""
+        tables = self.replicates[0]
+        of = [tables[experiment]] if experiment in tables else tables.values()
+        return min(table[PERSON].nunique() for table in of)
+
+    @cached_property
+    def _rows(self) -> list[dict[str, list[np.ndarray[Any, Any]]]]:
+        """The rows of each participant, by replicate and experiment."""
+        return [
+            {
+                name: list(map(np.asarray, table.groupby(PERSON, sort=False).indices.values()))
+                for name, table in of.items()
+            }
+            for of in self.replicates
+        ]
+
+    def redrawn(self, rng: np.random.Generator) -> list[Tables]:
+        """Participants drawn with replacement, the same of all replicates, each a participant of its own."""
+        drawn: dict[tuple[str, int], np.ndarray[Any, Any]] = {}
+        found: list[Tables] = []
+        for tables, of_tables in zip(self.replicates, self._rows, strict=True):
+            of_replicate = {}
+            for name, rows in of_tables.items():
+                if (name, len(rows)) not in drawn:
+                    drawn[name, len(rows)] = rng.integers(len(rows), size=len(rows))
+                chosen = [rows[i] for i in drawn[name, len(rows)]]
+                again = tables[name].iloc[np.concatenate(chosen)].reset_index(drop=True)
+                own = np.repeat(np.arange(len(rows)), list(map(len, chosen)))
+                again[PERSON] = own if pd.api.types.is_numeric_dtype(again[PERSON]) else own.astype(str)
+                of_replicate[name] = again
+            found.append(of_replicate)
+        return found
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """An effect in a group: its mean over replicates, in how many it was reproduced, and what the list says else."""
+
+    mean: Mean
+    reproduced: int
+    replicates: int
+    original: float
+
+
+def _of_list(
+    one: EffectList,
+    files: Sequence[Mapping[str, Path]],
+    people_files: Mapping[str, Path],
+    estimates: EstimateArguments,
+    tick: Callable[[int], object],
+) -> list[dict[str, Any]]:
+    there = one.experiments() or sorted(files[0])
+    missing = [name for name in there if not all(name in of for of in files)]
+    model, people = (
+        _Group.read(one, [{name: of[name] for name in there if name in of and name not in missing} for of in group])
+        for group in (files, [people_files])
+    )
+    rows = []
+    for effect in one.module.EFFECTS:
+        in_model, why = _measured(one, effect, model, estimates, tick)
+        in_people, of_people = _measured(one, effect, people, estimates, lambda _: None)
+        said = {"": f"without {', '.join(missing)}, which was not simulated" if missing else ""}
+        said |= {"model: ": why, "people: ": of_people if people_files else ""}
+        note = "; ".join(whose + words for whose, words in said.items() if words)
+        for key in dict.fromkeys([*in_model, *in_people]) or [(effect.__name__, "")]:
+            rows.append(_row(key, in_model.get(key), in_people.get(key)) | {"note": note})
+    return rows
+
+
+def _measured(
+    one: EffectList,
+    effect: Callable[[Tables], Any],
+    group: _Group,
+    estimates: EstimateArguments,
+    tick: Callable[[int], object],
+) -> tuple[dict[Key, _Measured], str]:
+    """An effect in a group, by experiment; and why there is none."""
+    if not group.replicates or not group.replicates[0]:
+        return {}, group.note or "no tables"
+    try:
+        with time_limit(SECONDS):
+            found = [one.found(effect, tables) for tables in group.replicates]
+    except (Exception, OutOfTimeError) as error:  # noqa: BLE001, a program of others
+        tick(len(group.replicates) * (estimates.resamples + 1))
+        return {}, _said(error)
+    tick(len(group.replicates))
+    keys = [key for key in found[0] if all(key in of for of in found)]
+    drawn: dict[Key, list[float]] = {key: [] for key in keys}
+    rng = np.random.default_rng(estimates.seed)
+    for _ in range(estimates.resamples):
+        try:
+            again = [one.found(effect, tables) for tables in group.redrawn(rng)]
+        except Exception:  # noqa: BLE001, where too few are left of a condition, say; they are counted below
+            again = []
+        tick(len(group.replicates))
+        for key in keys:
+            drawn[key].append(float(np.mean([_size(of.get(key)) for of in again])) if again else NAN)
+    measured = {}
+    for key in keys:
+        rows = [of[key] for of in found]
+        n = group.n(key[1])
+        known = np.array(drawn[key])[np.isfinite(drawn[key])]
+        has_interval = n > 1 and len(known) >= max(2, CONFIDENCE * estimates.resamples)
+        spread = float(known.std()) * math.sqrt(n / (n - 1)) if has_interval else NAN
+        measured[key] = _Measured(
+            (float(np.mean([_size(row) for row in rows])), spread, n - 1.0),
+            sum(bool(row.get("reproduced")) for row in rows),
+            len(rows),
+            _number(rows[0].get("original_effect_size")),
+        )
+    return measured, ""
+
+
+def _size(row: Mapping[str, Any] | None) -> float:
+    return NAN if row is None else _number(row.get("effect_size"))
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return NAN
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, OutOfTimeError):
+        return f"it takes longer than {SECONDS:g} seconds"
+    if isinstance(error, KeyError) and error.args:
+        return f"it needs {error.args[0]!r}, which there is not"
+    return f"{type(error).__name__}: {one_line(error)}"
+
+
+def _row(key: Key, model: _Measured | None, people: _Measured | None) -> dict[str, Any]:
+    effect, experiment = key
+    known = model or people
+    row: dict[str, Any] = {"experiment": experiment, "effect": effect}
+    row["original"] = known.original if known else NAN
+    nothing: Mean = (NAN, NAN, NAN)
+    one = effect_of_groups(people.mean if people else nothing, model.mean if model else nothing)
+    for side, estimate in (("people", one.people), ("model", one.model), ("difference", one.difference)):
+        row |= {side: estimate.value, f"{side}_low": estimate.low, f"{side}_high": estimate.high}
+    row |= {"margin": one.margin, "p": one.difference.p, "verdict": _verdict_of(one)}
+    row["reproduced"] = model.reproduced if model else None
+    row["replicates"] = model.replicates if model else None
+    row["reproduced_in_people"] = bool(people.reproduced) if people else None
+    return row
+
+
+def _verdict_of(one: EffectFidelity) -> str:
+    if not math.isfinite(one.difference.value):
+        return ""
+    return "as in people" if one.is_within_margin else "cannot be told"
+
+
+def _judged(rows: pd.DataFrame) -> pd.DataFrame:
+    """The effects of a system with p values adjusted for all of them."""
+    p_holm = np.array(holm(rows["p"].tolist()))
+    differs = p_holm < ALPHA
+    return rows.assign(p_holm=p_holm, verdict=np.where(differs, "differs", rows["verdict"]))
+
+
+def _verdict(table: pd.DataFrame) -> str:
+    said = []
+    for system, rows in table.groupby("system", sort=False):
+        ran = rows[rows["model"].notna()]
+        whole = int((ran["reproduced"] == ran["replicates"]).sum())
+        words = f"{system}: {whole} of {len(ran)} effects reproduced by the lists' own rules"
+        known = rows[rows["difference"].notna()]
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in known["verdict"].value_counts().items())
+        missing = len(rows) - len(ran)
+        words += f"; against people: {counts}" if counts else ""
+        said.append(words + (f"; {missing} could not be computed" if missing else ""))
+    return "; ".join(said)
+
+
+def _shown(table: pd.DataFrame) -> Table:
+    columns = {name: name for name in ("system", "study", "experiment", "effect", "original", "people", "model")}
+    columns |= {"difference": "difference", "p_holm": "p (Holm)", "verdict": "verdict"}
+    columns |= {"rule": "reproduced", "note": "note"}
+    counts = zip(table["reproduced"], table["replicates"], strict=True)
+    table = table.assign(rule=["" if math.isnan(n) else f"{k:.0f} of {n:.0f}" for k, n in counts])
+    note = (
+        "sizes in the list's own unit, in which no effect need not be 0; intervals over participants; as in people: "
+        "surely no farther than two halves of the people are; reproduced: replicates in which the list's own rule holds"
+    )
+    return table_of("Published effects", table, columns, note, signed=["difference"])
+
+
+def section(run: Run) -> Section:
+    """What is said of published effects."""
+    return Section(
+        title="Published effects",
+        question="What becomes of a study's effects where models took part?",
+        answers=(f"{run.about['verdict']}.",),
+        explanation=(
+            "The study's own list of effects was run on the trials of the model as all participants, and on people's. "
+            "p values are of the difference from people, adjusted for all effects (Holm).",
+        ),
+        figures=folder_pictures([run]),
+        tables=(_shown(read_table(run, "effects")),),
+        provenance=tuple(facts_of(run)),
+        commands=(command(run),),
+    )
+
+
+ANALYSIS = Analysis("effects", DESCRIPTION, EffectsArguments, section)
