@@ -22,6 +22,7 @@ from centaurlab.simulation.simulators import load_simulators, participants
 from helpers.commands import centaurlab, installed, run_process
 from helpers.json_files import run_json
 from helpers.paths import EVAL
+from helpers.servers import free_port
 
 N = 3
 OPTIONS = ("--allow_simulators", "--max_participants", N, "--dtype", "float32", "--report_to", "none")
@@ -68,6 +69,10 @@ def simulate(model: Path, study: Path, folder: Path, *options: object) -> list[d
     named = ("--simulators", study, "--output_dir", folder)
     done = centaurlab("simulate", "--model", model, *named, *OPTIONS, *options)
     assert done.returncode == 0, done.stderr
+    return sessions(folder)
+
+
+def sessions(folder: Path) -> list[dict[str, str]]:
     with gzip.open(folder / "simulated.jsonl.gz", "rt") as file:
         return [json.loads(line) for line in file]
 
@@ -139,20 +144,25 @@ def test_an_experiment_ends_where_a_session_is_longer_than_the_window(tiny_llama
 @pytest.mark.slow
 @pytest.mark.usefixtures("offline")
 def test_two_processes_give_the_experiments_of_one(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    """Also beside a program without seeds, which tells something else in each process when it is tried by chance."""
     study = tmp_path / "lane2021"
     write(study, "exp0", luck="np.random")
     write(study, "exp1")
-    found = []
-    for n in (1, 2):
-        folder = tmp_path / str(n)
-        launch = ("launch", "--cpu", "--num_processes", n, EVAL / "simulate.py", "--output_dir", folder)
-        named = ("--model", tiny_llama_dir, "--simulators", study, "--replicates", 2, *OPTIONS)
-        done = run_process(installed("accelerate"), *launch, *named)
-        assert done.returncode == 0, done.stderr
-        tables = sorted((folder / "experiments").rglob("*.csv"))
-        assert len(tables) == 4
-        found.append([(folder / "simulated.jsonl.gz").read_bytes(), *(path.read_bytes() for path in tables)])
-    assert found[0] == found[1]
+    simulate(tiny_llama_dir, study, tmp_path / "1", "--replicates", 2)
+    free = write(tmp_path / "free2026", "exp0", luck="random.SystemRandom()")
+    launch = ("--nproc_per_node", 2, "--master_port", free_port(), EVAL / "simulate.py", "--output_dir", tmp_path / "2")
+    named = ("--model", tiny_llama_dir, "--simulators", study, free, "--replicates", 2, *OPTIONS)
+    done = run_process(installed("torchrun"), *launch, *named)
+    assert done.returncode == 0, done.stderr
+    about = run_json(tmp_path / "2")
+    assert about["speed"]["processes"] == 2
+    assert about["studies"]["free2026"]["sessions"] == 2 * N
+    tables = sorted(path.relative_to(tmp_path / "1") for path in (tmp_path / "1/experiments").rglob("*.csv"))
+    assert len(tables) == 4
+    for path in tables:
+        assert (tmp_path / "2" / path).read_bytes() == (tmp_path / "1" / path).read_bytes()
+    one, two = ([row for row in sessions(tmp_path / n) if row["study"] == "lane2021"] for n in "12")
+    assert one == two
 
 
 def test_what_is_kept_of_another_session_is_not_continued(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from centaurlab.data.transcripts import find_responses
 from helpers.commands import centaurlab, installed, run_process
 from helpers.json_files import run_json
 from helpers.paths import EVAL
+from helpers.servers import free_port
 from helpers.transcripts import sessions_of, two_keys, write_transcripts
 
 OPTIONS = ("--dtype", "float32", "--report_to", "none")
@@ -79,16 +80,16 @@ def test_a_run_continues_where_it_was_broken_off_and_keeps_its_answers(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("offline")
 def test_two_processes_give_the_answers_of_one(tiny_llama_dir: Path, people: Path, tmp_path: Path) -> None:
-    options = ("--model", tiny_llama_dir, "--data", people, "--replicates", 2, *OPTIONS)
-    found = []
-    for n in (1, 2):
-        folder = tmp_path / str(n)
-        launch = ("launch", "--cpu", "--num_processes", n, EVAL / "simulate.py", "--output_dir", folder)
-        done = run_process(installed("accelerate"), *launch, *options)
-        assert done.returncode == 0, done.stderr
-        found.append((folder / "simulated.jsonl.gz").read_bytes())
-    assert found[0] == found[1]
+    simulate(tiny_llama_dir, people, tmp_path / "1", "--replicates", 2)
+    launch = ("--nproc_per_node", 2, "--master_port", free_port(), EVAL / "simulate.py", "--output_dir", tmp_path / "2")
+    asked = ("--model", tiny_llama_dir, "--data", people, "--replicates", 2, *OPTIONS)
+    done = run_process(installed("torchrun"), *launch, *asked)
+    assert done.returncode == 0, done.stderr
+    assert run_json(tmp_path / "2")["speed"]["processes"] == 2
+    one, two = ((tmp_path / n / "simulated.jsonl.gz").read_bytes() for n in "12")
+    assert one == two
 
 
 BANDIT = """

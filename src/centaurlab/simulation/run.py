@@ -137,7 +137,8 @@ def simulate(
             ]
             mine = _share([] if runs else [person for person in people if person.replicates], state)
             # A simulator without seeds costs otherwise in each process, and all have to divide alike.
-            costs = broadcast_object_list([float(sum(map(_cost, one.design.sessions))) for one in runs])
+            costs = [float(sum(map(_cost, one.design.sessions))) for one in runs]
+            costs = broadcast_object_list(costs) if costs else []
             my_runs = [runs[i] for i in divide(costs, state.num_processes)[state.process_index]]
             for one in my_runs:
                 one.begin(settings.seed)
