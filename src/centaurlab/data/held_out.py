@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from centaurlab.runs.integrity import check_asked, read_json
 from centaurlab.runtime.errors import UserError
 
 PART = ("data_split", "data_revision")
+BEFORE = "before"
+"""Where ``split.json`` has that of the model which was trained on: whom that knows, whoever was added."""
 KINDS = {"held_out": "held-out participants", "novel": "novel studies"}
 
 
@@ -98,7 +100,7 @@ def as_by_session(split: Mapping[str, Any]) -> dict[str, Any]:
         study: {name: value for name, value in known.items() if name != "people"}
         for study, known in split["studies"].items()
     }
-    newer = ("held_out_by", "split", "novelty")
+    newer = ("held_out_by", "split", "novelty", BEFORE)
     return {name: value for name, value in split.items() if name not in newer} | {"studies": studies}
 
 
@@ -149,31 +151,71 @@ def check_held_out(models: Iterable[str | None], data: DataArguments, source: Tr
 
     ``models``: a model and the adapter on it, None where there is none.
     """
+    if data.participants != "test":
+        return
     for model, folder in ((one, folder) for one in models if one for folder in (Path(one), Path(one).parent)):
-        split = read_json(folder / "split.json")  # a checkpoint's is in its parent
-        if data.participants != "test" or not split:
-            continue
-        check_asked(folder)
-        if not is_same(str(split.get("data")), data.data):
-            continue
-        is_part = split.get("data_split", data.data_split) == data.data_split
-        if split["eval_data"] and is_part:
+        own = read_json(folder / "split.json")  # a checkpoint's is in its parent
+        if own:
+            check_asked(folder)
+        for split in _of_data(own, data.data):
+            is_part = split.get("data_split", data.data_split) == data.data_split
+            if split["eval_data"] and is_part:
+                raise UserError(
+                    f"{model} was trained on everybody in {data.data}; its held-out people: --data {split['eval_data']}"
+                )
+            if split["split_seed"] != data.data_seed and is_part:
+                raise UserError(
+                    f"{model} was trained with --split_seed {split['split_seed']}, which held out other people than "
+                    f"--participants test with --data_seed {data.data_seed}; give the same seed"
+                )
+            trained = {source.persons.unit(key) for key in _sessions(split, "train")}
+            known = [key for key in source.ranked_keys() if source.persons.unit(key) in trained]
+            if known:
+                raise UserError(
+                    f"{model} was trained on the people of {len(known)} sessions of --participants test, such as "
+                    f"{known[0]}: an older version held out other people (by session, or with spaces that counted in "
+                    "ids); train it again, or judge it with 'centaurlab generalisation', which says whom it knows"
+                )
+
+
+def _of_data(split: Mapping[str, Any], data: str) -> Iterator[Mapping[str, Any]]:
+    """A split, and those of the models before, that are of ``data``."""
+    while split:
+        if is_same(str(split.get("data")), data):
+            yield split
+        split = split.get(BEFORE) or {}
+
+
+def split_before(model: str) -> dict[str, Any]:
+    """What ``split.json`` says of a model that is trained on; empty where it was not trained here on people."""
+    homes = (Path(model), Path(model).parent)
+    return next((read_json(home / "split.json") for home in homes if (home / "split.json").is_file()), {})
+
+
+def after(before: Mapping[str, Any], split: Mapping[str, Any], persons: Persons, model: str) -> dict[str, Any]:
+    """``split`` of a training that begins with ``model``, whose own is ``before``.
+
+    Raises ``UserError`` where it would hold out people, or call studies novel, that the model knows.
+    """
+    if not before:
+        return dict(split)
+    check_novel(before, str(split.get("data")), split.get("novel_studies", ()), model)
+    for known in _of_data(before, str(split.get("data"))):
+        trained = {persons.unit(key) for key in _sessions(known, "train")}
+        held_out = [key for key in _sessions(split, "test") if persons.unit(key) in trained]
+        if held_out and not split["eval_data"]:
             raise UserError(
-                f"{model} was trained on everybody in {data.data}; its held-out people: --data {split['eval_data']}"
+                f"{model} was trained on the people of {len(held_out)} sessions that would be held out, such as "
+                f"{min(held_out, key=str)}; give --split_seed {known['split_seed']}, as it was trained with"
             )
-        if split["split_seed"] != data.data_seed and is_part:
-            raise UserError(
-                f"{model} was trained with --split_seed {split['split_seed']}, which held out other people than "
-                f"--participants test with --data_seed {data.data_seed}; give the same seed"
-            )
-        trained = {source.persons.unit(key) for key in _sessions(split, "train")}
-        known = [key for key in source.ranked_keys() if source.persons.unit(key) in trained]
-        if known:
-            raise UserError(
-                f"{model} was trained on the people of {len(known)} sessions of --participants test, such as "
-                f"{known[0]}: an older version held out other people (by session, or with spaces that counted in "
-                "ids); train it again, or judge it with 'centaurlab generalisation', which says whom it knows"
-            )
+    return dict(split) | {BEFORE: dict(before)}
+
+
+def check_novel(known: Mapping[str, Any], data: str, novel: Iterable[str], model: str) -> None:
+    """Raise ``UserError`` where a model, whose split is ``known``, was ever trained on one of the novel studies."""
+    for split in _of_data(known, data):
+        if seen := sorted({key.study for key in _sessions(split, "train")}.intersection(novel)):
+            raise UserError(f"{model} was trained on {', '.join(seen)} before, not novel to it; name other studies")
 
 
 def check_people(people: frozenset[SessionKey], source: TranscriptSource, remedy: str) -> None:

@@ -15,7 +15,7 @@ from centaurlab.analyses.generalisation import (
     study_gains,
 )
 from centaurlab.catalog.studies import load_studies
-from centaurlab.data.held_out import KINDS, Split, check_people, read_split
+from centaurlab.data.held_out import KINDS, Split, check_novel, check_people, read_split, split_before
 from centaurlab.data.novelty import Likeness, nearest, study_prints
 from centaurlab.data.persons import Persons, find_persons
 from centaurlab.data.source import DataArguments, open_source
@@ -93,8 +93,10 @@ def plan(asked: Asked[GeneralisationArguments]) -> Plan:
 def split_of_foreign(own: GeneralisationArguments, data: DataArguments) -> Split:
     """A split without people, of an adapter trained elsewhere; ``UserError`` for one that has a split of its own."""
     novel = tuple(dict.fromkeys(name.strip() for name in (own.novel_studies or "").split(",") if name.strip()))
-    if (Path(own.adapter) / "split.json").is_file():
+    known = split_before(own.adapter)
+    if "studies" in known:
         raise UserError(f"the split.json of {own.adapter} says which studies are novel; leave --novel_studies away")
+    check_novel(known, data.data, novel, own.adapter)
     if own.eval_data or not novel:
         raise UserError("--novel_studies names studies of --data, and goes without --eval_data")
     return Split(data.data, None, frozenset(), frozenset(), novel, split_seed=0, base_fingerprint="")

@@ -12,7 +12,7 @@ from typing import Any
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerFast
 from trl import ModelConfig, SFTConfig, pack_dataset
 
-from centaurlab.data.held_out import PART, as_by_session
+from centaurlab.data.held_out import BEFORE, PART, after, as_by_session, split_before
 from centaurlab.display.terminal import show
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import BASE_WEIGHTS
@@ -40,7 +40,9 @@ from centaurlab.training.model_card import HeldOutResult, held_out_results, mode
 from centaurlab.training.options import CentaurArguments
 from centaurlab.training.progress import show_progress
 from centaurlab.training.resume import (
+    PROCESSES,
     as_read_back,
+    check_processes,
     check_resuming,
     check_same_run,
     fixed_settings,
@@ -51,6 +53,8 @@ from centaurlab.training.resume import (
 from centaurlab.training.trainer import CentaurTrainer, SessionCollator
 
 _DEFAULT_CHECKPOINTS_KEPT = 2
+_NEWER = (*PART, BEFORE)
+"""What older versions did not write in ``split.json``; the texts have fingerprints, and so has the model before."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +87,9 @@ def prepare_run(args: CentaurArguments, training_args: SFTConfig, model_args: Mo
     check_tokens(config, tokenizer, data.train, data.held_out)
     identity = identify(base_args)
     settings = {"data": asdict(args), "training": training_args.to_dict(), "model": asdict(model_args)}
-    split = data.split | {"base_fingerprint": identity.fingerprint}
-    known = {name: value for name, value in split.items() if name not in PART}  # older versions did not write it
+    model = base_args.model_name_or_path
+    split = after(split_before(model), data.split, data.persons, model) | {"base_fingerprint": identity.fingerprint}
+    known = {name: value for name, value in split.items() if name not in _NEWER}
     run = run_digest(as_read_back(known | _fixed(settings)))
     checkpoint = _begin(folder, split, weights_fingerprint(base_args), settings, training_args, run)
     trainer = build_trainer(args, training_args, model_args, base_args, tokenizer, data, max_length)
@@ -202,10 +207,12 @@ def _begin(
     checkpoint = last_complete_checkpoint(folder.path)
     if checkpoint:
         before = folder.read_json("split.json")
-        known = before | _fixed(folder.read_json("config.json"))
+        config = folder.read_json("config.json")
+        check_processes(folder.path, config, training_args.world_size)
+        known = before | _fixed(config)
         asked = dict(split if "held_out_by" in before else as_by_session(split))
-        for name in PART:  # older versions did not write it, and the texts have fingerprints
-            asked.pop(name)
+        for name in _NEWER:
+            asked.pop(name, None)
         for name, value in as_read_back(asked | _fixed(settings)).items():
             if known.get(name) != value:
                 raise UserError(
@@ -215,7 +222,7 @@ def _begin(
         check_same_run(checkpoint, run)
     if training_args.process_index == 0:
         folder.write_json("split.json", split | {BASE_WEIGHTS: base_weights})
-        folder.write_json("config.json", settings)
+        folder.write_json("config.json", settings | {PROCESSES: training_args.world_size})
         step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else -1
         logged_until(folder.path / "metrics.jsonl", step)
     return checkpoint

@@ -12,6 +12,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerFast, Trainer
 from trl import ModelConfig, SFTConfig
 
+from centaurlab.data.held_out import BEFORE, after, split_before
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.checkpoints import BASE_WEIGHTS
 from centaurlab.models.identity import identify, weights_fingerprint
@@ -48,7 +49,9 @@ from centaurlab.training.options import PostTrainArguments
 from centaurlab.training.posttrainers import PreferenceCollator, PreferenceTrainer, SupervisedTrainer, stop_dropout
 from centaurlab.training.progress import show_progress
 from centaurlab.training.resume import (
+    PROCESSES,
     as_read_back,
+    check_processes,
     check_resuming,
     check_same_run,
     fixed_settings,
@@ -92,7 +95,8 @@ def prepare_posttraining(args: PostTrainArguments, training_args: SFTConfig, mod
     encoded = encode_conversations(rows, args.method, tokenizer, max_length, args.on_malformed == "skip")
     rows = encoded.examples
     about: dict[str, Any] = {"conversations": len(rows), "data_digest": data_digest, "left_out": encoded.left_out}
-    split: dict[str, Any] = {}
+    before = split_before(base_args.model_name_or_path)
+    split: dict[str, Any] = {BEFORE: before} if before else {}
     if args.method == "sft":
         about["learned_tokens"] = learned_tokens(rows)
         if args.replay_share:
@@ -100,6 +104,7 @@ def prepare_posttraining(args: PostTrainArguments, training_args: SFTConfig, mod
             rows = with_replay(rows, sessions.train, args.replay_share)
             about["replay"] = _replay(rows, about, sessions.split)
             split = sessions.split_of(about["replay"]["examples"])
+            split = after(before, split, sessions.persons, base_args.model_name_or_path)
     check_tokens(config, tokenizer, rows)
     base = identify(base_args)
     settings = {"posttrain": asdict(args), "training": training_args.to_dict(), "model": asdict(model_args)}
@@ -224,6 +229,7 @@ def _begin(
     checkpoint = last_complete_checkpoint(folder.path)
     if checkpoint:
         known = folder.read_json(_IDENTITY)
+        check_processes(folder.path, known, training_args.world_size)
         differing = sorted(
             name
             for part in ("identity", "settings")
@@ -237,7 +243,8 @@ def _begin(
             )
         check_same_run(checkpoint, run)
     if training_args.process_index == 0:
-        folder.write_json(_IDENTITY, {**asked, BASE_WEIGHTS: base_weights})
+        about = {BASE_WEIGHTS: base_weights, PROCESSES: training_args.world_size}
+        folder.write_json(_IDENTITY, {**asked, **about})
         (folder.path / "split.json").unlink(missing_ok=True)  # of an earlier run with others
         if split:
             folder.write_json("split.json", {**split, BASE_WEIGHTS: base_weights})

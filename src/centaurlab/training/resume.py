@@ -22,6 +22,9 @@ from centaurlab.runtime.secrets import masked
 from centaurlab.runtime.terminal import say
 from centaurlab.training.base_model import name_published_base
 
+PROCESSES = "processes"
+"""Where a run's settings say how many processes share a step."""
+
 _STATE = "trainer_state.json"  # the last file that a checkpoint gets
 
 _FREE_TO_CHANGE = (
@@ -51,6 +54,19 @@ def fixed_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     shared = {f.name for f in fields(SFTConfig) if f.init} - set(_FREE_TO_CHANGE)
     training = {name: value for name, value in settings["training"].items() if name in shared}
     return {**settings["model"], **training}
+
+
+def check_processes(folder: Path, config: Mapping[str, Any], processes: int) -> None:
+    """Raise ``UserError`` where a run is continued on another number of processes than it was begun with.
+
+    Steps are counted, and each step would be of another number of sessions. Older versions did not note it.
+    """
+    begun = config.get(PROCESSES)
+    if begun is not None and begun != processes:
+        raise UserError(
+            f"{folder} holds a run that was begun with {begun} process{'es' * (begun > 1)}, not {processes}; start as "
+            "many, or give another --output_dir"
+        )
 
 
 def as_read_back(content: Any) -> Any:
