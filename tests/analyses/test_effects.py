@@ -17,10 +17,19 @@ from helpers.commands import centaurlab
 from helpers.rates import Rates
 
 ANALYSIS = """
+from __future__ import annotations
+
+from dataclasses import dataclass
+
 import pandas as pd
 from scipy.stats import ttest_1samp
 
 EXPERIMENTS = ["exp0", "exp1"]
+
+
+@dataclass
+class Rule:
+    alpha: float = 0.05
 
 
 def load_data(sources=None):
@@ -35,7 +44,7 @@ def check_share(data):
         share = data[exp].groupby("participant_id")["response"].mean()
         p = ttest_1samp(share, 0.5, alternative="greater").pvalue
         rows.append({"effect_name": "share", "experiment": exp, "original_effect_size": 0.6,
-                     "effect_size": float(share.mean()), "p_value": p, "reproduced": bool(p < 0.05)})
+                     "effect_size": float(share.mean()), "p_value": p, "reproduced": bool(p < Rule().alpha)})
     return rows
 
 
@@ -99,6 +108,11 @@ def test_sizes_are_those_of_the_list_with_intervals_over_participants(study: Pat
     assert (row["difference_low"], row["difference_high"]) == pytest.approx((low, high), abs=0.03)
     assert (row["verdict"], row["original"], row["replicates"], row["reproduced"]) == ("differs", 0.6, 2, 0)
     assert row["reproduced_in_people"]
+    own = [
+        stats.ttest_1samp(of.groupby("participant_id")["response"].mean(), 0.5, alternative="greater").pvalue
+        for of in model
+    ]
+    assert row["own_p"] == pytest.approx(np.median(own))
     assert row["note"] == "without exp1, which was not simulated"
     assert table.loc["check_time", "note"].endswith(
         "model: it needs 'rt', which there is not; people: it needs 'rt', which there is not"
@@ -139,6 +153,20 @@ def test_the_same_people_are_found_apart_as_rarely_as_is_said(study: Path, tmp_p
         row = find_effects(asked(study, tmp_path / "run"), few).tables["effects.csv"].iloc[0]
         rates.add("difference", Estimate(row["difference"], row["difference_low"], row["difference_high"]), 0.0)
     rates.check()
+
+
+def test_tables_that_a_list_finds_by_itself_are_nobodys(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list with a default of its own would read people's exp1.csv, where it is run, as the model's."""
+    text = ANALYSIS.replace("def load_data(sources=None):", "def load_data(sources=None, named=tuple(EXPERIMENTS)):")
+    (study / "analysis.py").write_text(text.replace("for exp in EXPERIMENTS}", "for exp in named}"))
+    rng = np.random.default_rng(6)
+    write(study, {"exp0": trials(rng, 12, 0.7), "exp1": trials(rng, 12, 0.9)})
+    write(tmp_path / "run/experiments/lane2021/r1", {"exp0": trials(rng, 12, 0.6)})
+    monkeypatch.chdir(study)
+    table = find_effects(asked(study, tmp_path / "run"), FEW).tables["effects.csv"]
+    assert table.loc[table["model"].notna(), "experiment"].tolist() == ["exp0"]
 
 
 def test_without_people_there_is_no_verdict_about_them(study: Path, tmp_path: Path) -> None:

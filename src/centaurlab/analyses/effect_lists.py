@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import io
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,13 +30,13 @@ class EffectList:
     module: ModuleType
 
     def load(self, files: Mapping[str, Path]) -> Tables:
-        """The tables of ``files``, as the list loads them."""
+        """The tables of ``files``, as the list loads them; others that it finds by itself are left out."""
         load = getattr(self.module, "load_data", None)
         if load is None:
             return {name: pd.read_csv(path) for name, path in files.items()}
-        with self._of(files):
-            tables: Tables = load({name: str(path) for name, path in files.items()})
-        return tables
+        with self._of(files), contextlib.redirect_stdout(io.StringIO()):
+            tables = load({name: str(path) for name, path in files.items()})
+        return {name: tables[name] for name in files}
 
     def found(self, effect: Callable[[Tables], Any], tables: Tables) -> dict[Key, Mapping[str, Any]]:
         """What an effect says of tables, by name and experiment."""
@@ -43,7 +44,8 @@ class EffectList:
             warnings.simplefilter("ignore")
             said = effect({name: table.copy() for name, table in tables.items()})
         rows = said if isinstance(said, list | tuple) else [said]
-        return {(str(row.get("effect_name", effect.__name__)), str(row.get("experiment", ""))): row for row in rows}
+        named = [(str(row.get("effect_name", effect.__name__)), str(row.get("experiment", ""))) for row in rows]
+        return dict(zip(named, rows, strict=True))
 
     def experiments(self) -> list[str] | None:
         """Those that the list speaks of; None: it does not say."""
@@ -85,10 +87,13 @@ def _load(path: Path) -> EffectList:
     if spec is None or spec.loader is None:
         raise UserError(f"{path} is no Python file; name a file {LIST}")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where a data class looks for what its annotations name
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # a program of others may fail in any way
         raise UserError(f"{path} fails when it is run: {type(error).__name__}: {one_line(error)}") from error
+    finally:
+        sys.modules.pop(spec.name, None)
     effects = getattr(module, "EFFECTS", None)
     if not isinstance(effects, list | tuple) or not effects or not all(map(callable, effects)):
         raise UserError(f"{path} defines no EFFECTS, a list of functions of tables")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -48,7 +48,7 @@ SECONDS = 120.0
 COLUMNS = (
     *("system", "study", "experiment", "effect", "original"),
     *(f"{side}{end}" for side in ("people", "model", "difference") for end in ("", "_low", "_high")),
-    *("margin", "p", "p_holm", "verdict", "reproduced", "replicates", "reproduced_in_people", "note"),
+    *("margin", "p", "p_holm", "verdict", "reproduced", "replicates", "own_p", "reproduced_in_people", "note"),
 )
 
 
@@ -83,10 +83,11 @@ def find_effects(asked: EffectsArguments, estimates: EstimateArguments) -> Findi
     people = {one.study: _of_people(one, asked.people) for one in lists}
     total = sum(len(one.module.EFFECTS) * len(replicates) for of in sources.values() for one, replicates in of)
     rows = []
+    of_people: dict[tuple[Any, ...], _InPeople] = {}
     with tqdm(desc="effects", total=total * (estimates.resamples + 1), unit="effect") as bar:
         for name, of_run in sources.items():
             for one, replicates in of_run:
-                for row in _of_list(one, replicates, people[one.study], estimates, bar.update):
+                for row in _of_list(one, replicates, people[one.study], of_people, estimates, bar.update):
                     rows.append({"system": model_label(name), "study": one.study} | row)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table = pd.concat([_judged(of) for _, of in table.groupby("system", sort=False)], ignore_index=True)
@@ -132,9 +133,9 @@ class _Group:
     def read(cls, one: EffectList, files: Sequence[Mapping[str, Path]]) -> "_Group":
         try:
             replicates = [one.load(of) for of in files]
+            lacks = any(PERSON not in table for of in replicates for table in of.values())
         except Exception as error:  # noqa: BLE001, a program of others
             return cls((), f"{one.path.name} cannot load them: {_said(error)}")
-        lacks = any(PERSON not in table for of in replicates for table in of.values())
         return cls((), f"a table has no {PERSON}") if lacks else cls(replicates)
 
     def n(self, experiment: str) -> int:
@@ -174,18 +175,23 @@ class _Group:
 
 @dataclass(frozen=True)
 class _Measured:
-    """An effect in a group: its mean over replicates, in how many it was reproduced, and what the list says else."""
+    """An effect in a group: its mean over replicates, in how many it was reproduced, and what the list says else.
+
+    ``p``: the list's own, the median over replicates.
+    """
 
     mean: Mean
     reproduced: int
     replicates: int
     original: float
+    p: float
 
 
 def _of_list(
     one: EffectList,
     files: Sequence[Mapping[str, Path]],
     people_files: Mapping[str, Path],
+    known: dict[tuple[Any, ...], "_InPeople"],
     estimates: EstimateArguments,
     tick: Callable[[int], object],
 ) -> list[dict[str, Any]]:
@@ -196,15 +202,21 @@ def _of_list(
         for group in (files, [people_files])
     )
     rows = []
-    for effect in one.module.EFFECTS:
+    for n, effect in enumerate(one.module.EFFECTS):
         in_model, why = _measured(one, effect, model, estimates, tick)
-        in_people, of_people = _measured(one, effect, people, estimates, lambda _: None)
+        which = (one.path, n, *missing)  # the same beside every system that simulated the same experiments
+        if which not in known:
+            known[which] = _measured(one, effect, people, estimates, lambda _: None)
+        in_people, of_people = known[which]
         said = {"": f"without {', '.join(missing)}, which was not simulated" if missing else ""}
         said |= {"model: ": why, "people: ": of_people if people_files else ""}
         note = "; ".join(whose + words for whose, words in said.items() if words)
         for key in dict.fromkeys([*in_model, *in_people]) or [(effect.__name__, "")]:
             rows.append(_row(key, in_model.get(key), in_people.get(key)) | {"note": note})
     return rows
+
+
+_InPeople: TypeAlias = tuple[dict[Key, _Measured], str]
 
 
 def _measured(
@@ -229,8 +241,9 @@ def _measured(
     rng = np.random.default_rng(estimates.seed)
     for _ in range(estimates.resamples):
         try:
-            again = [one.found(effect, tables) for tables in group.redrawn(rng)]
-        except Exception:  # noqa: BLE001, where too few are left of a condition, say; they are counted below
+            with time_limit(SECONDS):
+                again = [one.found(effect, tables) for tables in group.redrawn(rng)]
+        except (Exception, OutOfTimeError):  # noqa: BLE001, where too few are left of a condition, say; they are counted below
             again = []
         tick(len(group.replicates))
         for key in keys:
@@ -244,9 +257,10 @@ def _measured(
         spread = float(known.std()) * math.sqrt(n / (n - 1)) if has_interval else NAN
         measured[key] = _Measured(
             (float(np.mean([_size(row) for row in rows])), spread, n - 1.0),
-            sum(bool(row.get("reproduced")) for row in rows),
+            sum(_number(row.get("reproduced")) == 1 for row in rows),
             len(rows),
             _number(rows[0].get("original_effect_size")),
+            float(np.median([_number(row.get("p_value")) for row in rows])),
         )
     return measured, ""
 
@@ -266,7 +280,8 @@ def _said(error: BaseException) -> str:
     if isinstance(error, OutOfTimeError):
         return f"it takes longer than {SECONDS:g} seconds"
     if isinstance(error, KeyError) and error.args:
-        return f"it needs {error.args[0]!r}, which there is not"
+        what = str(error.args[0])
+        return f"it needs {what}" if " " in what else f"it needs {what!r}, which there is not"
     return f"{type(error).__name__}: {one_line(error)}"
 
 
@@ -282,6 +297,7 @@ def _row(key: Key, model: _Measured | None, people: _Measured | None) -> dict[st
     row |= {"margin": one.margin, "p": one.difference.p, "verdict": _verdict_of(one)}
     row["reproduced"] = model.reproduced if model else None
     row["replicates"] = model.replicates if model else None
+    row["own_p"] = model.p if model else NAN
     row["reproduced_in_people"] = bool(people.reproduced) if people else None
     return row
 
