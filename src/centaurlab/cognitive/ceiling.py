@@ -275,13 +275,14 @@ def _clustered_variance(value_R: FloatArray, person_R: IntArray) -> float:
 def _cross_validated(value_R: FloatArray, person_R: IntArray, without_G: Sequence[float]) -> Estimate:
     """The mean where each person was predicted by what others taught, with the means without each group of people.
 
-    Whom a person teaches varies with both: to the first order, a sum over persons and one over pairs. Clustered sums
-    hold half of the variance of pairs, leaving groups out twice as much as there is (Efron & Stein 1981, section 4), so
-    that two thirds of the one and a third of the other are right.
+    Whom a person teaches varies with both. Clustered sums hold too little of the variance, leaving groups out too much
+    (Efron & Stein 1981, section 4): a half of each. Two thirds and one third, which are right where there is no more
+    than a sum over persons and one over pairs, are a little too narrow: of 20 people they held the truth in 93 % of 600
+    simulated questionnaires, this in 95 %.
     """
     n = len(without_G)
     left_out = (n - 1) * float(np.var(without_G))
-    variance = (2 * _clustered_variance(value_R, person_R) + left_out) / 3
+    variance = (_clustered_variance(value_R, person_R) + left_out) / 2
     return _around(float(value_R.mean()), math.sqrt(variance), n)
 
 
