@@ -55,6 +55,9 @@ def test_every_study_and_their_mean_are_those_of_a_loop(all_sums: list[list[tupl
     drawn = of(None).integers(len(values), size=(B, len(values)))
     replicates = [float(np.mean([values[s] for s in row])) for row in drawn]
     assert overall.value == pytest.approx(np.mean(values))
+    if np.std(replicates) < 1e-9 * abs(np.mean(values)):
+        assert not overall.has_interval  # these studies are equal
+        return
     assert (overall.low, overall.high) == pytest.approx(by_hand(float(np.mean(values)), replicates, len(values)))
 
 
@@ -94,3 +97,21 @@ def test_generators_differ_by_seed_and_by_name() -> None:
     numbers = {bootstrap.generator(seed, *names).random() for seed in (0, 1) for names in ((), ("a",), ("a", "b"))}
     assert len(numbers) == 6
     assert bootstrap.generator(3, "\udcff").random() == bootstrap.generator(3, "\udcff").random()
+
+
+def test_copies_of_a_study_say_nothing_of_other_studies() -> None:
+    """They have an interval over people, and none of no width over studies; two that differ have one."""
+    rng = np.random.default_rng(0)
+
+    def study(values: FloatArray) -> Study:
+        sums_PK = np.stack([values, np.ones(len(values))], axis=1)
+        return Study(
+            sums_PK, lambda total_BK: (total_BK[:, 0] / total_BK[:, 1])[None, None], np.ones((len(values), 1, 1))
+        )
+
+    one, other = rng.normal(1, 0.2, 5), rng.normal(1, 0.2, 5)
+    for studies, differ in (([one, one], False), ([one, other], True)):
+        drawn = [bootstrap.draw_people(study(values), 200, rng) for values in studies]
+        overall = bootstrap.draw_studies(drawn, lambda: np.random.default_rng(9)).estimate()
+        assert overall.value == pytest.approx(np.mean([values.mean() for values in studies]))
+        assert overall.has_interval is differ

@@ -133,3 +133,17 @@ def test_numbers_that_differ_by_rounding_alone_are_no_unit_of_distances() -> Non
     assert sd_of_features(alike_NF).tolist() == [0.0]
     assert np.isnan(individual_distance(alike_NF, alike_NF + 1))
     assert sd_of_features(1e-6 * np.arange(3.0)[:, None]).tolist() == pytest.approx([1e-6])
+
+
+@pytest.mark.parametrize(
+    ("people", "model"),
+    [([0.5] * 3, [7 / 18] * 3), ([0.5] * 2, [0.5] * 2), ([0.7] * 6, [0.1 + 0.2 + 0.4] * 6), ([0.5] * 2, [0.25] * 2)],
+)
+@pytest.mark.parametrize("is_paired", [True, False])
+def test_of_an_effect_that_differs_alike_in_all_nothing_can_be_told(
+    people: list[float], model: list[float], is_paired: bool
+) -> None:
+    found = effect_fidelity(np.array(people), np.array(model)[:, None], is_paired)
+    assert np.isnan(found.difference.p)
+    assert not found.difference.has_interval
+    assert found.verdict(bool(found.difference.p < 0.05)) == "cannot be told"

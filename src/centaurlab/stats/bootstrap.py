@@ -39,12 +39,13 @@ import numpy as np
 from scipy.special import stdtr, stdtrit  # Student's t as scipy.stats has it, without the second that that takes
 
 from centaurlab.stats.estimate import CONFIDENCE, NAN, Estimate, FloatArray
-from centaurlab.stats.scale import PLAIN, Scale
+from centaurlab.stats.scale import PLAIN, SHARE, Scale
 
 Statistic = Callable[[FloatArray], FloatArray]
 """Totals (B, K) of a study's sums into values (Q, M, B); NaN where not defined."""
 
 _MAX_UNDEFINED = 0.05  # of all resamples
+_EQUAL = 1e-9  # of a value: what studies differ less in is rounding
 _BLOCK = 1_000_000  # counts held at once
 
 
@@ -90,11 +91,16 @@ class Spread:
 
 @dataclass(frozen=True)
 class Draws:
-    """Values of Q statistics in M columns, the same in B resamples, and how much of each is whose of the U units."""
+    """Values of Q statistics in M columns, the same in B resamples, and how much of each is whose of the U units.
+
+    ``are_studies``: the units are studies. Where all are equal, as copies of one are, nothing is known
+    of how studies differ: there is no interval, and not one of no width.
+    """
 
     value_QM: FloatArray
     replicate_QMB: FloatArray
     weight_UQM: FloatArray
+    are_studies: bool = False
 
     def spread(self, statistic: int = 0, columns: Sequence[int] = (0,)) -> Spread:
         """The mean over those of the ``columns`` that have the statistic.
@@ -117,7 +123,10 @@ class Draws:
 
     def estimate(self, statistic: int = 0, columns: Sequence[int] = (0,), scale: Scale = PLAIN) -> Estimate:
         """The mean over those of the ``columns`` that have the statistic, with its interval."""
-        return self.spread(statistic, columns).estimate(scale)
+        found = self.spread(statistic, columns)
+        if self.are_studies and scale is not SHARE and found.error < _EQUAL * abs(found.value):
+            found = replace(found, error=NAN)
+        return found.estimate(scale)
 
 
 @dataclass(frozen=True)
@@ -172,7 +181,7 @@ def draw_studies(studies: Sequence[Draws], generator: Callable[[], np.random.Gen
     n_statistics, _, n_resamples = studies[0].replicate_QMB.shape
     replicate_QBM = [resampled_means(value_SQM[:, q], n_resamples, generator()) for q in range(n_statistics)]
     replicate_QMB = np.stack(replicate_QBM).transpose(0, 2, 1)
-    return Draws(mean(value_SQM), replicate_QMB, np.isfinite(value_SQM).astype(np.float64))
+    return Draws(mean(value_SQM), replicate_QMB, np.isfinite(value_SQM).astype(np.float64), are_studies=True)
 
 
 def over_these(studies: Sequence[Draws], statistic: int = 0, columns: Sequence[int] = (0,)) -> Spread:

@@ -85,7 +85,7 @@ def decompose(choices: pd.DataFrame, n_resamples: int, seed: int) -> Decompositi
         for study, parts_3, replicate_B3 in zip(studies, parts_S3, replicate_SB3, strict=True)
     ]
     return Decomposition(
-        _estimated(_draws(parts_S3.mean(0), overall_B3, np.ones(len(studies)))),
+        _estimated(replace(_draws(parts_S3.mean(0), overall_B3, np.ones(len(studies))), are_studies=True)),
         _of_these(of_studies),
         {study.name: _estimated(draws) for study, draws in zip(studies, of_studies, strict=True)},
         {study.name: len(study.sums_PFX) for study in studies},

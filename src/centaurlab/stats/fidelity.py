@@ -261,6 +261,8 @@ def _effect_fidelity(people: Mean, model: Mean, difference: Mean) -> EffectFidel
     value, error, freedom = difference
     margin = _SEES * 2 * people[1]
     bound = abs(value) + (float(stdtrit(freedom, CONFIDENCE)) * error if freedom > 0 else NAN)
+    if not error > 0:  # where all differ alike, nothing is known of how others would
+        return EffectFidelity(_estimate(*people), _estimate(*model), Estimate(value), margin, is_within_margin=False)
     return EffectFidelity(_estimate(*people), _estimate(*model), _estimate(*difference), margin, bool(bound <= margin))
 
 
@@ -269,7 +271,10 @@ def _mean(values_N: FloatArray) -> Mean:
     known = values_N[np.isfinite(values_N)]
     if len(known) < 2:
         return (float(known.mean()) if len(known) else NAN), NAN, NAN
-    return float(known.mean()), float(known.std(ddof=1) / math.sqrt(len(known))), len(known) - 1.0
+    spread = float(known.std(ddof=1))
+    if spread <= _ROUNDING * np.abs(known).max():
+        spread = 0.0
+    return float(known.mean()), spread / math.sqrt(len(known)), len(known) - 1.0
 
 
 def _estimate(value: float, error: float, freedom: float) -> Estimate:

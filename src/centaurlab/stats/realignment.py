@@ -272,4 +272,4 @@ def _difference(draws: bootstrap.Draws, parts: Mapping[int, float]) -> bootstrap
     columns, part_C = list(parts), np.array(list(parts.values()))
     value = np.array([[part_C @ draws.value_QM[0, columns]]])
     replicate = (part_C @ draws.replicate_QMB[0, columns])[None, None]
-    return bootstrap.Draws(value, replicate, draws.weight_UQM[:, :, columns[:1]])
+    return bootstrap.Draws(value, replicate, draws.weight_UQM[:, :, columns[:1]], draws.are_studies)

@@ -197,6 +197,8 @@ def no_interval(units: str, estimate: Estimate) -> str:
     >>> no_interval("people", Estimate(0.4, n_units=2))
     'no interval: it is not defined by some of these 2 people alone'
     """
+    if estimate.n_units > 1 and units == "studies":
+        return f"no interval: these {estimate.n_units:,} studies are equal, or some of them alone do not define it"
     if estimate.n_units > 1:
         return f"no interval: it is not defined by some of these {estimate.n_units:,} {units} alone"
     if estimate.n_units or units != "people":
