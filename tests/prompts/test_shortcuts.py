@@ -89,6 +89,13 @@ def test_a_foreign_history_is_told_in_the_persons_letters() -> None:
     assert answers_of(pieces[2]) == {2: "T"}
 
 
+def test_two_trials_are_told_the_other_way_round_for_everybody() -> None:
+    for person in range(12):
+        one = session("XT", [(10, 20), (40, 30)], "XT", str(person))
+        first, second = line(1, "XT", (40, 30), "T"), line(2, "XT", (10, 20), "X")
+        assert prompt("shuffled_trials", one).text == INSTRUCTIONS.format("X", "T") + first + second
+
+
 def test_shuffled_trials_keep_their_numbers_in_order_and_their_answers_with_them() -> None:
     one = trips(3)
     found = prompt("shuffled_trials", one, "LD")

@@ -37,6 +37,9 @@ def test_divergence_of_equal_distributions_is_zero_on_average_over_draws() -> No
 
 def test_g_is_the_mean_over_the_sd_a_little_smaller() -> None:
     assert hedges_g(np.array([1.0, 2.0, 3.0, np.nan])) == pytest.approx(2 * (1 - 3 / 7))
+    for value in (0.1, 0.3):  # the SD of 0.1 three times is no zero
+        assert np.isnan(hedges_g(np.full(3, value)))
+        assert np.isnan(probability_of_effect(np.full(6, value)))
 
 
 def test_the_bayes_factor_is_the_ratio_of_marginal_likelihoods() -> None:

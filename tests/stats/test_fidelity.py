@@ -137,7 +137,12 @@ def test_numbers_that_differ_by_rounding_alone_are_no_unit_of_distances() -> Non
 
 @pytest.mark.parametrize(
     ("people", "model"),
-    [([0.5] * 3, [7 / 18] * 3), ([0.5] * 2, [0.5] * 2), ([0.7] * 6, [0.1 + 0.2 + 0.4] * 6), ([0.5] * 2, [0.25] * 2)],
+    [
+        ([0.5] * 3, [7 / 18] * 3),
+        ([0.5] * 2, [0.5] * 2),
+        ([0.7] * 6, [0.7, *[0.1 + 0.2 + 0.4] * 5]),
+        ([0.5] * 2, [0.25] * 2),
+    ],
 )
 @pytest.mark.parametrize("is_paired", [True, False])
 def test_of_an_effect_that_differs_alike_in_all_nothing_can_be_told(

@@ -196,8 +196,15 @@ def no_history(told: Told, other: Told | None = None) -> list[list[Item]]:
 def shuffled_trials(told: Told, other: Told | None = None) -> list[list[Item]]:
     """The trials with their answers in another order within each block; their numbers stay in order."""
     trials = told.separate()
-    order = _within([trial.block for trial in trials], told.key, "trials")
-    if order == list(range(len(trials))):
+    blocks = [trial.block for trial in trials]
+    published = list(range(len(trials)))
+    order = _within(blocks, told.key, "trials")
+    if order == published:  # as the drawn order of few trials may be: each then goes to the next one's place
+        for block in set(blocks):
+            places = [i for i in published if blocks[i] == block]
+            for place, i in zip(places, [*places[1:], *places[:1]], strict=True):
+                order[place] = i
+    if order == published:
         raise InapplicableError("no block has two trials")
     items: list[Item] = [told.opening]
     for place, i in enumerate(order):

@@ -67,6 +67,11 @@ def _corrected(count_C: FloatArray) -> float:
     return _entropy(count_C / count_C.sum()) + (np.count_nonzero(count_C) - 1) / (2 * float(count_C.sum()))
 
 
+def _are_equal(value_N: FloatArray) -> bool:
+    """Whether values differ by rounding at most."""
+    return bool(np.ptp(value_N) <= 1e-9 * np.abs(value_N).max())
+
+
 def hedges_g(value_N: FloatArray) -> float:
     """An effect over the SD of people, corrected for few people.
 
@@ -75,7 +80,7 @@ def hedges_g(value_N: FloatArray) -> float:
     Hedges 1981, doi:10.3102/10769986006002107.
     """
     known = value_N[np.isfinite(value_N)]
-    if len(known) < 3 or not known.std(ddof=1):
+    if len(known) < 3 or _are_equal(known):
         return NAN
     return float(known.mean() / known.std(ddof=1)) * (1 - 3 / (4 * (len(known) - 1) - 1))
 
@@ -91,7 +96,7 @@ def probability_of_effect(value_N: FloatArray) -> float:
 
     known = value_N[np.isfinite(value_N)]
     n = len(known)
-    if n < 2 or not known.std(ddof=1):
+    if n < 2 or _are_equal(known):
         return NAN
     t, v = float(known.mean() / known.std(ddof=1)) * math.sqrt(n), n - 1
     null = -(v + 1) / 2 * math.log1p(t * t / v)

@@ -240,7 +240,8 @@ def effect_fidelity(people_N: FloatArray, model_NR: FloatArray, is_paired: bool)
     with np.errstate(all="ignore"):
         model_N = np.nansum(model_NR, 1) / np.isfinite(model_NR).sum(1)
     people, model = _mean(people_N), _mean(model_N)
-    difference = _mean(model_N - people_N) if is_paired else _apart(people, model)
+    largest = float(np.abs(np.nan_to_num([people_N, model_N])).max(initial=0.0)) if is_paired else 0.0
+    difference = _mean(model_N - people_N, largest) if is_paired else _apart(people, model)
     return _effect_fidelity(people, model, difference)
 
 
@@ -266,13 +267,13 @@ def _effect_fidelity(people: Mean, model: Mean, difference: Mean) -> EffectFidel
     return EffectFidelity(_estimate(*people), _estimate(*model), _estimate(*difference), margin, bool(bound <= margin))
 
 
-def _mean(values_N: FloatArray) -> Mean:
-    """Mean, its standard error and degrees of freedom."""
+def _mean(values_N: FloatArray, largest: float = 0.0) -> Mean:
+    """Mean, its standard error and degrees of freedom; ``largest``: of what the values were computed from."""
     known = values_N[np.isfinite(values_N)]
     if len(known) < 2:
         return (float(known.mean()) if len(known) else NAN), NAN, NAN
     spread = float(known.std(ddof=1))
-    if spread <= _ROUNDING * np.abs(known).max():
+    if spread <= _ROUNDING * max(largest, np.abs(known).max()):
         spread = 0.0
     return float(known.mean()), spread / math.sqrt(len(known)), len(known) - 1.0
 
