@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from centaurlab.stats.estimate import Estimate
+from centaurlab.stats.words import decimals_of
 from helpers.commands import run_script
 from helpers.json_files import read_json, run_json
 from helpers.paths import EVAL
@@ -16,8 +18,9 @@ from helpers.transcripts import sessions_of, write_transcripts
 @pytest.fixture
 def sessions(tmp_path: Path) -> Path:
     """Four people in each of two studies, whose sessions begin at different letters."""
-    text = "You see two keys.\n" + "You press <<J>>.\nYou press <<F>>.\n" * 3
-    rows = sessions_of(("keys2020", "again2021"), 4, lambda _, person: text[person:])
+    text = "You see two keys{}\n" + "You press <<J>>.\nYou press <<F>>.\n" * 3
+    ends = {"keys2020": ".", "again2021": "!"}  # studies that are equal would have no interval
+    rows = sessions_of(ends, 4, lambda study, person: text.format(ends[study])[person:])
     return write_transcripts(tmp_path / "sessions.jsonl", rows)
 
 
@@ -58,9 +61,10 @@ def test_the_same_numbers_everywhere(
     overall = run_json(Path("effect"))["overall"]["d"]
     ids = read_json(Path("effect/tracking.json"))
     compared = client.get_run(ids["mlflow"]["run_id"])
+    decimals = decimals_of(Estimate(overall["value"], overall["low"], overall["high"]))
     for name, value in (("d", overall["value"]), ("d_low", overall["low"]), ("d_high", overall["high"])):
         assert compared.data.metrics[f"effect/{name}"] == value
-        assert f"{value:.3f}" in printed
+        assert f"{value:+.{decimals}f}" in printed
     (scored,) = Path("effect/scores").glob("*/tracking.json")
     nested = client.get_run(read_json(scored)["mlflow"]["run_id"])
     assert nested.data.tags["group"] == compared.data.tags["group"] == "sweep"
