@@ -34,6 +34,10 @@ def test_people_whom_the_model_knows_are_not_held_out(centaur: Path, data: Path,
         start_centaur(centaur, tmp_path / "b", CentaurArguments(data=str(data), split_seed=1), max_steps=1)
     with pytest.raises(UserError, match="was trained on beta before, not novel to it"):
         start_centaur(centaur, tmp_path / "n", CentaurArguments(data=str(data), novel_studies="beta"), max_steps=1)
+    others = write_transcripts(tmp_path / "o.jsonl", sessions_of(["alpha"], range(20, 24), lambda _, p: two_keys(p, 2)))
+    held_out = CentaurArguments(data=str(others), eval_data=str(data))
+    with pytest.raises(UserError, match=r"would be held out, such as .*give other --eval_data"):
+        start_centaur(centaur, tmp_path / "e", held_out, max_steps=1)
     run = start_centaur(centaur, tmp_path / "c", CentaurArguments(data=str(data)), max_steps=1)
     assert run.data.split["studies"].keys() == {"alpha", "beta"}
     known, before = read_split(tmp_path / "c"), read_split(centaur)

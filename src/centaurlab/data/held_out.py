@@ -200,13 +200,17 @@ def after(before: Mapping[str, Any], split: Mapping[str, Any], persons: Persons,
     if not before:
         return dict(split)
     check_novel(before, str(split.get("data")), split.get("novel_studies", ()), model)
-    for known in _of_data(before, str(split.get("data"))):
+    held_out_of = split.get("eval_data") or split.get("data")
+    for known in _of_data(before, str(held_out_of)):
         trained = {persons.unit(key) for key in _sessions(known, "train")}
         held_out = [key for key in _sessions(split, "test") if persons.unit(key) in trained]
-        if held_out and not split["eval_data"]:
+        if held_out:
+            remedy = (
+                "other --eval_data" if split["eval_data"] else f"--split_seed {known['split_seed']}, as it was then"
+            )
             raise UserError(
                 f"{model} was trained on the people of {len(held_out)} sessions that would be held out, such as "
-                f"{min(held_out, key=str)}; give --split_seed {known['split_seed']}, as it was trained with"
+                f"{min(held_out, key=str)}; give {remedy}"
             )
     return dict(split) | {BEFORE: dict(before)}
 
