@@ -94,6 +94,21 @@ def test_a_lost_effect_is_told_from_one_that_is_there(files: dict[str, Path], tm
     assert "Does the model behave as people do" in (tmp_path / "page.html").read_text()
 
 
+def test_people_may_be_told_in_other_markers(files: dict[str, Path], tmp_path: Path) -> None:
+    few, others = tmp_path / "few.jsonl", tmp_path / "others.jsonl"
+    text = "".join(files["people"].read_text().splitlines(keepends=True)[:4])
+    few.write_text(text)
+    others.write_text(text.replace("<<", "[HUMAN_RESPONSE]").replace(">>", "[/HUMAN_RESPONSE]"))
+    found = [
+        fidelity.find_fidelity(
+            FidelityArguments(str(path), [str(few)], "unused", permutations=19, markers=markers),
+            EstimateArguments(resamples=2),
+        ).tables["behaviour.csv"]
+        for path, markers in ((few, "angles"), (others, "human_response"))
+    ]
+    pd.testing.assert_frame_equal(*found)
+
+
 def test_parameters_of_a_session_are_means_over_a_grid_of_the_posterior() -> None:
     """Of the logit of Stroop: evidence exp(1 + z) of the ink, z of the word and z of the button pressed before."""
     texts = [stroop(person, 0, congruency) for person, congruency in ((1, 0.0), (2, 0.6))]

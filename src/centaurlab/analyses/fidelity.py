@@ -73,6 +73,9 @@ class FidelityArguments:
     study_module: str | None = field(
         default=None, metadata={"help": "a Python file of your own with STUDIES (it is run)"}
     )
+    markers: str = field(
+        default="angles", metadata={"help": "of people's responses: angles, or human_response, as for --data elsewhere"}
+    )
 
     def __post_init__(self) -> None:
         if self.permutations < 19:
@@ -103,7 +106,7 @@ def find_fidelity(
         check_same(scored)
         _check_models(asked.simulated, scored)
     own_studies = load_studies(Path(asked.study_module)) if asked.study_module else None
-    source = open_source(people_data or DataArguments(asked.people), sessions)
+    source = open_source(people_data or DataArguments(asked.people, markers=asked.markers), sessions)
     people = list(source)
     labels = shared_labels(people, own_studies)
     of_people = behaviours(people, labels, own_studies, source.persons)
