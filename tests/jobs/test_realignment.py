@@ -246,9 +246,9 @@ def test_what_does_not_fit_and_who_is_not_there_is_said(
     write_people(tmp_path)
     keep, first = simulating._Work.keep, []
 
-    def lose_the_first(self: object, person: Person, replicate: int, ended: object) -> None:
+    def lose_the_first(self: object, bar: object, person: Person, replicate: int, ended: object) -> None:
         first.append(person.key)
-        keep(self, person, replicate, ended if person.key != first[0] else AnswerError("of no probability"))
+        keep(self, bar, person, replicate, ended if person.key != first[0] else AnswerError("of no probability"))
 
     monkeypatch.setattr(simulating._Work, "keep", lose_the_first)
     only = ("--methods", "context", "--items", 0)
