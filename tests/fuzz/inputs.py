@@ -376,8 +376,7 @@ SEEDS = {
     "yaml": (
         b"\x00model_name_or_path: a\noutput_dir: b\nprotocol: paper\nmax_participants: 3\nreport_to: [mlflow]\n",
         b"\x00env:\n  A: 1\nmodel_name_or_path: 'a'\noutput_dir: b\nload_in_4bit: true\nstudies: null\n",
-        b"\x01",
-        b"\x03",
+        *(b"\x01", b"\x03"),
         b"\x01" + bytes([22, 17, 14, 0, 3, 18]),
         b"\x02method: grid\nmetric: {name: nll/mean, goal: minimize}\nparameters:\n  rank: {values: [4, 8]}\n"
         b"command: [python, x.py]\nearly_terminate: {type: hyperband, s: 2, eta: 3, max_iter: 27}\nrun_cap: 3\n",

@@ -1,9 +1,7 @@
 """Published lists of effects: programs that say of tables of trials how large each effect is."""
 
 import contextlib
-import importlib.util
 import io
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from centaurlab.runtime.errors import UserError, one_line
+from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.own_file import files_of, run_file
 
 LIST = "analysis.py"
 Tables = Mapping[str, pd.DataFrame]
@@ -68,32 +67,15 @@ class EffectList:
 
 def load_lists(paths: Sequence[str]) -> list[EffectList]:
     """The lists of files ``analysis.py``, of folders with one, or of folders of such folders. They are run."""
-    found = [_load(path) for given in paths for path in _files(Path(given))]
+    found = [_load(path) for given in paths for path in files_of(Path(given), LIST, "list of effects")]
     for one in found:
         if [other.study for other in found].count(one.study) > 1:
             raise UserError(f"two lists of effects are of {one.study!r}, as their folders are called; give one")
     return found
 
 
-def _files(path: Path) -> list[Path]:
-    files = sorted(path.glob(LIST)) or sorted(path.glob(f"*/{LIST}")) if path.is_dir() else [path]
-    if not files or not files[0].is_file():
-        raise UserError(f"no list of effects in {path}; name a file {LIST}, or a folder with such")
-    return files
-
-
 def _load(path: Path) -> EffectList:
-    spec = importlib.util.spec_from_file_location(f"_effects_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"{path} is no Python file; name a file {LIST}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where a data class looks for what its annotations name
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # a program of others may fail in any way
-        raise UserError(f"{path} fails when it is run: {type(error).__name__}: {one_line(error)}") from error
-    finally:
-        sys.modules.pop(spec.name, None)
+    module = run_file(path, "list of effects")
     effects = getattr(module, "EFFECTS", None)
     if not isinstance(effects, list | tuple) or not effects or not all(map(callable, effects)):
         raise UserError(f"{path} defines no EFFECTS, a list of functions of tables")

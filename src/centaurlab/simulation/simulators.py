@@ -7,12 +7,10 @@ divided: it runs in a thread of its own, which goes on whenever its next answer 
 """
 
 import hashlib
-import importlib.util
 import inspect
 import io
 import random
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
@@ -29,6 +27,7 @@ from centaurlab.data.options import SessionOptions
 from centaurlab.data.transcripts import CLOSE, HUMAN_RESPONSE, OPEN, Transcript, check_study_name
 from centaurlab.runtime.errors import UserError, one_line
 from centaurlab.runtime.limits import OutOfTimeError, time_limit
+from centaurlab.runtime.own_file import files_of, run_file
 from centaurlab.simulation.environments.environment import Environment
 from centaurlab.simulation.play import SECONDS_PER_QUESTION, Play, PlayError, Question
 from centaurlab.simulation.questions import OpenLoop
@@ -63,19 +62,12 @@ def load_simulators(paths: Sequence[str]) -> list[Simulator]:
 
     Raises ``UserError`` where there is none, and for a file that cannot be run or is of another form.
     """
-    found = [_load(path) for given in paths for path in _files(Path(given))]
+    found = [_load(path) for given in paths for path in files_of(Path(given), _FILES, "simulators")]
     names = [(one.study, one.experiment) for one in found]
     for one, name in zip(found, names, strict=True):
         if names.count(name) > 1:
             raise UserError(f"{one.path} is {' '.join(name)}, as another of the simulators; give each once")
     return found
-
-
-def _files(path: Path) -> list[Path]:
-    files = sorted(path.glob(_FILES)) or sorted(path.glob(f"*/{_FILES}")) if path.is_dir() else [path]
-    if not files or not files[0].is_file():
-        raise UserError(f"no simulators in {path}; name a file simulate<i>.py, or a folder with such")
-    return files
 
 
 def _load(path: Path) -> Simulator:
@@ -89,23 +81,15 @@ def _load(path: Path) -> Simulator:
 
 def _task(path: Path) -> Any:
     """An instance of the one class that simulates, of a module that nobody else has."""
-    name = f"_simulator_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"{path} is no Python file; name a file simulate<i>.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where a data class looks for what its annotations name
+    module = run_file(path, "simulator")
+    own = [one for one in vars(module).values() if inspect.isclass(one) and one.__module__ == module.__name__]
+    own = [one for one in own if not any(one in other.__mro__[1:] for other in own)]
     try:
-        spec.loader.exec_module(module)
-        own = [one for one in vars(module).values() if inspect.isclass(one) and one.__module__ == module.__name__]
-        own = [one for one in own if not any(one in other.__mro__[1:] for other in own)]
         tasks: list[Any] = [one() for one in own if callable(getattr(one, "simulate", None))]
     except Exception as error:  # a program of others may fail in any way
         raise UserError(
             f"{path} fails when it is run: {type(error).__name__}: {one_line(error)}; correct it, or leave it out"
         ) from error
-    finally:
-        sys.modules.pop(name, None)
     if len(tasks) != 1:
         raise UserError(
             f"{path} has {len(tasks) or 'no'} class{'es' * (len(tasks) > 1)} with simulate(agent, num_simulations); "
