@@ -169,6 +169,21 @@ def test_tables_that_a_list_finds_by_itself_are_nobodys(
     assert table.loc[table["model"].notna(), "experiment"].tolist() == ["exp0"]
 
 
+def test_tables_of_one_study_are_not_those_of_others(study: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other2020"
+    other.mkdir()
+    (other / "analysis.py").write_text(ANALYSIS)
+    rng = np.random.default_rng(7)
+    for name in ("lane2021", "other2020"):
+        write(tmp_path / f"run/experiments/{name}/r1", {"exp0": trials(rng, 8, 0.6)})
+    write(tmp_path / "people", {"exp0": trials(rng, 8, 0.6)})
+    both = EffectsArguments(
+        [str(study), str(other)], [str(tmp_path / "run")], "unused", str(tmp_path / "people"), allow_simulators=True
+    )
+    with pytest.raises(UserError, match=r"has no exp0\.csv of lane2021; put people's tables into"):
+        find_effects(both, FEW)
+
+
 def test_without_people_there_is_no_verdict_about_them(study: Path, tmp_path: Path) -> None:
     write(tmp_path / "run/experiments/lane2021/r1", {"exp0": trials(np.random.default_rng(4), 30, 0.8)})
     finding = find_effects(asked(study, tmp_path / "run"), FEW)

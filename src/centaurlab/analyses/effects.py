@@ -80,7 +80,7 @@ def find_effects(asked: EffectsArguments, estimates: EstimateArguments) -> Findi
     """Every effect in people and in each system."""
     lists = load_lists(asked.effects)
     sources = {name: _of_run(Path(name), lists) for name in asked.simulated}
-    people = {one.study: _of_people(one, asked.people) for one in lists}
+    people = {one.study: _of_people(one, asked.people, len(lists) == 1) for one in lists}
     total = sum(len(one.module.EFFECTS) * len(replicates) for of in sources.values() for one, replicates in of)
     rows = []
     of_people: dict[tuple[Any, ...], _InPeople] = {}
@@ -114,11 +114,12 @@ def _of_run(folder: Path, lists: Sequence[EffectList]) -> list[tuple[EffectList,
     return found
 
 
-def _of_people(one: EffectList, folder: str | None) -> dict[str, Path]:
-    places = [Path(folder) / one.study, Path(folder)] if folder else [one.path.parent]
+def _of_people(one: EffectList, folder: str | None, is_only: bool) -> dict[str, Path]:
+    """People's tables of a study; those in ``folder`` itself are of the study where it ``is_only``."""
+    places = [Path(folder) / one.study, *([Path(folder)] if is_only else [])] if folder else [one.path.parent]
     files = next((found for place in places if (found := sorted(place.glob("exp*.csv")))), [])
     if folder and not files:
-        raise UserError(f"{folder} has no exp0.csv of {one.study}, nor a folder {one.study} with such")
+        raise UserError(f"{folder} has no exp0.csv of {one.study}; put people's tables into {folder}/{one.study}")
     return {path.stem: path for path in files}
 
 
