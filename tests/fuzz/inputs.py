@@ -283,12 +283,13 @@ def config_of_bytes(data: bytes) -> str:
 
 def sweep_of_bytes(data: bytes) -> str:
     """A sweep file in four parts, each of which may say something again: the last word is written."""
+    uniform = {"distribution": "uniform", "min": "0", "max": "2"}
     top, metric, parameter, early = (data.split(b"\xff", 3) + [b""] * 3)[:4]
     return (
         _yaml(top, SWEEP_KEYS, {"method": "random", "command": "[a]"})
         + f"metric:\n{_yaml(metric, SWEEP_KEYS, {'name': 'm'}, ' ')}"
-        + f"parameters:\n b: {{value: 1}}\n a:\n{_yaml(parameter, SWEEP_KEYS, {'distribution': 'uniform'}, '  ')}"
-        + f"early_terminate:\n{_yaml(early, SWEEP_KEYS, {'min_iter': '1'}, ' ')}"
+        + f"parameters:\n b: {{value: 1}}\n a:\n{_yaml(parameter, SWEEP_KEYS, uniform, '  ')}"
+        + f"early_terminate:\n{_yaml(early, SWEEP_KEYS, {'type': 'hyperband', 'min_iter': '1'}, ' ')}"
     )
 
 
@@ -330,6 +331,11 @@ def _yaml(data: bytes, keys: Sequence[str], known: Mapping[str, str], indent: st
 
 def _two_by_two(data: bytes) -> list[tuple[int, int]]:
     return list(zip(data[::2], data[1::2], strict=False))
+
+
+def _settings_bytes(**values: str) -> bytes:
+    """What ``config_of_bytes`` reads as these settings, whatever options there are."""
+    return bytes(place for name, value in values.items() for place in (OPTIONS.index(name), SCALARS.index(value)))
 
 
 _PERSON = {"text": "You see J.\nYou press <<J>>. >> Then <<F>>.", "experiment": "smith2020/exp1.csv", "participant": 1}
@@ -375,11 +381,12 @@ SEEDS = {
     "simulated": (bytes(1), bytes([0, 1, 17])),
     "yaml": (
         b"\x00model_name_or_path: a\noutput_dir: b\nprotocol: paper\nmax_participants: 3\nreport_to: [mlflow]\n",
+        b"\x01",
+        b"\x01" + _settings_bytes(protocol="paper", dtype="float32", max_participants="1"),
         b"\x00env:\n  A: 1\nmodel_name_or_path: 'a'\noutput_dir: b\nload_in_4bit: true\nstudies: null\n",
-        *(b"\x01", b"\x03"),
-        b"\x01" + bytes([22, 17, 14, 0, 3, 18]),
         b"\x02method: grid\nmetric: {name: nll/mean, goal: minimize}\nparameters:\n  rank: {values: [4, 8]}\n"
         b"command: [python, x.py]\nearly_terminate: {type: hyperband, s: 2, eta: 3, max_iter: 27}\nrun_cap: 3\n",
+        b"\x03",
         b"\x03" + bytes([13, 29, 14, 0, 255, 7, 38, 255, 2, 0, 3, 2, 255, 8, 35]),
     ),
 }
