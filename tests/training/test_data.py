@@ -138,6 +138,26 @@ def test_balanced_order_gives_every_study_the_same_share() -> None:
     assert drawn.count("small") == drawn.count("large") == 50
 
 
+def test_who_is_named_is_who_comes(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    """Of a large study beside a small one not everybody; of long instructions nobody, nor a study of these alone."""
+    tokenizer = load_tokenizer(named(tiny_llama_dir))
+    rows = sessions_of(["large"], 40, lambda _, i: two_keys(i)) + sessions_of(["small"], 5, lambda _, i: two_keys(i))
+    long = sessions_of(["large", "long"], range(90, 94), lambda _, i: "Read on. " * 400 + two_keys(i))
+    path = write_transcripts(tmp_path / "sessions.jsonl", rows + long)
+    asked = CentaurArguments(data=str(path), study_weighting="balanced", on_malformed="skip")
+    data = prepare_data(asked, tokenizer, 400, seed=0)
+    come = {(key.study, key.participant) for key in data.train_keys}
+    told = {(study, who) for study, known in data.split["studies"].items() for _, who in known["train"]}
+    assert data.studies == ("large", "small")
+    assert told == come
+    assert data.split["coverage"]["responses"] == 12 * len(come)
+    by_study = {study: known["sessions"] for study, known in data.trained_on["studies"].items()}
+    assert by_study == {study: sum(one == study for one, _ in come) for study in by_study}
+    assert any("sessions have no response within 400 tokens" in note for note in data.notes)
+    left = [note for note in data.notes if "balanced" in note]
+    assert len(left) == (by_study["large"] < 36)
+
+
 def test_the_people_held_out_are_those_that_an_evaluation_selects(tiny_llama_dir: Path, tmp_path: Path) -> None:
     """Also where a session is malformed and left out: it keeps its rank among the others."""
     tokenizer, path = load_tokenizer(named(tiny_llama_dir)), tmp_path / "sessions.jsonl"

@@ -155,7 +155,12 @@ def train(run: Run) -> list[HeldOutResult]:
             "epochs": trainer.state.epoch,
             "best_checkpoint": trainer.state.best_model_checkpoint,
         }
-        folder.finish(_about(run.base, run.data) | state | {"held_out": [asdict(r) for r in results]})
+        about = _about(run.base, run.data)
+        if trainer.state.epoch < 1:
+            about["notes"].append(
+                f"ended after {trainer.state.epoch:.2g} of an epoch: not every session that is named was trained on"
+            )
+        folder.finish(about | state | {"held_out": [asdict(r) for r in results]})
     return results
 
 

@@ -113,15 +113,20 @@ def prepare_data(
         test, note = _of_others(found, train, novel, persons, args)
         notes += note
     chosen = _subset(train, persons, responses, args)
-    studies = tuple(sorted({key.study for key in chosen}))
+    all_rows = _encode_sessions(source, chosen, args, tokenizer, max_length, split=args.long_sessions == "split")
+    if not all_rows:
+        raise UserError(f"{args.data}: nothing is left to train on; choose more studies or participants")
+    order = list(range(len(all_rows)))
+    if args.study_weighting == "balanced":
+        order = balanced_order([row.key.study for row in all_rows], seed)
+    train_rows = [all_rows[i] for i in order]
+    seen = {row.key: row for row in train_rows}
+    notes += _never_seen(chosen, all_rows, seen, max_length)
+    studies = tuple(sorted({key.study for key in seen}))
     novelty = nearest(novel, studies, prints)
     notes += tuple(f"novel study {one.in_words()}" for one in novelty)
     of_studies = (key for key in test if key.study in studies)
     shown = first_people(of_studies, persons, args.eval_participants, args.split_seed)
-
-    train_rows = _encode_sessions(source, chosen, args, tokenizer, max_length, split=args.long_sessions == "split")
-    if not train_rows:
-        raise UserError(f"{args.data}: nothing is left to train on; choose more studies or participants")
     held_rows = _encode_sessions(test_source, shown, args, tokenizer, max_length, split=False)
     cut, held = (sum(getattr(row.coverage, name) for row in held_rows) for name in ("cut", "responses"))
     if args.long_sessions == "split" and cut:
@@ -129,9 +134,6 @@ def prepare_data(
             f"{cut:,} of {held:,} responses of held-out people lie beyond {max_length:,} tokens and are in no "
             "evaluation of this training, which reads the beginning of their sessions, not windows",
         )
-    order = list(range(len(train_rows)))
-    if args.study_weighting == "balanced":
-        order = balanced_order([row.key.study for row in train_rows], seed)
     split = {
         "data": args.data,
         **{name: getattr(args, name) for name in PART},
@@ -140,27 +142,27 @@ def prepare_data(
         "held_out_by": "person",
         "studies": {
             study: {
-                "fingerprint": _fingerprint(row for row in train_rows if row.key.study == study),
-                "train": [[k.experiment, k.participant] for k in sorted(chosen, key=str) if k.study == study],
+                "fingerprint": _fingerprint(row for row in seen.values() if row.key.study == study),
+                "train": [[k.experiment, k.participant] for k in sorted(seen, key=str) if k.study == study],
                 "test": [[k.experiment, k.participant] for k in sorted(test, key=str) if k.study == study],
-                "people": people_of(study, chosen, test, persons),
+                "people": people_of(study, seen, test, persons),
             }
             for study in studies
         },
         "split": args.split,
         "novel_studies": list(novel),
         "novelty": [one.as_dict() for one in novelty],
-        "coverage": asdict(sum((row.coverage for row in train_rows), Coverage())),
+        "coverage": asdict(sum((row.coverage for row in all_rows if row.key in seen), Coverage())),
     }
     return TrainingData(
-        train=_dataset([train_rows[i].example for i in order]),
+        train=_dataset([row.example for row in train_rows]),
         held_out=_dataset(
             [row.example for row in held_rows],
             study=[studies.index(row.key.study) for row in held_rows],
             responses=[row.n_responses for row in held_rows],
         ),
         studies=studies,
-        train_keys=tuple(train_rows[i].key for i in order),
+        train_keys=tuple(row.key for row in train_rows),
         held_out_keys=tuple(row.key for row in held_rows),
         persons=persons,
         split=split,
@@ -305,6 +307,20 @@ def _subset(
             n_responses += sum(responses[key] for key in person)
             chosen.update(person)
     return chosen
+
+
+def _never_seen(
+    chosen: Collection[SessionKey], rows: Sequence[_Row], seen: Collection[SessionKey], max_length: int
+) -> tuple[str, ...]:
+    """Notes on the sessions that were chosen and do not come in training: too long, or of a study with many others."""
+    known = {row.key for row in rows}
+    reasons = {
+        f"have no response within {max_length:,} tokens": len(chosen) - len(known),
+        "do not come, as balanced studies give as many each": len(known) - len(seen),
+    }
+    return tuple(
+        f"{n:,} of {len(chosen):,} sessions {reason}, and are not trained on" for reason, n in reasons.items() if n
+    )
 
 
 def _encode_sessions(
