@@ -55,6 +55,26 @@ def test_other_weights_are_another_model(held: tuple[PreTrainedModel, PreTrained
     assert not nlls(after).equals(nlls(before))
 
 
+def test_a_hook_makes_another_model_and_one_of_a_library_does_not(
+    held: tuple[PreTrainedModel, PreTrainedTokenizerFast], tmp_path: Path
+) -> None:
+    """A steered model has the same weights, and nobody can know whether a later hook steers alike."""
+    model, tokenizer = held
+    plain = cl.score(model, ROWS, tmp_path / "scores", tokenizer=tokenizer)
+    model.enable_input_require_grads()  # what training with an adapter leaves behind
+    again = cl.score(model, ROWS, tmp_path / "scores", tokenizer=tokenizer)
+    assert nlls(again).equals(nlls(plain))
+    layer = model.get_decoder().layers[0].mlp
+    hook = layer.register_forward_hook(lambda module, inputs, output: output + 1)
+    with pytest.raises(UserError, match="scores"):
+        cl.score(model, ROWS, tmp_path / "scores", tokenizer=tokenizer)
+    steered = cl.score(model, ROWS, tokenizer=tokenizer)
+    assert steered.record.model.fingerprint != plain.record.model.fingerprint
+    assert not nlls(steered).equals(nlls(plain))
+    hook.remove()
+    pd.testing.assert_series_equal(nlls(cl.score(model, ROWS, tmp_path / "scores", tokenizer=tokenizer)), nlls(plain))
+
+
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # by PEFT
 def test_an_adapter_acts_where_it_is_switched_on(held: tuple[PreTrainedModel, PreTrainedTokenizerFast]) -> None:
     model, tokenizer = held

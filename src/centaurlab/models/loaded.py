@@ -1,10 +1,12 @@
 """A model that a program holds already: its identity from what it holds, and its state given back after scoring."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import torch
 
@@ -16,6 +18,8 @@ from centaurlab.runtime.errors import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+_LIBRARIES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes")
+"""Whose hooks move or watch tensors and leave what they are."""
 _NOT_IDENTIFYING = ("_name_or_path", "transformers_version")
 
 
@@ -32,7 +36,10 @@ class LoadedModel:
         return ModelArguments(self.model.name_or_path or type(self.model).__name__, dtype=self._dtype)
 
     def identity(self) -> ModelIdentity:
-        """From every tensor's bytes, the config, and which adapters act: nobody knows what a file of it would say."""
+        """From every tensor's bytes, the config, and which adapters act: nobody knows what a file of it would say.
+
+        What a hook of the program's does nobody can know: a model with one is another at every call.
+        """
         config = {key: value for key, value in self.model.config.to_dict().items() if key not in _NOT_IDENTIFYING}
         quantization = getattr(self.model.config, "quantization_config", None)
         adapters = {
@@ -41,6 +48,10 @@ class LoadedModel:
             if isinstance(getattr(module, "disable_adapters", None), bool)  # a layer of PEFT
         }
         parts = {"tensors": _digests(self.model), "config": repr(config), "adapters": adapters}
+        if hooked := _hooked(self.model):
+            if os.environ.get("WORLD_SIZE", "1") != "1":
+                raise UserError(f"{hooked[0]} has a hook: a model in memory that has one is scored in one process")
+            parts["hooks"] = [*hooked, uuid4().hex]
         return ModelIdentity(
             name=self.arguments.model_name_or_path,
             fingerprint=fingerprint(parts),
@@ -92,6 +103,18 @@ def loaded_model(model: object, tokenizer: object) -> LoadedModel:
     if any(tensor.is_meta for tensor in model.state_dict().values()):
         raise UserError("weights of the model are not in memory (offloaded); load it whole, or give its name")
     return LoadedModel(model, tokenizer)
+
+
+def _hooked(model: "PreTrainedModel") -> list[str]:
+    """The modules whose outputs the program may change: with hooks, or a ``forward`` of their own."""
+    found = []
+    for name, module in model.named_modules():
+        hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+        if "forward" in vars(module) and not hasattr(module, "_hf_hook"):  # of accelerate
+            hooks.append(vars(module)["forward"])
+        if any(str(getattr(hook, "__module__", "")).split(".")[0] not in _LIBRARIES for hook in hooks):
+            found.append(name or type(module).__name__)
+    return found
 
 
 def _digests(model: "PreTrainedModel") -> dict[str, str]:
