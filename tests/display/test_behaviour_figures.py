@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from centaurlab.analyses.fidelity import _said_of_gap
 from centaurlab.display.figures.behaviour import (
     curves_figure,
+    distance_figure,
     effects_figure,
     gap_figure,
     marginals_figure,
@@ -87,3 +88,27 @@ def test_a_rank_correlation_that_is_not_zero_is_not_written_as_zero() -> None:
     (axes,) = gap_figure(gap, agreement).axes
     for said in (axes.get_title(), _said_of_gap(agreement)):
         assert "rank correlation 0.40 [0.003, 0.80]" in said
+
+
+def test_a_distance_of_exactly_nothing_is_drawn() -> None:
+    table = pd.DataFrame({"study": "s", "axis": "marginal", "system": ["A", "B"], "nll": [1.0, 1.2]})
+    table = pd.concat([table.assign(study=f"s{n}", ratio=[0.0, 2.0], verdict="like people") for n in range(6)])
+    (distances,) = distance_figure(table).axes
+    (gap,) = gap_figure(table, Estimate(0.4)).axes
+    for point in (distances.transData.transform((0, 0)), distances.transData.transform((2, 0))):
+        assert distances.bbox.contains(*point)
+    assert all(gap.bbox.contains(*gap.transData.transform(point)) for point in ((1.0, 0), (1.2, 2)))
+
+
+def test_no_effect_at_all_is_where_each_system_has_it() -> None:
+    """People differ between systems where each is compared over the sessions that it has."""
+    rows = [
+        {"study": "s", "system": system, "effect": "e", "margin": 1.0, "difference": 0.1, "people": people}
+        | {f"{what}_{end}": 0.1 for what in ("difference", "people") for end in ("low", "high")}
+        for system, people in (("A", 0.5), ("B", 0.25))
+    ]
+    figure = effects_figure(pd.DataFrame(rows))
+    assert figure is not None
+    (marks,) = [line for line in figure.axes[0].lines if line.get_label() == "no effect at all"]
+    points = [float(container.lines[0].get_ydata()[0]) for container in figure.axes[0].containers]
+    assert list(zip(marks.get_xdata(), marks.get_ydata(), strict=True)) == [(-0.5, points[0]), (-0.25, points[1])]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from centaurlab.display.figures.style import GREY, INK, look, new_figure, short, styled
@@ -14,6 +15,7 @@ from centaurlab.stats.words import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 _PART = r"^(?P<kind>.*), part (?P<part>\d+)$"
@@ -37,8 +39,7 @@ def distance_figure(table: pd.DataFrame) -> Figure:
             axes.plot(part["ratio"], where, marker, color=colour, markerfacecolor=face, markersize=4)
         axes.plot([], [], marker, color=colour, markersize=4, label=str(system))
     axes.axvline(1, color=GREY, linewidth=0.8)
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter("{x:g}")
+    _log_scale(axes, "x", table["ratio"].to_numpy(float), (table["ratio"] == 0).any())
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
     axes.set_xlabel("distance from people / floor\n(filled: more than by chance)")
@@ -142,17 +143,7 @@ def _spread(known: pd.DataFrame, looks: Mapping[str, tuple[str, str]]) -> Figure
     _rows(axes, known, looks, ("sd_ratio", "sd_ratio_low", "sd_ratio_high"))
     axes.axvline(1, color=GREY, linewidth=0.8)
     drawn = known[["sd_ratio", "sd_ratio_low", "sd_ratio_high"]].to_numpy(float)
-    lowest, highest = (int(np.floor(np.log2(end(drawn[drawn > 0], initial=1)))) for end in (np.min, np.max))
-    step = max((highest - lowest) // 3, 1)
-    ticks = [2.0**n for n in (*range(0, lowest - 1, -step), *range(step, highest + 1, step))]
-    if (known["sd_ratio"] == 0).any():
-        axes.set_xscale("symlog", base=2, linthresh=2.0**lowest, linscale=1.5)
-        axes.set_xlim(left=-(2.0**lowest) / 4)
-        ticks.append(0)
-    else:
-        axes.set_xscale("log", base=2)
-    axes.set_xticks(ticks)
-    axes.xaxis.set_major_formatter("{x:g}")
+    _log_scale(axes, "x", drawn, (known["sd_ratio"] == 0).any())
     axes.set_xlabel("SD of simulated people /\nSD of people")
     figure.suptitle("How different people are")
     figure.legend(loc="outside lower center", ncols=2)
@@ -177,13 +168,12 @@ def effects_figure(effects: pd.DataFrame, has_zero: bool = True) -> Figure | Non
 
 @styled
 def _effects(known: pd.DataFrame, looks: Mapping[str, tuple[str, str]], has_zero: bool) -> Figure:
-    people = known.drop_duplicates("place")["people_relative"]
-    figure = new_figure(28 + 9 * len(people))
+    figure = new_figure(28 + 9 * known["place"].nunique())
     axes = figure.subplots()
     axes.axvspan(-1, 1, color="#EEEEEE", zorder=0)
     axes.axvline(0, color=GREY, linewidth=0.8)
     if has_zero:
-        axes.plot(-people, range(len(people)), "|", color=INK, markersize=9, label="no effect at all")
+        axes.plot(-known["people_relative"], _places(known), "|", color=INK, markersize=5, label="no effect at all")
     _rows(axes, known, looks, ("relative", "relative_low", "relative_high"))
     axes.set_xlabel("difference from people / margin\n(grey: halves of the people)")
     figure.suptitle("What becomes of effects")
@@ -201,8 +191,7 @@ def gap_figure(gap: pd.DataFrame, agreement: Estimate) -> Figure:
     for system, (colour, marker) in _looks(gap).items():
         rows = gap[gap["system"] == system]
         axes.plot(rows["nll"], rows["ratio"], marker, color=colour, markersize=4, label=str(system))
-    axes.set_yscale("log", base=2)
-    axes.yaxis.set_major_formatter("{x:g}")
+    _log_scale(axes, "y", gap["ratio"].to_numpy(float), (gap["ratio"] == 0).any())
     axes.set_xlabel("NLL of people's answers, nats per response")
     axes.set_ylabel("distance / floor of simulated behaviour")
     value, low, high = (number(one, decimals=2) for one in (agreement.value, agreement.low, agreement.high))
@@ -212,6 +201,24 @@ def gap_figure(gap: pd.DataFrame, agreement: Estimate) -> Figure:
     return figure
 
 
+def _log_scale(axes: Axes, side: Literal["x", "y"], drawn: npt.NDArray[np.float64], has_zero: np.bool) -> None:
+    """Powers of two on one side of what is ``drawn``, and 0 where a ratio is exactly that."""
+    some = drawn[np.isfinite(drawn) & (drawn > 0)]
+    lowest, highest = (int(np.floor(np.log2(end(some, initial=1)))) for end in (np.min, np.max))
+    step = max(-((lowest - highest) // 4), 1)
+    ticks = [2.0**n for n in (*range(0, lowest - 1, -step), *range(step, highest + 1, step))]
+    scale = getattr(axes, f"set_{side}scale")
+    if has_zero:
+        scale("symlog", base=2, linthresh=2.0**lowest, linscale=1.5)
+        axes.set(**{f"{side}lim": (-(2.0**lowest) / 4, 2.0 ** (highest + 1))})
+        ticks.append(0)
+    else:
+        scale("log", base=2)
+    axis: Axis = getattr(axes, f"{side}axis")
+    axis.set_ticks(ticks)
+    axis.set_major_formatter("{x:g}")
+
+
 def _looks(table: pd.DataFrame) -> dict[str, tuple[str, str]]:
     """Colour and marker of each system, the same in all panels: not all systems are in every one."""
     return {str(system): look(number) for number, system in enumerate(dict.fromkeys(table["system"]))}
@@ -219,10 +226,9 @@ def _looks(table: pd.DataFrame) -> dict[str, tuple[str, str]]:
 
 def _rows(axes: Axes, table: pd.DataFrame, looks: Mapping[str, tuple[str, str]], columns: tuple[str, str, str]) -> None:
     """A row per ``place``, each system a little below the one before, with its interval."""
-    groups = list(table.groupby("system", sort=False))
-    for n, (system, rows) in enumerate(groups):
+    for system, rows in table.assign(where=_places(table)).groupby("system", sort=False):
         colour, marker = looks[str(system)]
-        where = rows["place"].to_numpy() + 0.5 * ((n + 0.5) / len(groups) - 0.5)
+        where = rows["where"].to_numpy()
         value, low, high = (rows[column].to_numpy(float) for column in columns)
         around = np.abs(np.array([value - low, high - value]))
         axes.errorbar(
@@ -232,6 +238,12 @@ def _rows(axes: Axes, table: pd.DataFrame, looks: Mapping[str, tuple[str, str]],
     names = table.drop_duplicates("place")["name"]
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
+
+
+def _places(table: pd.DataFrame) -> pd.Series[float]:
+    """Of each row its place, those of one place side by side by system."""
+    systems = table.groupby("system", sort=False)
+    return table["place"] + 0.5 * ((systems.ngroup() + 0.5) / systems.ngroups - 0.5)
 
 
 @styled
