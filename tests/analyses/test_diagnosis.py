@@ -80,6 +80,23 @@ def test_the_parts_sum_to_the_difference(tmp_path: Path) -> None:
     assert split.rows[0].difference.value == pytest.approx(float((nll[1] - nll[0]).mean()), abs=1e-6)
 
 
+@pytest.mark.parametrize("people", [1, 2, 4])
+def test_few_people_of_one_study_have_a_difference_and_its_parts(people: int, tmp_path: Path) -> None:
+    """Also one, who is alone in a fold and whose temperatures are fitted on the same answers."""
+    base_NV = logits()
+    post_NV = base_NV * 1.7 + np.random.default_rng(3).normal(size=base_NV.shape)
+    tables = []
+    for name, logits_NV in (("base", base_NV), ("post", post_NV)):
+        table = pd.read_parquet(run(tmp_path / name, logits_NV, answers(base_NV)).folder / "scores.parquet")
+        chosen = (table["study"] == "alpha") & table["participant"].astype(int).lt(people)
+        tables.append(table_folder(tmp_path / f"few-{name}", table[chosen].astype({"study": str})))
+    row = diagnose(*(read_run(table) for table in tables), 200).rows[1]
+    means = [pd.read_parquet(table / "scores.parquet")["nll"].mean() for table in tables]
+    assert row.difference.value == pytest.approx(means[1] - means[0], abs=1e-6)
+    assert sum(getattr(row, name).value for name in PARTS) == pytest.approx(row.difference.value, abs=1e-9)
+    assert row.difference.has_interval == (people > 1)
+
+
 @pytest.mark.parametrize("constant", [0.6, 1.5, 2.0])
 def test_logits_divided_by_a_constant_differ_in_calibration_alone(constant: float, tmp_path: Path) -> None:
     base_NV = logits()

@@ -167,7 +167,7 @@ def _parts(sums_SBFX: FloatArray, weight_BS: FloatArray, log_t_K: FloatArray) ->
     """Parts (S, B, 3) of the difference in nats per choice, and T* (B, F, M), from sums over the choices of each fold.
 
     Studies count in T* as ``weight_BS`` says. Either may have one B for all of the other. NaN where a study has no
-    choice, or T* nobody to be fitted on.
+    choice. Where all the people who count are in one fold, T* is fitted on themselves.
     """
     n_SBF = sums_SBFX[..., 0]
     n_SB = n_SBF.sum(-1)
@@ -175,8 +175,10 @@ def _parts(sums_SBFX: FloatArray, weight_BS: FloatArray, log_t_K: FloatArray) ->
     nll_SBFMK, option_SBFMK = curve_SBFMCK[..., 0, :], curve_SBFMCK[..., 1, :]
     others_SBF = n_SB[..., None] - n_SBF
     nll_of_others_SBFMK = nll_SBFMK.sum(2, keepdims=True) - nll_SBFMK
-    if not others_SBF.any():  # a single person
-        others_SBF, nll_of_others_SBFMK = n_SBF, nll_SBFMK
+    counts_SBF = (weight_BS.T[..., None] > 0) & (others_SBF > 0)
+    if (alone_BF := ~counts_SBF.any(0)).any():  # a single person, or people of one fold: T* is their own
+        others_SBF = np.where(alone_BF, n_SBF, others_SBF)
+        nll_of_others_SBFMK = np.where(alone_BF[..., None, None], nll_SBFMK, nll_of_others_SBFMK)
     mean_SBFMK = nll_of_others_SBFMK / np.where(others_SBF > 0, others_SBF, np.inf)[..., None, None]
     n_resamples = max(sums_SBFX.shape[1], len(weight_BS))
     mean_SBFMK, nll_SBFMK, option_SBFMK = (
