@@ -304,9 +304,9 @@ def n_top(n: int, share: float) -> int:
 
 
 def tail_share(nll_R: FloatArray) -> float:
-    """The share of the NLL's sum that the 5 % of responses with the highest NLL hold."""
+    """The share of the NLL's sum that the 5 % of responses with the highest NLL hold; NaN of fewer than 20."""
     total = float(nll_R.sum())
-    if not total > 0:
+    if not total > 0 or len(nll_R) * _TOP_NLL < 1:
         return NAN
     n = n_top(len(nll_R), _TOP_NLL)
     return float(np.partition(nll_R, len(nll_R) - n)[-n:].sum()) / total

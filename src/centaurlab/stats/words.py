@@ -375,7 +375,7 @@ def of_responses(effect: "Effect", first: str) -> str:
     if effect.top_share > 0:  # below, where studies of both signs all but cancel
         held = f"{percent(effect.top_share)} of" if effect.top_share <= 1 else "more than the whole of"
         most = "gained" if effect.nll_difference.value < 0 else "lost"
-        parts.append(f"the 1 % of responses that {most} most hold {held} the difference")
+        parts.append(f"the 1 % of responses that {most} most (of each study at least one) hold {held} the difference")
     if effect.d_within.is_defined:
         within = in_words(effect.d_within, Quantity("d", is_difference=True), units)
         parts.append(f"within experiments and kinds of answers, {within}")
