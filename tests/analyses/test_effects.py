@@ -184,6 +184,91 @@ def test_tables_of_one_study_are_not_those_of_others(study: Path, tmp_path: Path
         find_effects(both, FEW)
 
 
+POOLED = """
+import numpy as np
+
+
+def check_rate(data):
+    return {"effect_name": "rate", "effect_size": float(np.mean([t["response"].mean() for t in data.values()]))}
+
+
+EFFECTS = [check_rate]
+"""
+
+
+def test_people_are_compared_over_the_experiments_that_a_system_has(study: Path, tmp_path: Path) -> None:
+    """Whatever systems stand beside it, and whichever of them people have, of a list that names none."""
+    (study / "analysis.py").write_text(POOLED)
+    rng = np.random.default_rng(8)
+    people = {"exp0": trials(rng, 20, 0.8), "exp1": trials(rng, 20, 0.2)}
+    write(study, people)
+    for name, experiments in (("A", ("exp0", "exp1")), ("B", ("exp0",))):
+        write(tmp_path / name / "experiments/lane2021/r1", {of: trials(rng, 20, 0.5) for of in experiments})
+
+    def found(*systems: str) -> pd.DataFrame:
+        runs = [str(tmp_path / name) for name in systems]
+        of = EffectsArguments([str(study)], runs, "unused", None, allow_simulators=True)
+        return find_effects(of, FEW).tables["effects.csv"].set_index("system")
+
+    table = found("A", "B")
+    means = {name: people[name]["response"].mean() for name in people}
+    assert table.loc["A", "people"] == pytest.approx((means["exp0"] + means["exp1"]) / 2)
+    assert table.loc["B", "people"] == pytest.approx(means["exp0"])
+    assert table["note"].tolist() == ["", "without exp1, which was not simulated"]
+    (study / "exp1.csv").unlink()
+    row = found("A").loc["A"]
+    of_model = pd.read_csv(tmp_path / "A/experiments/lane2021/r1/exp0.csv")["response"].mean()
+    assert (row["people"], row["model"]) == pytest.approx((means["exp0"], of_model))
+    assert row["note"] == "without exp1, which has no people"
+
+
+def test_an_experiment_without_people_has_the_effects_of_the_model(study: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(9)
+    write(study, {"exp0": trials(rng, 12, 0.7)})
+    both = {name: trials(rng, 12, 0.7) for name in ("exp0", "exp1")}
+    write(tmp_path / "run/experiments/lane2021/r1", both)
+    table = find_effects(asked(study, tmp_path / "run"), FEW).tables["effects.csv"]
+    row = table[(table["effect"] == "share") & (table["experiment"] == "exp1")].iloc[0]
+    assert row["model"] == pytest.approx(both["exp1"]["response"].mean())
+    assert (math.isnan(row["people"]), row["note"]) == (True, "no people")
+
+
+def test_replicates_are_of_the_same_participants_in_whatever_order(study: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(10)
+    one, other = trials(rng, 12, 0.6), trials(rng, 12, 0.6)
+    ends = []
+    for name, second in (("a", other), ("b", other.iloc[::-1])):
+        for number, of in enumerate((one, second), 1):
+            write(tmp_path / name / f"experiments/lane2021/r{number}", {"exp0": of})
+        row = find_effects(asked(study, tmp_path / name), FEW).tables["effects.csv"].iloc[0]
+        ends.append((row["model_low"], row["model_high"]))
+    assert ends[0] == pytest.approx(ends[1], abs=1e-12)
+
+
+def test_people_and_models_who_are_all_alike_tell_nothing(study: Path, tmp_path: Path) -> None:
+    """The mean of ten equal tenths is no tenth, so that rounding would be the error."""
+    alike = pd.DataFrame({"participant_id": np.repeat(np.arange(12), 10), "trial": 0, "response": 1.0})
+    write(study, {"exp0": alike})
+    write(tmp_path / "run/experiments/lane2021/r1", {"exp0": alike.assign(response=0.7)})
+    row = find_effects(asked(study, tmp_path / "run"), FEW).tables["effects.csv"].iloc[0]
+    assert row["difference"] == pytest.approx(-0.3)
+    assert row["verdict"] == "cannot be told"
+    assert math.isnan(row["difference_low"])
+
+
+def test_rows_of_one_name_are_kept_apart_and_a_list_may_have_no_rule(study: Path, tmp_path: Path) -> None:
+    rows = 'lambda data: [{"effect_name": "rate", "effect_size": size} for size in (1, 2)]'
+    (study / "analysis.py").write_text(f"EFFECTS = [{rows}]\n")
+    write(tmp_path / "run/experiments/lane2021/r1", {"exp0": trials(np.random.default_rng(11), 8, 0.6)})
+    finding = find_effects(asked(study, tmp_path / "run"), FEW)
+    table = finding.tables["effects.csv"]
+    assert (table["effect"].tolist(), table["model"].tolist()) == (["rate", "rate (2)"], [1, 2])
+    assert finding.record["verdict"] == "run: 0 of 0 effects reproduced by the lists' own rules"
+    (study / "analysis.py").write_text('EFFECTS = [lambda data: data["exp0"]["rt"].mean()]\n')
+    failed = find_effects(asked(study, tmp_path / "run"), FEW)
+    assert "it needs 'rt'" in str(failed.shown[0])
+
+
 def test_without_people_there_is_no_verdict_about_them(study: Path, tmp_path: Path) -> None:
     write(tmp_path / "run/experiments/lane2021/r1", {"exp0": trials(np.random.default_rng(4), 30, 0.8)})
     finding = find_effects(asked(study, tmp_path / "run"), FEW)

@@ -38,13 +38,15 @@ class EffectList:
         return {name: tables[name] for name in files}
 
     def found(self, effect: Callable[[Tables], Any], tables: Tables) -> dict[Key, Mapping[str, Any]]:
-        """What an effect says of tables, by name and experiment."""
+        """What an effect says of tables, by name and experiment; a second row of the same is numbered."""
         with self._of(tables), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             said = effect({name: table.copy() for name, table in tables.items()})
         rows = said if isinstance(said, list | tuple) else [said]
         named = [(str(row.get("effect_name", effect.__name__)), str(row.get("experiment", ""))) for row in rows]
-        return dict(zip(named, rows, strict=True))
+        times = [named[: n + 1].count(key) for n, key in enumerate(named)]
+        keys = [(f"{name} ({n})" if n > 1 else name, where) for (name, where), n in zip(named, times, strict=True)]
+        return dict(zip(keys, rows, strict=True))
 
     def experiments(self) -> list[str] | None:
         """Those that the list speaks of; None: it does not say."""

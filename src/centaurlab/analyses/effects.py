@@ -6,7 +6,7 @@ those that simulators returned (``centaurlab simulate --simulators``) and those 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -45,6 +45,7 @@ participants, who are drawn anew --resamples times. Output: effects.csv, a figur
 """
 PERSON = "participant_id"
 SECONDS = 120.0
+_ROUNDING = 1e-9
 COLUMNS = (
     *("system", "study", "experiment", "effect", "original"),
     *(f"{side}{end}" for side in ("people", "model", "difference") for end in ("", "_low", "_high")),
@@ -82,12 +83,14 @@ def find_effects(asked: EffectsArguments, estimates: EstimateArguments) -> Findi
     sources = {name: _of_run(Path(name), lists) for name in asked.simulated}
     people = {one.study: _of_people(one, asked.people, len(lists) == 1) for one in lists}
     total = sum(len(one.module.EFFECTS) * len(replicates) for of in sources.values() for one, replicates in of)
+    named = {one.study: _experiments(one, sources.values(), people[one.study]) for one in lists}
     rows = []
     of_people: dict[tuple[Any, ...], _InPeople] = {}
     with tqdm(desc="effects", total=total * (estimates.resamples + 1), unit="effect") as bar:
         for name, of_run in sources.items():
             for one, replicates in of_run:
-                for row in _of_list(one, replicates, people[one.study], of_people, estimates, bar.update):
+                there = named[one.study], replicates, people[one.study]
+                for row in _of_list(one, *there, of_people, estimates, bar.update):
                     rows.append({"system": model_label(name), "study": one.study} | row)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table = pd.concat([_judged(of) for _, of in table.groupby("system", sort=False)], ignore_index=True)
@@ -123,6 +126,16 @@ def _of_people(one: EffectList, folder: str | None, is_only: bool) -> dict[str, 
     return {path.stem: path for path in files}
 
 
+def _experiments(
+    one: EffectList,
+    sources: Iterable[Sequence[tuple[EffectList, Sequence[Mapping[str, Path]]]]],
+    people: Mapping[str, Path],
+) -> list[str]:
+    """Those that a list speaks of; of one that does not say, all of which there are tables."""
+    replicates = [of for source in sources for other, found in source if other is one for of in found]
+    return one.experiments() or sorted({name for of in (*replicates, people) for name in of})
+
+
 @dataclass(frozen=True)
 class _Group:
     """The tables of some participants, one or several replicates of the same; ``note``: why there are none."""
@@ -147,14 +160,12 @@ class _Group:
 
     @cached_property
     def _rows(self) -> list[dict[str, list[np.ndarray[Any, Any]]]]:
-        """The rows of each participant, by replicate and experiment."""
-        return [
-            {
-                name: list(map(np.asarray, table.groupby(PERSON, sort=False).indices.values()))
-                for name, table in of.items()
-            }
-            for of in self.replicates
-        ]
+        """The rows of each participant, in the order of their names, by replicate and experiment."""
+        found = []
+        for of in self.replicates:
+            indices = {name: table.groupby(PERSON).indices for name, table in of.items()}
+            found.append({name: [np.asarray(at[who]) for who in sorted(at, key=str)] for name, at in indices.items()})
+        return found
 
     def redrawn(self, rng: np.random.Generator) -> list[Tables]:
         """Participants drawn with replacement, the same of all replicates, each a participant of its own."""
@@ -178,11 +189,11 @@ class _Group:
 class _Measured:
     """An effect in a group: its mean over replicates, in how many it was reproduced, and what the list says else.
 
-    ``p``: the list's own, the median over replicates.
+    ``reproduced``: NaN of a list without a rule. ``p``: the list's own, the median over replicates.
     """
 
     mean: Mean
-    reproduced: int
+    reproduced: float
     replicates: int
     original: float
     p: float
@@ -190,31 +201,40 @@ class _Measured:
 
 def _of_list(
     one: EffectList,
+    named: Sequence[str],
     files: Sequence[Mapping[str, Path]],
     people_files: Mapping[str, Path],
     known: dict[tuple[Any, ...], "_InPeople"],
     estimates: EstimateArguments,
     tick: Callable[[int], object],
 ) -> list[dict[str, Any]]:
-    there = one.experiments() or sorted(files[0])
-    missing = [name for name in there if not all(name in of for of in files)]
-    model, people = (
-        _Group.read(one, [{name: of[name] for name in there if name in of and name not in missing} for of in group])
-        for group in (files, [people_files])
-    )
+    """A row for each effect of a list: over the experiments that both have, and in those of the model alone."""
+    simulated = [name for name in named if all(name in of for of in files)]
+    shared = [name for name in simulated if name in people_files] or simulated
+    model, people = (_Group.read(one, _only(shared, of)) for of in (files, [people_files]))
+    alone = sorted(set(simulated) - set(shared))
+    whole = _Group.read(one, _only(simulated, files)) if alone else None
+    said = {"was not simulated": sorted(set(named) - set(simulated)), "has no people": alone}
+    without = [f"without {', '.join(names)}, which {why}" for why, names in said.items() if names]
     rows = []
     for n, effect in enumerate(one.module.EFFECTS):
         in_model, why = _measured(one, effect, model, estimates, tick)
-        which = (one.path, n, *missing)  # the same beside every system that simulated the same experiments
+        which = (one.path, n, *shared)  # the same beside every system that is compared over the same experiments
         if which not in known:
             known[which] = _measured(one, effect, people, estimates, lambda _: None)
         in_people, of_people = known[which]
-        said = {"": f"without {', '.join(missing)}, which was not simulated" if missing else ""}
-        said |= {"model: ": why, "people: ": of_people if people_files else ""}
-        note = "; ".join(whose + words for whose, words in said.items() if words)
+        failed = {"model": why, "people": of_people if people_files else ""}
+        note = "; ".join([*without, *(f"{whose}: {words}" for whose, words in failed.items() if words)])
         for key in dict.fromkeys([*in_model, *in_people]) or [(effect.__name__, "")]:
             rows.append(_row(key, in_model.get(key), in_people.get(key)) | {"note": note})
+        if whole:
+            measured, _ = _measured(one, effect, whole, estimates, lambda _: None)
+            rows += [_row(key, of, None) | {"note": "no people"} for key, of in measured.items() if key[1] in alone]
     return rows
+
+
+def _only(names: Sequence[str], files: Sequence[Mapping[str, Path]]) -> list[dict[str, Path]]:
+    return [{name: of[name] for name in names if name in of} for of in files]
 
 
 _InPeople: TypeAlias = tuple[dict[Key, _Measured], str]
@@ -256,9 +276,11 @@ def _measured(
         known = np.array(drawn[key])[np.isfinite(drawn[key])]
         has_interval = n > 1 and len(known) >= max(2, CONFIDENCE * estimates.resamples)
         spread = float(known.std()) * math.sqrt(n / (n - 1)) if has_interval else NAN
+        if spread <= _ROUNDING * max(1.0, float(np.abs(known).max())):
+            spread = 0.0
         measured[key] = _Measured(
             (float(np.mean([_size(row) for row in rows])), spread, n - 1.0),
-            sum(_number(row.get("reproduced")) == 1 for row in rows),
+            sum(_number(row["reproduced"]) == 1 for row in rows) if all("reproduced" in row for row in rows) else NAN,
             len(rows),
             _number(rows[0].get("original_effect_size")),
             float(np.median([_number(row.get("p_value")) for row in rows])),
@@ -296,10 +318,10 @@ def _row(key: Key, model: _Measured | None, people: _Measured | None) -> dict[st
     for side, estimate in (("people", one.people), ("model", one.model), ("difference", one.difference)):
         row |= {side: estimate.value, f"{side}_low": estimate.low, f"{side}_high": estimate.high}
     row |= {"margin": one.margin, "p": one.difference.p, "verdict": _verdict_of(one)}
-    row["reproduced"] = model.reproduced if model else None
-    row["replicates"] = model.replicates if model else None
+    row["reproduced"] = model.reproduced if model else NAN
+    row["replicates"] = model.replicates if model else NAN
     row["own_p"] = model.p if model else NAN
-    row["reproduced_in_people"] = bool(people.reproduced) if people else None
+    row["reproduced_in_people"] = people.reproduced == 1 if people and not math.isnan(people.reproduced) else None
     return row
 
 
@@ -320,8 +342,9 @@ def _verdict(table: pd.DataFrame) -> str:
     said = []
     for system, rows in table.groupby("system", sort=False):
         ran = rows[rows["model"].notna()]
-        whole = int((ran["reproduced"] == ran["replicates"]).sum())
-        words = f"{system}: {whole} of {len(ran)} effects reproduced by the lists' own rules"
+        ruled = ran[ran["reproduced"].notna()]
+        whole = int((ruled["reproduced"] == ruled["replicates"]).sum())
+        words = f"{system}: {whole} of {len(ruled)} effects reproduced by the lists' own rules"
         known = rows[rows["difference"].notna()]
         counts = ", ".join(f"{count} {verdict}" for verdict, count in known["verdict"].value_counts().items())
         missing = len(rows) - len(ran)
@@ -335,7 +358,7 @@ def _shown(table: pd.DataFrame) -> Table:
     columns |= {"difference": "difference", "p_holm": "p (Holm)", "verdict": "verdict"}
     columns |= {"rule": "reproduced", "note": "note"}
     counts = zip(table["reproduced"], table["replicates"], strict=True)
-    table = table.assign(rule=["" if math.isnan(n) else f"{k:.0f} of {n:.0f}" for k, n in counts])
+    table = table.assign(rule=["" if math.isnan(k) else f"{k:.0f} of {n:.0f}" for k, n in counts])
     note = (
         "sizes in the list's own unit, in which no effect need not be 0; intervals over participants; as in people: "
         "surely no farther than two halves of the people are; reproduced: replicates in which the list's own rule holds"
