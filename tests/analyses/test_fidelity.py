@@ -80,7 +80,12 @@ def test_a_lost_effect_is_told_from_one_that_is_there(files: dict[str, Path], tm
     assert distances.xs("alike.jsonl")["paired"].all()
     assert not distances.xs("others.jsonl")["paired"].any()
     assert (distances["floor"] > 0).all()
-    assert "absent" in run_json(tmp_path / "out")["verdict"]
+    verdict = run_json(tmp_path / "out")["verdict"]
+    flat = distances.xs("flat.jsonl")
+    beyond = ((flat["verdict"] == "differs") & (flat["distance"] > flat["floor"])).sum()
+    n = (flat["verdict"] == "differs").sum()
+    assert f"flat.jsonl differs from people on {n} of {len(flat)} axes, on {beyond} of these" in verdict
+    assert "absent" in verdict
     figures = ("fidelity", "curves", "marginals", "spread", "effects")
     assert {path.stem for path in (tmp_path / "out/figures").glob("*.pdf")} == {*figures}
     sums = pd.read_csv(tmp_path / "out/agreement.csv").set_index("system")

@@ -151,6 +151,19 @@ def test_a_reward_is_a_number_above_zero_however_a_module_writes_it() -> None:
     assert leaves == {"choice after a reward": 1, "choice after no reward": 2}  # 2.5; 0 and 0.0
 
 
+def test_a_number_or_words_are_the_same_again_where_they_are() -> None:
+    """Of answers without roles, as of open questions."""
+
+    def told(trials: list[Trial]) -> list[Trial]:
+        return [replace(trial, outcome={"reward": 1}) for trial in trials]
+
+    own = Study("own2026", lambda *_: Ask(options=None), first_trial="You", feedback="contingent", finish=told)
+    text = "".join(f"You say <<{number}>>. " for number in (10, 20, 30, 40, 40, 50))
+    (found,) = behaviours([Transcript(text, "own2026", "e", "p")], {}, {"own2026": own})["own2026"]
+    stays = {answer: n for (item, answer), n in found.dynamics.items() if "reward" in item}
+    assert stays == {"the same again": 1, "another": 4}
+
+
 def test_an_answer_left_blank_is_no_choice() -> None:
     def told(trials: list[Trial]) -> list[Trial]:
         return [replace(trial, outcome={"reward": 1}) for trial in trials]
@@ -261,6 +274,38 @@ def test_shares_of_simbench_are_of_what_was_offered() -> None:
     ]
     of_labels = compare_study(labelled[0]["s"], labelled[1]["s"], 19, FEW)
     assert of_labels.distances[0]["simbench"] == pytest.approx(100 * (1 - 0.1 / 0.7))
+
+
+def test_replicates_of_somebody_else_are_no_people() -> None:
+    """As many as there are: of each the first stands for it, and what is left out is counted."""
+    rng = np.random.default_rng(4)
+    people = group(0.4, "h", rng, 8)
+    model = [learner(0.2, f"z{n}#r{r}", rng) for n in range(8) for r in range(5)]
+    many, one = (compare_study(people, of, 19, FEW) for of in (model, model[::5]))
+    for row, alone in zip(many.distances, one.distances, strict=True):
+        assert (row["sessions"], row["left_out"], row["paired"]) == (8, 32, False)
+        assert (row["distance"], row["p"]) == (alone["distance"], alone["p"])
+    assert many.effects == one.effects
+    also = [*model, *(replace(of, key=replace(of.key, participant=f"h{n}#r1")) for n, of in enumerate(model[:8]))]
+    (row, *_) = compare_study(people, also, 19, FEW).distances  # half of them are these people
+    assert (row["people"], row["sessions"], row["left_out"], row["paired"]) == (8, 8, 40, True)
+
+
+def test_parameters_of_a_person_are_the_mean_of_the_sessions_that_have_them() -> None:
+    def of(name: str, day: int) -> Behaviour:
+        transcript = Transcript("", "s", f"day {day}", name)
+        return Behaviour(transcript.key, Counter(), Counter(), {}, {}, (transcript,), person=("s", name))
+
+    def fitted(transcripts: Sequence[Transcript], days: set[str]) -> np.ndarray:
+        return np.array([[float(ord(t.participant[-1])) if t.experiment in days else np.nan] for t in transcripts])
+
+    people, model = ([of(f"{side}{n}", day) for n in range(6) for day in (1, 2)] for side in "pm")
+    found = []
+    for days in ({"day 1", "day 2"}, {"day 1"}):
+        rows = compare_study(people, model, 19, FEW, lambda of, days=days: fitted(of, days)).distances
+        found.append(next(row["floor"] for row in rows if row["axis"] == "parameters"))
+    assert found[0] > 0
+    assert found[1] == found[0]
 
 
 @pytest.mark.parametrize("mark", ["#r1", " of a model"])

@@ -160,7 +160,7 @@ def _stays(trials: Sequence[Trial]) -> Iterator[tuple[str, bool]]:
             transitions = [str(of.stimuli["transition"]) for of in now if "transition" in of.stimuli]
             reward = "a" if rewards[-1] > 0 else "no"  # a loss is none
             situation = ", ".join([f"{now[0].kind} after {reward} reward", *transitions])
-            yield situation, now[0].role == following[0].role
+            yield situation, (now[0].role or now[0].answer) == (following[0].role or following[0].answer)
 
 
 def share(flags: Iterable[bool]) -> float:

@@ -153,7 +153,18 @@ def find_fidelity(
         record["nll_and_distance"] = vars(agreement)
         record["verdict"] += f"; {_said_of_gap(agreement)}"
     drawn = {name: figure for name, figure in figures.items() if figure is not None}
-    return Finding(tables, record, drawn, shown=[*shown, record["verdict"]])
+    return Finding(tables, record, drawn, shown=[*shown, *_left_out(distances), record["verdict"]])
+
+
+def _left_out(distances: pd.DataFrame) -> list[str]:
+    """Which simulated sessions are in no comparison."""
+    some = distances[distances["left_out"] > 0].drop_duplicates(["system", "study"])
+    columns = ("system", "study", "left_out", "sessions")
+    return [
+        f"note: of {system}, {left} of {left + compared} sessions of {study} are left out: they stand in for nobody in "
+        "--people, or are replicates that not all have"
+        for system, study, left, compared in zip(*(some[name] for name in columns), strict=True)
+    ]
 
 
 def _check_models(simulated: Sequence[str], scored: Sequence[ScoreRun]) -> None:
@@ -228,7 +239,9 @@ def _verdict(distances: pd.DataFrame, effects: pd.DataFrame) -> str:
     for system, rows in distances.groupby("system", sort=False):
         known = rows[rows["verdict"] != "cannot be told"]
         differs = known[known["verdict"] == "differs"]
-        words = f"{system} is farther from people than people from one another on {len(differs)} of {len(known)} axes"
+        words = f"{system} differs from people on {len(differs)} of {len(known)} axes"
+        if len(differs):
+            words += f", on {int((differs['ratio'] > 1).sum())} of these by more than two halves of the people do"
         counts = effects[effects["system"] == system]["verdict"].value_counts()
         told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
         said.append(words + (f"; effects: {told}" if told else ""))

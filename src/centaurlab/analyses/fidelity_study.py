@@ -1,7 +1,7 @@
 """One study: simulated sessions beside people's, on every axis, each distance beside its floor.
 
-Where every simulated participant is a person's name with ``#r`` and a number, it is compared with that person's
-session, which was asked the same questions.
+A simulated participant that is a person's name with ``#r`` and a number is compared with that person's session, which
+was asked the same questions. Where fewer than half of them are, all are people of their own, with one replicate each.
 """
 
 import re
@@ -55,7 +55,7 @@ class StudyFidelity:
 class _Matched:
     """People and those that stand in for them: each its own where ``is_paired``, else all for all.
 
-    ``n_sessions``: of the model, which several of a person make one of.
+    ``n_sessions``: of the model that are compared, which several of a person make one of.
     """
 
     people: list[Behaviour]
@@ -83,6 +83,7 @@ def compare_study(
     matched = _matched(people, model)
     in_order = [*matched.people, *(session for of in matched.simulated for session in of)]
     about = {"people": len(matched.people), "sessions": matched.n_sessions, "paired": matched.is_paired}
+    about["left_out"] = len(model) - matched.n_sessions
     rows: list[dict[str, Any]] = []
     cell_rows: list[dict[str, Any]] = []
     for axis in ("marginal", "dynamics"):
@@ -109,7 +110,7 @@ def compare_study(
     are_known = all(one.transcripts for one in in_order)
     if fit is not None and are_known and (fitted_SP := fit(transcripts)) is not None:
         ends = np.cumsum([len(one.transcripts) for one in in_order])
-        differ_in["parameters"] = np.array([of.mean(0) for of in np.split(fitted_SP, ends[:-1])])
+        differ_in["parameters"] = np.array([_finite_mean(of) for of in np.split(fitted_SP, ends[:-1])])
     for axis, number_NK in differ_in.items():
         n, m, r = len(matched.people), len(matched.simulated), len(matched.simulated[0])
         model_MRK = number_NK[n:].reshape(m, r, number_NK.shape[1])
@@ -149,10 +150,15 @@ def _effects(matched: _Matched) -> dict[str, tuple[EffectFidelity, FloatArray, F
         if all(name in session.effects for session in matched.people):
             people_N = np.array([session.effects[name] for session in matched.people])
             model_NR = np.array([[session.effects.get(name, np.nan) for session in of] for of in matched.simulated])
-            with np.errstate(all="ignore"):
-                model_N = np.nansum(model_NR, 1) / np.isfinite(model_NR).sum(1)
-            found[name] = effect_fidelity(people_N, model_NR, matched.is_paired), people_N, model_N
+            found[name] = effect_fidelity(people_N, model_NR, matched.is_paired), people_N, _finite_mean(model_NR.T)
     return found
+
+
+def _finite_mean(values_RX: FloatArray) -> FloatArray:
+    """(X,) means over the rows that have a value."""
+    with np.errstate(all="ignore"):
+        means_X: FloatArray = np.nansum(values_RX, 0) / np.isfinite(values_RX).sum(0)
+    return means_X
 
 
 def _matched(people: Sequence[Behaviour], model: Sequence[Behaviour]) -> _Matched:
@@ -161,14 +167,17 @@ def _matched(people: Sequence[Behaviour], model: Sequence[Behaviour]) -> _Matche
     groups: dict[tuple[str, str], list[Behaviour]] = {}
     for session in model:
         name = _REPLICATE.fullmatch(session.key.participant)
-        person = (session.key.experiment, name[1]) if name else None
-        if person not in known:
-            groups = {}
-            break
-        groups.setdefault(person, []).append(session)
-    if not groups:
-        simulated = [[joined(of)] for of in _by_person(model, model)]
-        return _Matched([joined(of) for of in _by_person(people, people)], simulated, False, len(model))
+        groups.setdefault((session.key.experiment, name[1] if name else session.key.participant), []).append(session)
+    of_people = {
+        person: of
+        for person, of in groups.items()
+        if person in known and all(_REPLICATE.fullmatch(one.key.participant) for one in of)
+    }
+    if 2 * len(of_people) < len(groups) or not groups:
+        first = [of[0] for of in groups.values()]
+        simulated = [[joined(of)] for of in _by_person(first, first)]
+        return _Matched([joined(of) for of in _by_person(people, people)], simulated, False, len(first))
+    groups = of_people
     least = min(map(len, groups.values()))
     own = [known[person] for person in groups]
     replicates = [of[:least] for of in groups.values()]

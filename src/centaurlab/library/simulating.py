@@ -115,7 +115,7 @@ class Fidelity:
 
     @property
     def verdict(self) -> str:
-        """On how many axes each system is farther from people than people are, and what became of effects."""
+        """On how many axes each system differs from people, and what became of effects."""
         return str(self.finding.record["verdict"])
 
     def table(self, name: str = "fidelity") -> "pd.DataFrame":

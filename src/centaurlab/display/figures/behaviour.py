@@ -24,7 +24,7 @@ _MOST_PANELS = 12
 
 @styled
 def distance_figure(table: pd.DataFrame) -> Figure:
-    """Distance over floor of each study and axis; filled where it is more than people are from one another."""
+    """Distance over floor of each study and axis; filled where the model differs from people."""
     places = {pair: n for n, pair in enumerate(dict.fromkeys(zip(table["study"], table["axis"], strict=True)))}
     labels = [f"{short(study, 22)}, {axis}" for study, axis in places]
     figure = new_figure(22 + 4.2 * len(labels))
