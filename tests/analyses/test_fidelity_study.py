@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from scipy.stats import ttest_rel, wasserstein_distance
 
-from centaurlab.analyses.behaviour import Behaviour, behaviours, joined
+from centaurlab.analyses.behaviour import Behaviour, behaviours, joined, readable
 from centaurlab.analyses.fidelity_study import StudyFidelity, compare_study
 from centaurlab.analyses.parameters import parameters
-from centaurlab.catalog.studies import Ask, Study, Trial
+from centaurlab.catalog.studies import Ask, Study, Trial, UnreadableError
 from centaurlab.data.options import shared_labels
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.transcripts import SessionKey, Transcript
@@ -289,6 +289,65 @@ def test_replicates_of_somebody_else_are_no_people() -> None:
     also = [*model, *(replace(of, key=replace(of.key, participant=f"h{n}#r1")) for n, of in enumerate(model[:8]))]
     (row, *_) = compare_study(people, also, 19, FEW).distances  # half of them are these people
     assert (row["people"], row["sessions"], row["left_out"], row["paired"]) == (8, 8, 40, True)
+
+
+def test_people_of_experiments_that_a_model_was_never_in_are_left_out() -> None:
+    rng = np.random.default_rng(5)
+    one, other = group(0.4, "h", rng, 8), group(0.1, "g", rng, 8)
+    elsewhere = [replace(of, key=replace(of.key, experiment="other")) for of in other]
+    model = group(0.4, "z", rng, 8)
+    both, alone = (compare_study(people, model, 19, FEW).distances for people in ([*elsewhere, *one], one))
+    for row, of_one in zip(both, alone, strict=True):
+        assert (row["people"], row["people_left_out"], of_one["people_left_out"]) == (8, 8, 0)
+        assert (row["distance"], row["floor"]) == pytest.approx((of_one["distance"], of_one["floor"]))
+    (row, *_) = compare_study(elsewhere, model, 19, FEW).distances  # named otherwise by somebody else
+    assert (row["people"], row["people_left_out"]) == (8, 0)
+
+
+def test_what_others_say_of_an_effect_does_not_grow_with_replicates() -> None:
+    """Of each person's mean over 16 replicates, an effect of a third of an SD would be one of more than an SD."""
+    rng = np.random.default_rng(6)
+
+    def acted(name: str) -> Behaviour:
+        effect = {"effect": float(rng.normal(0.3, 1))}
+        return Behaviour(SessionKey("s", "e", name), Counter({("item", "a"): 1}), Counter(), {}, effect)
+
+    people = [acted(str(n)) for n in range(30)]
+    (effect,) = compare_study(people, [acted(f"{n}#r{r}") for n in range(30) for r in range(16)], 19, FEW).effects
+    assert 0.15 < effect["model_g"] < 0.45
+    assert 0.01 < effect["model_p"] < 0.5
+
+
+def test_what_is_none_of_the_labels_is_an_answer_too() -> None:
+    text = {"J": "You press <<J>>. ", "F": "You press <<F>>. ", "?": "You press <<I would rather not say>>. "}
+    people, model = (
+        [Transcript("".join(text[key] for key in keys), "own2026", "e", f"{side}{n}") for n in range(8)]
+        for side, keys in (("p", "JFJFJFJF"), ("m", "J???J???"))
+    )
+    labels = shared_labels(people)
+    sides = [behaviours(of, labels)["own2026"] for of in (people, model)]
+    (marginal, *_) = compare_study(*sides, 19, FEW).distances
+    assert marginal["distance"] == pytest.approx(0.75)
+    blank = Transcript(people[0].text.replace("<<J>>", "<<>>"), "own2026", "e", "blank")
+    (found,) = behaviours([blank], labels)["own2026"]
+    assert {answer for _, answer in found.marginal} == {"F"}
+
+
+def test_a_session_that_the_module_cannot_read_is_left_out_and_said() -> None:
+    def ask(segment: str, *_: object) -> Ask:
+        if "They" in segment:
+            raise UnreadableError("somebody else")
+        return Ask(options=("J", "F"))
+
+    own = Study("own2026", ask, first_trial="You", effects={"share of J": lambda of: 0.5})
+    told = [Transcript(f"{who} press <<J>>.", "own2026", "e", who) for who in ("You", "You all", "You both", "They")]
+    found, notes = readable(behaviours(told, {}, {"own2026": own}), "these")
+    assert [one.key.participant for one in found["own2026"]] == ["You", "You all", "You both"]
+    assert all(one.effects for one in found["own2026"])
+    (note,) = notes
+    assert note.startswith("1 of 4 sessions of these cannot be read by the module of own2026")
+    none, _ = readable(behaviours(told[3:], {}, {"own2026": own}), "these")
+    assert len(none["own2026"]) == 1
 
 
 def test_parameters_of_a_person_are_the_mean_of_the_sessions_that_have_them() -> None:

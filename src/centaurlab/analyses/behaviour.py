@@ -18,6 +18,8 @@ STAYS = "the same again"
 
 Cells = Counter[tuple[str, str]]
 """How often each answer was given to each item."""
+NO_OPTION = "(no option)"
+"""What is none of the labels that people answer with, such as words: all of it counts as one answer."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Behaviour:
     choices after rewards. ``features``: what people may differ in, shares of answers and of repetitions; ``kinds``: of
     which kind of question those that are shares of answers are. ``effects``: the study's named effects.
     ``offered``: what could have been answered to the items, where that is known. ``person``: whose the session is.
+    ``problem``: why the study's module could not read it, where it could not.
     """
 
     key: SessionKey
@@ -39,6 +42,7 @@ class Behaviour:
     kinds: Mapping[str, str] = field(default_factory=dict)
     offered: frozenset[tuple[str, str]] = frozenset()
     person: Unit | None = None
+    problem: str | None = None
 
 
 def behaviours(
@@ -53,6 +57,19 @@ def behaviours(
         one = _behaviour(transcript, labels, own_studies)
         found[transcript.study].append(replace(one, person=persons.unit(one.key)) if persons is not None else one)
     return found
+
+
+def readable(found: Mapping[str, list[Behaviour]], whose: str) -> tuple[dict[str, list[Behaviour]], list[str]]:
+    """Of each study the sessions that its module could read, where it could some; and notes on the others."""
+    kept, notes = {}, []
+    for study, sessions in found.items():
+        kept[study] = [one for one in sessions if one.problem is None] or sessions
+        if unread := [one for one in sessions if one.problem is not None]:
+            notes.append(
+                f"{len(unread)} of {len(sessions)} sessions of {whose} cannot be read by the module of {study} and "
+                f"say nothing here, such as {unread[0].key}: {unread[0].problem}"
+            )
+    return kept, notes
 
 
 def joined(sessions: Sequence[Behaviour]) -> Behaviour:
@@ -106,12 +123,15 @@ def _behaviour(
     if options.rule == "module" and study is not None:
         trials = session_trials(transcript, study)
         answers = [None if is_blank(one.answer) else (one.kind, one.role or one.answer) for one in trials]
-        offers = [trial.roles or trial.options or () for trial in trials]
+        offers = [trial.roles or trial.options for trial in trials]
         effects = {name: compute(trials) for name, compute in study.effects.items()}
         stays = list(_stays(trials))
     elif options.rule == "labels of the study":
-        answers = [("answer", role) if role else None for role in options.role_R]
-        offers = [options.of(response) or () for response in range(len(answers))]
+        offers = [options.of(response) for response in range(len(options.role_R))]
+        told = [
+            role or (NO_OPTION if offer is None else None) for role, offer in zip(options.role_R, offers, strict=True)
+        ]
+        answers = [("answer", one) if one else None for one in told]
     else:  # labels that may be another's other option say nothing together
         answers, offers = [], []
     items = session_items(transcript, options, study) if answers else []
@@ -123,7 +143,7 @@ def _behaviour(
             part = f"part {place * BINS // len(answers)}"
             asked = f"{answer[0]}: {item or part}"
             marginal[asked, answer[1]] += 1
-            if answer[1] in offer:  # not where a module classes answers anew
+            if offer and answer[1] in offer:  # not where a module classes answers anew
                 offered |= {(asked, meaning) for meaning in offer}
             dynamics[f"{answer[0]}, {part}", answer[1]] += 1
     by_kind: dict[str, list[str]] = defaultdict(list)
@@ -145,7 +165,10 @@ def _behaviour(
         dynamics[situation, "another"] += not is_repeated
         by_situation[situation].append(is_repeated)
     features |= {f"{situation}: {STAYS}": share(repeated) for situation, repeated in by_situation.items()}
-    return Behaviour(transcript.key, marginal, dynamics, features, effects, (transcript,), kinds, frozenset(offered))
+    return Behaviour(
+        *(transcript.key, marginal, dynamics, features, effects, (transcript,), kinds, frozenset(offered)),
+        problem=options.problem,
+    )
 
 
 def _stays(trials: Sequence[Trial]) -> Iterator[tuple[str, bool]]:

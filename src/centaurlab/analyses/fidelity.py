@@ -3,7 +3,7 @@
 Whoever simulated, here or elsewhere, sessions are read as people's are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from centaurlab.analyses.analysis import Analysis, Finding
-from centaurlab.analyses.behaviour import behaviours
+from centaurlab.analyses.behaviour import behaviours, readable
 from centaurlab.analyses.fidelity_study import ALPHA, CELL_COLUMNS, EFFECT_COLUMNS, compare_study
 from centaurlab.analyses.finished import Run, command, facts_of, folder_pictures, read_table
 from centaurlab.analyses.parameters import parameters
@@ -109,14 +109,15 @@ def find_fidelity(
     source = open_source(people_data or DataArguments(asked.people, markers=asked.markers), sessions)
     people = list(source)
     labels = shared_labels(people, own_studies)
-    of_people = behaviours(people, labels, own_studies, source.persons)
+    of_people, notes = readable(behaviours(people, labels, own_studies, source.persons), asked.people)
     fit = partial(parameters, labels=labels, own_studies=own_studies)
     rows: dict[str, list[dict[str, Any]]] = {"distances": [], "effects": [], "cells": []}
     systems = []
     for name in asked.simulated:  # all of them are read before minutes of permutations
         path = Path(name) / SIMULATED
         acted = open_source(DataArguments(str(path) if path.exists() else name))
-        of_model = behaviours(acted, labels, own_studies, acted.persons)
+        of_model, unread = readable(behaviours(acted, labels, own_studies, acted.persons), model_label(name))
+        notes += unread
         if unknown := sorted(of_model.keys() - of_people.keys()):
             raise UserError(
                 f"{name} simulates {', '.join(unknown)}, of which {asked.people} has no people; leave it out"
@@ -153,18 +154,22 @@ def find_fidelity(
         record["nll_and_distance"] = vars(agreement)
         record["verdict"] += f"; {_said_of_gap(agreement)}"
     drawn = {name: figure for name, figure in figures.items() if figure is not None}
-    return Finding(tables, record, drawn, shown=[*shown, *_left_out(distances), record["verdict"]])
+    notes += _left_out(distances)
+    record["notes"] = notes
+    return Finding(tables, record, drawn, shown=[*shown, *(f"note: {note}" for note in notes), record["verdict"]])
 
 
-def _left_out(distances: pd.DataFrame) -> list[str]:
-    """Which simulated sessions are in no comparison."""
-    some = distances[distances["left_out"] > 0].drop_duplicates(["system", "study"])
-    columns = ("system", "study", "left_out", "sessions")
-    return [
-        f"note: of {system}, {left} of {left + compared} sessions of {study} are left out: they stand in for nobody in "
-        "--people, or are replicates that not all have"
-        for system, study, left, compared in zip(*(some[name] for name in columns), strict=True)
-    ]
+def _left_out(distances: pd.DataFrame) -> Iterator[str]:
+    """Which sessions are in no comparison."""
+    reasons = {
+        "left_out": "simulated sessions are left out: they stand in for nobody in --people, or not all have as many",
+        "people_left_out": "sessions of people are left out: they are of experiments that were not simulated",
+    }
+    once = distances.drop_duplicates(["system", "study"])
+    for column, reason in reasons.items():
+        some = once[once[column] > 0]
+        for system, study, n in zip(some["system"], some["study"], some[column], strict=True):
+            yield f"{system}, {study}: {n} {reason}"
 
 
 def _check_models(simulated: Sequence[str], scored: Sequence[ScoreRun]) -> None:
@@ -292,7 +297,7 @@ def section(run: Run) -> Section:
     return Section(
         title="Simulated behaviour",
         question="Does the model behave as people do when it acts?",
-        answers=(f"{run.about['verdict']}.",),
+        answers=(f"{run.about['verdict']}.", *(f"{note}." for note in run.about.get("notes", ()))),
         explanation=(
             "The model answered in people's place, its own answers in the history. Distances of few people are above "
             "zero by chance: the floor is what two random halves of the people are apart. p values come from "

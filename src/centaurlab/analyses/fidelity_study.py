@@ -55,13 +55,15 @@ class StudyFidelity:
 class _Matched:
     """People and those that stand in for them: each its own where ``is_paired``, else all for all.
 
-    ``n_sessions``: of the model that are compared, which several of a person make one of.
+    ``n_sessions``: of the model that are compared, which several of a person make one of. ``people_left_out``: people's
+    sessions of experiments that the model was never in.
     """
 
     people: list[Behaviour]
     simulated: list[list[Behaviour]]
     is_paired: bool
     n_sessions: int
+    people_left_out: int = 0
 
     def sessions(self, people: Sequence[Sequence[float]], model: Sequence[Sequence[Sequence[float]]]) -> Sessions:
         """K numbers of each session as arrays."""
@@ -83,7 +85,7 @@ def compare_study(
     matched = _matched(people, model)
     in_order = [*matched.people, *(session for of in matched.simulated for session in of)]
     about = {"people": len(matched.people), "sessions": matched.n_sessions, "paired": matched.is_paired}
-    about["left_out"] = len(model) - matched.n_sessions
+    about |= {"left_out": len(model) - matched.n_sessions, "people_left_out": matched.people_left_out}
     rows: list[dict[str, Any]] = []
     cell_rows: list[dict[str, Any]] = []
     for axis in ("marginal", "dynamics"):
@@ -130,9 +132,9 @@ def compare_study(
             for side, estimate in (("people", one.people), ("model", one.model), ("difference", one.difference))
             for end, value in (("", estimate.value), ("_low", estimate.low), ("_high", estimate.high))
         }
-        | {"people_g": hedges_g(people_N), "model_g": hedges_g(model_N), "model_p": one.model.p}
-        | {"pas": agreement_of_tests(people_N, model_N), "verdict": one.verdict(p < ALPHA)}
-        for (name, (one, people_N, model_N)), p in zip(compared.items(), adjusted[len(rows) :], strict=True)
+        | _tests(people_N, model_NR)
+        | {"verdict": one.verdict(p < ALPHA)}
+        for (name, (one, people_N, model_NR)), p in zip(compared.items(), adjusted[len(rows) :], strict=True)
     ]
     return StudyFidelity(rows, effects, cell_rows)
 
@@ -144,14 +146,25 @@ def _individuals(numbers: Sessions, permutations: int, estimates: EstimateArgume
 
 
 def _effects(matched: _Matched) -> dict[str, tuple[EffectFidelity, FloatArray, FloatArray]]:
-    """Each named effect, and its values of people and of simulated ones, the mean of a person's replicates."""
+    """Each named effect, and its values of people (N,) and of simulated ones (M, R)."""
     found = {}
     for name in matched.people[0].effects if matched.people else ():
         if all(name in session.effects for session in matched.people):
             people_N = np.array([session.effects[name] for session in matched.people])
             model_NR = np.array([[session.effects.get(name, np.nan) for session in of] for of in matched.simulated])
-            found[name] = effect_fidelity(people_N, model_NR, matched.is_paired), people_N, _finite_mean(model_NR.T)
+            found[name] = effect_fidelity(people_N, model_NR, matched.is_paired), people_N, model_NR
     return found
+
+
+def _tests(people_N: FloatArray, model_NR: FloatArray) -> dict[str, float]:
+    """What others say of an effect of one session each: the mean over replicates, of p the median."""
+    replicates = model_NR.T
+    return {
+        "people_g": hedges_g(people_N),
+        "model_g": float(np.mean([hedges_g(of) for of in replicates])),
+        "model_p": float(np.median([effect_fidelity(people_N, of[:, None], False).model.p for of in replicates])),
+        "pas": float(np.mean([agreement_of_tests(people_N, of) for of in replicates])),
+    }
 
 
 def _finite_mean(values_RX: FloatArray) -> FloatArray:
@@ -168,21 +181,23 @@ def _matched(people: Sequence[Behaviour], model: Sequence[Behaviour]) -> _Matche
     for session in model:
         name = _REPLICATE.fullmatch(session.key.participant)
         groups.setdefault((session.key.experiment, name[1] if name else session.key.participant), []).append(session)
-    of_people = {
+    own = {
         person: of
         for person, of in groups.items()
         if person in known and all(_REPLICATE.fullmatch(one.key.participant) for one in of)
     }
-    if 2 * len(of_people) < len(groups) or not groups:
-        first = [of[0] for of in groups.values()]
-        simulated = [[joined(of)] for of in _by_person(first, first)]
-        return _Matched([joined(of) for of in _by_person(people, people)], simulated, False, len(first))
-    groups = of_people
-    least = min(map(len, groups.values()))
-    own = [known[person] for person in groups]
-    replicates = [of[:least] for of in groups.values()]
-    simulated = [[joined(run) for run in zip(*of, strict=True)] for of in _by_person(own, replicates)]
-    return _Matched([joined(of) for of in _by_person(own, own)], simulated, True, least * len(groups))
+    if 2 * len(own) < len(groups) or not groups:
+        sides = list(people), [of[0] for of in groups.values()]
+        both = set.intersection(*({session.key.experiment for session in side} for side in sides))
+        asked, acted = ([session for session in side if session.key.experiment in both or not both] for side in sides)
+        simulated = [[joined(of)] for of in _by_person(acted, acted)]
+        of_people = [joined(of) for of in _by_person(asked, asked)]
+        return _Matched(of_people, simulated, False, len(acted), len(people) - len(asked))
+    least = min(map(len, own.values()))
+    asked = [known[person] for person in own]
+    replicates = [of[:least] for of in own.values()]
+    simulated = [[joined(run) for run in zip(*of, strict=True)] for of in _by_person(asked, replicates)]
+    return _Matched([joined(of) for of in _by_person(asked, asked)], simulated, True, least * len(own))
 
 
 def _by_person(sessions: Sequence[Behaviour], of_sessions: Sequence[_T]) -> list[list[_T]]:
