@@ -62,7 +62,7 @@ def test_with_a_tokenizer_it_counts_the_tokens_that_scoring_reads(path, capsys, 
 
 def test_people_are_listed_with_their_ids_and_sessions(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "400")
-    who = [(1, "a/1", {"age": 3}), (1, "a/2", {"age": 3}), (1, "a/3", {"age": 4}), (2, "a/1", {})]
+    who = [(1, "a/1", {"age": 3}), (1, "a/2", {"age": 3}), (1, "a/3", {"age": 9}), (2, "a/1", {})]
     who += [(3, "a/1", {"person": "Ann, B."}), (4, "b/1", {"person": "Ann, B."})]
     path = write_transcripts(
         tmp_path / "s.jsonl",

@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -30,7 +31,7 @@ from helpers.paths import PSYCH_201, SHARED
 from helpers.transcripts import TEXT, write_transcripts
 
 PERSONS = SHARED / "data" / "persons"
-Session = tuple[SessionKey, Mapping[str, object]]
+Session = tuple[SessionKey, Mapping[str, Any]]
 
 
 def day(number: object, participant: object = 7, study: str = "casino2024", **fields: object) -> Session:
@@ -55,7 +56,18 @@ TOGETHER, APART = [["day1", "day2"]], [["day1"], ["day2"]]
         ({"FACSIMILE A/D": -0.03}, {"FACSIMILE A/D": -0.03}, TOGETHER, BY_METADATA),
         ({"age": 37}, {"age": 25}, APART, OTHER_METADATA),
         ({"age": 37, "gender": "f"}, {"age": 37, "gender": "m"}, APART, OTHER_METADATA),
-        ({"age": 37, "BDI-II score": 3}, {"age": 37, "BDI-II score": 4}, APART, OTHER_METADATA),
+        ({"gender": "Female"}, {"gender": "f"}, TOGETHER, BY_METADATA),
+        ({"native": True}, {"native": "true"}, TOGETHER, BY_METADATA),
+        ({"native": True}, {"native": False}, APART, OTHER_METADATA),
+        ({"age": 37}, {"age": 38}, TOGETHER, BY_METADATA),
+        ({"age": 38}, {"age": 39}, TOGETHER, BY_METADATA),
+        ({"age": 37}, {"age": 39}, APART, OTHER_METADATA),
+        ({"age": "18-25"}, {"age": "26-35"}, APART, OTHER_METADATA),
+        ({"age": 37, "BDI-II score": 3}, {"age": 37, "BDI-II score": 4}, TOGETHER, BY_METADATA),
+        ({"BDI-II score": 3}, {"BDI-II score": 4}, TOGETHER, UNTOLD),
+        ({"age": 37, "drug": "levodopa"}, {"age": 37, "drug": "placebo"}, TOGETHER, BY_METADATA),
+        ({"visit": 1, "group": "A"}, {"visit": 2, "group": "B"}, TOGETHER, UNTOLD),
+        ({"partner_gender": "f"}, {"partner_gender": "m"}, TOGETHER, UNTOLD),
         ({"age": 37, "accuracy": 0.5}, {"age": 37, "accuracy": 0.9}, TOGETHER, BY_METADATA),
         ({"age": 37, "total_score": 5}, {"age": 37, "total_score": 9}, TOGETHER, BY_METADATA),
         ({"participant_id": "7a"}, {"participant_id": "7b"}, TOGETHER, UNTOLD),
@@ -114,7 +126,7 @@ def test_the_catalog_knows_what_the_ids_of_a_study_mean() -> None:
 
 
 def test_people_are_called_by_their_id_where_that_tells_them_apart() -> None:
-    sessions = [day(1, 7, age=1), day(2, 7, age=2), day(3, 7, age=2), day(1, 8), day(2, 8), day(1, 9)]
+    sessions = [day(1, 7, age=1), day(2, 7, age=4), day(3, 7, age=4), day(1, 8), day(2, 8), day(1, 9)]
     persons = find_persons(sessions)
     assert [persons.name(key) for key, _ in sessions] == [
         *("7 (casino2024/day1)", "7 (casino2024/day2)", "7 (casino2024/day2)"),
@@ -129,10 +141,11 @@ def test_people_are_called_by_their_id_where_that_tells_them_apart() -> None:
 
 
 def connected(sessions: list[Session]) -> list[list[str]]:
-    """Brute force: any two sessions are alike unless a field of both differs; people are what is connected."""
+    """Brute force: two sessions are alike unless sex differs or age by over a year; people are what is connected."""
+    most = {"age": 1, "sex": 0}
     parent = {key: {key} for key, _ in sessions}
     for (first, a), (second, b) in itertools.combinations(sessions, 2):
-        if all(a[name] == b[name] for name in a.keys() & b.keys()):
+        if all(abs(a[name] - b[name]) <= most[name] for name in a.keys() & b.keys() & most.keys()):
             together = parent[first] | parent[second]
             for key in together:
                 parent[key] = together
@@ -141,14 +154,14 @@ def connected(sessions: list[Session]) -> list[list[str]]:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(0, 2)), min_size=1, max_size=8))
-def test_people_are_what_is_connected_by_sessions_that_nothing_tells_apart(metadata: list[dict[str, object]]) -> None:
+@given(st.lists(st.dictionaries(st.sampled_from(["age", "sex", "BDI"]), st.integers(0, 4)), min_size=1, max_size=8))
+def test_people_are_what_is_connected_by_sessions_that_nothing_tells_apart(metadata: list[dict[str, int]]) -> None:
     sessions = [day(i, **fields) for i, fields in enumerate(metadata)]
     assert groups(sessions) == connected(sessions)
 
 
 def test_a_thousand_sessions_of_one_id_take_no_time() -> None:
-    sessions = [day(i, 0, age=i) for i in range(20_000)]
+    sessions = [day(i, 0, age=2 * i) for i in range(20_000)]
     persons = find_persons(sessions)
     assert len(persons.by_person(key for key, _ in sessions)) == 20_000
 

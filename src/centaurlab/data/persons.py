@@ -2,16 +2,19 @@
 
 A ``person`` column says it, where there is one, over all studies. Else an id is one person in a study, unless something
 speaks against it: the catalog (``catalog.facts``) knows studies whose ids begin anew in each experiment, and two
-sessions of one id are of different people where a person-level field that both have differs. Sessions that nothing
-tells apart stay together, with equal metadata or without any: to keep two people on one side of a split costs a
-little, to have one person on both makes every number wrong. Studies that the catalog knows to share a sample share
-people, by the same ids. Nothing is ever joined across ids, since different people give the same answers.
+sessions of one id are of different people where a field that both have, and that is known to be the same for a person
+at any time, differs. Sessions that nothing tells apart stay together, with equal metadata or without any: to keep two
+people on one side of a split costs a little, to have one person on both makes every number wrong. Studies that the
+catalog knows to share a sample share people, by the same ids. Nothing is ever joined across ids, since different people
+give the same answers.
 """
 
+import math
 import re
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
@@ -38,6 +41,13 @@ UNTOLD = "kept together as one person, as no metadata tell"
 ANEW, OTHER_METADATA = "another person in each experiment by the catalog", "several people by other metadata"
 """Whether an id of several sessions counts as one person, and why."""
 
+_OF_A_PERSON = {
+    *("age", "ages", "birth", "birthdate", "birthday", "birthyear", "born", "dob", "education", "ethnicity", "gender"),
+    *("handedness", "nationality", "native", "race", "sex"),
+}
+"""Words in the names of fields that tell people apart: of others nobody knows that they are as they were the last time,
+as a treatment, a visit and the score of a questionnaire are not."""
+_OF_OTHERS = {"avatar", "face", "opponent", "partner", "stimulus", "target"}
 _OF_A_SESSION = {
     *("accuracy", "block", "blocks", "bonus", "comment", "comments", "condition", "conditions", "correct"),
     *("counterbalance", "counterbalancing", "date", "day", "duration", "earned", "earnings", "end"),
@@ -49,6 +59,8 @@ _OF_A_SESSION = {
 """Words in the names of fields that tell of a session and not of the person."""
 _SCORE = {"average", "completed", "feedback", "final", "mean", "performance", "score", "scores", "sum", "total"}
 """Words that tell of a session where there is no other; a score of a questionnaire is the person's."""
+_ALIKE = {"true": "1.0", "false": "0.0", "f": "female", "m": "male"}
+_YEARS = ("of even years", "of odd years")
 _WORD = re.compile(r"[A-Z]+s(?![a-z])|[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # RTs is a word
 
 _Traits = tuple[tuple[str, str], ...]
@@ -184,6 +196,7 @@ class _ById:
         self._ends = array("q", [0, 0])  # of names and values
 
     def add(self, key: SessionKey, traits: _Traits) -> None:
+        traits = tuple(part for trait in traits for part in _aged(*trait))
         fields = tuple(name for name, _ in traits)
         self._kinds.append(self._studies.setdefault(key.study, len(self._studies)))
         self._kinds.append(self._experiments.setdefault(key.experiment, len(self._experiments)))
@@ -260,8 +273,8 @@ def _of_id(
 def _told_apart(sessions: Sequence[_Session]) -> tuple[list[list[_Session]], str]:
     """The sessions of an id by person, and how that is known.
 
-    Joined is whatever no field that both have tells apart, and what is joined with the same; for each two sets of
-    fields, sessions are compared by the values of the fields that both sets hold.
+    Joined is whatever no field of a person that both have tells apart, and what is joined with the same; for each two
+    sets of fields, sessions are compared by the values of those that both sets hold.
     """
     parent = list(range(len(sessions)))
 
@@ -276,10 +289,14 @@ def _told_apart(sessions: Sequence[_Session]) -> tuple[list[list[_Session]], str
     told = True
     for first, second in product(by_fields, repeat=2):
         common = set(first) & set(second)
-        told &= bool(common)
-        for alike in _matched(*(_by_values(sessions, by_fields[fields], common) for fields in (first, second))):
-            for i in alike:
-                parent[root(i)] = root(alike[0])
+        of_person = set(filter(_is_of_a_person, common))
+        pair = [*by_fields[first], *by_fields[second]]
+        told &= bool(of_person) or (bool(common) and len(_by_values(sessions, pair, common)) == 1)
+        for years in _YEARS:
+            names = {name for name in of_person if not name.endswith(years)}
+            for alike in _matched(*(_by_values(sessions, by_fields[fields], names) for fields in (first, second))):
+                for i in alike:
+                    parent[root(i)] = root(alike[0])
     groups: dict[int, list[_Session]] = defaultdict(list)
     for i, session in enumerate(sessions):
         groups[root(i)].append(session)
@@ -298,6 +315,21 @@ def _by_values(sessions: Sequence[_Session], of: Sequence[int], names: Collectio
 
 def _matched(first: Mapping[_Digested, list[int]], second: Mapping[_Digested, list[int]]) -> Iterator[list[int]]:
     return (first[values] + second[values] for values in first if values in second)
+
+
+@lru_cache(4096)
+def _is_of_a_person(name: str) -> bool:
+    words = {word.casefold() for word in _WORD.findall(name)}
+    return not words.isdisjoint(_OF_A_PERSON) and words.isdisjoint(_OF_OTHERS)
+
+
+def _aged(name: str, value: str) -> _Traits:
+    """A trait as it is compared; an age as two, of which one is equal where there is at most a birthday between."""
+    if "age" in {word.casefold() for word in _WORD.findall(name)}:
+        with suppress(ValueError, OverflowError):
+            years = math.floor(float(value))
+            return tuple((f"{name} {half}", str((years + i) // 2)) for i, half in enumerate(_YEARS))
+    return ((name, value),)
 
 
 @lru_cache(4096)
@@ -324,11 +356,12 @@ def traits_of(fields: Mapping[str, object]) -> _Traits:
 
 
 def _plain(value: str | float | Decimal) -> str:
-    """A value as it is compared: ``37``, ``37.0`` and ``'37'`` are equal, and so are ``Female`` and ``female``."""
+    """A value as it is compared: ``37``, ``37.0`` and ``'37'`` are equal, and ``Female`` and ``f``, True and 'true'."""
     try:
         return repr(float(value))
     except ValueError:
-        return str(value).strip().casefold()
+        text = str(value).strip().casefold()
+        return _ALIKE.get(text, text)
 
 
 def _names(key: SessionKey) -> tuple[str, str, str]:
