@@ -221,6 +221,10 @@ def test_one_of_many_models_and_tests_is_judged_by_a_p_that_counts_them_all() ->
     )
     assert "has seen transcripts of these: their order" in of_order
     assert "(p = 0.001 over 9 sessions, 0.004 adjusted for 4 models" in of_order
+    same = verdicts(table[:2].assign(model=["runs/a/merged", "runs/b/merged"]))
+    assert [words.split(" ")[0].rstrip(",") for words in same] == ["runs/a/merged", "runs/b/merged"]
+    (of_some,) = verdicts(table[:1].assign(advantage=-2.4))
+    assert "drawn anew in some sessions, and not on average" in of_some
     (alone,) = verdicts(table[:1])
     assert "has seen transcripts of these: their letters" in alone
     assert "adjusted" not in alone

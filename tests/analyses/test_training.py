@@ -22,4 +22,10 @@ def test_a_study_that_diverged_is_named_and_left_out_of_the_means(tmp_path: Path
     _, lacking, said = training_section(Run(tmp_path, about, {})).answers
     assert "not a number in bandit" in lacking
     assert "fell in 1 of 1 studies" in said
+    assert "others show no clear change. Mean" in said
+    one_person = held_out[0] | {"study": "recall", "participants": 1, "change_low": None, "change_high": None}
+    *_, said = training_section(Run(tmp_path, about | {"held_out": [held_out[0], one_person]}, {})).answers
+    assert "fell in 1 of 2 studies" in said
+    assert "others show no clear change, or have no interval (1). Mean" in said
+    *_, said = training_section(Run(tmp_path, about, {})).answers
     assert "2.000 nats per response before, 1.000 after" in said

@@ -8,6 +8,7 @@ from scipy.stats import entropy
 from centaurlab.analyses.ceiling import find_ceiling
 from centaurlab.cognitive.ceiling import ceiling
 from centaurlab.cognitive.session import Session
+from centaurlab.runtime.errors import UserError
 from helpers.trials import choices, session_of
 
 OPTIONS = "abc"
@@ -109,6 +110,8 @@ def test_where_everybody_guesses_nobody_is_predicted_below_chance(n_items: int) 
 def test_a_study_without_items_has_no_ceiling() -> None:
     assert ceiling("s", [session_of(choices("abab", "ab"), name) for name in ("p1", "p2")]) is None
     assert ceiling("s", [session_of(choices("a", "ab", ["one"]))]) is None
+    with pytest.raises(UserError, match="no ceiling, as no item with options is met by two people: s"):
+        find_ceiling([], ["s"], {})
 
 
 def test_who_knows_the_person_predicts_better_where_people_differ_by_one_trait() -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.finished import Run, command, facts_of, folder_pictures, has_table, read_table
 from centaurlab.cognitive.ceiling import FEW_PEOPLE, FEWEST, Ceiling
-from centaurlab.display.figures.style import GREY, INK, LIGHT, SERIES, model_label, new_figure, short, styled
+from centaurlab.display.figures.style import GREY, INK, LIGHT, SERIES, model_labels, new_figure, short, styled
 from centaurlab.display.section import Section
 from centaurlab.display.tables import Table, table_of
 from centaurlab.results.run import ScoreRun
@@ -58,6 +58,8 @@ class CeilingArguments:
 
 def find_ceiling(ceilings: Sequence[Ceiling], without: Sequence[str], runs: Mapping[str, ScoreRun]) -> Finding:
     """The bracket of each study and the completeness of each model; ``without``: studies that have no items."""
+    if not ceilings:
+        raise UserError(f"no ceiling, as no item with options is met by two people: {', '.join(without)}")
     frame = pd.DataFrame(map(_row, ceilings))
     places = pd.DataFrame(
         [row for name, run in runs.items() for row in _places(name, run, ceilings)],
@@ -78,7 +80,7 @@ def find_ceiling(ceilings: Sequence[Ceiling], without: Sequence[str], runs: Mapp
     return Finding(
         tables=tables,
         record={"verdict": verdict, "notes": said},
-        figures={"ceiling": ceiling_figure(ceilings, places)} if ceilings else {},
+        figures={"ceiling": ceiling_figure(ceilings, places)},
         shown=[*shown, *said, verdict],
     )
 
@@ -151,7 +153,7 @@ def ceiling_figure(ceilings: Sequence[Ceiling], places: pd.DataFrame) -> "Figure
     """NLL of each model between chance (open circle) and the bracket (grey band), a line per study."""
     figure = new_figure(22 + 5 * len(ceilings))
     axes = figure.add_subplot()
-    models = list(dict.fromkeys(places["model"]))
+    models = list(labels := model_labels(places["model"]))
     for y, one in enumerate(ceilings):
         axes.plot([one.bound.value, one.achieved.value], [y, y], color=LIGHT, linewidth=7, solid_capstyle="butt")
         axes.plot([one.achieved.value, one.chance], [y, y], color=LIGHT, linewidth=0.6)
@@ -165,7 +167,7 @@ def ceiling_figure(ceilings: Sequence[Ceiling], places: pd.DataFrame) -> "Figure
     axes.set_title("Chance (open), ceiling (grey band)" + (", models" if models else ""), color=INK)
     axes.set_xlabel("NLL (nats per response; lower: closer to people)")
     for model, (colour, marker) in zip(models, SERIES, strict=False):
-        axes.plot([], [], marker=marker, color=colour, markersize=3.5, linestyle="none", label=model_label(model))
+        axes.plot([], [], marker=marker, color=colour, markersize=3.5, linestyle="none", label=labels[model])
     if models:
         figure.legend(loc="outside lower center", ncols=2)
     return figure

@@ -19,7 +19,7 @@ from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.finished import Run, command, facts_of, folder_pictures, read_table
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.display.figures.intervals import Row, change_rows
-from centaurlab.display.figures.style import SERIES, model_label
+from centaurlab.display.figures.style import SERIES, model_label, model_labels
 from centaurlab.display.section import INTERVALS, Section
 from centaurlab.display.tables import Table, table_of
 from centaurlab.results.run import ScoreRun, is_score_folder, scored_models
@@ -278,11 +278,11 @@ def verdicts(table: pd.DataFrame) -> list[str]:
     Where several models or tests are asked, by p adjusted for all of them (Holm); both together are not judged.
     """
     said = []
-    rows = _overall(table)
+    rows, labels = _overall(table), model_labels(table["model"])
     adjusted = holm([math.nan if row["test"] == BOTH else row["p"] for row in rows])
     n_asked = sum(row["test"] != BOTH for row in rows)
     for row, p in zip(rows, adjusted, strict=True):
-        test, model = row["test"], model_label(row["model"])
+        test, model = row["test"], labels[row["model"]]
         ranked = f"p = {number(row['p'])} over {counted(row['sessions'], 'session')}"
         if test == BOTH:
             said.append(f"{model}, by letters and order together: {ranked}")
@@ -298,7 +298,8 @@ def verdicts(table: pd.DataFrame) -> list[str]:
             are = (
                 "their letters are likelier than letters" if test == LETTERS else "their order is likelier than orders"
             )
-            said.append(f"{model} has seen transcripts of these: {are} drawn anew ({ranked}; {size})")
+            not_all = "" if row["advantage"] > 0 else " in some sessions, and not on average"
+            said.append(f"{model} has seen transcripts of these: {are} drawn anew{not_all} ({ranked}; {size})")
         else:
             said.append(
                 f"{model}, by the published {test}: no sign that it has seen these transcripts ({ranked}; {size}); "
@@ -323,12 +324,16 @@ def advantage_figure(table: pd.DataFrame, test: str) -> "Figure":
         for row in table.to_dict("records")
     ]
     quantity = f"advantage (nats per session)\n← drawn {test} likelier · published {test} likelier →"
-    return change_rows(rows, list(map(model_label, models)), f"Published {test} against {test} drawn anew", quantity)
+    return change_rows(
+        rows, list(model_labels(models).values()), f"Published {test} against {test} drawn anew", quantity
+    )
 
 
 def shown_table(table: pd.DataFrame) -> Table:
     """All of it; over all studies below."""
-    shown = table.assign(model=table["model"].map(model_label)).sort_values("study", key=lambda s: s != ALL_STUDIES)
+    shown = table.assign(model=table["model"].map(model_labels(table["model"]))).sort_values(
+        "study", key=lambda s: s != ALL_STUDIES
+    )
     columns = {"test": "test", "study": "study", "model": "model", "p": "p", "small": f"sessions with p ≤ {_SMALL}"}
     columns |= {"advantage": "advantage (nats per session)", "sessions": "sessions", "people": "people"}
     n_models = int((shown["study"] == ALL_STUDIES).sum())

@@ -24,7 +24,7 @@ from centaurlab.display.figures.behaviour import effects_figure
 from centaurlab.display.figures.style import SERIES, model_label
 from centaurlab.display.section import Section
 from centaurlab.display.tables import Table, table_of
-from centaurlab.runs.integrity import check_file
+from centaurlab.runs.integrity import check_file, file_digest
 from centaurlab.runtime.errors import UserError, one_line
 from centaurlab.runtime.limits import OutOfTimeError, time_limit
 from centaurlab.stats.arguments import EstimateArguments
@@ -97,7 +97,9 @@ def find_effects(asked: EffectsArguments, estimates: EstimateArguments) -> Findi
     figure = effects_figure(table.assign(effect=table["effect"] + " " + table["experiment"]), has_zero=False)
     verdict = _verdict(table)
     drawn = {"effects": figure} if figure else {}
-    return Finding({"effects.csv": table}, {"verdict": verdict}, drawn, shown=[_shown(table), verdict])
+    record = {"verdict": verdict, "data": asked.people or "beside the lists of effects"}
+    read = {str(path): file_digest(path) for one in lists for path in (one.path, *people[one.study].values())}
+    return Finding({"effects.csv": table}, record | {"read": read}, drawn, shown=[_shown(table), verdict])
 
 
 def _of_run(folder: Path, lists: Sequence[EffectList]) -> list[tuple[EffectList, list[dict[str, Path]]]]:

@@ -300,6 +300,8 @@ def gain_answers(gains: Sequence[Gain], summaries: Sequence[Gain], contrast: Con
         d = estimate_of(summary, "d")
         these = Estimate(d.value, *(_number(summary.get(f"d_{end}_these")) for end in ("low", "high")))
         said += verdict_over(contrast, d, studies, these=these)
+        if (n_d := sum(one.is_defined for one in studies.values())) < len(studies):
+            said += f" (d is defined in {n_d} of them)"
         error = number(summary.get("d_sem"))
         known = f"; standard error over studies {error}" if error != NOTHING else ""
         between = [_number(summary.get(f"improved_{end}")) for end in ("low", "high")]

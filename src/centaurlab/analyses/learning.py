@@ -32,7 +32,7 @@ from centaurlab.analyses.finished import (
     score_runs_of,
 )
 from centaurlab.display.figures.intervals import Row, change_rows
-from centaurlab.display.figures.style import LIGHT, SERIES, model_label, new_figure, short, styled
+from centaurlab.display.figures.style import LIGHT, SERIES, model_labels, new_figure, short, styled
 from centaurlab.display.section import INTERVALS, NLL, Section
 from centaurlab.display.tables import Table, table_of
 from centaurlab.results.joined import CommonResponses
@@ -260,7 +260,7 @@ def slope_figure(found: Mapping[str, Learning]) -> "Figure":
         for study, q in of_model.q.items():
             rows.append(Row(study, of_model.slopes[study], i, q=q))
     quantity = "slope (nats per doubling of the trial number)\n← predicted better later · worse later →"
-    return change_rows(rows, list(map(model_label, found)), "Change of the NLL over a session", quantity)
+    return change_rows(rows, list(model_labels(found).values()), "Change of the NLL over a session", quantity)
 
 
 @styled
@@ -296,7 +296,7 @@ def curve_figure(found: Mapping[str, Learning]) -> "Figure":
     lines = [
         Line2D([], [], color=c, marker=m, markersize=3, linewidth=0.9) for (c, m), _ in zip(SERIES, found, strict=False)
     ]
-    figure.legend(lines, list(map(model_label, found)), loc="outside lower center", ncols=2)
+    figure.legend(lines, list(model_labels(found).values()), loc="outside lower center", ncols=2)
     return figure
 
 
@@ -318,7 +318,7 @@ def section(run: Run) -> Section:
         tables=(
             _shown_slopes(slopes),
             table_of("Curves", curves, {name: name.replace("_", " ") for name in curves.columns if "nll_" not in name}),
-            *coverage_tables(list(map(model_label, models)), list(models.values())),
+            *coverage_tables(list(model_labels(models).values()), list(models.values())),
         ),
         provenance=tuple(facts_of(run)),
         commands=tuple(dict.fromkeys([*(command(scored) for scored in models.values()), command(run)])),

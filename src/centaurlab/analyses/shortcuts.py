@@ -16,7 +16,7 @@ import pandas as pd
 from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.finished import Run, command, facts_of, folder_pictures, read_table
 from centaurlab.display.figures.intervals import Row, change_rows
-from centaurlab.display.figures.style import SERIES, model_label
+from centaurlab.display.figures.style import SERIES, model_labels
 from centaurlab.display.section import INTERVALS, NLL, Section
 from centaurlab.display.tables import Table, table_of
 from centaurlab.results.run import ScoreRun, is_score_folder, scored_models
@@ -217,7 +217,7 @@ def verdicts(found: Found, n_studies: int) -> list[str]:
     A condition that does not apply to all of the ``n_studies`` of the data says to how many, or to which.
     """
     said = []
-    models = list(next(iter(found.values())))
+    models = list(labels := model_labels(next(iter(found.values()))))
     for model in models:
         overall = {words: _one(of[model]) for words, of in found.items() if words not in (NAMED, OTHERS)}
         parts = []
@@ -240,13 +240,13 @@ def verdicts(found: Found, n_studies: int) -> list[str]:
                 size = in_words(beyond, BEYOND, "people")
                 why = f"as it does not surely predict these people better than chance ({size})"
             parts.append(f"no share can be given, {why}")
-        said.append(f"{model_label(model)}: {'; '.join(parts)}")
+        said.append(f"{labels[model]}: {'; '.join(parts)}")
     for model in models[1:]:
         if _SWAPPED in found:
             rows = found[_SWAPPED][model]
             one = _one(rows)
             size = _size(one.more, one.more_these, MORE, of=rows)
-            names = f"{model_label(model)} minus that of {model_label(models[0])}{_where(rows, n_studies)}"
+            names = f"{labels[model]} minus that of {labels[models[0]]}{_where(rows, n_studies)}"
             said.append(f"task use of {names}: {size}")
     return said
 
@@ -285,7 +285,7 @@ def _metrics(found: Found) -> dict[str, float]:
 def figures_of(found: Found, n_studies: int) -> "dict[str, Figure]":
     """Costs and shares of each condition by model, and task use by study."""
     models = list(next(iter(found.values())))
-    names = list(map(model_label, models))
+    names = list(model_labels(models).values())
 
     def rows(what: str) -> list[Row]:
         return [
@@ -323,7 +323,7 @@ def shown_tables(table: pd.DataFrame) -> list[Table]:
     """What each condition costs and explains over all studies; where there is one study, in it."""
     one_study = table[table["study"] != ALL_STUDIES]["study"].nunique() == 1
     overall = table[(table["study"] != ALL_STUDIES) if one_study else (table["study"] == ALL_STUDIES)]
-    overall = overall.assign(model=overall["model"].map(model_label))
+    overall = overall.assign(model=overall["model"].map(model_labels(table["model"])))
     columns = {"condition": "condition", "model": "model", "nll_as_told": "NLL as told", "nll_condition": "NLL"}
     columns |= {"cost": "cost", "share": "share", "responses": "responses", "people": "people"}
     studies = table[table["study"] != ALL_STUDIES].groupby("condition")["study"].nunique()
@@ -340,7 +340,7 @@ def section(run: Run) -> Section:
     """Whether it is the task that a model makes use of."""
     table = read_table(run, "shortcuts")
     refused = read_table(run, "inapplicable")
-    studies = table[table["study"] != ALL_STUDIES].assign(model=lambda t: t["model"].map(model_label))
+    studies = table[table["study"] != ALL_STUDIES].assign(model=lambda t: t["model"].map(model_labels(t["model"])))
     columns = {"study": "study", "condition": "condition", "model": "model", "cost": "cost", "share": "share"}
     return Section(
         title=f"Shortcuts on {run.about['data']['name']}",

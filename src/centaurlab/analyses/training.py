@@ -26,13 +26,15 @@ def training_section(run: Run) -> Section:
         percent = held_out.assign(**{name: 100 * held_out[name].astype(float) for name in _CHANGE})
         known = percent[percent["change"].notna()]
         fell, rose = (known["change_high"] < 0).sum(), (known["change_low"] > 0).sum()
+        alone = int(known["change_low"].isna().sum())
         before, after = known["nll_base"].mean(), known["nll"].mean()
         if len(known) < len(held_out):
             without = ", ".join(held_out["study"][percent["change"].isna()])
             answers.append(f"The NLL of held-out participants is not a number in {without}, left out of what follows.")
         answers.append(
             f"The NLL of held-out participants fell in {fell} of {len(known)} studies and rose in {rose or 'none'}, "
-            f"by intervals that exclude zero; others show no clear change. Mean over studies: {number(before)} nats "
+            f"by intervals that exclude zero; others show no clear change"
+            f"{f', or have no interval ({alone})' if alone else ''}. Mean over studies: {number(before)} nats "
             f"per response before, {number(after)} after (an interval over studies: 'centaurlab generalisation')."
         )
         rows = [Row(row["study"], estimate_of(row, "change")) for row in percent.to_dict("records")]

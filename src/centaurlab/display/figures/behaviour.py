@@ -67,7 +67,7 @@ def curves_figure(cells: pd.DataFrame) -> Figure | None:
     looks = _looks(cells)
 
     def draw(axes: Axes, rows: pd.DataFrame) -> None:
-        first = rows.drop_duplicates("part")
+        first = rows.sort_values("people_answers").drop_duplicates("part", keep="last").sort_values("part")
         axes.plot(first["part"] + 1, first["people_share"], color=INK, linewidth=1.4, label="people")
         for system, of in rows.groupby("system", sort=False):
             colour, marker = looks[str(system)]

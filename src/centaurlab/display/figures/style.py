@@ -6,7 +6,7 @@ does too. Figures are made without pyplot, so nothing is global and no display i
 
 import io
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -124,6 +124,12 @@ def short(name: str, length: int = 30) -> str:
 def model_label(name: str) -> str:
     """``Qwen3-8B`` for ``Qwen/Qwen3-8B`` and for the path of a folder or file of that name."""
     return name.rstrip("/").rpartition("/")[2] or name
+
+
+def model_labels(names: Iterable[str]) -> dict[str, str]:
+    """The label of each; whole names, where two would have one label."""
+    labels = {name: model_label(name) for name in names}
+    return labels if len(set(labels.values())) == len(labels) else {name: name for name in labels}
 
 
 @contextmanager
