@@ -248,7 +248,8 @@ def test_a_frame_of_anything_else_is_a_sentence(changed: dict[str, object], said
 
 
 def test_what_one_side_lacks_is_said_with_the_verdict() -> None:
-    second = pd.DataFrame({"study": "s", "participant": ["1", "2"] * 3, "nll": [0.5, 0.7, 0.6, 0.4, 0.1, 0.2]})
+    second = pd.DataFrame({"study": "s", "participant": ["1", "2"] * 3, "response": [0, 0, 1, 1, 2, 2]})
+    second["nll"] = [0.5, 0.7, 0.6, 0.4, 0.1, 0.2]
     found = cl.estimate(second.assign(nll=lambda frame: frame["nll"] + 0.1)[:4], second, ("a", "b"))
     assert found.verdict.endswith("; left out, in one alone: 0 responses of a and 2 responses of b")
     one = cl.estimate(second[:5], second, ("a", "b"))
@@ -268,6 +269,33 @@ def test_numbers_of_responses_are_of_both_tables_or_none() -> None:
         with pytest.raises(cl.UserError, match=f"only the {name} table has a column 'response'"):
             cl.estimate(*tables, ("a", "b"))
     assert cl.estimate(from_one, from_one).overall.n_responses == 4
+
+
+def test_rows_without_numbers_are_paired_only_where_both_tables_have_the_same() -> None:
+    second = pd.DataFrame([(s, p, t) for s in "ab" for p in "123" for t in range(5)])
+    second.columns = ["study", "participant", "response"]
+    second["nll"] = np.random.default_rng(0).gamma(2, 1, len(second))
+    first = second.assign(nll=second["nll"] + 0.2)
+    fewer = first[(first["response"] > 0) | (first["study"] == "a")]
+    right = cl.estimate(fewer, second)
+    assert right.overall.nll_first - right.overall.nll_second == pytest.approx(0.2)
+    with pytest.raises(cl.UserError, match="a session of b has more rows in one table than in the other"):
+        cl.estimate(*(table.drop(columns="response") for table in (fewer, second)))
+    whole = first["participant"] != "2"  # somebody who is not in the other table at all
+    found = cl.estimate(*(table.drop(columns="response") for table in (first[whole], second)))
+    assert found.overall.nll_first - found.overall.nll_second == pytest.approx(0.2)
+    sorted_otherwise = first.assign(item=first["response"])[::-1].drop(columns="response")
+    with pytest.raises(cl.UserError, match="other items for the same rows"):
+        cl.estimate(sorted_otherwise, second.assign(item=second["response"]).drop(columns="response"))
+
+
+@pytest.mark.parametrize("name", ["study", "experiment", "participant", "person"])
+def test_a_number_is_one_name_with_and_without_decimals(name: str) -> None:
+    frame = pd.DataFrame({"study": 7, "experiment": 8, "participant": [1, 1, 2, 2], "person": [5, 5, 6, 6]})
+    frame["nll"] = [0.5, 0.7, 0.6, 0.4]
+    other = frame.assign(**{name: frame[name].astype(float)}, nll=frame["nll"] + 0.1)
+    found = cl.estimate(other, frame).overall
+    assert (found.n_responses, found.n_participants, found.unmatched_first) == (4, 2, 0)
 
 
 def test_parts_sum_to_the_difference(pair: tuple[cl.Scores, cl.Scores]) -> None:

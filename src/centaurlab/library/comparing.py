@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from centaurlab.data.records import as_name
 from centaurlab.display.tables import Table
 from centaurlab.library.scores import Scores
-from centaurlab.results.joined import join_tables
+from centaurlab.results.joined import StudyScores, join_tables
 from centaurlab.results.run import ScoreRun, read_run
 from centaurlab.results.table import (
     ITEM,
@@ -161,8 +162,8 @@ def estimate(
     ----------
     first, second : pandas.DataFrame
         A row per response with ``study``, ``participant`` and ``nll`` (nats), and, where they are needed to tell
-        responses apart, ``experiment`` and ``response`` (its number in the session; by default in the order of rows).
-        ``item`` says what was asked, where that recurs over people.
+        responses apart, ``experiment`` and ``response`` (its number in the session; by default in the order of rows, of
+        which both then have as many). ``item`` says what was asked, where that recurs over people.
         ``n_tokens`` and ``n_options`` tell kinds of answers apart, and what guessing would give.
         ``person``: whose session it is, where people have several; they are drawn with all of these.
     names : tuple of str
@@ -178,8 +179,9 @@ def estimate(
     Raises
     ------
     UserError
-        Where a column is missing, an NLL is not a number, a response occurs twice, only one of the two has
-        ``response``, or they have none in common.
+        Where a column is missing, an NLL is not a number, a response occurs twice, or they have none in common; where
+        only one of the two has ``response``; and where neither has, but a session has more rows in one table than in
+        the other, or other items.
 
     Examples
     --------
@@ -196,7 +198,10 @@ def estimate(
         raise UserError(
             f"only the {numbered[0]} table has a column 'response'; give both theirs, or leave it out of both"
         )
-    joined = join_tables(_scored(second, names[1]), _scored(first, names[0]), (names[1], names[0]))
+    tables = _scored(first, names[0]), _scored(second, names[1])
+    joined = join_tables(tables[1], tables[0], (names[1], names[0]))
+    if not numbered:
+        _check_order(joined, *tables)
     pair = ComparedPair(Contrast(*names), [sum_study(study) for study in joined])
     return Comparison(estimate_effects([pair], resamples, seed))
 
@@ -246,13 +251,12 @@ def _scored(frame: "pd.DataFrame", name: str) -> "pa.Table":
     for column in (STUDY, SESSION[2], NLL):
         if column not in frame:
             raise UserError(f"the {name} table has no column {column!r}; it needs study, participant and nll")
-    keys = {key: frame[key].astype(str) if key in frame else frame[STUDY].astype(str) for key in SESSION}
-    found = frame.assign(**keys)
+    found = frame.assign(**{key: _names(frame[key if key in frame else STUDY]) for key in SESSION})
     if RESPONSE not in found:
         found[RESPONSE] = found.groupby(list(SESSION), sort=False).cumcount()
     for column in (key for key in (*SESSION, RESPONSE) if key in frame):
-        if frame[column].isna().any():
-            raise UserError(f"the {name} table has no {column} in row {int(frame[column].isna().argmax())}")
+        if found[column].isna().any():
+            raise UserError(f"the {name} table has no {column} in row {int(found[column].isna().argmax())}")
     for column in (one for one in MODEL_COLUMNS if one in frame):
         if frame[column].nunique() > 1:
             raise UserError(f"the {name} table holds rows of several models (column {column!r}); give one a table")
@@ -281,9 +285,32 @@ def _scored(frame: "pd.DataFrame", name: str) -> "pa.Table":
     check_rows(f"the {name} table", table)
     if PERSON not in found:
         return table
-    people = found[PERSON].astype(object)
-    named = pa.array(people.where(people.isna(), people.astype(str)).tolist(), pa.string(), from_pandas=True)
-    return table.append_column(PERSON, named.dictionary_encode())
+    people = pa.array(_names(found[PERSON]).tolist(), pa.string(), from_pandas=True)
+    return table.append_column(PERSON, people.dictionary_encode())
+
+
+def _names(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Whatever names people or studies as text, alike for 1 and 1.0; None for what is missing."""
+    return column.astype(object).where(column.notna(), None).map(as_name)
+
+
+def _check_order(joined: Sequence[StudyScores], first: "pa.Table", second: "pa.Table") -> None:
+    """Raise ``UserError`` where responses that are numbered in the order of rows cannot be the same in both tables."""
+    lacking = next((study.study for study in joined if study.first_unmatched is not None), None)
+    if lacking is not None:
+        raise UserError(
+            f"a session of {lacking} has more rows in one table than in the other: which belong together? Give both a "
+            "column 'response', or leave the same rows out of both"
+        )
+    if ITEM in first.column_names and ITEM in second.column_names:
+        keys = [*SESSION, RESPONSE]
+        one, other = (table.select([*keys, ITEM]).to_pandas() for table in (first, second))
+        both = one.merge(other, on=keys, suffixes=("", "_other")).dropna()
+        if (both[ITEM] != both[f"{ITEM}_other"]).any():
+            raise UserError(
+                "the tables have other items for the same rows of a session, hence another order; give both a column "
+                "'response'"
+            )
 
 
 def _html(verdict: str, table: Table) -> str:
