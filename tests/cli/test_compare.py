@@ -8,11 +8,11 @@ from centaurlab.runs.tracker import TrackingArguments, track
 from centaurlab.runtime.errors import UserError
 
 
-def make_run(path: Path, model: str, nll: float) -> RunFolder:
+def make_run(path: Path, model: str, nll: float, **more: float) -> RunFolder:
     folder = RunFolder(path, "score")
     folder.write_json("config.json", {"model_name_or_path": model, "data": "starter", "output_dir": str(path)})
     folder.write_json("run.json", {"job": "score"})
-    folder.log({"nll/shelf": nll, "nll/mean": nll, "tokens_per_second": 5.0})
+    folder.log({"nll/shelf": nll, "nll/mean": nll, "tokens_per_second": 5.0} | more)
     return folder
 
 
@@ -32,10 +32,21 @@ def test_folders_are_shown_with_their_nll_and_only_the_settings_that_differ(runs
 
 def test_runs_that_scored_other_responses_say_how_many(runs: Path) -> None:
     for name, n_scored in (("base", 40.0), ("post", 40.0), ("cut", 25.0)):
-        make_run(runs / name, name, 1.5).log({"coverage/scored": n_scored})
+        make_run(runs / name, name, 1.5, **{"coverage/scored": n_scored})
     assert "coverage/scored" not in compare_runs(read_folders([runs / "base", runs / "post"]))
     table = compare_runs(read_folders([runs]))
     assert table.set_index("model_name_or_path")["coverage/scored"].to_dict() == {"base": 40, "post": 40, "cut": 25}
+
+
+def test_what_a_folder_was_scored_for_before_is_not_shown_beside_what_it_is_now(
+    runs: Path, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for found in ({"nll/mean": 2.0, "nll/shelf": 1.0, "nll/maze": 3.0}, {"nll/mean": 1.0, "nll/shelf": 1.0}):
+        RunFolder(runs / "base", "score").log(found)
+        track(runs / "base", TrackingArguments())
+    for table in (compare_runs(read_folders([runs / "base"])), compare_runs(read_store())):
+        assert table.filter(like="nll/").to_dict("records") == [{"nll/mean": 1.0, "nll/shelf": 1.0}]
 
 
 def test_settings_are_compared_among_runs_of_one_job(runs: Path) -> None:

@@ -3,6 +3,7 @@
 Runs come from run folders or from the MLflow store; one row each, columns named as everywhere else.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import StringIO
@@ -147,7 +148,8 @@ def compare_runs(
     kept = [run for run in runs if (not job or run.job == job) and (not name_contains or name_contains in run.name)]
     if not kept:
         raise UserError("no run is left to compare; widen --job and --name")
-    names = sorted({name for run in kept for name in run.metrics if name.startswith(_SHOWN)})
+    known = {name for run in kept for name, value in run.metrics.items() if not math.isnan(value)}
+    names = sorted(name for name in known if name.startswith(_SHOWN))
     names.sort(key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
     if len({run.metrics[_SCORED] for run in kept if _SCORED in run.metrics}) > 1:
         names.append(_SCORED)  # their NLLs are over other responses

@@ -130,12 +130,15 @@ class RunFolder:
         """Append a line to ``metrics.jsonl`` with its checksum; one that a kill has torn is taken away first.
 
         Its time is later than those of all lines before, also after a clock went back: of two values at the same step,
-        MLflow takes the one with the later time as current.
+        MLflow takes the one with the later time as current. A line without a step is all that a run found: what an
+        earlier one found besides, of other people or studies, is null from there on.
         """
+        earlier = read_metrics(self.path) if step is None or self._last_logged is None else []
         if self._last_logged is None:
-            self._last_logged = max((seconds for seconds, *_ in read_metrics(self.path)), default=0.0)
+            self._last_logged = max((seconds for seconds, *_ in earlier), default=0.0)
         self._last_logged = max(time.time(), self._last_logged + 0.001)
-        line = {"time": self._last_logged} | ({} if step is None else {"step": step}) | _finite(metrics)
+        found_before = {name: None for _, at, values in earlier if not at for name in values}
+        line = {"time": self._last_logged} | (found_before if step is None else {"step": step}) | _finite(metrics)
         text = json.dumps(line, allow_nan=False).encode()
         with _disk_errors(self.path), (self.path / "metrics.jsonl").open("ab+") as file:
             _end_line(file)
