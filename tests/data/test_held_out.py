@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from centaurlab.data.held_out import Split, check_held_out, read_split
-from centaurlab.data.source import DataArguments, open_source
+from centaurlab.data.source import DataArguments, TranscriptSource, open_source
 from centaurlab.data.transcripts import SessionKey
 from centaurlab.runtime.errors import UserError
 from helpers.json_files import write_json
@@ -93,3 +93,29 @@ def test_people_of_another_seed_are_refused_however_adapter_and_data_are_named(
     asked = DataArguments(data.format(here=tmp_path.name), participants="test", data_seed=1)
     with pytest.raises(UserError, match=r"run.* was trained with --split_seed 3, which held out other people"):
         check_held_out(models, asked, open_source(asked))
+
+
+def test_people_who_were_trained_on_are_known_wherever_the_data_lie(tmp_path: Path) -> None:
+    rows = [session(person) for person in range(20)]
+    here, copy, others = (write_transcripts(tmp_path / f"{name}.jsonl", rows) for name in ("here", "copy", "others"))
+    write_transcripts(others, [row | {"experiment": "jones2021bandit"} for row in rows])
+    held_out = {seed: {key.participant for key in _tested(here, seed)} for seed in (0, 3)}
+    assert held_out[0] != held_out[3]
+    sides = {
+        side: [["smith2020bandit/exp1.csv", str(i)] for i in range(20) if (str(i) in held_out[3]) == (side == "test")]
+        for side in ("train", "test")
+    }
+    write_json(tmp_path / "split.json", SPLIT | {"data": str(here), "studies": {"smith2020bandit": sides}})
+    for data, seed in ((copy, 3), (others, 0), (others, 3)):
+        check_held_out([str(tmp_path)], *_asked(data, seed))
+    with pytest.raises(UserError, match=r"trained on .*here\.jsonl.* give --data_seed 3"):
+        check_held_out([str(tmp_path)], *_asked(copy, 0))
+
+
+def _asked(data: Path, seed: int) -> tuple[DataArguments, TranscriptSource]:
+    asked = DataArguments(str(data), participants="test", data_seed=seed)
+    return asked, open_source(asked)
+
+
+def _tested(data: Path, seed: int) -> list[SessionKey]:
+    return list(_asked(data, seed)[1].ranked_keys())

@@ -157,8 +157,9 @@ def check_held_out(models: Iterable[str | None], data: DataArguments, source: Tr
         own = read_json(folder / "split.json")  # a checkpoint's is in its parent
         if own:
             check_asked(folder)
-        for split in _of_data(own, data.data):
-            is_part = split.get("data_split", data.data_split) == data.data_split
+        for split in _and_before(own):
+            is_named = is_same(str(split.get("data")), data.data)
+            is_part = is_named and split.get("data_split", data.data_split) == data.data_split
             if split["eval_data"] and is_part:
                 raise UserError(
                     f"{model} was trained on everybody in {data.data}; its held-out people: --data {split['eval_data']}"
@@ -173,15 +174,24 @@ def check_held_out(models: Iterable[str | None], data: DataArguments, source: Tr
             if known:
                 raise UserError(
                     f"{model} was trained on the people of {len(known)} sessions of --participants test, such as "
-                    f"{known[0]}: an older version held out other people (by session, or with spaces that counted in "
-                    "ids); train it again, or judge it with 'centaurlab generalisation', which says whom it knows"
+                    f"{known[0]}: " + (_OLDER if is_named else _ELSEWHERE.format_map(split))
                 )
 
 
-def _of_data(split: Mapping[str, Any], data: str) -> Iterator[Mapping[str, Any]]:
-    """A split, and those of the models before, that are of ``data``."""
+_OLDER = (
+    "an older version held out other people (by session, or with spaces that counted in ids); train it again, or judge "
+    "it with 'centaurlab generalisation', which says whom it knows"
+)
+_ELSEWHERE = (
+    "it learned from studies, experiments and ids of these names in {data}. Are they the same data, give --data_seed "
+    "{split_seed}, by which people were held out; are they others, call the study otherwise"
+)
+
+
+def _and_before(split: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """A split, and those of the models before: data are known by the names of their sessions, wherever they lie."""
     while split:
-        if is_same(str(split.get("data")), data):
+        if "studies" in split:
             yield split
         split = split.get(BEFORE) or {}
 
@@ -199,9 +209,8 @@ def after(before: Mapping[str, Any], split: Mapping[str, Any], persons: Persons,
     """
     if not before:
         return dict(split)
-    check_novel(before, str(split.get("data")), split.get("novel_studies", ()), model)
-    held_out_of = split.get("eval_data") or split.get("data")
-    for known in _of_data(before, str(held_out_of)):
+    check_novel(before, split.get("novel_studies", ()), model)
+    for known in _and_before(before):
         trained = {persons.unit(key) for key in _sessions(known, "train")}
         held_out = [key for key in _sessions(split, "test") if persons.unit(key) in trained]
         if held_out:
@@ -215,9 +224,9 @@ def after(before: Mapping[str, Any], split: Mapping[str, Any], persons: Persons,
     return dict(split) | {BEFORE: dict(before)}
 
 
-def check_novel(known: Mapping[str, Any], data: str, novel: Iterable[str], model: str) -> None:
+def check_novel(known: Mapping[str, Any], novel: Iterable[str], model: str) -> None:
     """Raise ``UserError`` where a model, whose split is ``known``, was ever trained on one of the novel studies."""
-    for split in _of_data(known, data):
+    for split in _and_before(known):
         if seen := sorted({key.study for key in _sessions(split, "train")}.intersection(novel)):
             raise UserError(f"{model} was trained on {', '.join(seen)} before, not novel to it; name other studies")
 

@@ -96,7 +96,7 @@ def split_of_foreign(own: GeneralisationArguments, data: DataArguments) -> Split
     known = split_before(own.adapter)
     if "studies" in known:
         raise UserError(f"the split.json of {own.adapter} says which studies are novel; leave --novel_studies away")
-    check_novel(known, data.data, novel, own.adapter)
+    check_novel(known, novel, own.adapter)
     if own.eval_data or not novel:
         raise UserError("--novel_studies names studies of --data, and goes without --eval_data")
     return Split(data.data, None, frozenset(), frozenset(), novel, split_seed=0, base_fingerprint="")
