@@ -30,10 +30,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def rows(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rows")
-    (folder / "against.csv").write_text("left by an earlier call, of a version that did not note what it wrote")
+    (folder / "figures/raw").mkdir(parents=True)
+    mine = {folder / name: name for name in ("against.csv", "figures/paper.pdf", "figures/raw/a.csv")}
+    for path, name in mine.items():
+        path.write_text(name)
     done = centaurlab("baselines", "--data", str(data), "--output_dir", str(folder), *UNTRACKED)
     assert done.returncode == 0, done.stderr
-    assert not (folder / "against.csv").exists()
+    assert {path: path.read_text() for path in mine} == mine, "nobody's files but its own are removed"
     assert "learned from the training people" in done.stdout
     return folder
 

@@ -70,18 +70,10 @@ def run(
             finding = find_baselines(runs, told, results, standings, estimates)
             of_models = {f"{one.name}={run.folder}": run for one in models for run in one.runs}
             record = {**finding.record, "models": scored_models(runs | of_models)}
-            _remove_earlier(folder)
             write_finding(folder, replace(finding, record=record), estimates, Scored({"": runs}))
     show(*finding.shown)
     say(f"baselines: {folder.path / 'baselines.csv'}")
     say_where(folder.path, tracking)
-
-
-def _remove_earlier(folder: RunFolder) -> None:
-    """What an earlier call with other models left, also one of an older version, which did not note what it wrote."""
-    for pattern in ("against.csv", "completeness.csv", "figures/*"):
-        for path in folder.path.glob(pattern):
-            path.unlink()
 
 
 def _fill(
