@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from centaurlab.display.figures.style import GREY, INK, look, new_figure, short, styled
@@ -39,7 +38,7 @@ def distance_figure(table: pd.DataFrame) -> Figure:
             axes.plot(part["ratio"], where, marker, color=colour, markerfacecolor=face, markersize=4)
         axes.plot([], [], marker, color=colour, markersize=4, label=str(system))
     axes.axvline(1, color=GREY, linewidth=0.8)
-    _log_scale(axes, "x", table["ratio"].to_numpy(float), (table["ratio"] == 0).any())
+    _log_scale(axes, "x", table["ratio"])
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
     axes.set_xlabel("distance from people / floor\n(filled: more than by chance)")
@@ -142,8 +141,7 @@ def _spread(known: pd.DataFrame, looks: Mapping[str, tuple[str, str]]) -> Figure
     axes = figure.subplots()
     _rows(axes, known, looks, ("sd_ratio", "sd_ratio_low", "sd_ratio_high"))
     axes.axvline(1, color=GREY, linewidth=0.8)
-    drawn = known[["sd_ratio", "sd_ratio_low", "sd_ratio_high"]].to_numpy(float)
-    _log_scale(axes, "x", drawn, (known["sd_ratio"] == 0).any())
+    _log_scale(axes, "x", *(known[f"sd_ratio{end}"] for end in ("", "_low", "_high")))
     axes.set_xlabel("SD of simulated people /\nSD of people")
     figure.suptitle("How different people are")
     figure.legend(loc="outside lower center", ncols=2)
@@ -191,7 +189,7 @@ def gap_figure(gap: pd.DataFrame, agreement: Estimate) -> Figure:
     for system, (colour, marker) in _looks(gap).items():
         rows = gap[gap["system"] == system]
         axes.plot(rows["nll"], rows["ratio"], marker, color=colour, markersize=4, label=str(system))
-    _log_scale(axes, "y", gap["ratio"].to_numpy(float), (gap["ratio"] == 0).any())
+    _log_scale(axes, "y", gap["ratio"])
     axes.set_xlabel("NLL of people's answers, nats per response")
     axes.set_ylabel("distance / floor of simulated behaviour")
     value, low, high = (number(one, decimals=2) for one in (agreement.value, agreement.low, agreement.high))
@@ -201,22 +199,27 @@ def gap_figure(gap: pd.DataFrame, agreement: Estimate) -> Figure:
     return figure
 
 
-def _log_scale(axes: Axes, side: Literal["x", "y"], drawn: npt.NDArray[np.float64], has_zero: np.bool) -> None:
-    """Powers of two on one side of what is ``drawn``, and 0 where a ratio is exactly that."""
-    some = drawn[np.isfinite(drawn) & (drawn > 0)]
-    lowest, highest = (int(np.floor(np.log2(end(some, initial=1)))) for end in (np.min, np.max))
+def _log_scale(axes: Axes, side: Literal["x", "y"], ratios: pd.Series[float], *ends: pd.Series[float]) -> None:
+    """Powers of two on one side, and 0 where a ratio is exactly that; ends of intervals at most four of them beyond."""
+    some, around = (
+        of[np.isfinite(of) & (of > 0)].to_numpy(float) for of in (ratios, pd.concat([ratios, *ends], ignore_index=True))
+    )
+    least, most = np.min(some, initial=1), np.max(some, initial=1)
+    drawn = np.append(around.clip(least / 16, most * 16), (least, most))
+    lowest, highest = (int(np.floor(np.log2(end))) for end in (drawn.min(), drawn.max()))
     step = max(-((lowest - highest) // 4), 1)
     ticks = [2.0**n for n in (*range(0, lowest - 1, -step), *range(step, highest + 1, step))]
     scale = getattr(axes, f"set_{side}scale")
-    if has_zero:
+    start = 2.0**lowest / 1.2
+    if (ratios == 0).any():
         scale("symlog", base=2, linthresh=2.0**lowest, linscale=1.5)
-        axes.set(**{f"{side}lim": (-(2.0**lowest) / 4, 2.0 ** (highest + 1))})
+        start = -(2.0**lowest) / 4
         ticks.append(0)
     else:
         scale("log", base=2)
+    axes.set(**{f"{side}lim": (start, 2.0 ** (highest + 1) * 1.2)})
     axis: Axis = getattr(axes, f"{side}axis")
-    axis.set_ticks(ticks)
-    axis.set_major_formatter("{x:g}")
+    axis.set_ticks(ticks, [f"{tick:.{6 if tick >= 0.1 else 1}g}" for tick in ticks])
 
 
 def _looks(table: pd.DataFrame) -> dict[str, tuple[str, str]]:
