@@ -1,5 +1,6 @@
 """Studies that are told again under another name are found among those trained on, whatever was changed."""
 
+import itertools
 import random
 import re
 import string
@@ -9,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from centaurlab.catalog.facts import siblings
-from centaurlab.data.novelty import Likeness, Prints, families, nearest, study_prints
+from centaurlab.data.novelty import Likeness, Prints, families, likeness, nearest, study_prints
 from centaurlab.data.persons import find_persons
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.starter.studies import STUDIES
@@ -86,6 +87,29 @@ def test_what_is_shared_is_counted() -> None:
     assert found.in_words() == (
         "copy: nearest training study old, 12 of 12 people shared, 30 of 30 items, instructions 1.00 alike (a sibling)"
     )
+
+
+@pytest.mark.parametrize(("n_shared", "are_told"), [(0, False), (40, True)])
+def test_people_of_equal_numbers_are_shared_beyond_chance_alone(n_shared: int, are_told: bool) -> None:
+    """Students numbered from 1 in each study: one in fourteen pairs is of one age and gender."""
+    draw = random.Random(n_shared)
+
+    def student() -> dict[str, object]:
+        return {"age": draw.randint(18, 24), "gender": draw.choice("fm")}
+
+    first = {study: [student() for _ in range(100)] for study in ("s0", "s1", "s2", "s3", "s4")}
+    for people in first.values():
+        people[:n_shared] = first["s0"][:n_shared]
+    known = [
+        Transcript("", study, study, str(i), one) for study, people in first.items() for i, one in enumerate(people)
+    ]
+    everybody = [(one.key, one.metadata) for one in known]
+    prints = study_prints(everybody, [], find_persons(everybody))
+    for one, other in itertools.permutations(first, 2):
+        found = likeness(one, other, prints)
+        equal = sum(a == b for a, b in zip(first[one], first[other], strict=True))
+        assert equal > n_shared
+        assert found.shared_people == (equal if are_told else 0)
 
 
 def test_studies_that_have_nothing_in_common_are_no_siblings() -> None:

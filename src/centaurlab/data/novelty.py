@@ -13,10 +13,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from scipy.special import pdtrc  # the tail of Poisson's distribution
+
 from centaurlab.catalog.facts import facts_of
 from centaurlab.catalog.studies import UnreadableError, find_study, instructions
 from centaurlab.data.options import cut_at_responses
-from centaurlab.data.persons import Persons, Unit, traits_of
+from centaurlab.data.persons import Persons, Traits, Unit, traits_of
 from centaurlab.data.transcripts import SessionKey, Transcript
 
 SESSIONS = 100
@@ -27,7 +29,8 @@ NEAR = 0.15
 
 _WORDS = 5
 _FRAME_SHARE = 0.25
-_MIN_TRAITS = 2  # so many metadata, all equal, and an equal id: the same person in two studies
+_MIN_TRAITS = 2  # so many metadata, all equal, and an equal id: perhaps the same person in two studies
+_BY_CHANCE = 1e-6  # as many pairs of studies as anybody has compared
 _WORD = re.compile(r"\w+")
 _LETTER = re.compile(r"[A-Z]")
 
@@ -86,7 +89,7 @@ class StudyPrint:
     """What is compared of a study; n-grams and items as hashes."""
 
     people: set[Unit] = field(default_factory=set)
-    known_ids: set[tuple[str, ...]] = field(default_factory=set)
+    known_ids: set[tuple[str, Traits]] = field(default_factory=set)
     grams: set[int] = field(default_factory=set)
     items: set[int] = field(default_factory=set)
     n_texts: int = 0
@@ -109,7 +112,7 @@ def study_prints(
             found.people.add(persons.unit(key))
             traits = traits_of(fields)
             if len(traits) >= _MIN_TRAITS:
-                found.known_ids.add((key.participant, *(part for trait in traits for part in trait)))
+                found.known_ids.add((key.participant, traits))
     for transcript in transcripts:
         found = prints.get(transcript.study, StudyPrint(n_texts=SESSIONS))
         if found.n_texts < SESSIONS:
@@ -129,7 +132,7 @@ def likeness(novel: str, training: str, prints: Prints) -> Likeness:
     return Likeness(
         study=novel,
         training_study=training,
-        shared_people=max(len(one.people & other.people), len(one.known_ids & other.known_ids)),
+        shared_people=max(len(one.people & other.people), _known(one, other)),
         people=len(one.people),
         shared_items=len(one.items & other.items),
         items=len(one.items),
@@ -160,6 +163,21 @@ def families(studies: Iterable[str], prints: Prints) -> frozenset[str]:
         found.update(new)
         todo += new
     return frozenset(found)
+
+
+def _known(one: StudyPrint, other: StudyPrint) -> int:
+    """How many ids have the same metadata in both studies, if more than of two samples that number theirs alike.
+
+    Of those, each id that both have agrees as often as any two people do: the sum is Poisson's.
+    """
+    shared = len(one.known_ids & other.known_ids)
+    if not shared:
+        return 0
+    ids, others = (Counter(name for name, _ in known) for known in (one.known_ids, other.known_ids))
+    alike, of_other = (Counter(traits for _, traits in known) for known in (one.known_ids, other.known_ids))
+    pairs = len(one.known_ids) * len(other.known_ids)
+    expected = sum(n * others[name] for name, n in ids.items()) * sum(n * of_other[t] for t, n in alike.items()) / pairs
+    return shared if pdtrc(shared - 1, expected) < _BY_CHANCE else 0
 
 
 def _same(one: str, other: str) -> bool:

@@ -63,7 +63,7 @@ _ALIKE = {"true": "1.0", "false": "0.0", "f": "female", "m": "male"}
 _YEARS = ("of even years", "of odd years")
 _WORD = re.compile(r"[A-Z]+s(?![a-z])|[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # RTs is a word
 
-_Traits = tuple[tuple[str, str], ...]
+Traits = tuple[tuple[str, str], ...]
 _Digested = tuple[tuple[str, bytes], ...]
 _VALUE_BYTES = 8
 
@@ -195,7 +195,7 @@ class _ById:
         self._digests, self._names, self._values = bytearray(), bytearray(), bytearray()
         self._ends = array("q", [0, 0])  # of names and values
 
-    def add(self, key: SessionKey, traits: _Traits) -> None:
+    def add(self, key: SessionKey, traits: Traits) -> None:
         traits = tuple(part for trait in traits for part in _aged(*trait))
         fields = tuple(name for name, _ in traits)
         self._kinds.append(self._studies.setdefault(key.study, len(self._studies)))
@@ -323,7 +323,7 @@ def _is_of_a_person(name: str) -> bool:
     return not words.isdisjoint(_OF_A_PERSON) and words.isdisjoint(_OF_OTHERS)
 
 
-def _aged(name: str, value: str) -> _Traits:
+def _aged(name: str, value: str) -> Traits:
     """A trait as it is compared; an age as two, of which one is equal where there is at most a birthday between."""
     if "age" in {word.casefold() for word in _WORD.findall(name)}:
         with suppress(ValueError, OverflowError):
@@ -339,7 +339,7 @@ def _is_of_a_session(name: str) -> bool:
     return is_score or not words.isdisjoint(_OF_A_SESSION) or TIMES.fullmatch(name) is not None
 
 
-def traits_of(fields: Mapping[str, object]) -> _Traits:
+def traits_of(fields: Mapping[str, object]) -> Traits:
     """What a session's metadata say of the person: fields with one known value that do not tell of the session."""
     known = ("text", PERSON_FIELD, "participant", "participant_id", *key_fields(fields))
     return tuple(
