@@ -1,6 +1,7 @@
 """``import centaurlab as cl``: at once, from whatever a notebook has, and with the numbers of the commands."""
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,13 @@ import yaml
 
 import centaurlab as cl
 from centaurlab.cli.commands import find_command
+from centaurlab.data.transcripts import SessionKey
 from centaurlab.jobs import train
+from centaurlab.library.simulating import Simulation
+from centaurlab.runs.folder import RunFolder
 from helpers.commands import run_python
-from helpers.score_folders import table_folder
+from helpers.json_files import run_json
+from helpers.score_folders import score_folder, table_folder
 from helpers.tiny_models import save_tiny_llama
 
 ROWS = [
@@ -158,6 +163,34 @@ def test_without_a_folder_scores_last_as_long_as_their_object(tiny_llama_dir: Pa
     assert scores.table().groupby("study", observed=True)["participant"].nunique().tolist() == [1, 1, 1]
     del scores
     assert not folder.exists()
+
+
+def test_scores_and_simulations_are_never_those_of_a_later_run_into_their_folder(tmp_path: Path) -> None:
+    def scored(name: str, nll: float) -> cl.Scores:
+        shutil.rmtree(tmp_path / name, ignore_errors=True)
+        folder = score_folder(tmp_path / name, [(SessionKey(s, "e", "1"), {0: nll, 1: nll}) for s in "rs"])
+        RunFolder(folder, "score").finish(run_json(folder))
+        return cl.read(folder)
+
+    again, *olds, other, new = [scored(name, nll) for name, nll in (("b", 2), ("a", 2), ("a", 2), ("b", 2), ("a", 3))]
+    assert new.table()["nll"].tolist() == [3] * 4
+    assert again.table()["nll"].tolist() == other.table()["nll"].tolist() == [2] * 4, "the same numbers once more"
+    for old in olds:
+        for use in (old.table, old.means, lambda old=old: cl.compare(old, other)):
+            with pytest.raises(cl.UserError, match=r"a later run into .* has written scores.parquet anew"):
+                use()
+    simulations = []
+    for answer in "JF":
+        folder = RunFolder(tmp_path / "acted", "simulate")
+        folder.write_table("simulated.parquet", pd.DataFrame({"answer": [answer]}))
+        folder.finish({"job": "simulate", "model": {"name": answer}, "verdict": "done"})
+        simulations.append(Simulation(folder.path))
+    old, new = simulations
+    assert new.table()["answer"].tolist() == ["F"]
+    assert repr(old).startswith("Simulation(J: done")
+    for use in (old.table, lambda: old.people, lambda: cl.fidelity([], old)):
+        with pytest.raises(cl.UserError, match=r"has written simulated\.parquet anew"):
+            use()
 
 
 def test_a_comparison_is_first_minus_second_and_that_of_the_command(

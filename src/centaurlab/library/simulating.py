@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
@@ -13,7 +13,7 @@ from centaurlab.data.source import DataArguments
 from centaurlab.library.options import of_kind, options_of
 from centaurlab.library.people import People, load
 from centaurlab.models.arguments import ModelArguments
-from centaurlab.runs.integrity import check_file, read_json
+from centaurlab.runs.integrity import FILES, check_file, check_unchanged, read_json
 from centaurlab.runs.tracker import TrackingArguments
 from centaurlab.simulation.arguments import SimulateArguments
 
@@ -25,29 +25,37 @@ if TYPE_CHECKING:
     from centaurlab.library.people import Sessions
 
 
+_TABLE = "simulated.parquet"
+
+
 @dataclass(frozen=True)
 class Simulation:
     """Sessions that a model answered in the place of people; ``folder`` lasts as long as this object if temporary."""
 
     folder: Path
+    record: dict[str, Any] = field(init=False, compare=False)
+    """What ``run.json`` says: model, seed, what became of each study, provenance."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "record", read_json(self.folder / "run.json"))
+
+    def check(self) -> None:
+        """Raise ``UserError`` where another simulation has written the folder anew."""
+        check_unchanged(self.folder / _TABLE, self.record.get(FILES, {}).get(_TABLE))
 
     @property
     def people(self) -> People:
         """The sessions, for ``score``, ``train`` and whatever else takes people."""
+        self.check()
         return load(self.folder / SIMULATED)
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """What ``run.json`` says: model, seed, what became of each study, provenance."""
-        return read_json(self.folder / "run.json")
 
     def table(self) -> "pd.DataFrame":
         """A row per answer: who, which, the answer, its probability, and what the model gave to no option (nats)."""
         import pandas as pd
 
-        path = self.folder / "simulated.parquet"
-        check_file(path)
-        return pd.read_parquet(path)
+        self.check()
+        check_file(self.folder / _TABLE)
+        return pd.read_parquet(self.folder / _TABLE)
 
     def __repr__(self) -> str:
         return f"Simulation({self.record['model']['name']}: {self.record['verdict']}; {self.folder})"
@@ -171,6 +179,8 @@ def fidelity(
     from centaurlab.stats.arguments import EstimateArguments
 
     several = [simulated] if isinstance(simulated, Simulation | str | Path) else simulated
+    for one in (one for one in several if isinstance(one, Simulation)):
+        one.check()
     places = [str(one.folder if isinstance(one, Simulation) else one) for one in several]
     with tempfile.TemporaryDirectory(prefix="centaurlab-people-") as place:
         data = load(people).kept_in(Path(place))

@@ -11,7 +11,7 @@ from centaurlab.data.transcripts import data_fingerprint
 from centaurlab.results.record import JOB, ScoreRecord
 from centaurlab.results.table import MEASURES, SCORES, read_scores
 from centaurlab.runs.folder import RunFolder
-from centaurlab.runs.integrity import RECORD, read_sealed
+from centaurlab.runs.integrity import RECORD, check_unchanged, read_sealed, written_digest
 from centaurlab.runtime.errors import UserError
 
 _NAMED = 5  # studies named in an error
@@ -19,10 +19,11 @@ _NAMED = 5  # studies named in an error
 
 @dataclass(frozen=True)
 class ScoreRun:
-    """A finished run of scoring: its folder, and what it says of itself."""
+    """A finished run of scoring: its folder, what it says of itself, and by which digest it knows its table."""
 
     folder: Path
     record: ScoreRecord
+    digest: str | None = None
 
     @property
     def model(self) -> str:
@@ -45,7 +46,11 @@ class ScoreRun:
         return self.record.as_dict()
 
     def table(self, columns: Sequence[str] = MEASURES, if_there: Sequence[str] = ()) -> pa.Table:
-        """The run's scores, a row per response; ``read_scores`` says which columns, and what it raises."""
+        """The run's scores, a row per response; ``read_scores`` says which columns, and what it raises.
+
+        Raises ``UserError``, too, where the folder has been scored anew since, and its numbers are another run's.
+        """
+        check_unchanged(self.folder / SCORES, self.digest)
         return read_scores(self.folder, columns, if_there)
 
 
@@ -118,7 +123,7 @@ def read_run(folder: Path) -> ScoreRun:
         raise UserError(f"{path} is damaged ({reason}); give its 'centaurlab score' command again") from error
     if record is None:
         raise UserError(f"{folder} is a run of {job!r}, not of 'centaurlab score'; give a folder of scores")
-    return ScoreRun(folder, record)
+    return ScoreRun(folder, record, written_digest(folder, SCORES))
 
 
 def scored_data(runs: Iterable[ScoreRun]) -> dict[str, Any]:
@@ -170,9 +175,12 @@ def check_same(runs: Iterable[ScoreRun], same_context: bool = True) -> None:
     Raises
     ------
     UserError
-        Where two differ in protocol, engine, data or context, naming the difference.
+        Where two differ in protocol, engine, data or context, naming the difference; where one has been scored anew
+        since it was read.
     """
     first, *others = runs
+    for run in (first, *others):
+        check_unchanged(run.folder / SCORES, run.digest)
     for other in others:
         _check_protocol_and_data(first, other)
         contexts = [run.record.context for run in (first, other)]

@@ -200,6 +200,22 @@ def changed_file(folder: Path) -> str | None:
     return next((name for name, path in paths if not path.is_file() or file_digest(path) != known[name]), None)
 
 
+def written_digest(folder: Path, name: str) -> str | None:
+    """The SHA-256 that ``run.json`` of a folder tells of a file; None where it tells of none."""
+    files = read_sound_json(folder / RECORD).get(FILES)
+    return files.get(name) if isinstance(files, dict) else None
+
+
+def check_unchanged(path: Path, digest: str | None) -> None:
+    """Raise ``UserError`` where a later run has written a file anew since its digest was ``digest``."""
+    now = written_digest(path.parent, path.name)
+    if digest and now and now != digest:
+        raise UserError(
+            f"a later run into {path.parent} has written {path.name} anew, and what was read of it before is another "
+            "run's; read it again, or give each run a folder"
+        )
+
+
 def check_file(path: Path, remedy: str = _REMEDY, digest: Callable[[Path], str] | None = None) -> None:
     """Raise ``UserError`` where a file is not the one that the record or manifest beside it, or above, tells of.
 
