@@ -13,7 +13,7 @@ from centaurlab.data.source import DataArguments
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.runtime.arguments import parse_arguments
 from centaurlab.scoring import cost
-from centaurlab.scoring.arguments import ScoreArguments
+from centaurlab.scoring.arguments import ScoreArguments, ScoringArguments
 from centaurlab.scoring.cost import (
     Plan,
     PlanArguments,
@@ -57,7 +57,8 @@ def test_the_command_prints_the_plan_and_what_it_assumes(data: DataArguments, ti
     [
         ("H100", []),
         ("4xH100", ["--load_in_8bit", "--protocol", "paper", "--max_participants", "3"]),
-        ("4xH100", ["--tensor_parallel", "2"]),
+        ("4xH100", ["--tensor_parallel", "2", "--on_malformed", "skip"]),
+        ("H100", ["--no_long_options", "--chunk_tokens", "512", "--deterministic", "--engine", "vllm"]),
         ("H100", ["--dtype", "float16", "--max_length", "512", "--studies", "a2020, a2020", "--participants", "train"]),
     ],
 )
@@ -65,7 +66,8 @@ def test_the_command_of_a_plan_is_the_scoring_that_was_planned(
     data: DataArguments, tiny_llama_dir: Path, devices: str, options: list[str]
 ) -> None:
     given = ["--data", data.data, *options]
-    _, _, line = planned("--model", tiny_llama_dir, "--devices", devices, *given).partition("the command: ")
+    said, _, line = planned("--model", tiny_llama_dir, "--devices", devices, *given).partition("the command: ")
+    assert ("with and without --chunk_tokens, --batch_tokens, --deterministic, " in said) is ("--engine" in options)
     launch, _, printed = line.partition(" -m centaurlab score ")
     assert launch == "accelerate launch" + (" --num_processes 4" if devices == "4xH100" else "")
     kinds = [ModelArguments, DataArguments, ScoreArguments]
@@ -81,7 +83,7 @@ def test_the_command_spreads_a_model_that_is_too_large_for_one_device(
     shape = config_shape(QWEN3_32B)
     memory = estimate_memory(shape, work, device, "float32", "none")
     plan = Plan(shape, work, memory, assumed_speed(device, shape, 0.25), 4, device, n_copies=1)
-    print_plan(plan, ModelArguments("org/large", dtype="float32"), data, PlanArguments("4xH100"))
+    print_plan(plan, ModelArguments("org/large", dtype="float32"), data, ScoringArguments())
     printed = capsys.readouterr().out
     assert "launch --num_processes 1 -m centaurlab score" in printed
     assert "--dtype float32 --device_map auto --data" in printed
@@ -103,9 +105,8 @@ def test_dividing_is_named_only_where_scoring_does_not_refuse_it(
     """On devices too small for a model of two key-value heads, which four processes cannot share out."""
     small = replace(devices()["H100"], memory_bytes=2**30)
     monkeypatch.setattr(cost, "parse_devices", lambda _: (n_devices, small))
-    model, asked = ModelArguments(str(tiny_llama_dir), **settings), PlanArguments("…")
-    plan = make_plan(model, data, asked)
-    print_plan(plan, model, data, asked)
+    model = ModelArguments(str(tiny_llama_dir), **settings)
+    print_plan(make_plan(model, data, PlanArguments("…")), model, data, ScoringArguments())
     placement = capsys.readouterr().out.partition("placement")[2].partition("speed")[0]
     assert "one copy spread over 2 devices" in placement
     assert (f"--tensor_parallel {n_devices}" in " ".join(placement.split())) is is_named

@@ -6,6 +6,7 @@ from pathlib import Path
 from centaurlab.data.source import DataArguments
 from centaurlab.jobs.command import Command
 from centaurlab.models.arguments import ModelArguments
+from centaurlab.runtime.arguments import as_typed
 from centaurlab.runtime.terminal import say
 from centaurlab.scoring.arguments import ScoringArguments
 
@@ -19,6 +20,9 @@ examples:
 
 Of the model it needs configuration and tokenizer alone. Malformed sessions are left out.
 """
+
+
+_ESTIMATED = ("protocol", "max_length", "tensor_parallel")
 
 
 @dataclass
@@ -45,7 +49,6 @@ def run(asked: PlanOptions, model: ModelArguments, data: DataArguments, scoring:
     from centaurlab.models.shape import window_notes
     from centaurlab.scoring.cost import PlanArguments, make_plan
 
-    data = replace(data, on_malformed="skip")
     arguments = PlanArguments(
         asked.devices,
         scoring.protocol,
@@ -55,10 +58,12 @@ def run(asked: PlanOptions, model: ModelArguments, data: DataArguments, scoring:
         asked.tokenizer,
         scoring.tensor_parallel,
     )
-    plan = make_plan(model, data, arguments)
+    plan = make_plan(model, replace(data, on_malformed="skip"), arguments)
     for note in window_notes(load_config(model), scoring.max_length):
         say(f"note: {note}")
-    print_plan(plan, model, data, arguments)
+    if ignored := [word for word in as_typed(scoring, but=_ESTIMATED) if word.startswith("--")]:
+        say(f"note: the estimate is the same with and without {', '.join(ignored)}")
+    print_plan(plan, model, data, scoring)
 
 
 COMMAND = Command(DESCRIPTION, (PlanOptions, ModelArguments, DataArguments, ScoringArguments), run)

@@ -9,7 +9,8 @@ from centaurlab.display.tables import facts_table
 from centaurlab.display.terminal import show
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.runtime.arguments import as_typed
-from centaurlab.scoring.cost import _HOUR, CPU, USABLE_MEMORY, Plan, PlanArguments
+from centaurlab.scoring.arguments import ScoringArguments
+from centaurlab.scoring.cost import _HOUR, CPU, USABLE_MEMORY, Plan
 from centaurlab.scoring.plan import SAMPLED_PER_STUDY
 from centaurlab.scoring.scorer import WHOLE_SEQUENCE_TOKENS
 from centaurlab.stats.words import percent
@@ -20,11 +21,9 @@ _GIB = 2**30
 LINKS = (25e9, 300e9)
 """Bytes per second between devices, assumed: about those of PCIe 4.0 and of NVLink in an A100, one way."""
 
-_ONLY_OF_PLANS = ("devices", "utilisation", "calibrate", "tokenizer")
-
 
 def print_plan(
-    plan: Plan, model_arguments: ModelArguments, data_arguments: DataArguments, arguments: PlanArguments
+    plan: Plan, model_arguments: ModelArguments, data_arguments: DataArguments, scoring: ScoringArguments
 ) -> None:
     """Print the plan as a table, what it assumes, and the command that it is the plan of."""
     on = f"{plan.n_devices} × {plan.device.name}" if plan.device.name != CPU else "this machine's CPU"
@@ -35,11 +34,7 @@ def print_plan(
         launch = ["accelerate", "launch", *(["--num_processes", str(n_processes)] if plan.n_devices > 1 else [])]
         if plan.n_devices > n_processes == 1:
             model_arguments = replace(model_arguments, device_map="auto")
-        options = [
-            *as_typed(model_arguments),
-            *as_typed(data_arguments, but=["on_malformed"]),  # planning skips what scoring is to name
-            *as_typed(arguments, but=_ONLY_OF_PLANS),
-        ]
+        options = as_typed(model_arguments, data_arguments, scoring)
         command = f"{shlex.join([*launch, '-m', 'centaurlab', 'score', *options])} --output_dir …"
         show(f"the command: {command}")
 
