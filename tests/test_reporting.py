@@ -90,6 +90,19 @@ def test_of_one_study_the_numbers_at_a_glance_have_its_own_interval(tmp_path: Pa
     assert notes["one, nats per response"].startswith("95 % interval")
 
 
+@pytest.mark.parametrize("studies", [["a2020"], ["c2022"]])
+def test_a_folder_of_scores_that_holds_other_data_by_now_is_not_shown(studies: list[str], tmp_path: Path) -> None:
+    """Fewer studies, or another."""
+    scores = [score_run(tmp_path / name, f"org/{name}", ["a2020", "b2021"], seed) for seed, name in enumerate("st")]
+    compared = effect_run(tmp_path / "run", effects_of(["a2020", "b2021"], Estimate(0.1)), scores)
+    score_run(scores[0], "org/s", studies, 0, f"people of {studies}")
+    (section,) = write_report([compared], tmp_path / "report.html", "html")
+    assert [table.title for table in section.tables if "Coverage" in table.title] == ["Coverage: t"]
+    assert not [command for command in section.commands if "org/s" in command]
+    said = f"The scores of org/s ({scores[0]} holds scores of another model or of other data by now) are not at hand"
+    assert any(one.startswith(said) for one in section.explanation)
+
+
 def test_bounds_that_say_nothing_stay_short(tmp_path: Path) -> None:
     effects = effects_of(["a2020", "b2021"], Estimate(0.1, -1234567, 99.5))
     write_report([effect_run(tmp_path / "run", effects, [])], tmp_path / "report.md", "markdown")

@@ -64,7 +64,8 @@ def effect_run(folder: Path, effects: list[Effect], scores: list[Path]) -> Path:
     models = []
     for path in scores:
         known = run_json(path)
-        models.append({"folder": str(path), "protocol": known["protocol"]} | known["model"])
+        scored = {"folder": str(path), "protocol": known["protocol"], "data": known["data"]["fingerprint"]}
+        models.append(scored | known["model"])
     known = about("misalignment", "eval/misalignment.py", "--base", "a b", "--post", "c")
     known |= {"models": models, "bootstrap": {"resamples": 2000, "seed": 0, "confidence": 0.95}}
     known |= {"overall": asdict(effects[0]), "data": {"name": "people", "fingerprint": "data people"}}

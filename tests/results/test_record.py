@@ -124,6 +124,7 @@ def test_a_comparison_says_what_its_runs_scored(tmp_path: Path) -> None:
         "folder": str(tmp_path / "run"),
         "protocol": {"name": "paper", "max_tokens": 2048},
         "failed": 1,
+        "data": RECORD.data.fingerprint,
         **RECORD.model.as_dict(),
     }
     assert scored_data([run])["studies"] == {"a": {"fingerprint": "a00"}, "b": {"fingerprint": "b00"}}

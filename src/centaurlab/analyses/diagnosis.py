@@ -306,7 +306,7 @@ def section(run: Run) -> Section:
     """Why one model predicts choices worse than another."""
     contrast = _short(Contrast(str(run.about["post"]), str(run.about["base"])))
     post, base = contrast.names
-    found = {name: scored for name, scored in score_runs_of(run) if scored is not None}
+    found, gone = score_runs_of(run)
     rows = read_table(run, "diagnosis")
     diagnosed = read_diagnosis(rows)
     chart = chart_of(_parts_rows(*diagnosed), "difference of the NLL (nats per choice)", _NAMES, ends=ends(contrast))
@@ -329,6 +329,7 @@ def section(run: Run) -> Section:
             f"Best temperatures, by fold of participants: {'; '.join(temperatures)}.",
             *([_sentence(_AT_BOUND)] if run.about["at_bound"] else []),
             INTERVALS,
+            *gone,
         ),
         figures=tuple(replace(one, chart=chart) if one.name == "parts" else one for one in folder_pictures([run])),
         tables=(

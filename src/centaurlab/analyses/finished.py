@@ -78,26 +78,33 @@ def _finished_below(path: Path) -> Iterator[Run]:
             say(f"note: left out: {error}", is_error=True)
 
 
-def score_runs_of(run: Run) -> Iterator[tuple[str, Run | None]]:
-    """The models that a comparison names, each with what the run that scored it says of itself.
+def score_runs_of(run: Run) -> tuple[dict[str, Run], tuple[str, ...]]:
+    """What the runs that scored a comparison's models say of themselves, by model, and a sentence on those that lack.
 
-    The scores themselves need not be there. None where its folder has gone, or holds by now another model's scores or
-    those of other sessions.
+    The scores themselves need not be there. Left out is a model whose folder has gone, or holds by now another model's
+    scores or those of other sessions.
     """
+    found, gone = {}, []
     for model in run.about.get("models", []):
-        folder = Path(str(model.get("folder", "")))
+        folder, name = Path(str(model.get("folder", ""))), str(model.get("name"))
         places = (folder, run.folder / "scores" / folder.name)
         scored = next((place for place in places if read_json(place / "run.json").get("job") == "score"), None)
         about = read_json(scored / "run.json") if scored else {}
-        same = scored and _is_of(about, model, run.about)
-        yield str(model.get("name")), Run(scored, about, {}) if scored and same else None
+        if scored and _is_of(about, model, run.about):
+            found[name] = Run(scored, about, {})
+        else:
+            gone.append(f"{name} ({scored} holds scores of another model or of other data by now)" if scored else name)
+    said = f"The scores of {', '.join(gone)} are not at hand: their coverage and commands are not shown."
+    return found, (said,) if gone else ()
 
 
 def _is_of(scores: Mapping[str, Any], model: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
     """Whether a run of scoring is the one of ``model`` that a comparison read."""
-    compared, scored = (_fingerprints(one) for one in (about, scores))
-    same_sessions = all(scored[study] == compared[study] for study in scored.keys() & compared.keys())
-    return scores["model"].get("fingerprint") == model.get("fingerprint") and same_sessions
+    if scores["model"].get("fingerprint") != model.get("fingerprint"):
+        return False
+    if "data" in model:
+        return bool(scores["data"].get("fingerprint") == model["data"])
+    return _fingerprints(scores).items() <= _fingerprints(about).items()  # of an older version
 
 
 def _fingerprints(about: Mapping[str, Any]) -> dict[str, Any]:

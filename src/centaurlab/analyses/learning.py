@@ -303,7 +303,7 @@ def curve_figure(found: Mapping[str, Learning]) -> "Figure":
 def section(run: Run) -> Section:
     """Whether people are predicted better the more of them a model has seen."""
     slopes, curves = read_table(run, "slopes"), read_table(run, "learning")
-    models = {name: scored for name, scored in score_runs_of(run) if scored is not None}
+    models, gone = score_runs_of(run)
     return Section(
         title="NLL by trial number",
         question="Are people predicted better the more of them a model has seen?",
@@ -313,6 +313,7 @@ def section(run: Run) -> Section:
             "later responses are predicted better. It does not say why: later trials may also be easier.",
             NLL,
             INTERVALS,
+            *gone,
         ),
         figures=folder_pictures([run]),
         tables=(

@@ -297,9 +297,7 @@ def section(run: Run) -> Section:
         replace(_figure(name, captions[name], figure), chart=charts.get(name))
         for name, figure in effect_figures(effects).items()
     ]
-    models = list(score_runs_of(run))
-    gone = [name for name, scored in models if scored is None]
-    found = {name: scored for name, scored in models if scored is not None}
+    found, gone = score_runs_of(run)
     joined = (
         f"Both models of a pair are compared on the same {first.n_responses:,} responses of "
         f"{first.n_participants:,} people; left out, scored by one model alone: {first.unmatched_first:,} of {post}, "
@@ -329,7 +327,7 @@ def section(run: Run) -> Section:
             "is better. d within is d with the standard deviation within experiments and kinds of answers: few "
             "responses that lose much hide in a standard deviation that they make themselves.",
             joined,
-            *([f"The scores of {', '.join(gone)} are not at hand: their coverage is not shown."] if gone else []),
+            *gone,
         ),
         figures=(*figures, *folder_pictures([run], _OWN_of_jobs)),
         tables=(

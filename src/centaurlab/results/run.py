@@ -140,10 +140,12 @@ def scored_data(runs: Iterable[ScoreRun]) -> dict[str, Any]:
 def scored_models(runs: Mapping[str, ScoreRun]) -> list[dict[str, Any]]:
     """Each model of a comparison as its ``run.json`` has it.
 
-    By what name it was asked for, where its scores are, how it was scored, how many sessions failed, and what it is.
+    By what name it was asked for, where its scores are, how it was scored and on which data, how many sessions failed,
+    and what it is.
     """
     return [
         {"asked": name, "folder": str(run.folder), "protocol": asdict(run.record.protocol), "failed": run.n_failed}
+        | {"data": run.record.data.fingerprint}
         | run.record.model.as_dict()
         for name, run in runs.items()
     ]
