@@ -12,9 +12,12 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 from scipy.stats import t as student_t
 
-from centaurlab.analyses.diagnosis import PARTS, Split, diagnose, diagnosis_table
+from centaurlab.analyses.diagnosis import PARTS, DiagnosisArguments, Split, diagnose, diagnosis_table, find_parts
+from centaurlab.reporting import write_report
 from centaurlab.results.run import ScoreRun, read_run
+from centaurlab.runs.folder import RunFolder
 from centaurlab.runtime.errors import UserError
+from centaurlab.stats.arguments import EstimateArguments
 from helpers.score_folders import table_folder
 
 FloatArray = npt.NDArray[np.float64]
@@ -244,3 +247,21 @@ def test_no_choice_at_all_is_a_user_error(tmp_path: Path) -> None:
     base, post = (run(tmp_path / name, base_NV, answer_N, n_options=0) for name in ("base", "post"))
     with pytest.raises(UserError, match="no response in which both models"):
         diagnose(base, post, 200)
+
+
+def test_a_model_without_a_best_temperature_is_shown_with_dashes(tmp_path: Path) -> None:
+    """One that gives every answer all of the probability, so that no temperature changes its NLLs."""
+    base = run(tmp_path / "base", logits(), answers(logits()))
+    scores = pd.read_parquet(base.folder / "scores.parquet")
+    curves = [name for name in scores if "nll" in name]
+    post = read_run(table_folder(tmp_path / "post", scores.assign(**dict.fromkeys(curves, 0.0))))
+    asked = DiagnosisArguments("base", "post", str(tmp_path / "run"))
+    finding = find_parts(asked, EstimateArguments(resamples=20), {"base": base, "post": post})
+    said = "; post –, –"
+    assert any(str(one).startswith("temperatures: ") and str(one).endswith(said) for one in finding.shown)
+    folder = RunFolder(tmp_path / "run", "diagnosis")
+    for name, table in finding.tables.items():
+        folder.write_table(name, table)
+    folder.finish({"job": "diagnosis", "models": []} | dict(finding.record))
+    (section,) = write_report([folder.path], tmp_path / "page.html", "html")
+    assert said in section.explanation[1]

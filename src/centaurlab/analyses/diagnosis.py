@@ -28,7 +28,7 @@ Shapes: R responses, P participants, F folds, K temperatures, C curves, B resamp
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,7 +74,7 @@ from centaurlab.stats.decomposition import PARTS, Parts, decompose
 from centaurlab.stats.effect_table import interval_of
 from centaurlab.stats.estimate import Estimate
 from centaurlab.stats.multiplicity import q_values
-from centaurlab.stats.words import Quantity, in_words, verdict_over
+from centaurlab.stats.words import Quantity, in_words, number, verdict_over
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -314,10 +314,7 @@ def section(run: Run) -> Section:
     excluded = read_table(run, "excluded")
     if len(excluded):
         tables.append(table_of("Left out", excluded, note=_LEFT_OUT))
-    temperatures = (
-        f"{name} {', '.join(f'{t:.2f}' for t in run.about[f'temperatures_{side}'])}"
-        for side, name in (("base", base), ("post", post))
-    )
+    temperatures = _temperatures([(base, run.about["temperatures_base"]), (post, run.about["temperatures_post"])])
     return Section(
         title=f"Why {post} and {base} differ",
         question=f"Why does {post} predict choices worse, or better, than {base}: format, calibration or preference?",
@@ -326,7 +323,7 @@ def section(run: Run) -> Section:
             "Calibration: what one temperature per model, fitted on other participants, makes good. Format: at that "
             "temperature, probability outside the options. Preference: the rest, which option is thought likely. The "
             "three sum to the difference of the mean NLLs. It is defined where the options are known.",
-            f"Best temperatures, by fold of participants: {'; '.join(temperatures)}.",
+            f"Best temperatures, by fold of participants: {temperatures}.",
             *([_sentence(_AT_BOUND)] if run.about["at_bound"] else []),
             INTERVALS,
             *gone,
@@ -358,8 +355,7 @@ def parts_table(rows: pd.DataFrame) -> Table:
 
 def _shown(split: Split) -> Iterator[Table | str]:
     yield parts_table(diagnosis_table(split.rows, split.these))
-    temperatures = ((split.temperatures_base, "base"), (split.temperatures_post, "post"))
-    yield "temperatures: " + "; ".join(f"{name} {', '.join(f'{t:.2f}' for t in ts)}" for ts, name in temperatures)
+    yield f"temperatures: {_temperatures([('base', split.temperatures_base), ('post', split.temperatures_post)])}"
     if split.at_bound:
         yield f"note: {_AT_BOUND}"
     for left_out in split.excluded:
@@ -367,6 +363,11 @@ def _shown(split: Split) -> Iterator[Table | str]:
             f"left out: {left_out.excluded:,} of {left_out.responses:,} responses of {left_out.study}, and all of "
             f"{left_out.people_excluded:,} of {left_out.people:,} people: {_LEFT_OUT}"
         )
+
+
+def _temperatures(of_models: Iterable[tuple[str, Sequence[float | None]]]) -> str:
+    """The temperatures of each model by fold; "–" where there is no best one, as of NLLs that are 0 at all of them."""
+    return "; ".join(f"{name} {', '.join(number(t, decimals=2) for t in of_folds)}" for name, of_folds in of_models)
 
 
 def _short(contrast: Contrast) -> Contrast:
