@@ -348,6 +348,8 @@ def test_a_session_that_the_module_cannot_read_is_left_out_and_said() -> None:
     assert note.startswith("1 of 4 sessions of these cannot be read by the module of own2026")
     none, _ = readable(behaviours(told[3:], {}, {"own2026": own}), "these")
     assert len(none["own2026"]) == 1
+    _, (note,) = readable(behaviours(told, {}), "these")  # without a module, of labels that nobody else has
+    assert note.startswith("nothing of own2026 is compared in these")
 
 
 def test_parameters_of_a_person_are_the_mean_of_the_sessions_that_have_them() -> None:

@@ -60,7 +60,7 @@ def behaviours(
 
 
 def readable(found: Mapping[str, list[Behaviour]], whose: str) -> tuple[dict[str, list[Behaviour]], list[str]]:
-    """Of each study the sessions that its module could read, where it could some; and notes on the others."""
+    """Of each study the sessions that its module could read, where it could some; notes on what says nothing."""
     kept, notes = {}, []
     for study, sessions in found.items():
         kept[study] = [one for one in sessions if one.problem is None] or sessions
@@ -68,6 +68,11 @@ def readable(found: Mapping[str, list[Behaviour]], whose: str) -> tuple[dict[str
             notes.append(
                 f"{len(unread)} of {len(sessions)} sessions of {whose} cannot be read by the module of {study} and "
                 f"say nothing here, such as {unread[0].key}: {unread[0].problem}"
+            )
+        elif not any(one.marginal for one in sessions):
+            notes.append(
+                f"nothing of {study} is compared in {whose}: what could have been answered is not known of all people "
+                "alike ('centaurlab data options' says what is); a --study_module says it"
             )
     return kept, notes
 
