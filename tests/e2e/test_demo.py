@@ -1,6 +1,7 @@
 """``centaurlab demo`` from the first score to the report, on a tiny model and people of our own."""
 
 import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 
 from centaurlab.cli.demo import Settings, run_demo, steps
+from centaurlab.runs.folder import RunFolder
 from centaurlab.runtime.errors import UserError
 from helpers.commands import UNTRACKED, Done, centaurlab, run_python
 from helpers.tiny_models import save_tiny_llama
@@ -80,20 +82,35 @@ def test_studies_that_the_data_lack_are_named_before_the_first_step(tmp_path: Pa
     assert not (tmp_path / "demo").exists()
 
 
-def test_what_was_done_with_data_that_have_changed_since_is_not_taken_for_done(
+def test_what_was_done_with_data_or_a_model_that_have_changed_since_is_not_taken_for_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("centaurlab.cli.demo._report", lambda *_: None)
     ran: list[str] = []
-    monkeypatch.setattr("centaurlab.cli.demo._run", lambda arguments, group: ran.append(arguments[0]))
-    people = write_people(tmp_path)
-    settings = Settings("any", str(people), "beta", tmp_path / "demo", quick=True)
+
+    def run(arguments: list[str], group: str) -> None:
+        ran.append(arguments[0])
+        RunFolder(Path(arguments[arguments.index("--output_dir") + 1]), arguments[0]).finish({"job": arguments[0]})
+
+    monkeypatch.setattr("centaurlab.cli.demo._report", lambda *_: None)
+    monkeypatch.setattr("centaurlab.cli.demo._run", run)
+    people, model = write_people(tmp_path), tmp_path / "model"
+    model.mkdir()
+    (model / "model.safetensors").write_bytes(b"one")
+    settings = Settings(str(model), str(people), "beta", tmp_path / "demo", quick=True)
     run_demo(settings)
     people.touch()
     run_demo(settings)
     assert len(ran) == 8, "each step once"
-    people.write_text(people.read_text().replace("You choose <<F>>.", "You choose <<J>>."))
+    shutil.rmtree(tmp_path / "demo" / "centaur")
+    run_demo(settings)
+    assert ran[8:] == ["train", "generalisation", "baselines"], "a step whose folder is gone, and what follows"
+    told = people.read_text()
+    people.write_text(told.replace("You choose <<F>>.", "You choose <<J>>."))
     with pytest.raises(UserError, match="was begun with other data; give another --output_dir"):
         run_demo(settings)
+    people.write_text(told)
+    (model / "model.safetensors").write_bytes(b"two")
+    with pytest.raises(UserError, match="was begun with another model; give another --output_dir"):
+        run_demo(settings)
     run_demo(replace(settings, output_dir=tmp_path / "other"))
-    assert len(ran) == 16
+    assert len(ran) == 11 + 8

@@ -1,7 +1,8 @@
 """The story in one command: score a base model, post-train it, see what that does, win people back, and report.
 
 Each step is a command that a user could type; it is printed before it runs. A step that has ended with the same
-command is not run again, and one that was cut off goes on where it stopped, as the command itself does.
+command, and whose folder is there, is not run again unless one before it is; one that was cut off goes on where it
+stopped, as the command itself does.
 """
 
 import atexit
@@ -26,7 +27,7 @@ from centaurlab.data.files import list_files
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.jobs.command import Command
 from centaurlab.models.digests import content_digest, fingerprint
-from centaurlab.runs.integrity import read_sound_json
+from centaurlab.runs.integrity import RECORD, read_sound_json
 from centaurlab.runs.mlflow_store import store_address
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.terminal import say
@@ -78,6 +79,11 @@ class Step:
     title: str
     command: str
     options: Mapping[str, object]
+
+    @property
+    def folder(self) -> Path:
+        """Where its run is."""
+        return Path(str(self.options["output_dir"]))
 
     @property
     def arguments(self) -> list[str]:
@@ -209,18 +215,22 @@ def next_steps(settings: Settings) -> list[Step]:
 def run_demo(settings: Settings) -> None:
     """Run what is missing of the demo, write its report and print what was found.
 
-    Raises ``UserError`` for studies that are not in the data, for data other than the folder was begun with, and where
-    a step fails.
+    Raises ``UserError`` for studies that are not in the data, for data or a model other than the folder was begun with,
+    and where a step fails.
     """
     if settings.data != "starter" and not settings.novel_studies:
         raise UserError("--data needs --novel_studies: studies of it to judge the Centaur by, not trained on")
     if settings.novel_studies:
         open_source(DataArguments(settings.data, studies=settings.novel_studies))  # raises where there is no such study
-    record, data = settings.output_dir / _FINISHED, _identity(settings.data)
+    record = settings.output_dir / _FINISHED
+    begun_with = {"data": _identity(settings.data), "model": _identity_of_model(settings.model)}
     known = read_sound_json(record)
-    if known.get("data", data) != data:
-        raise UserError(f"{settings.output_dir} was begun with other data; give another --output_dir")
+    for what, identity in begun_with.items():
+        if known.get(what, identity) != identity:
+            other = {"data": "other data", "model": "another model"}[what]
+            raise UserError(f"{settings.output_dir} was begun with {other}; give another --output_dir")
     finished: list[list[str]] = known.get("finished", [])
+    ran_anew = False
     settings.output_dir.mkdir(parents=True, exist_ok=True)
     console = Console(highlight=False)
     minutes = "about 4 minutes" if settings.quick else "about 10 minutes"
@@ -230,13 +240,14 @@ def run_demo(settings: Settings) -> None:
     for number, step in enumerate(steps(settings), start=1):
         console.print(f"\n[bold]{number}. {step.title}[/bold]")
         say(f"   centaurlab {shlex.join(step.arguments)}")
-        if step.arguments in finished:
+        if step.arguments in finished and (step.folder / RECORD).exists() and not ran_anew:
             console.print("   done before", style="dim")
             continue
         started = time.monotonic()
         _run(step.arguments, group=settings.output_dir.name)
+        ran_anew = True
         finished.append(step.arguments)
-        record.write_text(json.dumps({"data": data, "finished": finished}, indent=1))
+        record.write_text(json.dumps({**begun_with, "finished": finished}, indent=1))
         console.print(f"   {time.monotonic() - started:.0f} s", style="dim")
     _report(settings.output_dir, console)
     console.print("\n[bold]Next[/bold]")
@@ -252,6 +263,13 @@ def _identity(data: str) -> str:
     if data == "starter" or not path.exists():
         return data
     return fingerprint({str(file.relative_to(path)): content_digest(file) for file in list_files(path).paths})
+
+
+def _identity_of_model(model: str) -> str:
+    """The contents of a file, or of the files of a folder, which may change; of a hub model the name."""
+    path = Path(model).expanduser()
+    files = [path] if path.is_file() else [file for file in path.glob("[!.]*") if file.is_file()]
+    return fingerprint({file.name: content_digest(file) for file in files}) if files else model
 
 
 def _centaur(settings: Settings) -> dict[str, object]:
