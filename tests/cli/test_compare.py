@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from centaurlab.cli.compare import compare_runs, print_comparison, read_folders, read_store
+from centaurlab.cli.compare import ComparedRun, compare_runs, print_comparison, read_folders, read_store
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.tracker import TrackingArguments, track
 from centaurlab.runtime.errors import UserError
@@ -47,6 +47,30 @@ def test_what_a_folder_was_scored_for_before_is_not_shown_beside_what_it_is_now(
         track(runs / "base", TrackingArguments())
     for table in (compare_runs(read_folders([runs / "base"])), compare_runs(read_store())):
         assert table.filter(like="nll/").to_dict("records") == [{"nll/mean": 1.0, "nll/shelf": 1.0}]
+
+
+def test_settings_that_are_numbers_are_sorted_as_numbers() -> None:
+    settings = {"a": ("20", "5e-05", "x"), "b": ("100", "0.0001", "10"), "c": ("3", "0.001", "9")}
+    runs = [
+        ComparedRun(name, "train", {}, {"max_steps": steps, "lr": rate, "data": data})
+        for name, (steps, rate, data) in settings.items()
+    ]
+    runs.append(ComparedRun("none", "train", {}, {}))
+    for sort, order in (("max_steps", "cab"), ("-max_steps", "bac"), ("-lr", "cba"), ("data", "bca")):
+        assert compare_runs(runs, sort=sort)["run"].tolist() == [*order, "none"], sort
+
+
+def test_a_setting_called_run_or_job_hides_no_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in "ba":
+        folder = RunFolder(tmp_path / name, "trajectory")
+        folder.write_json("config.json", {"run": f"runs/{name}", "job": name})
+        folder.write_json("run.json", {"job": "trajectory"})
+    table = compare_runs(read_folders([tmp_path]), sort="-run")
+    assert list(table.columns) == ["run", "job", "config.job", "config.run"]
+    assert table.iloc[0].tolist() == [str(tmp_path / "b"), "trajectory", "b", "runs/b"]
+    for kind in ("table", "markdown"):
+        print_comparison(table, kind)
+        assert "runs/b" in capsys.readouterr().out
 
 
 def test_settings_are_compared_among_runs_of_one_job(runs: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from centaurlab.display.markdown import table_lines
 from centaurlab.display.tables import rows_of, table_of
@@ -155,25 +155,35 @@ def compare_runs(
         names.append(_SCORED)  # their NLLs are over other responses
     settings = sorted({name for run in kept for name in run.config})
     jobs = [[run.config for run in kept if run.job == name] for name in {run.job for run in kept}]
-    differing = [
-        name
+    differing = {  # some jobs have an option 'run'
+        name: f"config.{name}" if name in ("run", "job") else name
         for name in settings
         if name.rpartition(".")[2] not in _NOT_A_DIFFERENCE
         and any(len({config.get(name) for config in configs}) > 1 for configs in jobs)
-    ]
+    }
     rows = [
         {"run": run.name, "job": run.job}
         | {name: run.metrics.get(name) for name in names}
-        | {name: run.config.get(name) for name in differing}
+        | {column: run.config.get(name) for name, column in differing.items()}
         for run in kept
     ]
-    table = pd.DataFrame(rows, columns=["run", "job", *names, *differing])
+    table = pd.DataFrame(rows, columns=["run", "job", *names, *differing.values()])
     if sort:
         column = sort.removeprefix("-")
         if column not in table:
             raise UserError(f"--sort {column!r} is no column; choose from {', '.join(table.columns)}")
-        table = table.sort_values(column, ascending=not sort.startswith("-"), kind="stable", ignore_index=True)
+        table = table.sort_values(
+            column, ascending=not sort.startswith("-"), kind="stable", ignore_index=True, key=_numbers
+        )
     return table
+
+
+def _numbers(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """A column as numbers, where all that is known are; settings are kept as text."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(column, errors="coerce")
+    return numbers if numbers.count() == column.count() else column
 
 
 def print_comparison(table: "pd.DataFrame", format: Format) -> None:
