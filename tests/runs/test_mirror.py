@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from centaurlab.runs.folder import RunFolder, read_config
+from centaurlab.runs.integrity import read_json
 from centaurlab.runs.mirror import tables
 from centaurlab.runs.settings import flat_config
 
@@ -26,4 +28,15 @@ def test_what_was_asked_is_known_also_where_results_have_its_name() -> None:
         "data.studies": "a,b",
         "data.fingerprint": "cd",
         "rows": 3,
+    }
+
+
+def test_checksums_and_findings_of_a_run_are_no_settings(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "misalignment")
+    folder.write_json("config.json", {"written": "by hand"})
+    folder.log({"d/overall": 0.5})
+    folder.finish({"models": [{"asked": "m"}], "verdict": "worse", "took": {"seconds": 1}, "written": ["a.csv"]})
+    assert flat_config(read_config(tmp_path), read_json(tmp_path / "run.json")) == {
+        "models.0.asked": "m",
+        "written": "by hand",
     }

@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from centaurlab.runs.integrity import FILES
+from centaurlab.runs.integrity import ASKED, FILES, METRICS
 from centaurlab.runtime.secrets import is_secret_name, masked
 
 Setting = str | int | float | bool | list[Any]
@@ -14,6 +14,11 @@ _RESULTS = (
     *("overall", "summaries", "time", "nll_mean", "sample", "rows", "excluded", "points", "assistant", "table"),
     *("audit", "figures", FILES),
 )
+_OF_THE_RUN = (
+    *(ASKED, METRICS, "written", "took", "memory", "verdict", "verdicts", "claims", "these", "novelty", "likeness"),
+    *("nll_and_distance", "at_bound", "temperatures_base", "temperatures_post"),
+)
+"""More of these, and checksums: at the top of a record alone, as deeper down such a name is that of a setting."""
 
 
 def flat_config(config: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Setting]:
@@ -36,7 +41,7 @@ def flat_config(config: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str
         elif value is not None and not is_secret_name(prefix):
             flat[prefix] = masked(value if isinstance(value, str | int | float | list) else str(value))
 
-    add("", about, _RESULTS)
+    add("", {name: value for name, value in about.items() if name not in _OF_THE_RUN}, _RESULTS)
     add("", config)  # where both have a name, it is what was asked
     return flat
 
