@@ -10,6 +10,7 @@ from centaurlab.catalog.studies import Ask, Study, find_study, letters
 from centaurlab.data.options import (
     MAX_LABELS,
     LabelsSeen,
+    SessionOptions,
     cut_at_responses,
     session_items,
     session_options,
@@ -70,6 +71,100 @@ def test_a_remark_after_many_choices_takes_nobody_out_of_them():
     assert session_options(answers(*choices, "K"), {}).sets == (("F", "J", "K"),)
     survey = ("Every day", "Every day", "A lot", "The noise in summer", "Neither")
     assert session_options(answers(*survey), {}).sets == (tuple(sorted(set(survey))),), "too few are the same"
+
+
+TEXTS = (
+    "I mostly took the sure points. Losing felt bad.",
+    "It was fine.",
+    "No complaints, thanks!",
+    "Honestly I just guessed.",
+    "25 points are too few for me.",
+)
+
+
+def asked(*trials: str, participant: str = "1") -> Transcript:
+    """Choices are pressed; what begins with ``=`` is written, as the answer to another question."""
+    told_trials = [f"You write: <<{t[1:]}>>." if t.startswith("=") else f"You press <<{t}>>." for t in trials]
+    return told("Choose.\n" + "\n".join(told_trials), participant)
+
+
+def chances(options: SessionOptions) -> list[float]:
+    """The log of the number of options, of each response that has any."""
+    return [math.log(len(offered)) for r in range(len(options.set_R)) if (offered := options.of(r))]
+
+
+@pytest.mark.parametrize("n_texts", [1, 2, 3, 5])
+@pytest.mark.parametrize("place", [0, 5, 10])
+def test_texts_beside_letters_of_ones_own_are_no_options(n_texts, place):
+    """Wherever they stand; asked in other words or not: then a text that begins with a number is too like a label."""
+    choices = "KQQKKQKKQK"
+    texts = TEXTS[:n_texts]
+    written = asked(*choices[:place], *(f"={text}" for text in texts), *choices[place:])
+    others = TEXTS[:4][:n_texts]
+    pressed = asked(*choices[:place], *others, *choices[place:])
+    for transcript, there in ((written, texts), (pressed, others)):
+        options = session_options(transcript, {})
+        assert (options.rule, options.sets) == ("own answers", (("K", "Q"),))
+        is_text = [place <= r < place + len(there) for r in range(10 + len(there))]
+        assert [options.of(r) is None for r in range(10 + len(there))] == is_text
+        assert chances(options) == [math.log(2)] * 10
+
+
+@pytest.mark.parametrize("text", ["Nothing", "no", "7", "23", "", "\u200b"])
+def test_words_numbers_and_blanks_that_are_asked_for_otherwise_are_no_options(text):
+    options = session_options(asked(*"KQQKKQKKQK", f"={TEXTS[0]}", f"={text}"), {})
+    assert options.sets == (("K", "Q"),)
+    assert chances(options) == [math.log(2)] * 10
+
+
+def test_a_person_of_one_letter_alone_chose_among_nothing_else_whatever_they_wrote():
+    assert session_options(asked(*"KKKKKKKKKK", *TEXTS[:2]), {}).sets == ()
+    assert session_options(asked(*"KKKKKKKKKK", *(f"={text}" for text in TEXTS[:2])), {}).sets == ()
+    assert session_options(asked(*"KKKKKKKKKQ", *TEXTS[:2]), {}).sets == (("K", "Q"),), "a rare letter stays one"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ("50", "50", "50", "100", "100", "100", "37", "62.5", "33.333333333333336"),
+        ("Never", "Never", "Always", "Always", "Always", "Most of the time", "Once or twice a week"),
+        ("I like it a lot", "I like it a lot", "I do not care", "I do not care", "It depends on who else is there"),
+        ("1", "1", "2", "2", "2", "5 (very much so)", "turquoise"),
+    ],
+)
+def test_sliders_labels_in_words_and_rare_answers_stay_options(said):
+    assert session_options(asked(*said), {}).sets == (tuple(sorted({*said})),)
+
+
+@pytest.mark.parametrize("people", [2, 6])
+@pytest.mark.parametrize("labels", ["JF", ("left", "right")])
+@pytest.mark.parametrize("mark", ["", "="])
+def test_a_study_of_choices_and_two_texts_has_the_labels_of_its_choices(people, labels, mark):
+    """60 choices of six people, 20 of two; one text is blank. Asked for in the same words, a blank may be a choice."""
+    one, other = labels
+    sessions = [
+        asked(
+            *[one, other] * 5,
+            f"{mark}{TEXTS[person % 4]} {person}",
+            f"{mark}{'' if person == 1 else f'The {person} of them were hard to read.'}",
+            participant=str(person),
+        )
+        for person in range(people)
+    ]
+    shared = shared_labels(sessions)
+    assert shared == {"mine2026": tuple(sorted(labels))}
+    found = [chance for session in sessions for chance in chances(session_options(session, shared))]
+    assert found == [math.log(2)] * (10 * people + (mark == ""))
+
+
+def test_sentences_that_recur_over_people_stay_labels():
+    """Of 24 answers, eight are labels of several words that their people gave once: three different ones."""
+    usual = ("Never", "Always", "Never", "Always", "Never")
+    rare = ("Most of the time", "Once or twice a week", "I would rather not say")
+    people = [asked(*usual, *rare, participant=str(person)) for person in range(2)]
+    people.append(asked(*usual, rare[0], participant="2"))
+    people.append(asked("Always", rare[1], participant="3"))
+    assert shared_labels(people) == {"mine2026": tuple(sorted({*usual, *rare}))}
 
 
 def test_a_text_that_the_module_cannot_read_is_left_to_the_sessions_own_answers():

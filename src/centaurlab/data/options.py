@@ -1,9 +1,9 @@
 """A session's text into what each response could have been, by the best of three rules; and which rule that was.
 
 Never by what the person happened to answer where better is known: (a) the study's module in the catalog, (b) the
-labels that everybody in the study used, where labels are not drawn anew per person, (c) the session's own answers,
-without a remark in words of one's own. A blank answer is none: it is no option, and what was offered there is what the
-session's other choices were among.
+labels that everybody in the study used, where labels are not drawn anew per person, (c) the session's own answers; of
+both without remarks in words of one's own. A blank answer is none: it is no option, and what was offered there is what
+the session's other choices were among.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -31,6 +32,8 @@ MAX_ANSWERS = 1 << 15
 
 _SHARE_OF_LABELS = 0.99
 _SHARE_OF_CHOICES, _LONGER = 0.9, 3
+_TIMES_ASKED = 4
+_SEVERAL_WORDS = re.compile(r"\W*[^\W\d_]\S*\s+.*[^\W\d_]", re.DOTALL)
 _FRAME_SHARE = 0.25
 _OPEN = -1
 
@@ -91,30 +94,61 @@ def session_options(
             problem = str(error)
         else:
             return _session_options("module", [trial.options for trial in trials], [trial.role for trial in trials])
-    answers = ["" if is_blank(answer) else answer for answer in cut_at_responses(transcript.text)[1]]
-    if transcript.study in labels:
-        shared = labels[transcript.study]
-        sets = [shared if answer in ("", *shared) else None for answer in answers]
-        roles = [answer if answer in shared else None for answer in answers]
-        return _session_options("labels of the study", sets, roles, problem)
-    said = list(filter(None, answers))
-    own = tuple(sorted(set(said) - _remarks(said)))
-    offered = own if 2 <= len(own) <= MAX_LABELS else None
-    sets = [offered if answer in ("", *own) else None for answer in answers]
-    return _session_options("own answers", sets, [None] * len(answers), problem)
+    answers = _answers(transcript)
+    offered = labels.get(transcript.study)
+    rule: Rule = "labels of the study" if offered else "own answers"
+    if offered:
+        own = set(offered)
+    else:
+        said = _choices(answers)
+        own = set(said) - _remarks(said)
+        offered = tuple(sorted(own)) if 2 <= len(own) <= MAX_LABELS else None
+    sets = [offered if answer in own or not (answer or is_other) else None for answer, is_other in answers]
+    roles = [answer if rule == "labels of the study" and answer in own else None for answer, _ in answers]
+    return _session_options(rule, sets, roles, problem)
+
+
+def _answers(transcript: Transcript) -> list[tuple[str, bool]]:
+    """The answers, "" where blank, and of each whether it is one to another question than the usual answers are.
+
+    Usual are answers given more than once. Another question is one that was answered once or with nothing, and where
+    the last word before the marker is none that stands before the usual answers, if these recur.
+    """
+    segments, said = cut_at_responses(transcript.text)
+    answers = ["" if is_blank(answer) else answer for answer in said]
+    times = Counter(filter(None, answers))
+    words = [re.sub(r"\W", "", "".join(segment.rsplit(maxsplit=1)[-1:])) for segment in segments[:-1]]
+    usual = [word for word, answer in zip(words, answers, strict=True) if times[answer] > 1]
+    asked = set(usual)
+    does_recur = len(usual) >= _TIMES_ASKED * max(1, len(asked))
+    return [
+        (answer, does_recur and times[answer] < 2 and word not in asked)
+        for word, answer in zip(words, answers, strict=True)
+    ]
+
+
+def _choices(answers: Iterable[tuple[str, bool]]) -> list[str]:
+    return [answer for answer, is_other in answers if answer and not is_other]
+
+
+def _texts(answers: Sequence[str]) -> set[str]:
+    """Answers of several words that were given once."""
+    return {answer for answer, times in Counter(answers).items() if times == 1 and _SEVERAL_WORDS.match(answer)}
 
 
 def _remarks(answers: Sequence[str]) -> set[str]:
     """Answers in words of one's own to another question, as "how did you choose?" after many choices.
 
-    Each was given once and is longer, by more than a few characters, than those that make up nine tenths of the rest.
+    Each was given once. They are of several words where half of the answers or more are single characters; and they
+    are longer, by more than a few characters, than the answers that make up nine tenths of the rest.
     """
-    times = Counter(answers)
+    texts = _texts(answers) if 2 * sum(len(answer) == 1 for answer in answers) >= len(answers) else set()
+    times = Counter(answer for answer in answers if answer not in texts)
     usual = [answer for answer, count in times.items() if count > 1]
-    if len(usual) < 2 or sum(times[answer] for answer in usual) < _SHARE_OF_CHOICES * len(answers):
-        return set()
+    if len(usual) < 2 or sum(times[answer] for answer in usual) < _SHARE_OF_CHOICES * times.total():
+        return texts
     longest = max(map(len, usual))
-    return {answer for answer, count in times.items() if count == 1 and len(answer) > longest + _LONGER}
+    return texts | {answer for answer, count in times.items() if count == 1 and len(answer) > longest + _LONGER}
 
 
 def shared_labels(
@@ -123,7 +157,8 @@ def shared_labels(
     """Per study that no module reads: the 2 to ``MAX_LABELS`` labels that everybody chose among, if it seems so.
 
     Labels are those that at least two sessions used. They count as everybody's where they make up 99 % of the
-    responses and one person used all of them: with letters drawn per person, nobody uses everybody's letters.
+    responses and one person used all of them: with letters drawn per person, nobody uses everybody's letters. Answers
+    to other questions are no part of this, nor texts of several words of which most are one person's.
     """
     seen = LabelsSeen(own_studies or {})
     for transcript in transcripts:
@@ -136,13 +171,12 @@ class LabelsSeen:
     """``shared_labels``, session by session."""
 
     own_studies: Mapping[str, Study] = field(default_factory=dict)
-    _of_study: dict[str, "_Labels"] = field(default_factory=dict)
+    _of_study: dict[str, "_StudyAnswers"] = field(default_factory=dict)
 
     def add(self, transcript: Transcript) -> None:
         """Note the answers of a session of a study that no module reads."""
         if find_study(transcript.study, self.own_studies) is None:
-            said = [answer for answer in cut_at_responses(transcript.text)[1] if not is_blank(answer)]
-            self._of_study.setdefault(transcript.study, _Labels()).add(said)
+            self._of_study.setdefault(transcript.study, _StudyAnswers()).add(_choices(_answers(transcript)))
 
     def shared(self) -> dict[str, tuple[str, ...]]:
         """Per study, the labels that everybody chose among, where it seems so."""
@@ -171,6 +205,33 @@ def session_items(transcript: Transcript, options: SessionOptions, study: Study 
     digests = [hashlib.sha256(trial.strip().encode("utf-8", "surrogatepass")).hexdigest() for trial in trials]
     times = Counter(digests)
     return [None if times[digest] > max(1, _FRAME_SHARE * len(digests)) else digest for digest in digests]
+
+
+@dataclass
+class _StudyAnswers:
+    """A study's answers; and, once there are texts among them, those that are none, with hashes of the texts."""
+
+    all: "_Labels" = field(default_factory=lambda: _Labels())
+    without_texts: "_Labels | None" = None
+    n_texts: int = 0
+    different: set[int] = field(default_factory=set)
+
+    def add(self, answers: list[str]) -> None:
+        texts = _texts(answers)
+        if texts and self.without_texts is None:
+            self.without_texts = deepcopy(self.all)
+        self.all.add(answers)
+        if self.without_texts is not None:
+            self.without_texts.add([answer for answer in answers if answer not in texts])
+        if len(self.different) < MAX_ANSWERS:
+            self.n_texts += len(texts)
+            self.different.update(map(hash, texts))
+
+    def shared(self) -> tuple[str, ...] | None:
+        labels = self.all.shared()
+        if labels is None and self.without_texts and 2 * len(self.different) > self.n_texts:
+            return self.without_texts.shared()
+        return labels
 
 
 @dataclass
