@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from centaurlab.library.options import plain_value
 from centaurlab.runs.integrity import read_json
 from centaurlab.runtime.arguments import parse_arguments
 from centaurlab.runtime.errors import UserError
@@ -57,19 +58,10 @@ def train(config: str | Path | Mapping[str, Any], **options: Any) -> Trained:
     assert COMMAND.all_arguments, "training takes TRL's options"
     given = dict(config) if isinstance(config, Mapping) else {}
     words = [] if isinstance(config, Mapping) else ["--config", str(config)]
-    given = {name: _plain(value) for name, value in (given | options).items()}
+    given = {name: plain_value(name, value) for name, value in (given | options).items()}
     parsed = parse_arguments(COMMAND.all_arguments(), COMMAND.description, words, given=given)
     COMMAND.run(*parsed)
     return Trained(Path(parsed[1].output_dir))
-
-
-def _plain(value: object) -> object:
-    """A value as a YAML file would have it."""
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, Path):
-        return str(value)
-    return value.item() if hasattr(value, "item") else value  # a number of NumPy
 
 
 def report(

@@ -161,6 +161,19 @@ def parse_arguments(
     return tuple(instance for instance in parsed if not isinstance(instance, argparse.Namespace))
 
 
+def typed_values(given: Mapping[str, Any], dataclass_types: Sequence[Any]) -> dict[str, Any]:
+    """Options as a program gives them, each of its field's type: text is read as the command line reads it.
+
+    Raises ``UserError`` for what is of another type.
+    """
+    parser = option_parser(dataclass_types, None)
+    parser.set_defaults(**_typed("options", given, _types_of(dataclass_types)))
+    for action in parser._actions:
+        action.required = False
+    parsed, _ = parser.parse_known_args([])
+    return {name: getattr(parsed, name) for name in given}
+
+
 def _config_of(argv: Sequence[str], hints: Mapping[str, object]) -> dict[str, Any]:
     """What the file given as ``--config`` says, empty without one."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
