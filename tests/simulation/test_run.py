@@ -17,12 +17,14 @@ from helpers.paths import EVAL
 from helpers.servers import free_port
 from helpers.transcripts import sessions_of, two_keys, write_transcripts
 
+OUTCOMES = {"RTs": [512] * 5, "reaction_time": 470.5, "meanRT": 512, "keys": "[1, 2]", "bonus": 3, "Accuracy": 0.5}
+OF_PEOPLE = {"age": 31, "condition": "gain", "BDI-II score": 4}
 OPTIONS = ("--dtype", "float32", "--report_to", "none")
 
 
 @pytest.fixture(scope="module")
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rows = sessions_of(["a2020", "b2021"], 3, lambda study, person: two_keys(person, 5))
+    rows = [row | OUTCOMES | OF_PEOPLE for row in sessions_of(["a2020", "b2021"], 3, lambda _, n: two_keys(n, 5))]
     return write_transcripts(tmp_path_factory.mktemp("people") / "people.jsonl", rows)
 
 
@@ -39,6 +41,7 @@ def test_simulated_sessions_are_ordinary_ones_with_a_table_of_their_answers(
 ) -> None:
     lines = simulate(tiny_llama_dir, people, tmp_path / "run", "--replicates", 2)
     assert [line["participant"] for line in lines] == [f"{p}#r{r}" for _ in "ab" for p in range(3) for r in (1, 2)]
+    assert {*lines[0]} == {"study", "experiment", "participant", "text", *OF_PEOPLE}
     read = list(open_source(DataArguments(str(tmp_path / "run/simulated.jsonl.gz"))))
     told = {transcript.key: transcript.text for transcript in open_source(DataArguments(str(people)))}
     table = pd.read_parquet(tmp_path / "run/simulated.parquet")

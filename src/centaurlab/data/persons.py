@@ -48,13 +48,15 @@ _OF_A_PERSON = {
 """Words in the names of fields that tell people apart: of others nobody knows that they are as they were the last time,
 as a treatment, a visit and the score of a questionnaire are not."""
 _OF_OTHERS = {"avatar", "face", "opponent", "partner", "stimulus", "target"}
-_OF_A_SESSION = {
-    *("accuracy", "block", "blocks", "bonus", "comment", "comments", "condition", "conditions", "correct"),
-    *("counterbalance", "counterbalancing", "date", "day", "duration", "earned", "earnings", "end"),
-    *("errors", "file", "filename", "latency", "list", "order", "origin", "payment", "payoff"),
-    *("phase", "points", "reward", "rewards", "round", "rt", "rts", "run", "seed", "session"),
-    *("sessions", "set", "start", "task", "time", "times", "timestamp", "trial", "trials", "version", "wave"),
-    "winnings",
+_OUTCOMES = {
+    *("accuracy", "bonus", "comment", "comments", "correct", "date", "duration", "earned", "earnings", "end", "errors"),
+    *("latency", "payment", "payoff", "points", "reward", "rewards", "rt", "rts", "start", "time", "times"),
+    *("timestamp", "winnings"),
+}
+_OF_A_SESSION = _OUTCOMES | {
+    *("block", "blocks", "condition", "conditions", "counterbalance", "counterbalancing", "day", "file", "filename"),
+    *("list", "order", "origin", "phase", "round", "run", "seed", "session", "sessions", "set", "task", "trial"),
+    *("trials", "version", "wave"),
 }
 """Words in the names of fields that tell of a session and not of the person."""
 _SCORE = {"average", "completed", "feedback", "final", "mean", "performance", "score", "scores", "sum", "total"}
@@ -333,10 +335,16 @@ def _aged(name: str, value: str) -> Traits:
 
 
 @lru_cache(4096)
-def _is_of_a_session(name: str) -> bool:
+def _is_of_a_session(name: str, is_outcome: bool = False) -> bool:
     words = {word.casefold() for word in _WORD.findall(name)}
+    of_these = not words.isdisjoint(_OUTCOMES if is_outcome else _OF_A_SESSION)
     is_score = bool(words) and words <= _SCORE
-    return is_score or not words.isdisjoint(_OF_A_SESSION) or TIMES.fullmatch(name) is not None
+    return of_these or is_score or TIMES.fullmatch(name) is not None
+
+
+def is_outcome(name: str, value: object) -> bool:
+    """Whether a field of a session tells what came of it, such as times, gains, and whatever it lists."""
+    return _is_of_a_session(name, True) or as_list(value) is not None
 
 
 def traits_of(fields: Mapping[str, object]) -> Traits:

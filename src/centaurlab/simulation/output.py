@@ -13,7 +13,7 @@ import pandas as pd
 
 from centaurlab.analyses.scores import rules_in_words
 from centaurlab.data.files import SIMULATED
-from centaurlab.data.persons import Persons
+from centaurlab.data.persons import Persons, is_outcome
 from centaurlab.data.transcripts import SessionKey, data_fingerprint, study_fingerprint, text_digest, told
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.provenance import peak_memory, provenance
@@ -22,7 +22,6 @@ from centaurlab.simulation.player import Simulated
 from centaurlab.simulation.questions import OpenLoop
 
 ANSWERS = "simulated.parquet"
-_OF_THE_PERSON_ALONE = frozenset({"text", "rt", "participant_id"})
 COLUMNS = (
     *("study", "experiment", "participant", "replicate", "response"),
     *("answer", "p", "off_option_nats", "n_options", "is_complete"),
@@ -86,7 +85,8 @@ def _write_sessions(folder: Path, done: Iterable[tuple[Outcome, Simulated]]) -> 
             for outcome, simulated in done:
                 study, experiment, participant = _key(outcome)
                 known = outcome.person.transcript.metadata
-                kept = {name: value for name, value in known.items() if name not in _OF_THE_PERSON_ALONE}
+                kept = {name: value for name, value in known.items() if not is_outcome(name, value)}
+                kept.pop("participant_id", None)
                 session = {"study": study, "experiment": experiment, "participant": participant}
                 line = kept | session | {"text": simulated.text}
                 packed.write(json.dumps(line, default=str).encode() + b"\n")
