@@ -68,8 +68,9 @@ def test_people_are_listed_with_their_ids_and_sessions(tmp_path, capsys, monkeyp
         tmp_path / "s.jsonl",
         [{"text": TEXT, "experiment": experiment, "participant": id, **fields} for id, experiment, fields in who],
     )
-    print_stats(DataArguments(data=str(path)), people=tmp_path / "people.csv")
-    with (tmp_path / "people.csv").open(newline="") as file:
+    listed = tmp_path / "new" / "folder" / "people.csv"
+    print_stats(DataArguments(data=str(path)), people=listed)
+    with listed.open(newline="") as file:
         rows = sorted(csv.reader(file))
     assert rows == [
         ["1 (a/1)", "a", "1", "2"],
@@ -80,7 +81,9 @@ def test_people_are_listed_with_their_ids_and_sessions(tmp_path, capsys, monkeyp
     ]
     printed = capsys.readouterr().out
     assert "a: 1 of 3 ids recurs (several people by other metadata: 1)" in printed
-    assert printed.endswith(f"people: {tmp_path / 'people.csv'}\n")
+    assert printed.endswith(f"people: {listed}\n")
+    with pytest.raises(UserError, match=r"cannot write .*people\.csv: .*; give another --people"):
+        print_stats(DataArguments(data=str(path)), people=path / "people.csv")
 
 
 def test_stats_say_what_is_malformed_and_go_on(path, capsys):

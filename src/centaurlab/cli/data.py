@@ -23,7 +23,6 @@ from centaurlab.jobs.command import Command
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.prompts.encoding import encode
 from centaurlab.runs.csv_table import write_csv
-from centaurlab.runtime.disk import disk_errors
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.terminal import say
 
@@ -203,8 +202,11 @@ def print_stats(args: DataArguments, reader: TokenReader | None = None, people: 
     if not studies:
         raise UserError(f"{args.data} holds no usable session")
     if people:
-        with disk_errors(people.parent):
+        try:
+            people.parent.mkdir(parents=True, exist_ok=True)
             people.write_text(people_table(keys, persons), encoding="utf-8", newline="")
+        except OSError as error:
+            raise UserError(f"cannot write {people}: {error.strerror or error}; give another --people") from error
         show(f"people: {people}")
 
 
