@@ -42,9 +42,13 @@ def test_what_a_folder_was_scored_for_before_is_not_shown_beside_what_it_is_now(
     runs: Path, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for found in ({"nll/mean": 2.0, "nll/shelf": 1.0, "nll/maze": 3.0}, {"nll/mean": 1.0, "nll/shelf": 1.0}):
-        RunFolder(runs / "base", "score").log(found)
+    more = {"nll/mean": 2.0, "nll/shelf": 1.0, "nll/maze": 3.0}
+    for data, found in (("starter", more), ("mine", more), ("starter", {"nll/mean": 1.0, "nll/shelf": 1.0})):
+        folder = RunFolder(runs / "base", "score")
+        folder.write_json("config.json", {"data": data})
+        folder.log(found)
         track(runs / "base", TrackingArguments())
+        assert read_store()[0].config["data"] == data
     for table in (compare_runs(read_folders([runs / "base"])), compare_runs(read_store())):
         assert table.filter(like="nll/").to_dict("records") == [{"nll/mean": 1.0, "nll/shelf": 1.0}]
 

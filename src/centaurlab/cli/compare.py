@@ -17,7 +17,7 @@ from centaurlab.jobs.command import Command
 from centaurlab.runs.csv_table import write_csv
 from centaurlab.runs.folder import is_run, read_config, read_metrics
 from centaurlab.runs.integrity import UnfinishedError, check_asked, check_metrics, read_json
-from centaurlab.runs.mlflow_store import connect, experiment_name, store_address
+from centaurlab.runs.mlflow_store import connect, experiment_name, settings_of, store_address
 from centaurlab.runs.settings import as_text, flat_config
 from centaurlab.runtime.errors import UserError
 from centaurlab.runtime.names import shown
@@ -127,9 +127,7 @@ def read_store() -> list[ComparedRun]:
     except MlflowException as error:
         raise UserError(f"cannot read the MLflow store: {error.message}; check MLFLOW_TRACKING_URI") from error
     return [
-        ComparedRun(
-            str(run.info.run_name), run.data.tags.get("job_type", ""), dict(run.data.metrics), dict(run.data.params)
-        )
+        ComparedRun(str(run.info.run_name), run.data.tags.get("job_type", ""), dict(run.data.metrics), settings_of(run))
         for run in found
     ]
 

@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING
 from centaurlab.runs.folder import MetricLine, inheritable_lock
 from centaurlab.runs.found import DataSet, files_by_type
 from centaurlab.runs.mlflow_model import is_adapter, log_adapter
-from centaurlab.runs.mlflow_store import check_writable, connect, database_of, experiment_name, store_address
+from centaurlab.runs.mlflow_store import (
+    RESUMED,
+    check_writable,
+    connect,
+    database_of,
+    experiment_name,
+    settings_of,
+    store_address,
+)
 from centaurlab.runs.settings import Setting, as_text
 from centaurlab.runtime.secrets import mask_secrets
 
@@ -107,11 +115,11 @@ class MlflowRun:
         if "git.commit" in flat:
             self._client.set_tag(self.run_id, "mlflow.source.git.commit", flat["git.commit"])
         flat = {_ILLEGAL.sub("_", name): value[:_VALUE] for name, value in flat.items()}
-        known = self._client.get_run(self.run_id).data.params
+        known = settings_of(self._client.get_run(self.run_id))
         new = [Param(name, value) for name, value in flat.items() if name not in known]
         for start in range(0, len(new), _BATCH["params"]):
             self._client.log_batch(self.run_id, params=new[start : start + _BATCH["params"]])
-        changed = [RunTag(f"resumed.{k}", v) for k, v in flat.items() if k in known and known[k] != v]
+        changed = [RunTag(f"{RESUMED}{k}", v) for k, v in flat.items() if k in known and known[k] != v]
         for start in range(0, len(changed), _BATCH["params"]):
             self._client.log_batch(self.run_id, tags=changed[start : start + _BATCH["params"]])
 

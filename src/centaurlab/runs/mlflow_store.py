@@ -15,8 +15,11 @@ from centaurlab.runtime.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 EXPERIMENT = "centaurlab"
+RESUMED = "resumed."
+"""What the tag of a parameter's later value begins with."""
 
 _SQLITE = "sqlite:///"
 _PATIENCE = {
@@ -35,6 +38,12 @@ def store_address() -> str:
 def experiment_name() -> str:
     """``MLFLOW_EXPERIMENT_NAME``, or 'centaurlab'."""
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+
+
+def settings_of(run: "Run") -> dict[str, str]:
+    """What a run was asked the last time: MLflow changes no parameter, so that another value is a tag."""
+    resumed = {name.removeprefix(RESUMED): value for name, value in run.data.tags.items() if name.startswith(RESUMED)}
+    return dict(run.data.params) | resumed
 
 
 def database_of(address: str) -> Path | None:
