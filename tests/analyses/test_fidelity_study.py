@@ -328,7 +328,7 @@ def test_what_is_none_of_the_labels_is_an_answer_too() -> None:
     sides = [behaviours(of, labels)["own2026"] for of in (people, model)]
     (marginal, *_) = compare_study(*sides, 19, FEW).distances
     assert marginal["distance"] == pytest.approx(0.75)
-    blank = Transcript(people[0].text.replace("<<J>>", "<<>>"), "own2026", "e", "blank")
+    blank = Transcript(people[0].text.replace("<<J>>", "<<>>") + "You write <<>>.", "own2026", "e", "blank")
     (found,) = behaviours([blank], labels)["own2026"]
     assert {answer for _, answer in found.marginal} == {"F"}
 

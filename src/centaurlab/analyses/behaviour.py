@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from centaurlab.catalog.studies import Study, Trial, find_study
-from centaurlab.data.options import session_items, session_options, session_trials
+from centaurlab.data.options import cut_at_responses, session_items, session_options, session_trials
 from centaurlab.data.persons import Persons, Unit
 from centaurlab.data.transcripts import SessionKey, Transcript, is_blank
 
@@ -133,10 +133,10 @@ def _behaviour(
         stays = list(_stays(trials))
     elif options.rule == "labels of the study":
         offers = [options.of(response) for response in range(len(options.role_R))]
-        told = [
-            role or (NO_OPTION if offer is None else None) for role, offer in zip(options.role_R, offers, strict=True)
+        answers = [
+            None if is_blank(answer) else ("answer", role or NO_OPTION)
+            for answer, role in zip(cut_at_responses(transcript.text)[1], options.role_R, strict=True)
         ]
-        answers = [("answer", one) if one else None for one in told]
     else:  # labels that may be another's other option say nothing together
         answers, offers = [], []
     items = session_items(transcript, options, study) if answers else []
