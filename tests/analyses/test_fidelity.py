@@ -99,19 +99,23 @@ def test_a_lost_effect_is_told_from_one_that_is_there(files: dict[str, Path], tm
     assert "Does the model behave as people do" in (tmp_path / "page.html").read_text()
 
 
-def test_people_may_be_told_in_other_markers(files: dict[str, Path], tmp_path: Path) -> None:
-    few, others = tmp_path / "few.jsonl", tmp_path / "others.jsonl"
+def test_people_may_be_told_in_other_markers_or_some_not_at_all(files: dict[str, Path], tmp_path: Path) -> None:
+    few, others, broken = (tmp_path / f"{name}.jsonl" for name in ("few", "others", "broken"))
     text = "".join(files["people"].read_text().splitlines(keepends=True)[:4])
     few.write_text(text)
     others.write_text(text.replace("<<", "[HUMAN_RESPONSE]").replace(">>", "[/HUMAN_RESPONSE]"))
+    broken.write_text(text + '{"text": "nothing", "experiment": "busch2024_stroop/1", "participant": "x"}\n')
+    with pytest.raises(UserError, match="with --on_malformed skip"):
+        fidelity.find_fidelity(FidelityArguments(str(broken), [str(few)], "unused"), EstimateArguments())
     found = [
         fidelity.find_fidelity(
-            FidelityArguments(str(path), [str(few)], "unused", permutations=19, markers=markers),
+            FidelityArguments(str(path), [str(few)], "unused", None, 19, None, *reading),
             EstimateArguments(resamples=2),
         ).tables["behaviour.csv"]
-        for path, markers in ((few, "angles"), (others, "human_response"))
+        for path, *reading in ((few,), (others, "human_response"), (broken, "angles", "skip"))
     ]
-    pd.testing.assert_frame_equal(*found)
+    pd.testing.assert_frame_equal(*found[:2])
+    pd.testing.assert_frame_equal(*found[1:])
 
 
 def test_parameters_of_a_session_are_means_over_a_grid_of_the_posterior() -> None:

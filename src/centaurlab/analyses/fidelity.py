@@ -77,6 +77,10 @@ class FidelityArguments:
         default="angles", metadata={"help": "of people's responses: angles, or human_response, as for --data elsewhere"}
     )
 
+    on_malformed: str = field(
+        default="error", metadata={"help": "of people's sessions: error, or skip, as for --data elsewhere"}
+    )
+
     def __post_init__(self) -> None:
         if self.permutations < 19:
             raise UserError(f"--permutations is {self.permutations}; with fewer than 19 no p value is below .05")
@@ -106,7 +110,8 @@ def find_fidelity(
         check_same(scored)
         _check_models(asked.simulated, scored)
     own_studies = load_studies(Path(asked.study_module)) if asked.study_module else None
-    source = open_source(people_data or DataArguments(asked.people, markers=asked.markers), sessions)
+    data = people_data or DataArguments(asked.people, markers=asked.markers, on_malformed=asked.on_malformed)
+    source = open_source(data, sessions)
     people = list(source)
     labels = shared_labels(people, own_studies)
     of_people, notes = readable(behaviours(people, labels, own_studies, source.persons), asked.people)
