@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from centaurlab.data.transcripts import Transcript
+from centaurlab.runtime.errors import UserError
 from centaurlab.simulation.environments.bandits import Reversal, Walk, bandit, two_step
 from centaurlab.simulation.environments.environment import Environment
 from centaurlab.simulation.environments.find import load_environments
@@ -50,6 +51,19 @@ def test_what_is_told_follows_from_the_arm_that_was_chosen() -> None:
         bandit("s", lambda *_: np.array([[30.0, -5.0]] * 2), **WORDS, sd=1e-9).play(SESSION, chance()), ["J", "F"]
     )
     assert paid == OPENING + "<<J>> and win -5. You press <<F>> and win 30."  # options in the order of the alphabet
+
+
+def test_arms_are_probabilities_or_points() -> None:
+    assert (Walk(low=0.5, high=0.5)(np.random.default_rng(0), 5, 2) == 0.5).all()
+    for arms in (Walk, Reversal):
+        with pytest.raises(UserError, match=r"low=0\.8 is not below high=0\.2"):
+            arms(low=0.8, high=0.2)
+    points = bandit("s", Walk(low=20, high=80, sd=5), **WORDS, options=("J", "F"))
+    with pytest.raises(UserError, match=r"its arms give \d\d.*, which is no probability of a reward; points: .*sd="):
+        replay(points.play(SESSION, chance()), ["F", "J"])
+    never = bandit("s", lambda *_: np.full((2, 2), np.nan), **WORDS, options=("J", "F"))
+    with pytest.raises(UserError, match="its arms give nan"):
+        replay(never.play(SESSION, chance()), ["F", "J"])
 
 
 def test_two_steps_lead_to_the_states_that_first_choices_are_bound_to() -> None:

@@ -39,6 +39,9 @@ class Walk:
     high: float = 0.8
     sd: float = 0.025
 
+    def __post_init__(self) -> None:
+        _check_bounds(self.low, self.high)
+
     def __call__(self, rng: np.random.Generator, n_trials: int, n_options: int) -> FloatArray:
         """Probabilities of a reward, or points (T, O)."""
         return walk(rng, n_trials, n_options, self.low, self.high, self.sd)
@@ -52,9 +55,25 @@ class Reversal:
     low: float = 0.2
     hazard: float = 0.05
 
+    def __post_init__(self) -> None:
+        _check_bounds(self.low, self.high)
+
     def __call__(self, rng: np.random.Generator, n_trials: int, n_options: int) -> FloatArray:
         """Probabilities of a reward, or points (T, O)."""
         return reversals(rng, n_trials, n_options, self.high, self.low, self.hazard)
+
+
+def _check_bounds(low: float, high: float) -> None:
+    if not low <= high:
+        raise UserError(f"low={low:g} is not below high={high:g}; give the lower of both as low")
+
+
+def _probabilities(value_TO: FloatArray) -> FloatArray:
+    """What arms give, where it is probabilities; ``UserError`` where it is not."""
+    none_N = value_TO[~(np.abs(value_TO - 0.5) <= 0.5 + 1e-9)]
+    if len(none_N):
+        raise UserError(f"its arms give {none_N[0]:g}, which is no probability of a reward; points: bandit(…, sd=…)")
+    return value_TO
 
 
 def bandit(
@@ -98,6 +117,8 @@ def bandit(
         offered = options or session_options(session, {}).of(0) or ()
         total = n_trials or len(answers)
         value_TO = arms(chance.shared, total, len(offered))
+        if sd is None:
+            _probabilities(value_TO)
         text = segments[0]
         for trial in range(total):
             after = last if trial == total - 1 else told
@@ -147,7 +168,7 @@ def two_step(
     def play(session: Transcript, chance: Chance) -> Play:
         segments, answers = cut_at_responses(session.text)
         total = n_trials or len(answers) // 2
-        p_TO = pay(chance.shared, total, 4)
+        p_TO = _probabilities(pay(chance.shared, total, 4))
         text = segments[0]
         for trial in range(total):
             choice = first.index((yield Question(text, first, told_state[:1])))

@@ -11,6 +11,8 @@ FloatArray = npt.NDArray[np.float64]
 
 def walk(rng: np.random.Generator, n_trials: int, n_options: int, low: float, high: float, sd: float) -> FloatArray:
     """Gaussian random walks (T, O) between ``low`` and ``high``, which throw them back; they begin anywhere there."""
+    if low == high:
+        return np.full((n_trials, n_options), float(low))
     value_O = rng.uniform(low, high, n_options)
     walked_TO = np.empty((n_trials, n_options))
     for trial in range(n_trials):
