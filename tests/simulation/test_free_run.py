@@ -4,6 +4,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -26,8 +27,9 @@ from centaurlab.simulation import packed
 from centaurlab.simulation.answers import FreeWords, Vocabulary
 from centaurlab.simulation.environments.bandits import Walk
 from centaurlab.simulation.environments.bandits import bandit as bandit_environment
+from centaurlab.simulation.environments.environment import Environment
 from centaurlab.simulation.packed import PackedModel, Stretch
-from centaurlab.simulation.play import AnswerError
+from centaurlab.simulation.play import DRAWS_APART, AnswerError, Chance, Play, Question
 from centaurlab.simulation.player import Person, Player, Settings, Simulated
 from centaurlab.simulation.questions import OpenLoop
 from helpers.transcripts import bandit
@@ -308,6 +310,22 @@ def test_batches_change_nothing_of_what_an_environment_tells(
     assert len(set(first.values())) > 3
     for (name, _), text in first.items():
         assert text.count("<<") == 6 + int(name)
+
+
+def test_no_session_is_written_that_the_model_did_not_read(
+    loaded: tuple[PreTrainedModel, PreTrainedTokenizerFast],
+) -> None:
+    """An environment that draws its beginning by itself tells another one each time that it is played."""
+    drawn = itertools.count()
+
+    def play(_session: Transcript, _chance: Chance) -> Play:
+        yield Question(f"There are {next(drawn)} trials. You press ", ("J", "F"))
+        return "."
+
+    one = person("You press <<J>>.", replicates=3)
+    found = run(loaded, [replace(one, session=replace(one.session, environment=Environment("s", play)))])
+    assert len(found) == 3
+    assert {str(ended) for ended in found.values()} == {DRAWS_APART}
 
 
 def test_a_token_that_the_model_does_not_know_ends_its_session_alone(tiny_llama_dir: Path) -> None:

@@ -117,6 +117,9 @@ NEVER_ASKS = RAISES.replace('raise KeyError("the second answer")', "while True: 
 UNLUCKY = RAISES.replace("    yield", "    unlucky = chance.generator.random() < 0.5\n    yield").replace(
     "raise", 'if not unlucky: return " and are done."\n    raise'
 )
+DRAWS_APART = RAISES.replace(
+    "raise", 'import random; yield Question(f" and win {random.random()}. You press ", ("J", "F"))\n    raise'
+).replace('raise KeyError("the second answer")', 'return "."')
 NO_QUESTION = RAISES.replace('Question("You press ", ("J", "F"))', '"You press "')
 
 
@@ -175,6 +178,7 @@ def test_arms_of_a_bandit_are_what_everybody_could_choose(tiny_llama_dir: Path, 
         (BANDIT.replace("{outcome}", "it"), "has to hold {outcome} once"),
         (NO_QUESTION, "yields 'You press ', which is no question"),
         (RAISES, "its environment fails (KeyError: 'the second answer')"),
+        (DRAWS_APART, "draws apart from chance.generator and chance.shared"),
         (ENDLESS, "has asked 260 questions and does not end"),
         (NEVER_ASKS, "has thought for 0.05 seconds and asks no further question"),
     ],

@@ -22,6 +22,9 @@ class AnswerError(ValueError):
     """A session that cannot be simulated, while others may be: says which answer, and why."""
 
 
+DRAWS_APART = "its environment draws apart from chance.generator and chance.shared, and tells another session each time"
+
+
 class PlayError(AnswerError):
     """A session that cannot go on as it began: its environment fails, or never ends."""
 
@@ -127,8 +130,10 @@ def replay(play: Play, answers: Sequence[str]) -> str:
     return text
 
 
-def rehearse(play: Play, said: Sequence[str], rng: np.random.Generator) -> None:
+def rehearse(play: Play, said: Sequence[str], rng: np.random.Generator) -> list[Question | str]:
     """Answer all questions of a session by chance, with words from ``said`` where anything can be said.
+
+    What was asked, and the text after the last answer.
 
     Raises ``PlayError`` where the session's environment asks nothing, fails with these answers, or does not end.
     """
@@ -136,8 +141,10 @@ def rehearse(play: Play, said: Sequence[str], rng: np.random.Generator) -> None:
         question = next(play)
     except StopIteration:
         raise PlayError("its environment asks nothing") from None
+    asked: list[Question | str] = [question]
     try:
         while True:
             question = play.send(str(rng.choice(question.options or said or ("word",))))
-    except StopIteration:
-        return
+            asked.append(question)
+    except StopIteration as ended:
+        return [*asked, str(ended.value)]

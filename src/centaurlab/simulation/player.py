@@ -21,7 +21,7 @@ from centaurlab.prompts.encoding import encode, encode_stretch
 from centaurlab.simulation.answers import Answer, FreeWords, OfferedOptions, Vocabulary, choose, offered_options
 from centaurlab.simulation.draws import generator_of, shared_generator_of
 from centaurlab.simulation.packed import PackedModel, SessionCache, Stretch
-from centaurlab.simulation.play import AnswerError, Chance, Play, Question
+from centaurlab.simulation.play import DRAWS_APART, AnswerError, Chance, Play, PlayError, Question
 from centaurlab.simulation.questions import OpenLoop
 
 _SHARED_TOKENS = 16
@@ -129,7 +129,7 @@ class Player:
                 for replicate in those:
                     keep(person, replicate, error)
             else:
-                trunks.append(_Trunk(replace(person, replicates=tuple(those)), ids))
+                trunks.append(_Trunk(replace(person, replicates=tuple(those)), opening, ids))
         return trunks
 
     def chance(self, person: Person, replicate: int) -> Chance:
@@ -201,6 +201,7 @@ class _Trunk:
     """What all replicates of a person begin with: the tokens up to the first answer, and what they predict."""
 
     person: Person
+    opening: str
     ids: list[int]
     cache: SessionCache | None = None
     logits_V: torch.Tensor | None = None
@@ -242,6 +243,8 @@ class _Seat:
             is_too_long = len(self._ids) + self._answer_tokens() > self.player.settings.max_tokens
             if is_too_long or self.trunk.cache is None or self.trunk.logits_V is None:
                 raise AnswerError(self._too_long())
+            if self._question.text != self.trunk.opening:
+                raise PlayError(DRAWS_APART)
             self._cache = self.trunk.cache.copy()
             self._take_root(self.trunk.logits_V[None])
         stretch = self._words_stretch() if self._question.options is None else self._options_stretch()

@@ -13,7 +13,7 @@ from centaurlab.data.transcripts import Transcript
 from centaurlab.runtime.errors import UserError
 from centaurlab.simulation.environments.environment import Environment, check_retold
 from centaurlab.simulation.environments.find import ENVIRONMENTS
-from centaurlab.simulation.play import Chance, Play, Question, rehearse, watched
+from centaurlab.simulation.play import DRAWS_APART, Chance, Play, PlayError, Question, rehearse, watched
 
 Fit = Literal["exact", "environment", "approximate", "yoked", "unknown"]
 """Whether what a model is told answers what the model did: nothing does; an environment's does; it does, but others
@@ -115,9 +115,13 @@ def open_loop(
                 )
             environment = environment.of_options(options.sets[0])
         loop = OpenLoop(transcript, known, options, environment.fit, environment)
-        rng = np.random.default_rng(0)
+        said = cut_at_responses(transcript.text)[1]
         try:
-            rehearse(loop.play(Chance(rng, rng)), cut_at_responses(transcript.text)[1], rng)
+            first, second = (
+                rehearse(loop.play(Chance(rng, rng)), said, rng) for rng in map(np.random.default_rng, (0, 0))
+            )
+            if first != second:
+                raise PlayError(DRAWS_APART)
             check_retold(environment, transcript)
         except ValueError as error:
             raise UserError(
