@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from centaurlab.analyses.analysis import WRITTEN
 from centaurlab.analyses.finished import find_runs
 from centaurlab.analyses.generalisation import section
 from centaurlab.data.files import SIMULATED, list_files
@@ -20,7 +19,7 @@ from centaurlab.reporting import sections
 from centaurlab.results.record import Coverage, ModelIdentity, ScoredData, ScoredProtocol, ScoredStudy, ScoreRecord
 from centaurlab.results.run import write_record
 from centaurlab.results.table import write_scores
-from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.folder import WRITTEN, RunFolder
 from centaurlab.runtime.errors import UserError
 from centaurlab.scoring.store import ScoreStore, SessionResult
 from centaurlab.simulation.answers import Answer

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from centaurlab.analyses.analysis import WRITTEN, Finding
+from centaurlab.analyses.analysis import Finding
 from centaurlab.jobs.job import write_files
-from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.folder import WRITTEN, RunFolder
 from helpers.commands import evaluate
 
 

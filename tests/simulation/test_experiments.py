@@ -288,6 +288,9 @@ def test_what_a_run_changes_in_its_program_no_other_sees(tiny_llama_dir: Path, t
     study = write(tmp_path / "state2026", "exp0", own.replace("{name}", "state2026_exp0")).parent
     luck = random.Random(7)
     expected = [int(luck.random() < 0.5) for sim in range(N) for _ in range(2 + sim)]
+    mine = tmp_path / "run/experiments/mine/r2/raw.csv"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
     simulate(tiny_llama_dir, study, tmp_path / "run", "--replicates", 2)
     for replicate in (1, 2):
         table = pd.read_csv(tmp_path / f"run/experiments/state2026/r{replicate}/exp0.csv")
@@ -295,6 +298,7 @@ def test_what_a_run_changes_in_its_program_no_other_sees(tiny_llama_dir: Path, t
     simulate(tiny_llama_dir, study, tmp_path / "run")
     assert run_json(tmp_path / "run")["speed"]["tokens_computed_now"] == 0
     assert not (tmp_path / "run/experiments/state2026/r2").exists(), "its sessions are not in this output either"
+    assert mine.read_text() == "mine"
 
 
 @pytest.mark.usefixtures("offline")

@@ -23,10 +23,6 @@ Options = TypeVar("Options")
 """The dataclass of an analysis' own options; it has an ``output_dir``."""
 
 
-WRITTEN = "written"
-"""Where ``run.json`` says which tables and figures an analysis wrote."""
-
-
 @dataclass(frozen=True)
 class Finding:
     """What an analysis found, before any of it is written.

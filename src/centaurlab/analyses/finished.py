@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from centaurlab.analyses.analysis import WRITTEN
 from centaurlab.display.figures.style import rendered
 from centaurlab.display.section import INTERVALS, ReportFigure, Section
 from centaurlab.display.tables import Table, table_of
 from centaurlab.runs.addresses import addresses
 from centaurlab.runs.csv_table import read_csv
-from centaurlab.runs.folder import is_run, read_config
+from centaurlab.runs.folder import WRITTEN, is_run, read_config
 from centaurlab.runs.integrity import UnfinishedError, check_asked, check_file, check_metrics, check_there, read_json
 from centaurlab.runs.provenance import as_typed
 from centaurlab.runtime.errors import UserError

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from centaurlab.analyses.analysis import WRITTEN
 from centaurlab.data.source import DataArguments
 from centaurlab.display.terminal import show
 from centaurlab.jobs.command import Command
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.identity import identify
 from centaurlab.runs.addresses import say_where
-from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.folder import WRITTEN, RunFolder
 from centaurlab.runs.provenance import provenance
 from centaurlab.runs.tracker import Tracker, TrackingArguments
 from centaurlab.runtime.arguments import as_typed

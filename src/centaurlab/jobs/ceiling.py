@@ -3,7 +3,6 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from centaurlab.analyses.analysis import WRITTEN
 from centaurlab.analyses.ceiling import ANALYSIS, CeilingArguments, find_ceiling
 from centaurlab.catalog.studies import load_studies
 from centaurlab.cognitive.ceiling import ceiling
@@ -16,7 +15,7 @@ from centaurlab.jobs.command import Command
 from centaurlab.jobs.job import write_files
 from centaurlab.results.run import ScoreRun, check_engines, read_run, scored_models
 from centaurlab.runs.addresses import say_where
-from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.folder import WRITTEN, RunFolder
 from centaurlab.runs.provenance import provenance
 from centaurlab.runs.tracker import Tracker, TrackingArguments
 from centaurlab.runtime.errors import UserError

@@ -5,13 +5,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from centaurlab.analyses.analysis import WRITTEN, Analysis, Finding
+from centaurlab.analyses.analysis import Analysis, Finding
 from centaurlab.analyses.fidelity import ANALYSIS, find_fidelity
 from centaurlab.display.terminal import show
 from centaurlab.jobs.command import Command
 from centaurlab.jobs.job import write_files
 from centaurlab.runs.addresses import say_where
-from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.folder import WRITTEN, RunFolder
 from centaurlab.runs.provenance import provenance
 from centaurlab.runs.tracker import Tracker, TrackingArguments
 from centaurlab.stats.arguments import EstimateArguments

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic
 
-from centaurlab.analyses.analysis import WRITTEN, Analysis, Finding, Options
+from centaurlab.analyses.analysis import Analysis, Finding, Options
 from centaurlab.data.source import DataArguments
 from centaurlab.display.figures.style import save_figure
 from centaurlab.display.terminal import show
@@ -18,8 +18,7 @@ from centaurlab.jobs.command import Command
 from centaurlab.models.arguments import LoadArguments, ModelArguments
 from centaurlab.results.run import ScoreRun, is_score_folder, scored_data, scored_models
 from centaurlab.runs.addresses import say_where
-from centaurlab.runs.folder import RunFolder, check_job
-from centaurlab.runs.integrity import RECORD, read_sound_json
+from centaurlab.runs.folder import WRITTEN, RunFolder, check_job
 from centaurlab.runs.provenance import provenance
 from centaurlab.runs.tracker import Tracker, TrackingArguments
 from centaurlab.runtime.errors import IncompleteError, UserError
@@ -203,10 +202,7 @@ def write_files(folder: RunFolder, finding: Finding) -> list[str]:
         folder.write_table(name, table)
     paths = [p for name, figure in finding.figures.items() for p in save_figure(figure, folder.path / "figures", name)]
     written = [*finding.tables, *(path.relative_to(folder.path).as_posix() for path in paths)]
-    before = read_sound_json(folder.path / RECORD).get(WRITTEN)
-    for name in set(before if isinstance(before, list) else ()).difference(written):
-        if Path(name).parent in (Path(), Path("figures")):
-            (folder.path / name).unlink(missing_ok=True)
+    folder.remove_earlier(written)
     return written
 
 

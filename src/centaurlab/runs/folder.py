@@ -9,8 +9,8 @@ import os
 import re
 import time
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 CONFIG = "config.json"
 MODEL_RUN_CONFIG = "run_config.json"
 """Instead, in a folder that is also that of a whole model, whose ``config.json`` is the model's."""
+
+WRITTEN = "written"
+"""Where ``run.json`` says which tables and figures a run wrote: others in its folder are anybody's."""
 
 _READ_LATER = ("*", "figures/*", "alpha-*/*", "experiments/*/*/*")
 """Where the files of a run lie that others read: tables, figures, models between two, and tables of simulators."""
@@ -111,6 +114,21 @@ class RunFolder:
             else:
                 write_csv(table, temporary)
             temporary.replace(path)
+
+    def remove_earlier(self, written: Collection[str]) -> None:
+        """Remove what the run before noted as ``WRITTEN`` and this one has not, and the folders that are empty then.
+
+        Nothing else is removed from a run's folder: it may be the user's.
+        """
+        before = read_sound_json(self.path / RECORD).get(WRITTEN)
+        for name in set(before if isinstance(before, list) else ()).difference(written):
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                continue
+            with _disk_errors(self.path):
+                (self.path / name).unlink(missing_ok=True)
+                for folder in Path(name).parents[:-1]:
+                    with suppress(OSError):  # it is not empty, or gone
+                        (self.path / folder).rmdir()
 
     def read_json(self, name: str) -> dict[str, Any]:
         """The content of a JSON file of the folder; ``UserError`` when there is none, or it is damaged."""

@@ -4,7 +4,6 @@ An experiment that was broken off is gone through again with the answers that ar
 sessions.
 """
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 
@@ -162,14 +161,18 @@ def play_runs(player: Player, runs: Sequence[Run], keep: Keep) -> None:
         player.play(people, kept)
 
 
-def write_tables(folder: RunFolder, ended: Sequence[Ended]) -> None:
-    """Write what simulators returned as ``experiments/<study>/r<replicate>/<experiment>.csv``, and no more there."""
-    tables = folder.path / "experiments"
-    shutil.rmtree(tables, ignore_errors=True)
-    for one in ended:
-        path = tables / one.study / f"r{one.number}" / f"{one.experiment}.csv"
+def write_tables(folder: RunFolder, ended: Sequence[Ended]) -> list[str]:
+    """Write what simulators returned as ``experiments/<study>/r<replicate>/<experiment>.csv``; returns their names.
+
+    Those of an earlier call that are none of these are removed.
+    """
+    written = [f"experiments/{one.study}/r{one.number}/{one.experiment}.csv" for one in ended]
+    for name, one in zip(written, ended, strict=True):
+        path = folder.path / name
         with disk_errors(folder.path):
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_name(f".{path.name}.tmp")
             one.table.to_csv(temporary, index=False)
             replace_durably(temporary, path)
+    folder.remove_earlier(written)
+    return written

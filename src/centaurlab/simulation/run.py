@@ -33,7 +33,7 @@ from centaurlab.models.checkpoints import base_notes
 from centaurlab.models.identity import identify
 from centaurlab.models.loading import load_config, load_model, load_tokenizer
 from centaurlab.models.shape import usable_window, window_notes
-from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.folder import WRITTEN, RunFolder
 from centaurlab.runs.tracker import Tracker, TrackingArguments
 from centaurlab.runtime.errors import IncompleteError, UserError
 from centaurlab.runtime.own_file import own_digest
@@ -160,7 +160,7 @@ def simulate(
             ended = [one for part in gather_object([[one.ended for one in my_runs if one.ended]]) for one in part]
             if state.is_main_process:
                 found = store.read()
-                write_tables(folder, ended)
+                written = write_tables(folder, ended)
                 whole = {(key, one.number): text for one in ended for key, text in one.texts.items()}
                 outcomes = [
                     Outcome(session, number, simulated, str(failures[digest]) if digest in failures else None)
@@ -178,6 +178,7 @@ def simulate(
                     "model": identity.as_dict(),
                     "simulation": asdict(arguments) | asdict(settings),
                     "speed": speed,
+                    WRITTEN: written,
                 }
                 write_output(folder, data_arguments.data, persons, outcomes, {**about, "notes": notes})
         wait_for_all(state)
