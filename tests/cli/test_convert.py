@@ -92,7 +92,12 @@ def test_a_file_of_somebody_else_is_not_overwritten_and_our_own_is(folder):
     for _ in range(2):
         assert convert(folder, *WHOLE).returncode == 0
     assert "is none of" in convert(folder, "--output", "out.jsonl", "--rt_unit", "s").error
-    assert len((folder / "out.jsonl").read_text().splitlines()) == 2  # as it was
+    written = (folder / "out.jsonl").read_text().splitlines()
+    assert len(written) == 2  # as it was
+    edited = "\n".join([*written, written[0].replace('"a"', '"by hand"')]) + "\n"
+    (folder / "out.jsonl").write_text(edited)
+    assert "changed after it was written" in convert(folder, *WHOLE).error
+    assert (folder / "out.jsonl").read_text() == edited
 
 
 def test_a_person_without_a_response_is_named(folder):

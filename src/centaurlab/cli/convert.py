@@ -19,6 +19,7 @@ from centaurlab.data.tables.template import SessionTemplate
 from centaurlab.data.transcripts import find_responses
 from centaurlab.display.terminal import show
 from centaurlab.jobs.command import Command
+from centaurlab.runs.integrity import read_sound_json
 from centaurlab.runs.provenance import provenance
 from centaurlab.runtime import terminal
 from centaurlab.runtime.arguments import found_recipe
@@ -178,7 +179,7 @@ def _write(
     trials: TrialTable,
     template: SessionTemplate,
 ) -> list[PersonSession]:
-    """Write the sessions and beside them where they come from; a file that was not written so is not touched."""
+    """Write the sessions and beside them where they come from; a file that is not as it was written is not touched."""
     record = path.with_name(path.name + PROVENANCE_SUFFIX)
     if path.suffix != ".jsonl":
         raise UserError(f"--output {path}: sessions are written as .jsonl")
@@ -189,6 +190,9 @@ def _write(
     place = Place(path.absolute().parent.name, path.stem)
     said = {} if placed_study((place,)) in (None, study) else {"study": study}  # else a name of file or folder would be
     lines = "".join(json.dumps(one.fields | said, ensure_ascii=False) + "\n" for one in told)
+    known = (_output_digest(record), _digest(lines))  # the latter where a kill came before the record
+    if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() not in known:
+        raise UserError(f"{path} was changed after it was written; name another --output, or move it away")
     inputs = {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in trials.files}
     about = provenance() | {
         "job": "data convert",
@@ -202,6 +206,12 @@ def _write(
     _write_whole(path, lines)
     _write_whole(record, json.dumps(about, indent=2, sort_keys=True, default=str) + "\n")
     return told
+
+
+def _output_digest(record: Path) -> object:
+    """What the record of an earlier call says of the file that it wrote."""
+    output = read_sound_json(record).get("output")
+    return output.get("sha256") if isinstance(output, dict) else None
 
 
 def _digest(text: str) -> str:
