@@ -5,6 +5,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+import centaurlab as cl
 from helpers.commands import installed, run_process
 from helpers.readme import lines_of_python
 
@@ -27,3 +28,12 @@ def test_the_lines_run_in_a_notebook_and_results_show_themselves(tiny_llama_dir:
         (result,) = (output for output in cell.outputs if output.output_type == "execute_result")
         assert "<table" in result.data["text/html"]
     assert not [output for cell in shown for output in cell.outputs if output.output_type == "error"]
+
+
+def test_rows_of_a_later_call_leave_those_of_an_earlier_one(tmp_path: Path) -> None:
+    """The later call may be refused, as of another model."""
+    texts = [["You press <<J>>."], ["You press <<F>>."], ["You press <<J>>."]]
+    rows = [[{"text": text, "study": "a", "participant": "1"} for text in of_call] for of_call in texts]
+    kept = [cl.People(cl.load(of_call).kept_in(tmp_path)) for of_call in rows]
+    assert [[one.text for one in people] for people in kept] == texts
+    assert len(list(tmp_path.iterdir())) == 2

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from centaurlab.data.source import DataArguments, open_source
 from centaurlab.data.transcripts import Transcript, find_responses
 from centaurlab.library.options import options_of
-from centaurlab.runtime.disk import disk_errors
+from centaurlab.runs.integrity import file_digest
+from centaurlab.runtime.disk import disk_errors, replace_durably
 from centaurlab.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,14 +46,20 @@ class People:
         return Path(self.arguments.data).name if Path(self.arguments.data).exists() else self.arguments.data
 
     def kept_in(self, folder: Path) -> DataArguments:
-        """Where the sessions are; those that were given as rows are copied into ``folder``, to outlast this process."""
+        """Where the sessions are; those that were given as rows are copied into ``folder``, to outlast this process.
+
+        Others give another name there: ``folder`` may hold a run on these, and refuse this one.
+        """
         path = Path(self.arguments.data)
         if not path.parent.name.startswith(_PREFIX):
             return self.arguments
         with disk_errors(folder):
+            kept = folder / f"sessions-{file_digest(path)[:8]}.jsonl.gz"
             folder.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, folder / _SESSIONS)
-        return replace(self.arguments, data=str(folder / _SESSIONS))
+            temporary = kept.with_name(f".{kept.name}.tmp")
+            shutil.copyfile(path, temporary)
+            replace_durably(temporary, kept)
+        return replace(self.arguments, data=str(kept))
 
     def __len__(self) -> int:
         return len(self.to_frame())

@@ -50,7 +50,7 @@ def view(scores: Scores | str | Path, base: Scores | str | Path | None = None, m
     Examples
     --------
     >>> cl.view(cl.score(model, sessions))
-    View(2 sessions of 1 study (...sessions.jsonl.gz, protocol full))
+    View(2 sessions of 1 study (...sessions-...jsonl.gz, protocol full))
     """
     runs = [(one if isinstance(one, Scores) else read(one)).run for one in (base, scores) if one is not None]
     sessions, note = viewed(runs, max_sessions)
