@@ -247,7 +247,7 @@ def _said_of_gap(agreement: Estimate) -> str:
 def _verdict(distances: pd.DataFrame, effects: pd.DataFrame) -> str:
     said = []
     for system, rows in distances.groupby("system", sort=False):
-        known = rows[rows["verdict"] != "cannot be told"]
+        known = rows[rows["floor"].notna()]
         differs = known[known["verdict"] == "differs"]
         words = f"{system} differs from people on {len(differs)} of {len(known)} axes"
         if len(differs):

@@ -40,7 +40,7 @@ def distance_figure(table: pd.DataFrame) -> Figure:
     axes.axvline(1, color=GREY, linewidth=0.8)
     _log_scale(axes, "x", table["ratio"])
     axes.set_yticks(range(len(labels)), labels)
-    axes.invert_yaxis()
+    axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlabel("distance from people / floor\n(filled: more than by chance)")
     figure.suptitle("Simulated against human behaviour")
     figure.legend(loc="outside lower center", ncols=2)
