@@ -139,6 +139,10 @@ def test_scores_are_given_without_texts_command_or_folders_and_are_read_again(
 ) -> None:
     run = Path(shutil.copytree(runs["score0"], tmp_path / "run"))
     edit_json(run / "run.json", command=["centaurlab", "--secret-folder", str(tmp_path)], notes=["a text"])
+    sample = {"sessions": 5, "of_sessions": 80, "studies": 1, "quantity": "NLL", "value": 1.2, "half_width": 0.1}
+    sample |= {"target": 0.1, "reached": True, "studies_left_out": [], "covers": "the people of each study"}
+    failed = ["a2020, e, 7: <<a text>>"]
+    edit_json(run / "run.json", sample=sample, engine="vllm 0.1", failed_sessions=failed)
     push(run, "--repo", "lab/scores")
     assert hub.made[0]["type"] == "dataset"
     assert set(hub.taken) == {"scores.parquet", "run.json", "README.md"}
@@ -148,6 +152,11 @@ def test_scores_are_given_without_texts_command_or_folders_and_are_read_again(
     for name, content in hub.taken.items():
         (there / name).write_bytes(content)
     assert read_run(there).table([NLL]).equals(read_run(run).table([NLL]))
+    given = read_run(there)
+    assert (given.record.sample, given.record.engine, given.n_failed) == (sample, "vllm 0.1", 1)
+    card = hub.taken["README.md"].decode()
+    assert "A sample: 5 of 80 sessions scored; NLL over 1 study 1.2" in card
+    assert "1 session could not be scored." in card
     assert read_json(there / "run.json")["model"]["fingerprint"] == read_json(run / "run.json")["model"]["fingerprint"]
     assert DatasetCard(hub.taken["README.md"].decode()).data.configs[0]["data_files"] == "scores.parquet"
 

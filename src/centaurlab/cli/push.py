@@ -18,7 +18,9 @@ from centaurlab.results.table import NLL, PERSON, SCORE_SCHEMA
 from centaurlab.runs.found import BASE_WEIGHTS, MADE_OF
 from centaurlab.runs.integrity import FILES, RECORD, digests, read_json, sealed
 from centaurlab.runtime.errors import UserError, one_line
+from centaurlab.runtime.names import counted
 from centaurlab.runtime.terminal import say
+from centaurlab.stats.sequential import sample_note
 
 DESCRIPTION = """Give an adapter, or the scores of a run, to a repository of the Hugging Face Hub.
 
@@ -33,7 +35,7 @@ ids, and how predictable each person was. --dry_run says what would be given, an
 """
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "README.md", "chat_template.jinja", "tokenizer*")
 _TOLD = (
-    *("centaurlab", "versions", "time", "job", "model", "protocol", "context", "coverage"),
+    *("centaurlab", "versions", "time", "job", "model", "protocol", "context", "engine", "sample", "coverage"),
     *("nll_mean", "accuracy_mean"),
 )
 _SCORES = "scores.parquet"
@@ -131,7 +133,7 @@ def _lay_out_scores(folder: Path, out: Path) -> None:
     told = {name: about[name] for name in _TOLD if name in about} | {"data": data}
     for study in data["studies"].values():
         study.pop("options_problem", None)  # which quotes a session
-    told = without_folders(told)
+    told = without_folders(told) | {"failed_sessions": ["not told"] * scored.n_failed}  # their lines may quote texts
     (out / _SCORES).write_bytes((folder / _SCORES).read_bytes())
     record = told | {FILES: digests(out, [out / _SCORES])}
     (out / RECORD).write_text(json.dumps(sealed(record), indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -143,6 +145,9 @@ def _scores_card(told: Mapping[str, Any]) -> str:
     shown = ("people", "responses", "nll")
     rows = [(study, *(known.get(name) for name in shown)) for study, known in data["studies"].items()]
     table = table_lines(rows_of("", ("study", "people", "responses", "NLL (nats)"), rows))
+    missing = [f"A sample: {sampled}."] if (sampled := sample_note(told)) else []
+    if failed := len(told["failed_sessions"]):
+        missing.append(f"{counted(failed, 'session')} could not be scored.")
     return f"""---
 tags: [centaurlab, human-likeness]
 configs:
@@ -154,7 +159,7 @@ configs:
 
 One row per human response of `{data["name"]}`: the negative log-likelihood, in nats, that the model gives what the
 person did after everything before it. Lower is more human-like. Written by centaurlab {told.get("centaurlab", "")};
-texts of sessions are not in it.
+texts of sessions are not in it.{"".join(f" {sentence}" for sentence in missing)}
 
 ```python
 import pandas as pd
