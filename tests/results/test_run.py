@@ -13,6 +13,7 @@ from centaurlab.results.run import ScoreRun, check_same, is_score_folder, names_
 from centaurlab.runtime.errors import UserError
 from centaurlab.stats.arguments import EstimateArguments
 from helpers.commands import centaurlab
+from helpers.json_files import write_json
 from helpers.score_folders import Rows, score_folder, table_folder
 
 BASE: Rows = [(SessionKey("s", "s/exp1.csv", "1"), {0: 0.5, 1: 1.0}), (SessionKey("r", "r", "1"), {0: 3.0})]
@@ -69,6 +70,9 @@ def test_a_folder_that_is_not_there_and_one_of_another_job_are_refused(tmp_path:
         read_run(tmp_path / "nowhere")
     with pytest.raises(UserError, match="is a run of 'train'"):
         read_run(score_folder(tmp_path / "trained", BASE, job="train"))
+    write_json(tmp_path / "run.json", {"job": "misalignment"})
+    with pytest.raises(UserError, match="is a run of 'misalignment'"):  # which writes no scores.parquet
+        read_run(tmp_path)
 
 
 def test_a_score_folder_is_known_by_its_scores_or_store(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from centaurlab.data.transcripts import data_fingerprint
 from centaurlab.results.record import JOB, ScoreRecord
 from centaurlab.results.table import MEASURES, SCORES, read_scores
 from centaurlab.runs.folder import RunFolder
-from centaurlab.runs.integrity import RECORD, check_unchanged, read_sealed, written_digest
+from centaurlab.runs.integrity import RECORD, check_unchanged, read_sealed, read_sound_json, written_digest
 from centaurlab.runtime.errors import UserError
 
 _NAMED = 5  # studies named in an error
@@ -109,6 +109,9 @@ def read_run(folder: Path) -> ScoreRun:
     UserError
         Where the folder is not there, holds no finished run or one of another job, or its record is damaged.
     """
+    job = read_sound_json(folder / RECORD).get("job")
+    if job not in (None, JOB):
+        raise UserError(f"{folder} is a run of {job!r}, not of 'centaurlab score'; give a folder of scores")
     for name in (RECORD, SCORES):
         if not (folder / name).exists():
             remedy = "give its 'centaurlab score' command again to finish it" if folder.is_dir() else "check the name"
@@ -116,13 +119,10 @@ def read_run(folder: Path) -> ScoreRun:
     path = folder / RECORD
     try:
         about = read_sealed(path)
-        job = about["job"]
-        record = ScoreRecord.from_dict(about) if job == JOB else None
+        record = ScoreRecord.from_dict(about)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else error
         raise UserError(f"{path} is damaged ({reason}); give its 'centaurlab score' command again") from error
-    if record is None:
-        raise UserError(f"{folder} is a run of {job!r}, not of 'centaurlab score'; give a folder of scores")
     return ScoreRun(folder, record, written_digest(folder, SCORES))
 
 
