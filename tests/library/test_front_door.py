@@ -128,13 +128,13 @@ def test_metadata_do_not_count_as_responses() -> None:
         ),
         (lambda: cl.score("any", ROWS, protocoll="full"), "there is no option 'protocoll'; did you mean 'protocol'"),
         (lambda: cl.score("any", ROWS, protocol="half"), "protocol is 'half'"),
-        (lambda: cl.load(ROWS, data_seed=1.0), "options: data_seed is 1.0, not int"),
-        (lambda: cl.load(ROWS, max_participants="two"), "max_participants.*: invalid int value: 'two'"),
-        (lambda: cl.simulate("any", ROWS, replicates=2.5), "options: replicates is 2.5, not int"),
         (lambda: cl.load(["text"]), "session 0 is a str, not a dict"),
         (lambda: list(cl.load("nowhere.jsonl")), "nowhere.jsonl"),
         (lambda: cl.estimate(pd.DataFrame({"study": []}), pd.DataFrame()), "has no column"),
         (lambda: cl.report(["nowhere"]), "there is no folder nowhere"),
+        (lambda: cl.report("nowhere"), "there is no folder nowhere"),
+        (lambda: cl.report(cl.Comparison([])), "what is a Comparison has no folder to report on"),
+        (lambda: cl.load(5), "people are not given as int"),
         (lambda: cl.report(["nowhere"], format="pdf"), "the format is 'pdf'"),
         (lambda: cl.read("nowhere"), "nowhere is not a finished run"),
     ],
@@ -340,13 +340,6 @@ def test_parts_sum_to_the_difference(pair: tuple[cl.Scores, cl.Scores]) -> None:
     np.testing.assert_allclose(table["difference"], table[["calibration", "format", "preference"]].sum(axis=1))
     assert "study0" in parts._repr_html_()
     assert parts.plot().axes
-
-
-@pytest.mark.parametrize("seed", [1, np.int64(1), "1"])
-def test_an_option_means_the_same_whatever_type_it_has(seed: Any) -> None:
-    usual = cl.load(ROWS, studies="study0,study1", data_seed=1, max_participants=2)
-    other = cl.load(ROWS, studies=["study0", "study1"], data_seed=seed, max_participants=np.array(2))
-    assert [t.participant for t in other] == [t.participant for t in usual]
 
 
 def test_options_of_training_are_values_not_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

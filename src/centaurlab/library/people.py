@@ -144,6 +144,11 @@ def _rows(data: "Iterable[Mapping[str, Any]] | pd.DataFrame | datasets.Dataset")
 
     if isinstance(data, pd.DataFrame):
         data = data.to_dict("records")
+    if not isinstance(data, Iterable):
+        raise UserError(
+            f"people are not given as {type(data).__name__} but as a name, a path, a list of dicts, a data frame or a "
+            "data set"
+        )
     for number, row in enumerate(data):
         if not isinstance(row, Mapping):
             raise UserError(

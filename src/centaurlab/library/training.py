@@ -1,17 +1,22 @@
 """A configuration into a trained adapter, and finished runs into a page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from centaurlab.library.options import plain_value
+from centaurlab.library.scores import Scores
+from centaurlab.library.simulating import Simulation
 from centaurlab.runs.integrity import read_json
 from centaurlab.runtime.arguments import parse_arguments
 from centaurlab.runtime.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    Finished: TypeAlias = "str | Path | Scores | Simulation | Trained"
+    """What a report is on."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +70,16 @@ def train(config: str | Path | Mapping[str, Any], **options: Any) -> Trained:
 
 
 def report(
-    folders: Sequence[str | Path], output: str | Path = "report.html", format: Literal["html", "markdown"] = "html"
+    folders: "Finished | Sequence[Finished]",
+    output: str | Path = "report.html",
+    format: Literal["html", "markdown"] = "html",
 ) -> Path:
     """Write a page on finished runs: question, answer with its interval, figures, tables, commands.
 
     Parameters
     ----------
-    folders : sequence of str or path
-        Folders of finished runs.
+    folders : str, path, Scores, Simulation or Trained, or several
+        Finished runs, or their folders.
     output : str or path
         The file to write.
     format : str
@@ -86,11 +93,23 @@ def report(
     Raises
     ------
     UserError
-        For what is no folder of a finished run, scores of different data, and a full disk.
+        For what is no finished run or its folder, scores of different data, and a full disk.
     """
     from centaurlab.reporting import write_report
 
     if format not in ("html", "markdown"):
         raise UserError(f"the format is {format!r}; choose html or markdown")
-    write_report(list(map(Path, folders)), Path(output), format)
+    several = folders if isinstance(folders, Iterable) and not isinstance(folders, str) else [folders]
+    write_report(list(map(_folder, several)), Path(output), format)
     return Path(output)
+
+
+def _folder(run: object) -> Path:
+    if isinstance(run, str | Path):
+        return Path(run)
+    if isinstance(run, Scores | Simulation | Trained):
+        return run.folder
+    raise UserError(
+        f"what is a {type(run).__name__} has no folder to report on; name those of finished runs, such as the "
+        "--output_dir of 'centaurlab misalignment'"
+    )
