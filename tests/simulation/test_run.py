@@ -275,13 +275,16 @@ def test_what_is_said_of_a_study_is_said_of_all_its_sessions(tiny_llama_dir: Pat
 @pytest.mark.usefixtures("offline")
 def test_sessions_that_do_not_fit_are_named_and_the_others_kept(tiny_llama_dir: Path, tmp_path: Path) -> None:
     texts = ["You press <<J>>, then <<F>>.", "A long story. " * 40 + "You press <<J>>, then <<F>>."]
+    texts.append("You press nothing.")
     rows = [{"text": text, "study": "a", "experiment": "e", "participant": n} for n, text in enumerate(texts)]
     data = write_transcripts(tmp_path / "people.jsonl", rows)
     folder = tmp_path / "run"
-    done = centaurlab(
-        *("simulate", "--model", tiny_llama_dir, "--data", data, "--output_dir", folder, "--max_length", 60, *OPTIONS)
-    )
+    asked = ("--data", data, "--output_dir", folder, "--max_length", 60, "--on_malformed", "skip")
+    done = centaurlab("simulate", "--model", tiny_llama_dir, *asked, *OPTIONS)
     assert done.returncode == 1
+    (skipped,) = run_json(folder)["skipped_sessions"]
+    assert skipped.startswith(f"{data}:3: ")
+    assert f"note: {skipped}" in done.stdout
     assert "1 session could not be simulated" in done.stderr
     assert "beyond the context window of 60 tokens" in done.stderr
     assert pd.read_parquet(folder / "simulated.parquet")["participant"].unique().tolist() == ["0#r1"]

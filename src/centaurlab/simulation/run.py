@@ -9,7 +9,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
@@ -98,6 +98,8 @@ def simulate(
     folder = RunFolder(Path(arguments.output_dir), "simulate")
     with folder.lock() if state.is_main_process else nullcontext():
         wait_for_all(state)
+        skipped: list[str] = []
+        of_data: Sequence[str] = ()
         if asked := designs(arguments, data_arguments):
             data_arguments = replace(data_arguments, data=" ".join(arguments.simulators or ()))
             sessions = [session for one in asked for session in one.sessions]
@@ -107,14 +109,14 @@ def simulate(
             source = open_source(data_arguments, chosen)
             models = (model_arguments.model_name_or_path, model_arguments.adapter_name_or_path)
             check_held_out(models, data_arguments, source)
-            sessions, tokenizer = _questions(model_arguments, data_arguments, source, arguments)
-            persons = source.persons
+            sessions, tokenizer, skipped = _questions(model_arguments, data_arguments, source, arguments)
+            persons, of_data = source.persons, source.notes
         model_config = load_config(model_arguments)
         max_tokens = usable_window(model_config, arguments.max_length)
         settings = Settings(arguments.seed, arguments.temperature, max_tokens, arguments.n_new_tokens)
         with state.main_process_first():
             identity = identify(model_arguments)
-            notes = [*base_notes(model_arguments), *window_notes(model_config, arguments.max_length)]
+            notes = [*of_data, *base_notes(model_arguments), *window_notes(model_config, arguments.max_length)]
             notes += _unreadable(sessions)
             depends_on = {"model": identity.as_dict()} | asdict(settings) | _own_files(data_arguments, arguments)
             store = SimulationStore(folder.path / "store", depends_on, state.process_index)
@@ -124,7 +126,7 @@ def simulate(
         config = asdict(model_arguments) | asdict(data_arguments) | asdict(arguments)
         if state.is_main_process:
             folder.write_json("config.json", config)
-            for note in notes:
+            for note in [*skipped, *notes]:
                 say(f"note: {note}")
             _say_fits(sessions)
         with Tracker(folder, tracking, config) if tracking else nullcontext():
@@ -178,6 +180,7 @@ def simulate(
                     "model": identity.as_dict(),
                     "simulation": asdict(arguments) | asdict(settings),
                     "speed": speed,
+                    "skipped_sessions": skipped,
                     WRITTEN: written,
                 }
                 write_output(folder, data_arguments.data, persons, outcomes, {**about, "notes": notes})
@@ -212,12 +215,14 @@ def _questions(
     data_arguments: DataArguments,
     source: TranscriptSource,
     arguments: SimulateArguments,
-) -> tuple[list[OpenLoop], PreTrainedTokenizerBase]:
-    sessions = _sessions(data_arguments, source, arguments)
+) -> tuple[list[OpenLoop], PreTrainedTokenizerBase, list[str]]:
+    """Every session as questions; and which sessions are left out as malformed, and why."""
+    read = list(source.read())
+    sessions = _sessions(data_arguments, [one for one in read if isinstance(one, Transcript)], arguments)
     tokenizer = load_tokenizer(model_arguments)
     if arguments.max_new_tokens is None:
         _check_words(sessions, tokenizer)
-    return sessions, tokenizer
+    return sessions, tokenizer, [str(one) for one in read if not isinstance(one, Transcript)]
 
 
 @dataclass(frozen=True)
@@ -259,11 +264,10 @@ def _whole(simulated: Simulated | None, text: str | None) -> Simulated | None:
     return replace(simulated, text=text) if simulated and text else simulated
 
 
-def _sessions(data: DataArguments, source: TranscriptSource, arguments: SimulateArguments) -> list[OpenLoop]:
+def _sessions(data: DataArguments, transcripts: Sequence[Transcript], arguments: SimulateArguments) -> list[OpenLoop]:
     """Every session as questions. Raises ``UserError`` where nobody knows what would follow from an answer."""
     own_studies = load_studies(Path(data.study_module)) if data.study_module else None
     environments = load_environments(Path(arguments.environment)) if arguments.environment else {}
-    transcripts: list[Transcript] = list(source)
     if unknown := sorted(environments.keys() - {transcript.study for transcript in transcripts}):
         raise UserError(
             f"{arguments.environment} has an environment of {unknown[0]!r}, of which {data.data} has no session; name "
