@@ -136,6 +136,16 @@ def test_a_first_template_can_be_told_as_it_is(folder):
     assert "2 people, 4 responses" in done.stdout
 
 
+def test_a_first_template_without_an_answer_says_what_it_lacks(folder):
+    (folder / "t.csv").write_text("vp,stimulus,taste\n007,a,sweet\n007,b,sour\n")
+    named = ("data", "convert", "t.csv", "--participant", "vp")
+    done = centaurlab(*named, "--init", "--output", "n.jinja", cwd=folder)
+    assert "then give --template n.jinja --participant vp --preview 2" in done.stdout
+    refused = centaurlab(*named, "--template", "n.jinja", "--preview", "1", cwd=folder)
+    assert refused.returncode == 2
+    assert "n.jinja: the template tells no response: write the column that holds the answer into it" in refused.error
+
+
 def test_a_first_template_shows_what_people_saw(folder):
     row = "3,<p>F: 1 point</p><p>J: <b>2</b></p>,f,html-keyboard-response"
     (folder / "t.csv").write_text(f"id,stimulus,response,trial_type\n{row}\n{row.replace('F', 'G')}\n")

@@ -135,7 +135,7 @@ def _write_template(asked: ConvertArguments, table: TrialTable, participant: str
     for cell, number in cells.items():
         if cell.strip().casefold() in _LIKE_NOTHING:
             show(f"look: {cell!r} stands in {number:,} cells; if it means no value, say --missing {cell.strip()}")
-    show(f"template: {path}; rewrite it, then give --template {path} --preview 2")
+    show(f"template: {path}; rewrite it, then give --template {path} --participant {participant} --preview 2")
 
 
 def _preview(sessions: Any, wanted: int) -> None:

@@ -21,7 +21,7 @@ _SHOWN_VALUES, _SHOWN_CHARACTERS, _SHOWN_COLUMNS = 4, 30, 6
 
 
 def first_template(table: TrialTable, participant: str) -> str:
-    """A template that can be told as it is, to be rewritten: instructions, then a line per trial with its response."""
+    """A template to be rewritten: instructions, then a line per trial with its response, where a column may be it."""
     people = by_person(table, participant)
     lines = [
         "{# A first template, to be rewritten in the words that people read. Columns of the table, with some values:",

@@ -110,6 +110,11 @@ def tell_sessions(
     study = check_study_name(experiment.partition("/")[0], "--study")
     everything = by_person(table.whole, participant) if asked.metadata else {}
     for person, rows in by_person(table.told, participant).items():
+        if not template.has_responses:
+            raise UserError(
+                f"{template.name}: the template tells no response: write the column that holds the answer into it, as "
+                "in You answer {{ respond(trial.answer) }}."
+            )
         session = template.tell(table.told, rows, study, person)
         if not session.responses:
             raise UserError(

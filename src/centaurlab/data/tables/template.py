@@ -57,6 +57,7 @@ class SessionTemplate:
             if OPEN in data.data:
                 line = data.lineno + data.data[: data.data.index(OPEN)].count("\n")
                 raise UserError(f"{name}:{line}: '{OPEN}' in the template; only {{{{ respond(…) }}}} writes a response")
+        self.has_responses = any(name.name == "respond" for name in tree.find_all(nodes.Name))
         self._template = jinja2.Template.from_code(self._environment, code, self._environment.make_globals(None))
 
     def tell(self, table: TrialTable, rows: Sequence[Row], study: str, participant: str) -> ToldSession:
