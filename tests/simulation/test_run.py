@@ -277,15 +277,19 @@ def test_sessions_that_do_not_fit_are_named_and_the_others_kept(tiny_llama_dir: 
     texts = ["You press <<J>>, then <<F>>.", "A long story. " * 40 + "You press <<J>>, then <<F>>."]
     texts.append("You press nothing.")
     rows = [{"text": text, "study": "a", "experiment": "e", "participant": n} for n, text in enumerate(texts)]
+    rows.append({"text": texts[1], "study": "b", "experiment": "e", "participant": 0})
     data = write_transcripts(tmp_path / "people.jsonl", rows)
     folder = tmp_path / "run"
     asked = ("--data", data, "--output_dir", folder, "--max_length", 60, "--on_malformed", "skip")
     done = centaurlab("simulate", "--model", tiny_llama_dir, *asked, *OPTIONS)
     assert done.returncode == 1
-    (skipped,) = run_json(folder)["skipped_sessions"]
+    about = run_json(folder)
+    (skipped,) = about["skipped_sessions"]
     assert skipped.startswith(f"{data}:3: ")
     assert f"note: {skipped}" in done.stdout
-    assert "1 session could not be simulated" in done.stderr
+    assert "2 sessions could not be simulated" in done.stderr
+    assert about["verdict"] == "1 session of 1 study, 2 answers"
+    assert {study: known["people"] for study, known in about["studies"].items()} == {"a": 1, "b": 0}
     assert "beyond the context window of 60 tokens" in done.stderr
     assert pd.read_parquet(folder / "simulated.parquet")["participant"].unique().tolist() == ["0#r1"]
 

@@ -16,6 +16,7 @@ from centaurlab.library.options import options_of
 from centaurlab.runs.integrity import file_digest
 from centaurlab.runtime.disk import disk_errors, replace_durably
 from centaurlab.runtime.errors import UserError
+from centaurlab.runtime.names import counted
 
 if TYPE_CHECKING:
     import datasets
@@ -99,7 +100,9 @@ class People:
 
     def _size(self) -> str:
         frame = self._frame
-        return f"{frame['study'].nunique()} studies, {len(frame):,} sessions, {frame['responses'].sum():,} responses"
+        n_studies = frame["study"].nunique()
+        said = [f"{n_studies} {'study' if n_studies == 1 else 'studies'}", counted(len(frame), "session")]
+        return ", ".join([*said, counted(int(frame["responses"].sum()), "response")])
 
 
 def load(data: "Sessions | People" = "starter", **options: Any) -> People:
@@ -129,7 +132,7 @@ def load(data: "Sessions | People" = "starter", **options: Any) -> People:
     --------
     >>> people = cl.load(sessions, max_participants=1)
     >>> people
-    People('sessions.jsonl.gz': 1 studies, 1 sessions, 2 responses)
+    People('sessions.jsonl.gz': 1 study, 1 session, 2 responses)
     >>> [transcript.participant for transcript in people]
     ['p1']
     """

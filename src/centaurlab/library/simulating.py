@@ -92,7 +92,7 @@ def simulate(
     >>> acted = cl.simulate(model, sessions, replicates=2)
     note: slots: no module that reads the text says whether it answers what was done; what is told is the person's
     >>> acted.people
-    People('simulated.jsonl.gz': 1 studies, 4 sessions, 8 responses)
+    People('simulated.jsonl.gz': 1 study, 4 sessions, 8 responses)
     >>> acted.table()[["participant", "response", "n_options"]].head(2).to_dict("records")
     [{'participant': 'p1#r1', 'response': 0, 'n_options': 2}, {'participant': 'p1#r1', 'response': 1, 'n_options': 2}]
     """

@@ -18,6 +18,7 @@ from centaurlab.data.transcripts import SessionKey, data_fingerprint, study_fing
 from centaurlab.runs.folder import RunFolder
 from centaurlab.runs.provenance import peak_memory, provenance
 from centaurlab.runtime.disk import disk_errors, replace_durably
+from centaurlab.runtime.names import counted
 from centaurlab.simulation.player import Simulated
 from centaurlab.simulation.questions import OpenLoop
 
@@ -101,13 +102,14 @@ def _studies(outcomes: Sequence[Outcome], persons: Persons) -> dict[str, dict[st
     found = {}
     for study, of_study in sorted(by_study.items()):
         own = {outcome.person.transcript.key: outcome.person for outcome in of_study}
+        came = {outcome.person.transcript.key for outcome in of_study if outcome.simulated}
         done = [outcome.simulated for outcome in of_study if outcome.simulated]
         answers = [answer for simulated in done for answer in simulated.answers]
         chosen = [answer.off_option_nats for answer in answers if (answer.n_options or 0) > 1]
         found[study] = {
             "feedback": rules_in_words(Counter(one.fit for one in own.values())),
             "options": rules_in_words(Counter(one.options.rule for one in own.values())),
-            "people": len(set(map(persons.unit, own))),
+            "people": len(set(map(persons.unit, came))),
             "sessions": len(done),
             "failed": len(of_study) - len(done),
             "answers": len(answers),
@@ -130,5 +132,7 @@ def _fingerprints(outcomes: Sequence[Outcome]) -> dict[str, str]:
 
 def _verdict(studies: Mapping[str, Mapping[str, Any]]) -> str:
     sessions, answers, cut = (sum(of[name] for of in studies.values()) for name in ("sessions", "answers", "cut"))
-    said = f"{sessions:,} sessions of {len(studies)} studies, {answers:,} answers"
+    n_studies = sum(of["sessions"] > 0 for of in studies.values())
+    of_studies = f"{n_studies} {'study' if n_studies == 1 else 'studies'}"
+    said = f"{counted(sessions, 'session')} of {of_studies}, {counted(answers, 'answer')}"
     return said + (f"; {cut:,} more lay beyond the context window" if cut else "")
