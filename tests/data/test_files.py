@@ -112,7 +112,11 @@ def test_then_a_file_or_folder_that_the_catalog_knows(tmp_path, place):
 
 @pytest.mark.parametrize("name", ["prompts.jsonl", "prompts.jsonl.zip"])
 def test_then_the_folder_of_prompts(tmp_path, name):
-    assert read(write_transcripts(tmp_path / "lee2031new" / name, [session(1)]))[0].study == "lee2031new"
+    """As far as the folder is part of the data, or the sessions say no study themselves."""
+    path = write_transcripts(tmp_path / "lee2031new" / name, [session(1)])
+    assert read(path.parent)[0].study == read(tmp_path)[0].study == "lee2031new"
+    assert read(path)[0].study == "smith2020bandit"
+    assert read(write_transcripts(path, [session(1, experiment=None)]))[0].study == "lee2031new"
 
 
 @pytest.mark.parametrize(

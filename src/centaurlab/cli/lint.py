@@ -47,7 +47,7 @@ class LintArguments:
 def run(asked: LintArguments) -> None:
     """Print every warning with its line and remedy."""
     listing = list_files(Path(asked.path))
-    read = marked(partial(read_files, listing.paths), asked.markers)
+    read = marked(partial(read_files, listing.paths, Path(asked.path)), asked.markers)
     seen = _Seen(PROFILES[asked.profile] if asked.profile else None)
     found: Counter[str] = Counter()
     for doubt in seen.warnings(read()):

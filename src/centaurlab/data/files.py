@@ -12,7 +12,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -109,10 +109,15 @@ def splits(paths: Iterable[Path], root: Path) -> dict[str, list[Path]]:
     return by_split
 
 
-def read_files(paths: Sequence[Path], *, keys_only: bool = False) -> Iterator[Record | Problem]:
-    """Every session of ``paths`` in order; what cannot be read is a ``Problem`` naming file and line."""
+def read_files(
+    paths: Sequence[Path], root: Path | None = None, *, keys_only: bool = False
+) -> Iterator[Record | Problem]:
+    """Every session of ``paths`` in order; what cannot be read is a ``Problem`` naming file and line.
+
+    ``root``: the data as they were given. Where that is a file, its folder's name says no study of ``prompts.jsonl``.
+    """
     for path in paths:
-        places = (_place(path.absolute()),)
+        places = (replace(_place(path.absolute()), is_in_data=path != root),)
         try:
             stored = path.suffix.lower()
             if stored == ".parquet":

@@ -30,10 +30,14 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Place:
-    """A file's stem (no ``.jsonl.gz`` and the like) and its folder's name: either may name the study."""
+    """A file's stem (no ``.jsonl.gz`` and the like) and its folder's name: either may name the study.
+
+    ``is_in_data``: whether the folder is part of the data, and not merely where a file lies that was given by itself.
+    """
 
     folder: str
     stem: str
+    is_in_data: bool = True
 
 
 @dataclass(frozen=True)
@@ -156,14 +160,14 @@ def as_name(value: object) -> str | None:
 
 
 def placed_study(places: tuple[Place, ...]) -> str | None:
-    """The study that a file gives: a name that the catalog knows, or the folder of ``prompts.jsonl``."""
+    """The study that a file gives: a name that the catalog knows, or the data's folder of ``prompts.jsonl``."""
     known = study_domains()
     for place in places:
         for name in (place.stem, place.folder):
             if name in known:
                 return name
     for place in places:
-        if place.stem == "prompts" and place.folder:
+        if place.is_in_data and place.stem == "prompts" and place.folder:
             return place.folder
     return None
 
@@ -179,7 +183,10 @@ def _study(record: Record, experiment: str | None) -> str:
     try:
         return check_study_name(head, record.origin)
     except UserError:
-        return record.places[-1].stem if record.places else head
+        if not record.places:
+            return head
+        place = record.places[-1]
+        return place.folder if place.stem == "prompts" and place.folder else place.stem
 
 
 def _unreadable(fields: Mapping[str, object]) -> str | None:

@@ -229,7 +229,7 @@ def _reader(args: DataArguments) -> tuple[Reader, tuple[str, ...], str | None]:
         listing, half = files.list_files(path), None
     else:
         listing, half = hub.open_hub(args.data, args.data_split, args.data_revision)
-    return partial(files.read_files, listing.paths), listing.notes, half
+    return partial(files.read_files, listing.paths, path), listing.notes, half
 
 
 def marked(read: Reader, markers: str) -> Reader:
