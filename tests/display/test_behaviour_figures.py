@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
@@ -88,6 +89,13 @@ def test_a_rank_correlation_that_is_not_zero_is_not_written_as_zero() -> None:
     (axes,) = gap_figure(gap, agreement).axes
     for said in (axes.get_title(), _said_of_gap(agreement)):
         assert "rank correlation 0.40 [0.003, 0.80]" in said
+
+
+def test_a_rank_correlation_of_too_few_is_not_in_the_title() -> None:
+    gap = pd.DataFrame({"study": "s", "system": ["A", "B"], "nll": [1.0, 1.2], "ratio": [1.5, 2.0]})
+    (axes,) = gap_figure(gap, Estimate(1.0)).axes
+    assert axes.get_title() == ""
+    assert [np.size(line.get_xdata()) for line in axes.lines] == [1, 1], "a marker of each system, nothing between"
 
 
 def test_a_distance_of_exactly_nothing_is_drawn() -> None:

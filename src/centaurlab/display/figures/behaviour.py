@@ -181,20 +181,20 @@ def _effects(known: pd.DataFrame, looks: Mapping[str, tuple[str, str]], has_zero
 
 @styled
 def gap_figure(gap: pd.DataFrame, agreement: Estimate) -> Figure:
-    """Distance over floor against NLL, a line of systems per study."""
+    """Distance over floor against NLL, a line of systems per study; no line where their agreement is not known."""
     figure = new_figure(72)
     axes = figure.subplots()
-    for _, rows in gap.groupby("study", sort=False):
-        axes.plot(rows["nll"], rows["ratio"], color="#DDDDDD", linewidth=0.7, zorder=1)
+    if agreement.has_interval:
+        for _, rows in gap.groupby("study", sort=False):
+            axes.plot(rows["nll"], rows["ratio"], color="#DDDDDD", linewidth=0.7, zorder=1)
+        value, low, high = (number(one, decimals=2) for one in (agreement.value, agreement.low, agreement.high))
+        axes.set_title(f"Within studies, rank correlation {value} [{low}, {high}]")
     for system, (colour, marker) in _looks(gap).items():
         rows = gap[gap["system"] == system]
         axes.plot(rows["nll"], rows["ratio"], marker, color=colour, markersize=4, label=str(system))
     _log_scale(axes, "y", gap["ratio"])
     axes.set_xlabel("NLL of people's answers, nats per response")
     axes.set_ylabel("distance / floor of simulated behaviour")
-    value, low, high = (number(one, decimals=2) for one in (agreement.value, agreement.low, agreement.high))
-    bounds = f" [{low}, {high}]" if agreement.has_interval else ""
-    axes.set_title(f"Within studies, rank correlation {value}{bounds}")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
