@@ -149,3 +149,10 @@ def test_a_mixture_is_the_mean_of_evidences() -> None:
     a, b = np.log([0.5, 0.5, 0.5]), np.log([0.9, 0.1, 0.9])
     found = mixture([Prediction(logs, (None,) * 3) for logs in (a, b)])
     assert found.log_p_R.sum() == pytest.approx(np.log((0.5**3 + 0.9**2 * 0.1) / 2))
+
+
+def test_a_mixture_does_not_know_what_none_of_its_predictions_know() -> None:
+    """As of a blank response; without a warning, which would be an error here."""
+    logs = [np.log(p) for p in ([0.5, np.nan, 0.5], [0.9, np.nan, 0.1])]
+    found = mixture([Prediction(log_R, (None,) * 3) for log_R in logs]).log_p_R
+    np.testing.assert_allclose(np.exp(found), [0.7, np.nan, (0.5**2 + 0.9 * 0.1) / 1.4])

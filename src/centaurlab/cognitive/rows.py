@@ -103,7 +103,9 @@ def mixture(predictions: Sequence[Prediction]) -> Prediction:
             if len(known) == len(logs)
             else None
         )
-    return Prediction(np.logaddexp.reduce(log_weight_CR + log_p_CR, axis=0), tuple(options))
+    with np.errstate(invalid="ignore"):  # NaN where no prediction is known, as of a blank response
+        log_p_R = np.logaddexp.reduce(log_weight_CR + log_p_CR, axis=0)
+    return Prediction(log_p_R, tuple(options))
 
 
 def _cognitive(
