@@ -142,6 +142,8 @@ def test_a_living_run_is_not_tracked_by_hand(store: str, tmp_path: Path) -> None
         pytest.raises(UserError, match="is still being tracked"),
     ):
         track(folder.path, TrackingArguments())
+    with folder.lock(), pytest.raises(UserError, match="another run is writing to"):  # one that is not tracked
+        track(folder.path, TrackingArguments())
 
 
 def test_a_run_whose_store_is_gone_is_logged_anew_and_whole(

@@ -204,7 +204,7 @@ def track(path: Path, arguments: TrackingArguments) -> None:
     about, known = read_json(path / "run.json"), read_sound_json(path / IDS)
     job = str(about.get("job") or known.get("job") or "run")
     group, folder = arguments.group or known.get("group"), RunFolder(path, job)
-    with inheritable_lock(path / LOCK) as lock:
+    with folder.lock(), inheritable_lock(path / LOCK) as lock:
         if lock is None:
             raise UserError(f"the run in {path} is still being tracked; wait for it to end")
         lines = len(read_metrics(path))
