@@ -116,6 +116,15 @@ def test_settings_that_do_not_exist_are_refused_at_once(folder, settings, said):
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize("half", ["train", "test"])
+def test_of_a_folder_with_halves_of_its_own_no_others_are_made(tmp_path, half):
+    for name, people in (("train", "abcdefghi"), ("test", "xy")):
+        write_transcripts(tmp_path / f"{name}.jsonl", [session(person) for person in people])
+    with pytest.raises(UserError, match="has several splits; choose --data_split test, --data_split train"):
+        open_source(DataArguments(str(tmp_path), participants=half))
+    assert len(list(open_source(DataArguments(str(tmp_path))))) == 11
+
+
 @pytest.mark.skipif(not PSYCH_201.exists(), reason="needs the shared transcripts")
 def test_real_transcripts_are_read_without_loss():
     source = open_source(DataArguments(data=str(PSYCH_201)))

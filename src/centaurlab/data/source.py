@@ -221,7 +221,7 @@ def _reader(args: DataArguments) -> tuple[Reader, tuple[str, ...], str | None]:
         from centaurlab.data.starter.studies import NOTES, SETS, read_starter
 
         return partial(read_starter, SETS[args.data]), NOTES.get(args.data, ()), None
-    if path.is_dir() and args.data_split:
+    if path.is_dir() and (args.data_split or args.participants != "all"):
         listing, half = hub.choose_split(path, args.data, args.data_split)
     elif path.exists() or not _HUB_ID.fullmatch(args.data) or args.data.lower().endswith(files.SUFFIXES):
         if args.data_split:
