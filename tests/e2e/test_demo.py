@@ -83,7 +83,7 @@ def test_studies_that_the_data_lack_are_named_before_the_first_step(tmp_path: Pa
 
 
 def test_what_was_done_with_data_or_a_model_that_have_changed_since_is_not_taken_for_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ran: list[str] = []
 
@@ -98,6 +98,7 @@ def test_what_was_done_with_data_or_a_model_that_have_changed_since_is_not_taken
     (model / "model.safetensors").write_bytes(b"one")
     settings = Settings(str(model), str(people), "beta", tmp_path / "demo", quick=True)
     run_demo(settings)
+    assert "steps and a report. Interrupted" in capsys.readouterr().out, "how long it takes is not known"
     people.touch()
     run_demo(settings)
     assert len(ran) == 8, "each step once"
