@@ -138,6 +138,10 @@ def test_coins_of_all_follow_from_what_one_contributes_and_deducts() -> None:
     assert act(session(MADE_UP[study], study), answering(answers)) == GAME.format(**STINGY)
     back = act(session(GAME.format(**STINGY), study), answering(["9 coins", "deducted 6 coins from DUCK", "exited"]))
     assert back == MADE_UP[study].replace("exited the game", "exited")
+    nothing = GAME.format(**STINGY | {"said": "You <<{}>>."})
+    for said in ("3 coins from NOBODY", "2 coins from DUCK", "9999 coins from DUCK", "1.2.3 coins from DUCK"):
+        answers[1] = f"deducted {said}"
+        assert act(session(MADE_UP[study], study), answering(answers)) == nothing.format(answers[1])
 
 
 def test_lights_bets_and_coins_are_of_one_world() -> None:

@@ -1,8 +1,8 @@
 """alsobay2025publicGoodsGame: the others do what they did in the person's game; what all earn is computed anew.
 
 So it is an approximation: the others would have answered another contribution. Of rewards and deductions the model is
-asked as often as the person was, and no more once it says that it gives none; what it says otherwise than people do
-costs and changes nothing. Where the person left the game, the model does.
+asked as often as the person was, and no more once it says that it gives none; what it says otherwise than people do,
+and what the game would not let it give, costs and changes nothing. Where the person left the game, the model does.
 """
 
 import math
@@ -23,8 +23,8 @@ _COUNTED = re.compile(r"([\d.]+) coins? (spent on deductions|deducted by|spent o
 _KINDS = ("spent on deductions", "deducted by", "spent on rewards", "rewarded")
 """What a player's line of the summary may count, in its order."""
 _ACTS = {
-    "rewarded": re.compile(r"rewarded (?P<whom>[A-Z]+), granting them (?P<coins>[\d.]+) coins?"),
-    "deducted by": re.compile(r"deducted (?P<coins>[\d.]+) coins? from (?P<whom>[A-Z]+)"),
+    "rewarded": re.compile(r"rewarded (?P<whom>[A-Z]+), granting them (?P<coins>\d+(?:\.\d+)?) coins?"),
+    "deducted by": re.compile(r"deducted (?P<coins>\d+(?:\.\d+)?) coins? from (?P<whom>[A-Z]+)"),
 }
 
 
@@ -85,6 +85,18 @@ class _Round:
             raise UnreadableError(f"no total of contributions in {self.outcome[:80]!r}")
         total = float(found[1]) - self.person + own
         return total, total * float(found[2])
+
+    def allowed(self, acts: Iterable[_Act]) -> list[_Act]:
+        """Those of ``acts`` that a player may do: whole units, to who contributed, of what the round gave."""
+        others = {name for name, _ in _CONTRIBUTED.findall(self.outcome)}
+        left = self.game.endowment - self.own + self.fund(self.own)[1] / (len(others) + 1)
+        found = []
+        for act in acts:
+            units = act.coins / self.game.units[act.kind][1]
+            if act.whom in others and abs(units - round(units)) < 1e-9 and act.cost <= left + 1e-9:
+                found.append(act)
+                left -= act.cost
+        return found
 
     def tell_outcome(self) -> str:
         """The outcome, and whatever stands in the same text."""
@@ -181,7 +193,7 @@ def _play(session: Transcript, chance: Chance) -> Play:
             if said[-1].startswith("did not"):
                 text = segments[end]
                 break
-        text = now.tell_summary(text, game.acts(answers[n + 1 : end]), game.acts(said))
+        text = now.tell_summary(text, game.acts(answers[n + 1 : end]), now.allowed(game.acts(said)))
         n = end
     return text
 
