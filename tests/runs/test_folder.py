@@ -97,6 +97,36 @@ def test_a_torn_line_of_metrics_hides_neither_those_before_nor_those_after(tmp_p
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "job"),
+    [
+        ("config.json", '{"model_type": "llama"}', "score"),
+        ("config.json", "{}", "train"),
+        ("adapter_config.json", '{"peft_type": "LORA"}', "simulate"),
+        ("README.md", "mine", "train"),
+    ],
+)
+def test_what_no_run_wrote_is_not_overwritten(name: str, content: str, job: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=f"{name} is no run's"), RunFolder(tmp_path, job).lock():
+        pass
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, content)]
+
+
+def test_a_run_that_has_not_ended_is_continued_by_its_own_job_alone(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "simulate")
+    with folder.lock():  # nothing has begun
+        pass
+    folder = RunFolder(tmp_path, "train")
+    with folder.lock():
+        folder.write_json("config.json", {"steps": 10})
+    with pytest.raises(UserError, match="holds a run of train, not of score"), RunFolder(tmp_path, "score").lock():
+        pass
+    (tmp_path / "README.md").write_text("its own card")
+    with folder.lock():
+        pass
+
+
 def test_a_finished_run_is_not_overwritten_by_one_of_another_job(tmp_path: Path) -> None:
     score = RunFolder(tmp_path / "run", "score")
     score.write_json("run.json", {"job": "score"})

@@ -40,12 +40,11 @@ def run(asked: MergeArguments, tracking: TrackingArguments) -> None:
 
     model = merge(asked.adapter, asked.base, asked.output_dir, tell=note)
     folder = RunFolder(model, "merge")
-    with folder.lock():
-        folder.write_json(MODEL_RUN_CONFIG, asdict(asked))
-        with Tracker(folder, tracking, asdict(asked)):
-            about = {"job": folder.job, "model": identify(ModelArguments(str(model))).as_dict()}
-            about |= {"notes": notes}
-            folder.finish(provenance() | about)
+    folder.write_json(MODEL_RUN_CONFIG, asdict(asked))
+    with folder.lock(), Tracker(folder, tracking, asdict(asked)):
+        about = {"job": folder.job, "model": identify(ModelArguments(str(model))).as_dict()}
+        about |= {"notes": notes}
+        folder.finish(provenance() | about)
     say(f"model: {model}")
     say_where(model, tracking)
 

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from centaurlab.runs.csv_table import write_csv
 from centaurlab.runs.integrity import (
     ASKED,
+    DIGEST,
     FILES,
     METRICS,
     RECORD,
@@ -27,6 +28,7 @@ from centaurlab.runs.integrity import (
     digests,
     metrics_so_far,
     own_digests,
+    read_any,
     read_json,
     read_sound_json,
     sealed,
@@ -46,6 +48,9 @@ WRITTEN = "written"
 
 _READ_LATER = ("*", "figures/*", "alpha-*/*", "experiments/*/*/*")
 """Where the files of a run lie that others read: tables, figures, models between two, and tables of simulators."""
+
+_JOB = ".job"
+"""Which job a folder is held by, or was: one that has not ended has no ``run.json``."""
 
 _CHECKSUM = re.compile(rb', "crc": "([0-9a-f]{8})"\}$')
 
@@ -69,12 +74,12 @@ class RunFolder:
                 raise PermissionError("permission denied")
 
     def check_job(self) -> None:
-        """Raise ``UserError`` where the folder holds a finished run of another job, which this one would overwrite."""
+        """Raise ``UserError`` where the folder holds a run of another job, or what no run wrote: see ``check_job``."""
         check_job(self.path, self.job)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder; a second run into it is refused, and one of another job.
+        """Hold the folder; a second run into it is refused, and whatever ``check_job`` refuses.
 
         The kernel releases it when the process dies.
         """
@@ -83,6 +88,8 @@ class RunFolder:
             lock = FileLock(self.path / ".lock", blocking=False)
         try:
             with lock:
+                with _disk_errors(self.path):
+                    (self.path / _JOB).write_text(self.job, encoding="utf-8")
                 yield
         except Timeout:
             raise UserError(
@@ -164,10 +171,22 @@ class RunFolder:
 
 
 def check_job(path: Path, job: str) -> None:
-    """Raise ``UserError`` where ``path`` holds a finished run of another job, which ``job`` would overwrite."""
-    known = read_sound_json(path / RECORD).get("job", job)  # a damaged one is written anew
-    if known != job:
+    """Raise ``UserError`` where ``job`` would overwrite a run of another job, finished or not, or what no run wrote."""
+    known = read_sound_json(path / RECORD).get("job") or _begun(path)  # a damaged one is written anew
+    if known not in (None, job):
         raise UserError(f"{path} holds a run of {known}, not of {job}; give another --output_dir")
+    if known or (path / MODEL_RUN_CONFIG).exists() or DIGEST in read_any(path / CONFIG):
+        return
+    written = (CONFIG, "adapter_config.json", *(["README.md"] if job in ("train", "posttrain") else ()))
+    if others := next((name for name in written if (path / name).exists()), None):
+        raise UserError(f"{path / others} is no run's, as of a model, and would be lost; give another --output_dir")
+
+
+def _begun(path: Path) -> str | None:
+    """The job of the run that has begun in ``path``; None: none has, or one of an older version."""
+    is_begun = (path / CONFIG).exists() or (path / MODEL_RUN_CONFIG).exists()
+    is_noted = is_begun and (path / _JOB).is_file()
+    return (path / _JOB).read_text(encoding="utf-8", errors="replace") or None if is_noted else None
 
 
 @contextmanager

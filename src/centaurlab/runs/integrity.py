@@ -102,7 +102,7 @@ def digests(folder: Path, paths: Iterable[Path]) -> dict[str, str]:
     return {
         path.relative_to(folder).as_posix(): file_digest(path)
         for path in chosen
-        if path.suffix != ".json" or DIGEST not in _read_any(path)
+        if path.suffix != ".json" or DIGEST not in read_any(path)
     }
 
 
@@ -110,7 +110,7 @@ def own_digests(folder: Path) -> dict[str, str]:
     """The digests that the files which say what a run was asked hold of themselves; damaged ones are left out."""
     found = {}
     for name in _OF_RUN:
-        content = dict(_read_any(folder / name))
+        content = dict(read_any(folder / name))
         digest = content.pop(DIGEST, None)
         if digest and digest == _digest_of(content):
             found[name] = str(digest)
@@ -271,7 +271,8 @@ def _digest_with(digest: Callable[[Path], str] | None, path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_any(path: Path) -> Mapping[str, Any]:
+def read_any(path: Path) -> Mapping[str, Any]:
+    """The object in a JSON file with its digest, right or not; empty where there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
