@@ -116,6 +116,19 @@ def test_settings_that_do_not_exist_are_refused_at_once(folder, settings, said):
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize("lacking", [0, 3])
+def test_a_session_without_experiment_among_others_is_no_study_of_its_own(tmp_path, lacking):
+    rows = [session(person) for person in "abcdef"]
+    del rows[lacking]["experiment"]
+    path = write_transcripts(tmp_path / "mine.jsonl", rows)
+    with pytest.raises(UserError, match=rf"mine\.jsonl:{lacking + 1}: no `experiment`, which other sessions"):
+        open_source(DataArguments(str(path))).persons  # noqa: B018, who the people are
+    for row in rows:
+        row.pop("experiment", None)
+    named = write_transcripts(tmp_path / "named.jsonl", rows)
+    assert {key.study for key in open_source(DataArguments(str(named))).ranked_keys()} == {"named"}
+
+
 @pytest.mark.parametrize("half", ["train", "test"])
 def test_of_a_folder_with_halves_of_its_own_no_others_are_made(tmp_path, half):
     for name, people in (("train", "abcdefghi"), ("test", "xy")):

@@ -172,6 +172,11 @@ def placed_study(places: tuple[Place, ...]) -> str | None:
     return None
 
 
+def names_no_study(record: Record) -> bool:
+    """Whether nothing but the file's own name says of which study a session is."""
+    return all(as_name(record.fields.get(name)) is None for name in KEY_FIELDS[:2]) and not placed_study(record.places)
+
+
 def _study(record: Record, experiment: str | None) -> str:
     named = as_name(record.fields.get("study"))
     if named is not None:

@@ -6,6 +6,7 @@ in memory.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -15,7 +16,17 @@ from centaurlab.catalog.tables import domains, domains_of
 from centaurlab.data import files, hub
 from centaurlab.data.keys import SessionNumbers, digests_of
 from centaurlab.data.persons import Persons, find_persons
-from centaurlab.data.records import Examined, Problem, Reader, Record, examine, placed_study, session_key
+from centaurlab.data.records import (
+    Examined,
+    Place,
+    Problem,
+    Reader,
+    Record,
+    examine,
+    names_no_study,
+    placed_study,
+    session_key,
+)
 from centaurlab.data.splits import check_studies, select_people
 from centaurlab.data.transcripts import SessionKey, Transcript, in_angles
 from centaurlab.runtime.errors import UserError
@@ -198,7 +209,7 @@ def open_source(args: DataArguments, sessions: frozenset[SessionKey] | None = No
     if args.max_participants is not None and args.max_participants < 1:
         raise UserError(f"--max_participants is {args.max_participants}; it must be at least 1")
     read, notes, half = _reader(args)
-    read = marked(read, args.markers)
+    read = partial(_all_named, marked(read, args.markers))
     if sessions is None:
         selection, persons = _select(args, read, half)
     else:
@@ -230,6 +241,18 @@ def _reader(args: DataArguments) -> tuple[Reader, tuple[str, ...], str | None]:
     else:
         listing, half = hub.open_hub(args.data, args.data_split, args.data_revision)
     return partial(files.read_files, listing.paths, path), listing.notes, half
+
+
+def _all_named(read: Reader, *, keys_only: bool = False) -> Iterator[Record | Problem]:
+    """What ``read`` gives; ``UserError`` for a session without ``experiment`` in a file of which others have it."""
+    origins: dict[Place | None, dict[bool, str]] = defaultdict(dict)
+    for record in read(keys_only=keys_only):
+        if isinstance(record, Record) and isinstance(session_key(record), SessionKey):
+            of_file = origins[record.places[-1] if record.places else None]
+            of_file.setdefault(names_no_study(record), record.origin)
+            if len(of_file) > 1:
+                raise UserError(f"{of_file[True]}: no `experiment`, which other sessions of the file have; write it in")
+        yield record
 
 
 def marked(read: Reader, markers: str) -> Reader:
