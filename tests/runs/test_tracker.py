@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from centaurlab.runs.folder import RunFolder
+from centaurlab.runs.folder import RunFolder, job_of
 from centaurlab.runs.mlflow_store import connect
 from centaurlab.runs.tracker import Tracker, TrackingArguments, track
 from centaurlab.runtime.errors import IncompleteError, UserError
@@ -144,6 +144,19 @@ def test_a_living_run_is_not_tracked_by_hand(store: str, tmp_path: Path) -> None
         track(folder.path, TrackingArguments())
     with folder.lock(), pytest.raises(UserError, match="another run is writing to"):  # one that is not tracked
         track(folder.path, TrackingArguments())
+
+
+def test_a_run_that_was_killed_is_tracked_and_goes_on(store: str, tmp_path: Path) -> None:
+    """Also one of an older version, which noted no job."""
+    for version in ("now", "older"):
+        folder = RunFolder(tmp_path / version, "train")
+        with folder.lock():
+            folder.write_json("config.json", CONFIG)
+        if version == "older":
+            (folder.path / ".job").unlink()
+        track(folder.path, TrackingArguments())
+        with folder.lock():
+            assert job_of(folder.path) == "train"
 
 
 def test_a_run_whose_store_is_gone_is_logged_anew_and_whole(

@@ -49,6 +49,7 @@ WRITTEN = "written"
 _READ_LATER = ("*", "figures/*", "alpha-*/*", "experiments/*/*/*")
 """Where the files of a run lie that others read: tables, figures, models between two, and tables of simulators."""
 
+_LOCK = ".lock"
 _JOB = ".job"
 """Which job a folder is held by, or was: one that has not ended has no ``run.json``."""
 
@@ -84,17 +85,10 @@ class RunFolder:
         The kernel releases it when the process dies.
         """
         self.check_job()
-        with _disk_errors(self.path):
-            lock = FileLock(self.path / ".lock", blocking=False)
-        try:
-            with lock:
-                with _disk_errors(self.path):
-                    (self.path / _JOB).write_text(self.job, encoding="utf-8")
-                yield
-        except Timeout:
-            raise UserError(
-                f"another run is writing to {self.path}; wait for it to end or give another --output_dir"
-            ) from None
+        with held(self.path):
+            with _disk_errors(self.path):
+                (self.path / _JOB).write_text(self.job, encoding="utf-8")
+            yield
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write ``content`` as JSON with its digest, whole or not at all.
@@ -170,20 +164,35 @@ class RunFolder:
             file.write(text[:-1] + b', "crc": "%08x"}\n' % zlib.crc32(text))
 
 
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold a folder; ``UserError`` where a run is writing to it."""
+    with _disk_errors(path):
+        lock = FileLock(path / _LOCK, blocking=False)
+    try:
+        with lock:
+            yield
+    except Timeout:
+        raise UserError(f"another run is writing to {path}; wait for it to end or give another --output_dir") from None
+
+
 def check_job(path: Path, job: str) -> None:
     """Raise ``UserError`` where ``job`` would overwrite a run of another job, finished or not, or what no run wrote."""
-    known = read_sound_json(path / RECORD).get("job") or _begun(path)  # a damaged one is written anew
+    known = job_of(path)
     if known not in (None, job):
         raise UserError(f"{path} holds a run of {known}, not of {job}; give another --output_dir")
-    if known or (path / MODEL_RUN_CONFIG).exists() or DIGEST in read_any(path / CONFIG):
+    is_run = (path / _LOCK).exists() or DIGEST in read_any(path / CONFIG)  # of an older version, which noted no job
+    if known or is_run or (path / MODEL_RUN_CONFIG).exists():
         return
     written = (CONFIG, "adapter_config.json", *(["README.md"] if job in ("train", "posttrain") else ()))
     if others := next((name for name in written if (path / name).exists()), None):
         raise UserError(f"{path / others} is no run's, as of a model, and would be lost; give another --output_dir")
 
 
-def _begun(path: Path) -> str | None:
-    """The job of the run that has begun in ``path``; None: none has, or one of an older version."""
+def job_of(path: Path) -> str | None:
+    """The job of the run in ``path``, ended or not; None: there is none, or one of an older version in its middle."""
+    if job := read_sound_json(path / RECORD).get("job"):  # a damaged one is written anew
+        return str(job)
     is_begun = (path / CONFIG).exists() or (path / MODEL_RUN_CONFIG).exists()
     is_noted = is_begun and (path / _JOB).is_file()
     return (path / _JOB).read_text(encoding="utf-8", errors="replace") or None if is_noted else None

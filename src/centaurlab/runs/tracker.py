@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from centaurlab.runs.folder import RunFolder, inheritable_lock, is_run, read_metrics
+from centaurlab.runs.folder import RunFolder, held, inheritable_lock, is_run, job_of, read_metrics
 from centaurlab.runs.integrity import read_json, read_sound_json
 from centaurlab.runs.lineage import IDS, group_of
 from centaurlab.runs.mirror import FAILED, FINISHED, TRACKERS, Mirror, note_untracked, warn
@@ -202,9 +202,9 @@ def track(path: Path, arguments: TrackingArguments) -> None:
     if not is_run(path):
         raise UserError(f"{path} is not a run's folder (it holds neither config.json nor run.json); check the name")
     about, known = read_json(path / "run.json"), read_sound_json(path / IDS)
-    job = str(about.get("job") or known.get("job") or "run")
+    job = job_of(path) or str(known.get("job") or "run")
     group, folder = arguments.group or known.get("group"), RunFolder(path, job)
-    with folder.lock(), inheritable_lock(path / LOCK) as lock:
+    with held(path), inheritable_lock(path / LOCK) as lock:
         if lock is None:
             raise UserError(f"the run in {path} is still being tracked; wait for it to end")
         lines = len(read_metrics(path))
