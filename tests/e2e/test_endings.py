@@ -17,7 +17,7 @@ from helpers.transcripts import write_bandits
 pytestmark = pytest.mark.usefixtures("offline")
 
 COMMAND = (sys.executable, "-m", "centaurlab")
-SENTENCE = "interrupted: what is done is saved, the same command continues\n"
+SENTENCE = "interrupted: the same command goes on from what is saved\n"
 
 
 def _heed_ctrl_c() -> None:

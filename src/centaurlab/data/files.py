@@ -334,7 +334,9 @@ def _parse(line: bytes, origin: str, places: tuple[Place, ...]) -> Record | Prob
     except json.JSONDecodeError as error:
         if b"\0" in line:
             return Problem(origin, "not UTF-8 (it holds NUL bytes, as UTF-16 does); save the file as UTF-8", places)
-        return Problem(origin, f"invalid JSON ({error.msg}, column {error.colno})", places)
+        is_array = line.strip() == b"["
+        said = "an array over several lines" if is_array else f"{error.msg}, column {error.colno}"
+        return Problem(origin, f"invalid JSON ({said}); each line is one session, an object", places)
     except (RecursionError, ValueError) as error:
         return Problem(origin, f"invalid JSON ({error})", places)
     if isinstance(fields, dict):

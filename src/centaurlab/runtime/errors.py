@@ -157,7 +157,7 @@ def _end_interrupted(by_signal: bool) -> NoReturn:
     # end, in place of the exit code; executing another string makes it forget that.
     exec("")
     _end_bars()
-    print("interrupted: what is done is saved, the same command continues", file=sys.stderr)
+    print("interrupted: the same command goes on from what is saved", file=sys.stderr)
     sys.exit(EXIT_INTERRUPTED)
 
 
