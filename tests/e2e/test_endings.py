@@ -87,6 +87,7 @@ def test_ctrl_c_waits_for_an_import_to_end(tmp_path: Path, seconds: float, said:
         text=True,
         env=os.environ | ENVIRONMENT,
         preexec_fn=_heed_ctrl_c,
+        timeout=30,
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, said, SENTENCE)
 

@@ -4,7 +4,6 @@ Everything a user can get wrong (a file, a line, a name, a setting) raises ``Use
 says where and what to do. Anything else is a bug of ours and keeps its traceback.
 """
 
-import _thread
 import errno
 import os
 import select
@@ -66,7 +65,7 @@ class _Interrupt:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         self.came = self.came or time.monotonic()
         if _importing(frame) and time.monotonic() - self.came < _LONGEST_IMPORT_SECONDS:
-            again = threading.Timer(0.02, _thread.interrupt_main)
+            again = threading.Timer(0.02, signal.pthread_kill, (threading.main_thread().ident, number))
             again.daemon = True
             again.start()
         else:
