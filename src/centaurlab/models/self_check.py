@@ -25,7 +25,7 @@ from centaurlab.models.trial import FLOAT32_TOLERANCE, HALF_TOLERANCE, Trial
 from centaurlab.runtime.disk import user_cache
 from centaurlab.runtime.errors import UserError
 
-_FLOAT32_PARAMETERS = 50_000_000
+_FLOAT32_PARAMETERS = 500_000_000
 """Smaller models are tried in float32, where rounding hides nothing; larger ones where there is doubt."""
 
 BATCHES = ("packed", "left_padded", "right_padded")
