@@ -4,6 +4,7 @@ Everything a user can get wrong (a file, a line, a name, a setting) raises ``Use
 says where and what to do. Anything else is a bug of ours and keeps its traceback.
 """
 
+import _thread
 import errno
 import os
 import select
@@ -65,11 +66,20 @@ class _Interrupt:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         self.came = self.came or time.monotonic()
         if _importing(frame) and time.monotonic() - self.came < _LONGEST_IMPORT_SECONDS:
-            again = threading.Timer(0.02, signal.pthread_kill, (threading.main_thread().ident, number))
+            again = threading.Timer(0.02, _interrupt_main, (number,))
             again.daemon = True
             again.start()
         else:
             raise KeyboardInterrupt
+
+
+def _interrupt_main(number: int) -> None:
+    """Whatever the main thread waits for: where signals can be sent to it, the other way waits too."""
+    main = threading.main_thread().ident
+    if main and hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(main, number)
+    else:
+        _thread.interrupt_main()
 
 
 def _importing(frame: FrameType | None) -> bool:
