@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 import centaurlab as cl
@@ -87,6 +87,25 @@ def test_an_adapter_acts_where_it_is_switched_on(held: tuple[PreTrainedModel, Pr
     assert not nlls(on).equals(plain)
     assert nlls(off).equals(plain)
     assert on.record.model.fingerprint != off.record.model.fingerprint
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # by PEFT
+@pytest.mark.filterwarnings("ignore:`past_key_values` is deprecated:FutureWarning")  # by PEFT
+@pytest.mark.parametrize(
+    "config",
+    [
+        PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2),
+        PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2),
+        LoraConfig(task_type="CAUSAL_LM", target_modules=["q_proj"], alora_invocation_tokens=[5]),
+    ],
+)
+def test_an_adapter_around_the_layers_is_refused(
+    config: PeftConfig, held: tuple[PreTrainedModel, PreTrainedTokenizerFast]
+) -> None:
+    """What PEFT puts in front of the text is in no layer: without it the model is its base."""
+    model, tokenizer = held
+    with pytest.raises(UserError, match="acts outside the model's layers"):
+        cl.score(get_peft_model(model, config), ROWS, tokenizer=tokenizer)
 
 
 def test_what_cannot_be_scored_is_said(

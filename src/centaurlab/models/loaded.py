@@ -12,6 +12,7 @@ import torch
 
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.digests import fingerprint
+from centaurlab.models.passes import acts_in_layers
 from centaurlab.results.record import ModelIdentity
 from centaurlab.runtime.errors import UserError
 
@@ -89,8 +90,9 @@ def loaded_model(model: object, tokenizer: object) -> LoadedModel:
     """What a program gives as its model; ``UserError`` where that cannot be scored."""
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+    adapted = None
     if hasattr(model, "get_base_model"):  # of PEFT: its layers are in the model
-        model = model.get_base_model()
+        adapted, model = model, model.get_base_model()
     if not isinstance(model, PreTrainedModel) or model.get_output_embeddings() is None:
         raise UserError(
             f"{type(model).__name__} is no causal language model of transformers; give one, its name or its folder"
@@ -102,7 +104,16 @@ def loaded_model(model: object, tokenizer: object) -> LoadedModel:
         )
     if any(tensor.is_meta for tensor in model.state_dict().values()):
         raise UserError("weights of the model are not in memory (offloaded); load it whole, or give its name")
-    return LoadedModel(model, tokenizer)
+    loaded = LoadedModel(model, tokenizer)
+    if adapted is not None:
+        with loaded.lent(), torch.no_grad():
+            in_layers = acts_in_layers(adapted)
+        if not in_layers:
+            raise UserError(
+                "part of the model's adapter acts outside the model's layers (prompt or prefix tuning, an activated "
+                "LoRA); it cannot be scored"
+            )
+    return loaded
 
 
 def _hooked(model: "PreTrainedModel") -> list[str]:

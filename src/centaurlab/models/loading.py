@@ -221,6 +221,8 @@ def _with_adapter(model: "PreTrainedModel", adapter: Checkpoint, base: Checkpoin
     quiet_bitsandbytes()
     from peft import get_peft_model
 
+    from centaurlab.models.passes import acts_in_layers, evaluating  # here: it imports torch
+
     with quiet_transformers(), _sentences(adapter, "adapter "):
         said, files = adapter.config(), adapter.weight_files(allow_pickle=True)
         check_ranks(said, adapter.config_file, files)
@@ -242,7 +244,8 @@ def _with_adapter(model: "PreTrainedModel", adapter: Checkpoint, base: Checkpoin
         with quiet_transformers():
             adapted = get_peft_model(model, config)
             report = adapted.load_adapter(str(adapter.folder), "default", torch_device=str(model.device))
-            acts_in_layers = config.peft_type == "LORA" or _acts_in_layers(adapted)
+            with evaluating(adapted):
+                in_layers = acts_in_layers(adapted)
             past = "" if getattr(model, "is_quantized", False) else _read_past(adapted)
     except Exception as error:
         raise UserError(f"adapter {adapter.source} does not fit {base.source}: {failure(error)}") from error
@@ -253,7 +256,7 @@ def _with_adapter(model: "PreTrainedModel", adapter: Checkpoint, base: Checkpoin
     missing = _really_missing(adapted, report.missing_keys)
     if left_over := sorted([*missing, *unexpected]):
         raise UserError(f"adapter {adapter.source} does not fit {base.source}: {left_over[0]} has no counterpart")
-    if not acts_in_layers:
+    if not in_layers:
         raise UserError(
             f"adapter {adapter.source} is {config.peft_type.value}, part of which acts outside the model's layers; it "
             "cannot be scored"
@@ -337,18 +340,6 @@ def _is_not_zero(layer: Any) -> bool:
     with torch.inference_mode():
         x_1D = torch.linspace(-1, 1, base.in_features, dtype=base.weight.dtype, device=base.weight.device)[None]
         return not torch.equal(layer(x_1D), base(x_1D))
-
-
-def _acts_in_layers(adapted: Any) -> bool:
-    """Whether the model with the adapter's layers in place gives what PEFT gives around it."""
-    import torch
-
-    from centaurlab.models.passes import evaluating  # here: it imports torch
-
-    with_layers = adapted.get_base_model()
-    ids_BT = torch.arange(1, 17, device=with_layers.device)[None]
-    with evaluating(adapted):
-        return torch.equal(adapted(input_ids=ids_BT).logits, with_layers(input_ids=ids_BT).logits)
 
 
 def _make_room(model: "PreTrainedModel", adapter: Checkpoint, config: Any) -> None:

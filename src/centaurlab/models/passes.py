@@ -164,3 +164,17 @@ def evaluating(model: PreTrainedModel) -> Iterator[None]:
             yield
     finally:
         model.train(was_training)
+
+
+def acts_in_layers(adapted: Any) -> bool:
+    """Whether the model with the adapter's layers in place gives what PEFT gives around it.
+
+    A LoRA does, but for an activated one, which acts from certain tokens on.
+    """
+    settings = adapted.peft_config.values()
+    if any(getattr(of_one, "alora_invocation_tokens", None) for of_one in settings):
+        return False
+    if all(of_one.peft_type == "LORA" for of_one in settings):
+        return True
+    ids_BT = torch.arange(1, 17, device=adapted.device)[None]
+    return torch.equal(adapted(input_ids=ids_BT).logits, adapted.get_base_model()(input_ids=ids_BT).logits)
