@@ -32,6 +32,7 @@ def test_it_scores_as_its_folder_does_and_is_left_as_it_was(
     held: tuple[PreTrainedModel, PreTrainedTokenizerFast], tiny_llama_dir: Path
 ) -> None:
     model, tokenizer = held
+    model.name_or_path = ""  # as of one that was built from a config
     model.train()
     attention = model.config._attn_implementation
     scores = cl.score(model, ROWS, tokenizer=tokenizer)

@@ -286,5 +286,6 @@ def _model_to_score(
         shards=1 if engine else arguments.tensor_parallel,
         engine=engine,
     )
-    notes = (*base_notes(model_arguments), *window_notes(config, arguments.max_length))
+    of_base = () if loaded else base_notes(model_arguments)  # one in memory may have no name, or its folder be gone
+    notes = (*of_base, *window_notes(config, arguments.max_length))
     return model, (*notes, *((shape,) if isinstance(shape, str) else ()))
