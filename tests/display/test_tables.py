@@ -172,6 +172,16 @@ def test_differences_are_signed_and_other_quantities_are_not() -> None:
     assert texts == ["a", "0.409", "0.220 to 0.598", "12,345", "+0.100", "-0.200 to +0.400", "1.500", "1.200 to 1.900"]
 
 
+@pytest.mark.parametrize("name", ["p", "q", "p_holm", "own_p", "nll_difference_q"])
+def test_a_small_p_value_is_not_zero_and_the_dust_of_a_sum_is(name: str) -> None:
+    table = table_of("t", pd.DataFrame({name: [2.34e-12, 0.03125, None], "gap": [2.34e-12, 0.0, 0.1]}))
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["2e-12", "0.000"],
+        ["0.031", "0.000"],
+        ["–", "0.100"],
+    ]
+
+
 def test_what_is_not_defined_is_a_dash() -> None:
     nan = float("nan")
     frame = pd.DataFrame(

@@ -31,7 +31,7 @@ from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.estimate import Estimate, FloatArray
 from centaurlab.stats.fidelity import holm
 from centaurlab.stats.permutation import fisher, permutation_p
-from centaurlab.stats.words import Quantity, in_words, listed, number
+from centaurlab.stats.words import Quantity, in_words, listed, p_value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -283,12 +283,12 @@ def verdicts(table: pd.DataFrame) -> list[str]:
     n_asked = sum(row["test"] != BOTH for row in rows)
     for row, p in zip(rows, adjusted, strict=True):
         test, model = row["test"], labels[row["model"]]
-        ranked = f"p = {number(row['p'])} over {counted(row['sessions'], 'session')}"
+        ranked = f"p = {p_value(row['p'])} over {counted(row['sessions'], 'session')}"
         if test == BOTH:
             said.append(f"{model}, by letters and order together: {ranked}")
             continue
         if n_asked > 1:
-            ranked += f", {number(p)} adjusted for {n_asked} models and tests (Holm)"
+            ranked += f", {p_value(p)} adjusted for {n_asked} models and tests (Holm)"
         these, same = _estimate(row, "_these"), (table["test"] == test) & (table["model"] == row["model"])
         if same.sum() == 2:  # one study
             size = in_words(these, advantage(test), "people")

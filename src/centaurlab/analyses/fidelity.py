@@ -42,7 +42,7 @@ from centaurlab.stats.agreement import concordance, rank_agreement
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.estimate import Estimate
 from centaurlab.stats.standing import joined
-from centaurlab.stats.words import number
+from centaurlab.stats.words import number, p_value
 
 DESCRIPTION = """How far is simulated behaviour from people's, and which effects are reproduced, attenuated or lost?
 
@@ -237,7 +237,7 @@ def _said_of_gap(agreement: Estimate) -> str:
         return "NLL and distance cannot be compared over so few models and studies"
     value, low, high = (number(one, decimals=2) for one in (agreement.value, agreement.low, agreement.high))
     bounds = f"rank correlation {value} [{low}, {high}] within studies"
-    bounds += f", p = {number(agreement.p)} of models exchanged in each"
+    bounds += f", p = {p_value(agreement.p)} of models exchanged in each"
     if agreement.excludes_zero and agreement.p < ALPHA:
         more = "more" if agreement.value > 0 else "less"
         return f"those of these models that predict people better behave {more} like them ({bounds})"

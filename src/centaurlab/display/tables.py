@@ -5,8 +5,9 @@ are, but for control characters, which are written out; what a medium takes for 
 """
 
 import math
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from centaurlab.runtime.names import shown
@@ -16,6 +17,9 @@ from centaurlab.stats.words import INTERVAL, MODELS_LIKE_THESE, NEW_PEOPLE, NOTH
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_P_VALUES = re.compile(r"(^|_)[pq](_holm|_value)?$")
+"""Names of columns of p and q values, such as ``nll_difference_q``."""
 
 _OTHER_INTERVALS = {"these": NEW_PEOPLE, "models": MODELS_LIKE_THESE}
 """How the bounds of an estimate's other intervals end, and what each is of."""
@@ -65,7 +69,7 @@ def table_of(
         A column ``x`` with two others, ``x_low`` and ``x_high``, holds estimates: it is followed by a column of
         intervals. Where there are also ``x_low_these`` and ``x_high_these``, or ``x_low_models`` and ``x_high_models``,
         these are rows below the summary if they say anything new of summary rows alone, else more columns. Integers
-        are counts, other numbers quantities, None and NaN are not defined.
+        are counts, other numbers quantities (of ``p`` and ``q`` p values), None and NaN are not defined.
     columns : mapping of str to str, optional
         Names of columns and their titles; by default all, under their names.
     note : str
@@ -104,7 +108,10 @@ def table_of(
                 numbers.append(True)
                 found.append([estimate_cells(Estimate(*map(_float, three)), is_signed)[1] for three in others])
         else:
-            found.append([cell(value, name in signed) for value in values])
+            cells = [cell(value, name in signed) for value in values]
+            if is_number and _P_VALUES.search(name):
+                cells = [replace(one, text=words.p_value(value)) for one, value in zip(cells, values, strict=True)]
+            found.append(cells)
     rows = tuple(zip(*found, strict=True))
     return Table(shown(title), tuple(titles), tuple(numbers), rows[n_summary:], rows[:n_summary], shown(note))
 

@@ -98,6 +98,17 @@ def number(value: float | None, signed: bool = False, decimals: int | None = Non
     return f"{round(value, decimals):{sign},.{max(decimals, 0)}f}"
 
 
+def p_value(value: float | None) -> str:
+    """A p or q value as ``number`` writes it; however small, it is no rounding of zero.
+
+    Examples
+    --------
+    >>> p_value(0.0312), p_value(2.34e-12), p_value(float("nan"))
+    ('0.031', '2e-12', '–')
+    """
+    return f"{value:.1g}" if value and 0 < value < _ZERO else number(value)
+
+
 def decimals_of(estimate: Estimate) -> int | None:
     """Decimals that show two or three digits of the half-width, three where that is among them; None: no interval."""
     half = (estimate.high - estimate.low) / 2
