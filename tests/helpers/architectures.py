@@ -127,6 +127,9 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "deepseek_v3": ("DeepseekV3Config", MHA | MOE | _LATENT),
     "deepseek_v32": ("DeepseekV32Config", MHA | MOE | _LATENT | {"index_n_heads": 16, "index_head_dim": 8, "index_topk":
         24}),
+    "deepseek_v4": ("DeepseekV4Config", MHA | MOE | {"layer_types": ["heavily_compressed_attention"] * 2, "head_dim":
+        16, "q_lora_rank": 16, "qk_rope_head_dim": 8, "o_groups": 2, "o_lora_rank": 8, "index_head_dim": 8,
+        "index_n_heads": 4, "index_topk": 8, "n_routed_experts": 4, "moe_intermediate_size": 16, "sliding_window": 32}),
     "nanochat": ("NanoChatConfig", A),
     "modernbert_decoder": ("ModernBertDecoderConfig", A | {"local_attention": 64, "num_hidden_layers": 3}),
     # states in place of keys, alone or besides them

@@ -58,6 +58,7 @@ READ_BY_THE_MODEL = {
     **{name: {"out_proj", "dt_proj"} for name in ("mamba", "falcon_mamba", "jamba")},
     **{name: {"out_proj"} for name in ("mamba2", "falcon_h1", "nemotron_h")},
     "llama4_text": {"router"},
+    "deepseek_v4": {"o_a_proj"},
 }
 """Layers whose weights these read themselves, past any adapter, or that give more than PEFT expects."""
 

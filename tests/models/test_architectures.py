@@ -25,7 +25,7 @@ LOSES_ITS_STATE = {
 DEPENDS_ON_LENGTH = {"phi3_longrope", "llama_dynamic_rope"}
 NOT_PACKED = LOSES_ITS_STATE | {
     *("falcon_alibi", "qwen3_5_text", "qwen3_next", "opt", "bloom", "mpt", "gpt_oss", "mamba2", "zamba2", "falcon_h1"),
-    *("granitemoehybrid", "nemotron_h", "lfm2", "kimi_linear", "olmo_hybrid"),
+    *("deepseek_v4", "granitemoehybrid", "nemotron_h", "lfm2", "kimi_linear", "olmo_hybrid"),
     *("qwen3_5", "qwen3_vl", "qwen2_5_vl"),
 }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import BertConfig, BertLMHeadModel, PreTrainedModel
+from transformers import BertConfig, BertLMHeadModel, PreTrainedModel, ReformerConfig, ReformerModelWithLMHead
 
 from centaurlab.data.source import DataArguments
 from centaurlab.models import self_check as module
@@ -93,6 +93,16 @@ def test_a_model_that_sees_what_follows_is_refused() -> None:
     )  # fmt: skip
     with pytest.raises(UserError, match="what follows a token changes its prediction"):
         self_check(BertLMHeadModel(config).eval())
+
+
+def test_a_model_that_draws_at_random_is_refused() -> None:
+    sizes = {"vocab_size": 259, "hidden_size": 32, "num_attention_heads": 4, "attention_head_size": 8}
+    config = ReformerConfig(**sizes, attn_layers=["local", "lsh"], axial_pos_embds=False, is_decoder=True)
+    model = ReformerModelWithLMHead(config).eval()
+    ids_BT = torch.arange(256)[None] % 100
+    assert not torch.equal(model(ids_BT).logits, model(ids_BT).logits)
+    with pytest.raises(UserError, match="another probability each time"):
+        self_check(model)
 
 
 def test_a_model_that_cannot_be_computed_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

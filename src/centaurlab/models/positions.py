@@ -2,7 +2,8 @@
 
 LongRoPE (arXiv 2402.13753, as in Phi-3) and dynamic NTK scaling choose their frequencies by the longest position of
 each call, so a long session in chunks, or beside a longer one in a batch, has other NLLs than by itself. Falcon rounds
-its ALiBi (arXiv 2108.12409) to bfloat16, which tells positions below 256 apart and no others.
+its ALiBi (arXiv 2108.12409) to bfloat16, which tells positions below 256 apart and no others. DeepSeek V4 compresses
+keys in windows of a row, which in some layers have 128 tokens.
 """
 
 from typing import Any
@@ -34,8 +35,9 @@ def grows_with_the_longest(config: PretrainedConfig) -> bool:
 
 
 def counts_from_the_row(config: PretrainedConfig) -> bool:
-    """Whether positions are counted from the start of a row, whatever position ids say."""
-    return bool(getattr(config.get_text_config(), "alibi", False))
+    """Whether positions, or windows of compressed keys, are counted from a row's start, whatever position ids say."""
+    text = config.get_text_config()
+    return bool(getattr(text, "alibi", False) or getattr(text, "compress_rates", None))
 
 
 def stretch(config: PretrainedConfig) -> float:

@@ -31,7 +31,7 @@ _FLOAT32_PARAMETERS = 500_000_000
 BATCHES = ("packed", "left_padded", "right_padded")
 """Ways that scoring does not need, which cost more than those that it does."""
 
-_VERSION = 1  # goes up where what is tried changes
+_VERSION = 2  # goes up where what is tried changes
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,10 @@ def self_check(model: PreTrainedModel, model_fingerprint: str | None = None, als
     Raises
     ------
     UserError
-        Where the model cannot be computed, or what follows a token changes its prediction.
+        Where the model cannot be computed, draws at random, or what follows a token changes its prediction.
     """
+    if "lsh" in (getattr(model.config, "attn_layers", None) or ()):  # Reformer, beyond the tokens tried here
+        raise UserError(f"{model.name_or_path} draws hashes in each pass: a response has another probability each time")
     note = _note(model, model_fingerprint) if model_fingerprint else None
     check = of_the_first(model, _read(note) if note else None)
     if check is None or any(getattr(check, name) is None for name in also):
