@@ -11,6 +11,7 @@ from centaurlab.models.arguments import ModelArguments
 from centaurlab.runtime.arguments import as_typed
 from centaurlab.scoring.arguments import ScoringArguments
 from centaurlab.scoring.cost import _HOUR, CPU, USABLE_MEMORY, Plan
+from centaurlab.scoring.order import WINDOW_CHARACTERS
 from centaurlab.scoring.plan import SAMPLED_PER_STUDY
 from centaurlab.scoring.scorer import WHOLE_SEQUENCE_TOKENS
 from centaurlab.stats.words import percent
@@ -96,8 +97,8 @@ def _placement(plan: Plan) -> str:
 
 def _assumptions(plan: Plan) -> Iterable[str]:
     yield (
-        f"{SAMPLED_PER_STUDY} sessions per study were tokenized (per 64 million characters); the others' tokens follow "
-        "from their characters"
+        f"{SAMPLED_PER_STUDY} sessions per study were tokenized (per {WINDOW_CHARACTERS // 10**6} million characters); "
+        "the others' tokens follow from their characters"
     )
     yield (
         "operations: two per weight and token, and per query and key that it sees; the LM head at response tokens "

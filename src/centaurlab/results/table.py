@@ -119,7 +119,7 @@ class ResponseScores:
 
 
 _PERSON_FIELD = pa.field(PERSON, pa.dictionary(pa.int32(), pa.string()))
-_ROW_GROUP_ROWS, _ROW_GROUP_SESSIONS = 100_000, 10_000  # held in memory until they are written
+_ROW_GROUP_ROWS, _ROW_GROUP_SESSIONS = 100_000, 2_000  # held in memory until they are written
 _READ_ROWS = 1 << 20
 _NO_ROUNDING = -1e-3  # what is certain may have an NLL a little below zero, or a log-probability above
 _MOST_NATS = 1e7  # of a response; a masked logit of float32 gives 3e38, which is finite

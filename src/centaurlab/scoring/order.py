@@ -15,7 +15,7 @@ from os.path import commonprefix
 from centaurlab.data.transcripts import OPEN, Transcript
 from centaurlab.prompts.prompt import Prompt
 
-WINDOW_CHARACTERS = 64_000_000
+WINDOW_CHARACTERS = 16_000_000
 """Sessions planned and held in memory at once."""
 
 _SESSION_CHARACTERS = 2_000  # what the memory of a session is worth beside its text
