@@ -20,9 +20,9 @@ from helpers.architectures import ARCHITECTURES, class_of, config_of
 DEVICE = "namesonly"
 NEEDS_VALUES = {
     *("llama_dynamic_rope", "phi3_longrope", "modernbert_decoder", "gemma3_images", "falcon", "falcon_alibi"),
-    *("xlstm", "minimax"),
+    *("xlstm", "minimax", "deepseek_v4"),
 }
-"""Their code looks at numbers of a tensor or indexes by a list, or has a cache of its own."""
+"""Their code looks at numbers of a tensor or indexes by a list, converts weights, or has a cache of its own."""
 
 
 class OnTheDevice(TorchFunctionMode):
