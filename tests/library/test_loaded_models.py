@@ -9,7 +9,9 @@ from peft import LoraConfig, PeftConfig, PrefixTuningConfig, PromptTuningConfig,
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 import centaurlab as cl
+from centaurlab.models.loaded import LoadedModel
 from centaurlab.runtime.errors import UserError
+from helpers.architectures import build, byte_tokenizer
 
 ROWS = [
     {"study": "slots", "participant": f"p{i}", "text": "Machines J and F. " + "You press <<J>>. " * 3} for i in (1, 2)
@@ -54,6 +56,22 @@ def test_other_weights_are_another_model(held: tuple[PreTrainedModel, PreTrained
     after = cl.score(model, ROWS, tokenizer=tokenizer)
     assert after.record.model.fingerprint != known
     assert not nlls(after).equals(nlls(before))
+
+
+def test_other_rope_frequencies_are_another_model(
+    held: tuple[PreTrainedModel, PreTrainedTokenizerFast],
+) -> None:
+    before = LoadedModel(*held).identity().fingerprint
+    held[0].model.rotary_emb.inv_freq *= 0.5  # which no file would hold
+    assert LoadedModel(*held).identity().fingerprint != before
+
+
+@pytest.mark.parametrize("name", ["llama_dynamic_rope", "phi3_longrope", "gemma3"])
+def test_a_pass_makes_no_other_model(name: str) -> None:
+    loaded = LoadedModel(build(name), byte_tokenizer())
+    before = loaded.identity().fingerprint
+    loaded.model(torch.arange(3, 203)[None])  # longer than the short rope
+    assert loaded.identity().fingerprint == before
 
 
 def test_a_hook_makes_another_model_and_one_of_a_library_does_not(

@@ -13,6 +13,7 @@ import torch
 from centaurlab.models.arguments import ModelArguments
 from centaurlab.models.digests import fingerprint
 from centaurlab.models.passes import acts_in_layers
+from centaurlab.models.positions import length_of_short_rope
 from centaurlab.results.record import ModelIdentity
 from centaurlab.runtime.errors import UserError
 
@@ -129,8 +130,12 @@ def _hooked(model: "PreTrainedModel") -> list[str]:
 
 
 def _digests(model: "PreTrainedModel") -> dict[str, str]:
+    """Of every tensor that the program may have changed; a rope that depends on the length changes its own buffers."""
+    tensors = model.state_dict()
+    if length_of_short_rope(model.config) is None:
+        tensors = dict(model.named_buffers()) | tensors  # with those that no file would hold
     found = {}
-    for name, tensor in model.state_dict().items():
+    for name, tensor in tensors.items():
         data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
         digest = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
         digest.update(data.data)
