@@ -173,6 +173,7 @@ def test_what_is_misspelt_is_answered_with_the_nearest_name(source, said):
         ("{{ respond(1.5) }}", "a response is text, not float"),
         ("{{ respond(true) }}", "a response is text, not bool"),
         ("{{ respond('x', first.a) }}", "'J' is no number"),
+        ("{{ '0,914' | float }}", "'0,914' is no number; a decimal comma is made a point by | replace(',', '.')"),
         ("{{ respond('  ') }}", "is empty"),
         ("{{ first }}", "a trial is no text"),
         ("{% for trial in trials %}", "sound Jinja"),

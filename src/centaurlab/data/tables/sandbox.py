@@ -34,6 +34,7 @@ _LEFT_OUT_FILTERS = (
 """Filters that draw at random, put trials into another order, write for web pages, or pad texts to any width."""
 
 UNDEFINED_NAME = re.compile(r"'(\w+)' is undefined")
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+\s*$")
 _WIDE = re.compile(r"[%{][^%{}a-zA-Z]*\d{5,}")
 
 
@@ -226,7 +227,8 @@ def finite_number(value: object) -> float:
             raise ValueError
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        raise UserError(f"{value!r} is no number") from None
+        comma = "; a decimal comma is made a point by | replace(',', '.')" if _DECIMAL_COMMA.match(str(value)) else ""
+        raise UserError(f"{value!r} is no number{comma}") from None
     if number != number or number in (float("inf"), -float("inf")):
         raise UserError(f"{value!r} is no finite number")
     return number
