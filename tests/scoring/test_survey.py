@@ -75,3 +75,22 @@ def test_data_that_change_between_two_readings_are_refused(
     path.write_text("".join(f"{line}\n" for line in lines))
     with pytest.raises(UserError, match="has changed since the run began"):
         list(survey.windows())
+
+
+@pytest.mark.parametrize(
+    ("people_of", "said"),
+    [
+        ({"lotteries": "abc", "bandits": "bcd"}, ["2 people take part in several studies"]),
+        ({"lotteries": "abc", "bandits": "c"}, ["1 person takes part in several studies"]),
+        ({"lotteries": "abc", "bandits": "de"}, []),
+    ],
+)
+def test_people_of_several_studies_are_named(tmp_path: Path, people_of: dict[str, str], said: list[str]) -> None:
+    rows = [
+        session(i, text="You press <<J>>.", study=study, person=person)
+        for study, people in people_of.items()
+        for i, person in enumerate(people)
+    ]
+    rows.append(session("b", text="You press <<J>>.", study="alone"))
+    survey = Survey(open_source(DataArguments(str(write_transcripts(tmp_path / "people.jsonl", rows)))))
+    assert [doubt.split(";")[0] for doubt in survey.doubts if "several studies" in doubt] == said

@@ -116,6 +116,12 @@ class Persons:
         """Whether some study holds several sessions of one person."""
         return any(person.is_joined for person in self._people)
 
+    @property
+    def n_across_studies(self) -> int:
+        """How many people have sessions in several studies."""
+        n_studies = Counter(person.unit for person in self._people)
+        return sum(n > 1 for n in n_studies.values())
+
     def by_person(self, keys: Iterable[SessionKey]) -> dict[Unit, list[SessionKey]]:
         """The sessions of each person, each once and in the order of their names."""
         found: dict[Unit, list[SessionKey]] = defaultdict(list)

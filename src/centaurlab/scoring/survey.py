@@ -75,7 +75,7 @@ class Survey:
                     self._held = None
         if rows:
             self._batches.append(_batch(rows))
-        self.skipped, self.doubts = tuple(skipped), doubts.notes
+        self.skipped, self.doubts = tuple(skipped), (*doubts.notes, *_recurring(source.persons.n_across_studies))
         self.options = OptionRules(labels.shared(), own_studies)
         self.n_sessions = sum(map(len, self._batches))
 
@@ -126,6 +126,17 @@ class Survey:
                     f"{where} has changed since the run began; what is scored is kept, give the command again"
                 )
             yield transcript
+
+
+def _recurring(n_people: int) -> tuple[str, ...]:
+    """What has to be said of people who have sessions in several studies."""
+    if not n_people:
+        return ()
+    who = "1 person takes" if n_people == 1 else f"{n_people:,} people take"
+    return (
+        f"{who} part in several studies; intervals over several studies count each time as another person, and are too "
+        "narrow where people differ in the same way in all of them",
+    )
 
 
 def _batch(rows: Sequence[tuple[str, str, str, bytes, int]]) -> pa.RecordBatch:
