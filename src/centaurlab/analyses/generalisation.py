@@ -279,6 +279,8 @@ def likeness_in_words(gains: Sequence[StudyGain], novelty: Sequence[Likeness]) -
     judged = [one for one in novelty if math.isfinite(d.get(one.study, math.nan))]
     slope = slope_over_studies([one.similarity for one in judged], [d[one.study] for one in judged])
     about = "gain (d) on novel studies by how alike the nearest training study is (0: nothing of its text, 1: all)"
+    if len(judged) >= FEWEST and len({one.similarity for one in judged}) == 1:
+        return f"{about}: the {len(judged)} novel studies do not differ in it"
     if not slope.is_defined:
         return f"{about}: a slope needs {FEWEST} novel studies that differ in it, and there are {len(judged)}"
     return f"{about}: {in_words(slope, _SLOPE)}, over {len(judged)} studies"

@@ -31,6 +31,7 @@ from centaurlab.display.figures.intervals import (
     NATS_AXIS,
     ends,
     forest,
+    labelled,
     nats_forest,
     nats_rows,
     pair_forest,
@@ -46,9 +47,8 @@ from centaurlab.runtime.errors import UserError
 from centaurlab.stats.answers import MUCH, tail_note
 from centaurlab.stats.arguments import EstimateArguments
 from centaurlab.stats.by_study import of_studies
-from centaurlab.stats.contrast import Contrast
 from centaurlab.stats.effect_table import effect_record, effects_table, read_effects
-from centaurlab.stats.effects import Effect, cut_alike, estimate_effects
+from centaurlab.stats.effects import Effect, cut_alike, estimate_effects, names_of_groups
 from centaurlab.stats.estimate import Estimate
 from centaurlab.stats.sequential import sample_note
 from centaurlab.stats.sums import LOST_MOST, ComparedPair, compare
@@ -186,8 +186,8 @@ def find_misalignment(pairs: Sequence[ModelPair], runs: Mapping[str, ScoreRun], 
                 {"effect/d": overall.value, "effect/d_low": overall.low, "effect/d_high": overall.high}
                 | {f"d/{e.level}/{e.name}": e.d.value for e in effects if e.group == effects[0].group}
                 | {
-                    f"d/{e.group}/{e.group_name}": e.d.value
-                    for e in effects
+                    f"d/{e.group}/{name}": e.d.value
+                    for e, name in zip(effects, names_of_groups(effects), strict=True)
                     if e.level == "overall" and e.group != effects[0].group
                 },
             )
@@ -226,7 +226,7 @@ def shown_effects(effects: Sequence[Effect], alike: str = "") -> list[Table | st
     else is to be said of responses that only one model scored.
     """
     if any(Path(name).is_absolute() for name in effects[0].contrast.names):  # whole paths make no sentence
-        effects = [_labelled(effect) for effect in effects]
+        effects = labelled(effects)
     first = effects[0]
     contrast = first.contrast
     notes = [
@@ -275,7 +275,7 @@ def section(run: Run) -> Section:
     effects = read_effects(run.folder)
     first = effects[0]
     several = first.group != "pair"
-    shown = [_labelled(effect) for effect in effects]
+    shown = labelled(effects)
     post, base = shown[0].contrast.names
     whom = f"({first.n_participants:,} people, {first.n_responses:,} responses), "
     over = f"over {first.n_studies:,} studies {whom}" if first.n_studies > 1 else ""
@@ -320,7 +320,7 @@ def section(run: Run) -> Section:
             f"Above zero, people are predicted worse by {post}; by convention 0.2 is small, 0.5 medium and 0.8 large "
             "(Cohen, 1988).",
             NLL,
-            f"Probability ratio: by how much the probability that {post} gives to what people did is, in the geometric "
+            f"Probability ratio: by how much the probability given by {post} to what people did is, in the geometric "
             f"mean, that of {base}; the exponential of minus the difference in nats.",
             f"{INTERVALS} Paired d is over people: the mean difference by the standard deviation of the differences, "
             "corrected for few people. P(worse) is the share of responses that are predicted worse, 0.5 where neither "
@@ -379,14 +379,6 @@ def _lost_tables(run: Run) -> list[Table]:
     columns |= {"difference": "difference (nats)", "nll_base": "NLL base", "nll_post": "NLL post"}
     title = f"The {len(lost)} responses that lost most"
     return [table_of(title, lost, columns, "response: its number in the session, from 0", signed=["difference"])]
-
-
-def _labelled(effect: Effect) -> Effect:
-    """With short names of its models, where these still tell them apart."""
-    first, second = map(model_label, effect.contrast.names)
-    if effect.group != "pair" or first == second:
-        return effect
-    return replace(effect, group_name=first, contrast=Contrast(first, second))
 
 
 _LOST = ("post_trained", "base", "study", "experiment", "participant", "response", "difference", "nll_base", "nll_post")

@@ -383,3 +383,15 @@ def _paired(level: _Level, members: Sequence[int]) -> Estimate:
     n_units = int((study.n_MP[has_value] > 0).any(axis=0).sum())
     value = float(study.draws.value_QM[D_PAIRED, has_value].mean())
     return paired_estimate(value, study.paired_without_one_MP[has_value].mean(axis=0), n_units)
+
+
+def names_of_groups(effects: Sequence[Effect]) -> list[str]:
+    """``group_name`` of each effect, with the base of a pair where another pair has the same post-trained model."""
+    bases: dict[str, set[str]] = {}
+    for effect in effects:
+        if effect.group == "pair":
+            bases.setdefault(effect.group_name, set()).add(effect.contrast.second)
+    return [
+        str(effect.contrast) if effect.group == "pair" and len(bases[effect.group_name]) > 1 else effect.group_name
+        for effect in effects
+    ]

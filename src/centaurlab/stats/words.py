@@ -382,7 +382,7 @@ def of_responses(effect: "Effect", first: str) -> str:
     """How many responses are predicted worse, and how much of the difference few of them hold."""
     units = "people" if effect.level == "study" else "studies"
     said = in_words(effect.p_worse, P_WORSE, units, None if units == "people" else effect.p_worse_these)
-    parts = [f"share of responses that {first} predicts worse: {said}"] if effect.p_worse.is_defined else []
+    parts = [f"share of responses predicted worse by {first}: {said}"] if effect.p_worse.is_defined else []
     if effect.top_share > 0:  # below, where studies of both signs all but cancel
         held = f"{percent(effect.top_share)} of" if effect.top_share <= 1 else "more than the whole of"
         most = "gained" if effect.nll_difference.value < 0 else "lost"

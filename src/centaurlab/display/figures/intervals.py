@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from centaurlab.data.held_out import KINDS
@@ -24,12 +24,13 @@ from centaurlab.display.figures.style import (
     SERIES,
     VERMILLION,
     model_label,
+    model_labels,
     new_figure,
     short,
     styled,
 )
 from centaurlab.stats.contrast import POST_TRAINING, Contrast
-from centaurlab.stats.effects import Effect
+from centaurlab.stats.effects import Effect, names_of_groups
 from centaurlab.stats.estimate import UNKNOWN, Estimate
 from centaurlab.stats.multiplicity import FALSE_SHARE
 from centaurlab.stats.words import MODELS_LIKE_THESE, NEW_PEOPLE, STUDIES_LIKE_THESE
@@ -111,6 +112,18 @@ def nats_rows(effects: Sequence[Effect]) -> list[Row]:
     return [*rows, Row("mean over studies", first.nll_difference, is_summary=True, these=these, models=models)]
 
 
+def labelled(effects: Sequence[Effect]) -> list[Effect]:
+    """With short names of the models of pairs, where these still tell all of them apart."""
+    label_of = model_labels(name for effect in effects if effect.group == "pair" for name in effect.contrast.names)
+    found = []
+    for effect in effects:
+        if effect.group == "pair":
+            first, second = (label_of[name] for name in effect.contrast.names)
+            effect = replace(effect, group_name=first, contrast=Contrast(first, second))
+        found.append(effect)
+    return found
+
+
 @styled
 def pair_forest(effects: Sequence[Effect]) -> Figure:
     """d over all studies of every pair, sorted, the averages by post-training and family and over all below."""
@@ -120,11 +133,8 @@ def pair_forest(effects: Sequence[Effect]) -> Figure:
 def pair_rows(effects: Sequence[Effect]) -> list[Row]:
     """d over all studies of every pair, and the averages over pairs."""
     overall = [effect for effect in effects if effect.level == "overall"]
-    rows = [
-        Row(model_label(effect.group_name), effect.d, these=effect.d_these)
-        for effect in overall
-        if effect.group == "pair"
-    ]
+    pairs = labelled([effect for effect in overall if effect.group == "pair"])
+    rows = [Row(name, e.d, these=e.d_these) for name, e in zip(names_of_groups(pairs), pairs, strict=True)]
     rows += [
         Row(
             *(f"{effect.group_name} (mean of {effect.n_pairs})", effect.d),
