@@ -28,7 +28,6 @@ from centaurlab.display.figures.intervals import (
     nats_forest,
     nll_rows,
     pair_forest,
-    pair_rows,
     part_rows,
     signed_forest,
 )
@@ -385,17 +384,3 @@ def test_the_ends_of_an_axis_say_which_side_is_worse_there() -> None:
 def test_points_that_coincide_share_a_label() -> None:
     assert coinciding([0.5, 0.7, 0.501, 0.7], [0.0, 0.2, 0.001, 0.1]) == [[0, 2], [1], [3]]
     assert coinciding([0.5, 0.5], [0.0, 0.0]) == [[0, 1]]
-
-
-@pytest.mark.parametrize(
-    ("pairs", "names"),
-    [
-        ([("org/inst", "org/base"), ("org/chat", "org/base")], ["inst", "chat"]),
-        ([("a/inst", "m/base"), ("b/inst", "m/base")], ["a/inst", "b/inst"]),
-        ([("org/inst", "m/one"), ("org/inst", "m/two"), ("org/chat", "m/two")], ["inst − one", "inst − two", "chat"]),
-    ],
-)
-def test_pairs_are_told_apart(pairs: list[tuple[str, str]], names: list[str]) -> None:
-    d = Estimate(0.1, 0.05, 0.3)
-    effects = [effect("all", d, "overall", group_name=post, contrast=Contrast(post, base)) for post, base in pairs]
-    assert [row.label for row in pair_rows(effects)] == names
