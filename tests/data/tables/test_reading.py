@@ -253,11 +253,13 @@ def test_trials_are_ordered_as_numbers_or_as_texts_and_never_as_both(tmp_path):
         ("task", "neither true nor false"),
         ("n == 1", "compared with the number 1"),
         ("n | int > 0", "'x' is no number"),
+        ("rt > '300'", "'1000' is a text also beside '300'"),
+        ("not late or task == 'x'", "'false' is taken for true"),
         ("task == 'y'", "leaves no row"),
     ],
 )
 def test_a_condition_that_says_nothing_is_refused(tmp_path, where, said):
-    path = written(tmp_path / "t.csv", "n,task\nx,x\n")
+    path = written(tmp_path / "t.csv", "n,task,rt,late\nx,x,1000,false\n")
     with pytest.raises(UserError, match=said):
         prepared(read_trials(path), TableArguments(where=where))
 

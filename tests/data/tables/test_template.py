@@ -168,6 +168,17 @@ def test_what_is_misspelt_is_answered_with_the_nearest_name(source, said):
     [
         ("{% if first.a == 1 %}{% endif %}", "compared with the number 1"),
         ("{{ first.a + 1 }}", "t.jinja:1"),
+        ("{% if first.rt > '9' %}{% endif %}", "'1.5' is a text also beside '9'"),
+        ("{{ first.rt <= first.comma }}", "'1.5' is a text also beside '0,75'"),
+        ("{{ [first.rt, first.comma] | max }}", "write | int or | float"),
+        ("{{ first.rt + first.rt }}", "write | int or | float"),
+        ("{{ 2 * first.rt }}", "write | int or | float"),
+        ("{% if first.no %}{% endif %}", "'false' is taken for true"),
+        ("{{ 'x' if not first.rt }}", "'1.5' is taken for true"),
+        ("{{ trials | selectattr('no') | list | length }}", "'false' is taken for true"),
+        ("{{ first.no is true }}", "'false' is taken for true"),
+        ("{{ (first.json | json).q == 0 }}", "compared with the number 0"),
+        ("{{ participant == 1 }}", "compared with the number 1"),
         ("{{ first.a | float }}", "'J' is no number"),
         ("{{ first.rt | int }}", "'1.5' is no whole number"),
         ("{{ respond(1.5) }}", "a response is text, not float"),
@@ -183,7 +194,18 @@ def test_what_is_misspelt_is_answered_with_the_nearest_name(source, said):
     ],
 )
 def test_what_would_be_wrong_in_silence_is_an_error(source, said):
-    assert said in error_of(source, {"a": "J", "rt": "1.5"})
+    row = {"a": "J", "rt": "1.5", "comma": "0,75", "no": "false", "json": '{"q": 0}'}
+    assert said in error_of(source, row)
+
+
+def test_texts_are_compared_and_joined_as_texts():
+    row = {"day": "2026-03-01", "a": "J", "n": "2", "json": '{"said": "", "no": false}'}
+    source = (
+        "{{ first.day > '2026-02-28' }} {{ first.a + first.n }} {{ first.n ~ first.n }} {{ first.a * 2 }} "
+        "{{ [first.a, 'K'] | max }} {{ 'x' if (first.json | json).said else 'y' }} "
+        "{{ (first.json | json).no is false }} {{ respond('x') }}"
+    )
+    assert tell(source, row).text == "True J2 22 JJ K y True <<x>>"
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def _where(table: TrialTable) -> list[str]:
 
 def _plain(table: TrialTable, column: str) -> str:
     """A filter for cells that are HTML, of which people saw the text."""
-    is_html = any(re.search(r"</\w+>|<br", table.cell(row, column) or "") for row in table.rows)
+    is_html = any(re.search(r"</\w+>|<br", row.cells.get(column) or "") for row in table.rows)
     return " | replace('<', ' <') | striptags" if is_html else ""
 
 

@@ -107,7 +107,7 @@ class TellingEnvironment(ImmutableSandboxedEnvironment):
             "d": _default,
             "format": lambda text, *values, **named: plain_format(_narrow(text), *values, **named),
         }
-        self.tests["missing"] = is_missing_cell
+        self.tests |= {"missing": is_missing_cell, "true": _is_true, "false": lambda value: _is_true(value, False)}
         self.globals = {"range": self.globals["range"], "dict": dict, "namespace": jinja2.utils.Namespace}
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -197,12 +197,17 @@ def is_missing_cell(value: object) -> bool:
     return value is None or isinstance(value, MissingCell)
 
 
+def _is_true(value: object, wanted: bool = True) -> bool:
+    """Whether a value of a template's own or of JSON is true (or false); an error for a cell."""
+    return bool(value) is wanted if isinstance(value, Cell) else value is wanted
+
+
 def _from_json(value: object) -> object:
     """What a cell holds as JSON, numbers as they are written: jsPsych writes the answers to a survey so."""
     if isinstance(value, jinja2.Undefined):
         value._fail_with_undefined_error()
     try:
-        return json.loads(str(value), parse_int=str, parse_float=str)
+        return json.loads(str(value), parse_int=Cell, parse_float=Cell)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{str(value)[:40]!r} is not JSON ({error})") from error
 

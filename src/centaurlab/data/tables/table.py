@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from centaurlab.runtime.errors import UserError
 
@@ -13,10 +13,15 @@ Cells = Mapping[str, str | None]
 """A row's cells by column; None, or no entry, where the format itself says that there is no value."""
 
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
+_LIKE_NUMBER = re.compile(r"\s*[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?\s*")
 
 
 class Cell(str):
-    """A cell's text. It is equal to no number: ``trial.choice == 1`` would be false in silence, hence is refused."""
+    """A cell's text, which is no number: what Python makes of one in silence is refused.
+
+    ``trial.choice == 1`` would be false, ``trial.left > trial.right`` would compare digit by digit ("9" is more than
+    "10"), ``trial.points + trial.bonus`` would join two numbers, and "0" and "false" would count as true.
+    """
 
     __slots__ = ()
     __hash__ = str.__hash__
@@ -28,6 +33,39 @@ class Cell(str):
 
     def __ne__(self, other: object) -> bool:
         return not self == other
+
+    def __bool__(self) -> bool:
+        raise TypeError(f"the text {str(self)!r} is taken for true, whatever it says; write == 'true' or == '1'")
+
+    def __lt__(self, other: Any) -> bool:
+        return str.__lt__(self, self._beside(other))
+
+    def __le__(self, other: Any) -> bool:
+        return str.__le__(self, self._beside(other))
+
+    def __gt__(self, other: Any) -> bool:
+        return str.__gt__(self, self._beside(other))
+
+    def __ge__(self, other: Any) -> bool:
+        return str.__ge__(self, self._beside(other))
+
+    def __add__(self, other: Any) -> str:
+        return str.__add__(self, self._beside(other))
+
+    def __mul__(self, other: Any) -> str:
+        return str.__mul__(self, self._beside(other))
+
+    __rmul__ = __mul__
+
+    def lower(self) -> "Cell":
+        """Still a cell: Jinja's ``max`` and ``min`` compare texts so."""
+        return Cell(str.lower(self))
+
+    def _beside(self, other: Any) -> Any:
+        """``other``; TypeError where both are numbers, though this is a text."""
+        if _LIKE_NUMBER.fullmatch(self) and (not isinstance(other, str) or _LIKE_NUMBER.fullmatch(other)):
+            raise TypeError(f"{str(self)!r} is a text also beside {str(other)!r}; write | int or | float, or ~ to join")
+        return other
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from centaurlab.data.tables.sandbox import (
     is_missing_cell,
     limited,
 )
-from centaurlab.data.tables.table import Row, TrialTable, nearest
+from centaurlab.data.tables.table import Cell, Row, TrialTable, nearest
 from centaurlab.data.transcripts import CLOSE, OPEN, find_responses
 from centaurlab.runtime.errors import UserError, one_line
 
@@ -94,7 +94,7 @@ class SessionTemplate:
             "trials": trials,
             "first": trials[0],
             "study": study,
-            "participant": participant,
+            "participant": Cell(participant),
             "respond": responses.respond,
             "labels": letters.draw,
             "shuffled": lambda items, purpose: shuffled(list(map(str, items)), study, participant, str(purpose)),
