@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from centaurlab.data.tables.reading import read_trials
@@ -107,6 +109,22 @@ def test_parquet_floats_that_are_whole_numbers_are_whole_numbers(tmp_path):
     assert [first[name] for name in "abcd"] == ["1", "0.5", "01", "true"]
     assert [second[name] for name in "abcd"] == [None, "2.0", None, "false"]
     assert str(first["when"]).startswith("2026-01-02T00:00:00")
+
+
+def test_parquet_values_are_told_as_they_were_written_and_bytes_not_at_all(tmp_path):
+    columns = {
+        "id ": pa.array(["1"]),
+        "p": pa.array([0.1], pa.float32()),
+        "list": [["a", "b"]],
+        "object": [{"binary": 1, "x": None}],
+        "raw": [b"left"],
+        "image": [{"bytes": b"x"}],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    assert cells(tmp_path / "t.parquet") == [
+        {"id": "1", "p": "0.1", "list": '["a", "b"]', "object": '{"binary": 1, "x": null}'}
+    ]
+    assert read_trials(tmp_path / "t.parquet").notes == ("t.parquet: left out raw, image: bytes, and no text",)
 
 
 TRIALS = [{"rt": 812.40, "response": {"Q0": "so, so", "Q1": 3}, "key": None}, {"rt": None, "ok": True, "l": [1, "a"]}]

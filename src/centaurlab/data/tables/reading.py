@@ -6,17 +6,22 @@ A folder is one file per person, what JATOS exports, or a Psych-DS data set (``d
 
 import csv
 import io
+import json
 import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from centaurlab.data.files import MAX_RATIO, RATIO_APPLIES_FROM_BYTES
 from centaurlab.data.tables.jspsych import read_json_trials
 from centaurlab.data.tables.table import Row, TrialTable, stacked, unused
 from centaurlab.runtime.errors import UserError, one_line
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FILE = "file"
 """The column that says from which file of a folder a row is, if the files have none so called."""
@@ -26,6 +31,7 @@ PERSON = "person"
 _PSYCH_DS = "dataset_description.json"
 _JATOS_RUN = re.compile(r"(.*/)?study[_-]result_[^/]*")
 _KEYWORD = re.compile(r"([a-zA-Z]+)-([a-zA-Z0-9.]+)")
+_BYTES = re.compile(r"binary\w*\b(?!:)")  # in what pyarrow calls a type; with a colon it is a field's name
 _MAX_CELL = 1 << 26
 _FIRST_ROWS = 100
 _SELDOM = {".txt", ".jsonl"}
@@ -238,10 +244,20 @@ def _read_parquet(path: Path) -> TrialTable:
 
     try:
         table = pq.read_table(path)
-        columns = {name: table.column(name).to_pylist() for name in _named(table.column_names, str(path))}
+        table = table.rename_columns(_named(table.column_names, str(path)))
+        raw = [column.name for column in table.schema if _BYTES.search(str(column.type))]
+        columns = {name: _as_written(table[name]).to_pylist() for name in table.column_names if name not in raw}
     except (pa.ArrowException, ValueError, OverflowError) as error:
         raise UserError(f"{path} is not a readable parquet file ({one_line(error)})") from error
-    return table_of(columns, str(path))
+    notes = (f"{path.name}: left out {', '.join(raw)}: bytes, and no text",) if raw else ()
+    return replace(table_of(columns, str(path)), notes=notes)
+
+
+def _as_written(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    """A column; 32-bit floats as the 64-bit ones that are written alike, where 0.1 was 0.10000000149011612."""
+    import pyarrow as pa
+
+    return column.cast(pa.string()).cast(pa.float64()) if pa.types.is_float32(column.type) else column
 
 
 def table_of(columns: dict[str, list[object]], name: str) -> TrialTable:
@@ -261,7 +277,7 @@ def _texts(values: list[object]) -> list[str | None]:
 
 
 def _text(value: object) -> str | None:
-    """A value as text: booleans ``true`` and ``false``, times in ISO 8601, bytes refused."""
+    """A value as text: booleans ``true`` and ``false``, times in ISO 8601, lists and objects as JSON."""
     if value is None or type(value) is str:
         return value
     if type(value) is int:
@@ -271,6 +287,8 @@ def _text(value: object) -> str | None:
     isoformat: Callable[[], str] | None = getattr(value, "isoformat", None)
     if isoformat is not None:
         return isoformat()
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False, default=_text)
     return repr(value) if isinstance(value, float) else str(value)
 
 
