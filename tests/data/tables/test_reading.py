@@ -60,6 +60,8 @@ def test_rows_know_their_first_line(tmp_path):
         ("a,a\n1,2\n", "t.csv:1: two columns are called 'a'"),
         ("a,\n1,2\n", "t.csv:1: column 2 has no name"),
         ('a,b\n1,"2\n', "t.csv:2: unexpected end of data"),
+        ("a,b\n1,2\na,b\n", "t.csv:3: the table's head stands here again"),
+        ('"","b"\n1,2\n\ufeff"","b"\n', "t.csv:3: the table's head stands here again"),
         (b"a,b\n1,\xff\n", "t.csv:2: not UTF-8"),
         (b"a,b\n1,\0\n", "t.csv:2: holds a zero byte"),
         ("a,b\n", "holds no row"),

@@ -121,15 +121,16 @@ def _with_columns(table: TrialTable, known: dict[str, str]) -> TrialTable:
 
 
 def _read_delimited(path: Path) -> TrialTable:
-    text = _decoded(path)
+    text = _decoded(path).replace("\n\ufeff", "\n")  # where files are put one after the other
     csv.field_size_limit(_MAX_CELL)
-    head = text.partition("\n")[0]
+    first = text.partition("\n")[0]
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
-    known = [one for one in (usual, ";", "\t") if one in head]
+    known = [one for one in (usual, ";", "\t") if one in first]
     delimiter = max(known, key=lambda one: _n_columns(text, one), default=usual)
     said = {";": "semicolons", "\t": "tabs", ",": "commas"}[delimiter]
     notes = () if delimiter == usual else (f"{path.name} is read with {said} between its columns",)
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    head: list[str] = []
     columns: list[str] = []
     rows: list[Row] = []
     start = 1
@@ -139,7 +140,12 @@ def _read_delimited(path: Path) -> TrialTable:
             if not cells:
                 continue
             if not columns:
-                columns = _named(cells, place)
+                head, columns = cells, _named(cells, place)
+            elif len(cells) > 1 and cells == head:
+                raise UserError(
+                    f"{place}: the table's head stands here again, as where files were put one after the other; take "
+                    "such lines out, or give the files in a folder"
+                )
             elif len(cells) != len(columns):
                 raise UserError(
                     f"{place}: {len(cells)} cells under {len(columns)} columns; quote cells that hold a {delimiter!r}"
