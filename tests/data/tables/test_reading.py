@@ -284,6 +284,34 @@ def test_a_condition_that_says_nothing_is_refused(tmp_path, where, said):
         prepared(read_trials(path), TableArguments(where=where))
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "is_sorted"),
+    [
+        ("2,5", "10,2", False),
+        ("9:58", "10:02", False),
+        ("trial_2", "trial_10", False),
+        ("28.02.2026", "01.03.2026", False),
+        ("02/28/2026", "03/01/2026", False),  # or the other way round: nobody knows
+        ("9:58 AM", "1:02 PM", False),
+        ("09:58", "10:02", True),
+        ("2026-02-28T10:00:05", "2026-02-28T10:00:05.123", True),
+        ("2026-02-28T10:00:05.123", "2026-02-28T10:00:05.5", True),
+        ("01.03.2026 9:05", "01.03.2026 9:58", True),
+        ("A1", "B", True),
+    ],
+)
+def test_trials_of_a_person_are_not_ordered_by_texts_that_sort_otherwise(tmp_path, first, then, is_sorted):
+    path = written(tmp_path / "t.csv", f"id;t\ns1;{then}\ns1;{first}\n")
+    asked = TableArguments(participant="id", order=["t"])
+    if is_sorted:
+        assert [row.cells["t"] for row in prepared(read_trials(path), asked).told.rows] == [first, then]
+    else:
+        with pytest.raises(UserError, match="since they are texts"):
+            prepared(read_trials(path), asked)
+    people = written(tmp_path / "people.csv", f"id;t;n\n{then};1;1\n{first};1;1\n")
+    assert prepared(read_trials(people), TableArguments(participant="id", order=["id", "n"])).told.rows
+
+
 def test_a_missing_cell_equals_nothing_where_rows_are_chosen(tmp_path):
     path = written(tmp_path / "t.csv", "n,task\n1,x\n2,\n")
     assert len(prepared(read_trials(path), TableArguments(where="task == 'x'")).told.rows) == 1

@@ -84,7 +84,7 @@ def prepared(table: TrialTable, asked: TableArguments) -> PreparedTable:
         told = replace(table, rows=[row for row in table.rows if condition.holds(table, row)])
         if not told.rows:
             raise UserError(f"--where {asked.where!r} leaves no row of {len(table.rows)}")
-    return PreparedTable(ordered(told, asked.order) if asked.order else told, table)
+    return PreparedTable(ordered(told, asked.order, asked.participant or table.person) if asked.order else told, table)
 
 
 def tell_sessions(

@@ -13,6 +13,9 @@ Cells = Mapping[str, str | None]
 """A row's cells by column; None, or no entry, where the format itself says that there is no value."""
 
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
+_PART = re.compile(r"(\D*)(\d+(?:[.,]\d+)?|$)")
+_UNSORTED = re.compile(r"\b\d\d?[./-]\d\d?[./-]\d{4}\b|\d\s?[ap]\.?m\b", re.IGNORECASE)
+"""Dates that end in the year, and hours of half a day: no order of texts is theirs."""
 _LIKE_NUMBER = re.compile(r"\s*[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?\s*")
 
 
@@ -136,10 +139,11 @@ def stacked(tables: Sequence[TrialTable]) -> TrialTable:
     return TrialTable(columns, rows, tuple(path for table in tables for path in table.files), notes)
 
 
-def ordered(table: TrialTable, columns: Sequence[str]) -> TrialTable:
+def ordered(table: TrialTable, columns: Sequence[str], person: str | None = None) -> TrialTable:
     """The rows sorted by ``columns``, ties in their old order: as numbers where all are, else as text.
 
-    Raises ``UserError`` where a cell is missing, or only some are numbers.
+    Raises ``UserError`` where a cell is missing, only some are numbers, or the texts of somebody (whom the column
+    ``person`` names) do not sort as the numbers, times and dates in them.
     """
     rows = list(table.rows)
     for column in reversed(columns):
@@ -157,7 +161,27 @@ def ordered(table: TrialTable, columns: Sequence[str]) -> TrialTable:
             )
         keys: list[float] | list[str] = [float(text) for text in texts] if all(are_numbers) else texts
         rows = [rows[i] for i in sorted(range(len(rows)), key=keys.__getitem__)]
+        if not all(are_numbers):
+            _check_order(rows, column, person)
     return replace(table, rows=rows)
+
+
+def _check_order(rows: Sequence[Row], column: str, person: str | None) -> None:
+    """Raise ``UserError`` where texts that are sorted stand otherwise than the numbers in them."""
+    last: dict[str | None, str] = {}
+    for row in rows:
+        text, whose = row.cells[column] or "", row.cells.get(person or "")
+        before = last.get(whose, text)
+        if _counted(before) > _counted(text) or _UNSORTED.findall(before) != _UNSORTED.findall(text):
+            raise UserError(
+                f"{row.place}: by --order {column}, {before!r} comes before {text!r}, since they are texts; write "
+                "numbers with a point and without words, times as 09:58, dates as 2026-03-01"
+            )
+        last[whose] = text
+
+
+def _counted(text: str) -> list[tuple[str, float]]:
+    return [(words, float(number.replace(",", ".") or 0)) for words, number in _PART.findall(text)]
 
 
 def by_person(table: TrialTable, column: str) -> dict[str, list[Row]]:
